@@ -1,0 +1,182 @@
+"""The settings: read once from the environment into a frozen `Config`, or refused all at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+DEVELOPMENT_SECRET = "taskapi-development-secret-never-use-in-production"
+"""What `.flaskenv` sets. It is public, so only the `flask` command accepts it."""
+
+BETTER_AUTH_DEFAULT_SECRET = "better-auth-secret-"
+"""How the secret begins that Better Auth falls back to when none is set: public as well."""
+
+MIN_SECRET_BYTES = 32
+"""RFC 7518, section 3.2: a key for HS256 has at least the 256 bits of its hash."""
+
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+class ConfigError(Exception):
+    """The environment cannot be used; `problems` names everything that is wrong with it."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("taskapi cannot start:\n" + "\n".join(f"  - {problem}" for problem in problems))
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that can be set, checked.
+
+    `secrets` is empty or (current[, previous]); `max_lifetime` is in seconds.
+    """
+
+    secrets: tuple[str, ...] = ()
+    jwks_url: str | None = None
+    issuer: str | None = None
+    audience: str | None = None
+    max_lifetime: int | None = None
+    database_url: str = "sqlite:///taskapi.db"
+    cors_origins: tuple[str, ...] = ()
+    require_if_match: bool = False
+    log_level: str = "INFO"
+
+    @property
+    def is_development(self) -> bool:
+        """Whether tokens are signed with the secret that everybody knows."""
+        return self.secrets[:1] == (DEVELOPMENT_SECRET,)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Config:
+        """Read the settings; raise one `ConfigError` that names every problem found."""
+        env = _Environment(environ)
+        config = cls(
+            secrets=env.secrets(),
+            jwks_url=env.jwks_url(),
+            issuer=env.text("JWT_ISSUER"),
+            audience=env.text("JWT_AUDIENCE"),
+            max_lifetime=env.seconds("JWT_MAX_LIFETIME"),
+            database_url=env.database_url(),
+            cors_origins=env.origins("CORS_ORIGINS"),
+            require_if_match=env.flag("REQUIRE_IF_MATCH"),
+            log_level=env.log_level(),
+        )
+        if not env.names_a_key_source():
+            env.problems.append(
+                "no key source: set BETTER_AUTH_SECRET (HS256), "
+                "BETTER_AUTH_URL or BETTER_AUTH_JWKS_URL (key pair), or both kinds"
+            )
+        if env.problems:
+            raise ConfigError(env.problems)
+        return config
+
+
+class _Environment:
+    """Readers of one variable each; what is wrong is noted in `problems`, never with its value."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self.problems: list[str] = []
+        # Set by the `flask` command itself (flask.cli), so gunicorn cannot pass for development.
+        self._from_flask_command = environ.get("FLASK_RUN_FROM_CLI") == "true"
+
+    def text(self, name: str) -> str | None:
+        """An empty variable counts as absent: that is what an unset one becomes in many a deployment."""
+        return self._environ.get(name, "").strip() or None
+
+    def names_a_key_source(self) -> bool:
+        return any(self.text(name) for name in ("BETTER_AUTH_SECRET", "BETTER_AUTH_URL", "BETTER_AUTH_JWKS_URL"))
+
+    def secrets(self) -> tuple[str, ...]:
+        current, previous = self._secret("BETTER_AUTH_SECRET"), self._secret("BETTER_AUTH_SECRET_PREVIOUS")
+        if previous and not current:
+            self.problems.append("BETTER_AUTH_SECRET_PREVIOUS is set without BETTER_AUTH_SECRET")
+        return tuple(secret for secret in (current, previous) if secret)
+
+    def _secret(self, name: str) -> str | None:
+        # Not stripped: Better Auth signs with the very bytes of the variable.
+        secret = self._environ.get(name) or None
+        if secret is None:
+            return None
+        if len(secret.encode("utf-8", "surrogateescape")) < MIN_SECRET_BYTES:
+            self.problems.append(
+                f"{name} is shorter than {MIN_SECRET_BYTES} bytes: make one with `openssl rand -base64 32`"
+            )
+        if secret.startswith(BETTER_AUTH_DEFAULT_SECRET):
+            self.problems.append(f"{name} is the default secret of Better Auth, which is public")
+        if secret == DEVELOPMENT_SECRET and not self._from_flask_command:
+            self.problems.append(f"{name} is the development secret of .flaskenv, which is public")
+        return secret
+
+    def jwks_url(self) -> str | None:
+        issuer = self._http_url("BETTER_AUTH_URL")
+        jwks = self._http_url("BETTER_AUTH_JWKS_URL")
+        return jwks or (issuer and issuer.rstrip("/") + "/api/auth/jwks")
+
+    def _http_url(self, name: str) -> str | None:
+        value = self.text(name)
+        if value and not _is_http_url(value):
+            self.problems.append(f"{name} is not an http(s) URL such as https://app.example.com")
+        return value
+
+    def seconds(self, name: str) -> int | None:
+        value = self.text(name)
+        if value is None:
+            return None
+        match = re.fullmatch(r"([1-9][0-9]{0,8})([smhd]?)", value)
+        if match is None:
+            self.problems.append(f"{name} is not a duration such as 900, 15m, 12h or 7d")
+            return None
+        return int(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
+
+    def database_url(self) -> str:
+        value = self.text("DATABASE_URL")
+        if value is None:
+            return Config.database_url
+        try:
+            url = make_url(value)
+        except (ArgumentError, ValueError):
+            url = None
+        if url and url.drivername in ("postgres", "postgresql", "postgresql+psycopg") and url.database:
+            return url.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+        # An in-memory database would be another one in every worker, and gone with it.
+        if not (url and url.drivername == "sqlite" and url.database and ":memory:" not in value and not url.query):
+            self.problems.append(
+                "DATABASE_URL is neither postgresql://USER:PASSWORD@HOST/NAME nor sqlite:////PATH/TO/FILE"
+            )
+        return value
+
+    def origins(self, name: str) -> tuple[str, ...]:
+        values = tuple(part.strip() for part in (self.text(name) or "").split(",") if part.strip())
+        if not all(re.fullmatch(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?", v) for v in values):
+            self.problems.append(
+                f"{name} is not a comma-separated list of origins such as https://app.example.com (no path, no *)"
+            )
+        return values
+
+    def flag(self, name: str) -> bool:
+        value = (self.text(name) or "false").lower()
+        if value not in ("true", "false", "1", "0"):
+            self.problems.append(f"{name} is neither true nor false")
+        return value in ("true", "1")
+
+    def log_level(self) -> str:
+        value = (self.text("LOG_LEVEL") or Config.log_level).upper()
+        if value not in LOG_LEVELS:
+            self.problems.append(f"LOG_LEVEL is none of {', '.join(LOG_LEVELS)}")
+        return value
+
+
+def _is_http_url(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        _ = parts.port  # raises for a port that is no number
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.query and not parts.fragment

@@ -1,0 +1,300 @@
+"""The database: engine settings per dialect, the transaction of a request, and what a failure means.
+
+Work on the database is a function whose first parameter is the owner, marked `@reads` or `@writes`:
+
+- `@reads` runs it without a transaction of its own, each statement seeing what is committed by then;
+- `@writes` runs it in one transaction, commits when it returns and rolls back when it raises. Inside
+  another write it joins that one's transaction, so several writes can be made atomic together.
+
+Both run it again when the database asks for that (a deadlock, a serialization failure, a connection that had
+died before anything was committed), so such a function must have no effect beside its statements.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import wraps
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import DateTime, Dialect, Executable, MetaData, event
+from sqlalchemy.engine import Connection, CursorResult
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.types import TypeDecorator
+
+from .config import Config
+
+log = logging.getLogger(__name__)
+
+MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
+"""Where Alembic's steps stand, whatever directory a command is run from."""
+
+POOL_SIZE = 8
+"""Connections a worker holds at most: one for each thread that `gunicorn.conf.py` gives it."""
+
+POOL_TIMEOUT = 2
+"""Seconds a request waits for a free connection before it is told to come back (503)."""
+
+CONNECT_TIMEOUT = 2
+"""Seconds to wait for PostgreSQL to accept a connection (libpq takes no less than 2)."""
+
+STATEMENT_TIMEOUT = 5
+"""Seconds after which PostgreSQL gives a statement up, and SQLite a wait for its write lock."""
+
+SESSION = {
+    "timezone": "UTC",
+    "statement_timeout": f"{STATEMENT_TIMEOUT}s",
+    "idle_in_transaction_session_timeout": f"{STATEMENT_TIMEOUT}s",
+}
+"""What PostgreSQL is told when a connection is made."""
+
+ATTEMPTS = 4
+"""How often work is tried that the database asks to have repeated."""
+
+RETRYABLE = frozenset({"40001", "40P01"})
+"""SQLSTATE serialization_failure and deadlock_detected: the same work again will do (PostgreSQL, 13.5)."""
+
+UNAVAILABLE_CLASSES = ("08", "53", "57P", "58")
+"""SQLSTATE classes of a server that cannot serve now: connection, resources, operator intervention, system."""
+
+UNAVAILABLE_STATES = frozenset({"55P03", "57014", "25006"})
+"""lock_not_available, query_canceled (our timeout), read_only_sql_transaction (a standby)."""
+
+UNAVAILABLE_SQLITE = frozenset(
+    {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+    | {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
+)
+
+
+class DatabaseUnavailable(Exception):
+    """The database cannot be reached or cannot serve now; nothing is wrong with the request.
+
+    `uncertain` tells that it was lost while a COMMIT was under way: the write may or may not have been made.
+    """
+
+    def __init__(self, reason: str, *, uncertain: bool = False) -> None:
+        super().__init__(reason)
+        self.uncertain = uncertain
+
+
+class Owner(Protocol):
+    """Whose data a piece of work is about."""
+
+    @property
+    def id(self) -> str: ...
+
+
+class Base(DeclarativeBase):
+    """Base of the models. They do not inherit from `db.Model`, which strict typing cannot follow."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class UTCDateTime(TypeDecorator[datetime]):
+    """An aware UTC datetime in and out, on databases with and without time zones."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive datetime has no place in the database")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
+
+
+def now() -> datetime:
+    """The time of a write, in whole milliseconds: the precision of a JavaScript `Date`, so nothing is cut off there."""
+    moment = datetime.now(UTC)
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+db = SQLAlchemy(metadata=Base.metadata)
+
+
+def init_app(app: Flask, config: Config) -> None:
+    """Bind the engine of this application; nothing connects before the first request that needs it."""
+    app.config["SQLALCHEMY_DATABASE_URI"] = config.database_url
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = _engine_options(config.database_url)
+    db.init_app(app)
+    with app.app_context():
+        if db.engine.dialect.name == "sqlite":
+            event.listen(db.engine, "connect", _configure_sqlite)
+            event.listen(db.engine, "begin", _begin_immediate)
+
+
+def forget_connections(app: Flask) -> None:
+    """Start with an empty pool in a forked process, leaving the parent's connections alone."""
+    with app.app_context():
+        db.engine.dispose(close=False)
+
+
+def _engine_options(url: str) -> dict[str, Any]:
+    options: dict[str, Any] = {"pool_size": POOL_SIZE, "max_overflow": 0, "pool_timeout": POOL_TIMEOUT}
+    if url.startswith("sqlite"):
+        options["connect_args"] = {"timeout": STATEMENT_TIMEOUT}
+    else:
+        options["connect_args"] = {
+            "connect_timeout": CONNECT_TIMEOUT,
+            # A peer that vanished is noticed by the kernel (milliseconds), not by a hanging request.
+            "tcp_user_timeout": STATEMENT_TIMEOUT * 1000,
+            "options": " ".join(f"-c {name}={value}" for name, value in SESSION.items()),
+            "application_name": "taskapi",
+        }
+    return options
+
+
+def _configure_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    # We say BEGIN ourselves; the driver would put it before the first write only, too late to be safe.
+    connection.isolation_level = None
+    # WAL: readers never wait for the writer. FULL: an acknowledged write survives a power cut.
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_immediate(connection: Connection) -> None:
+    # Take the write lock at once and wait for it: a transaction that reads first and then writes cannot
+    # be made to wait, it fails (SQLITE_BUSY_SNAPSHOT). An autocommit connection begins nothing.
+    if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+O = TypeVar("O", bound=Owner)  # noqa: E741  O as in Owner
+
+
+@dataclass
+class _Work:
+    """The connection that the statements of the running work go to."""
+
+    connection: Connection
+    writable: bool
+    committing: bool = False
+
+
+_running: ContextVar[_Work | None] = ContextVar("taskapi_work", default=None)
+
+
+def execute(statement: Executable, parameters: Any = None) -> CursorResult[Any]:
+    """Send one statement on the connection of the running work."""
+    work = _running.get()
+    if work is None:
+        raise RuntimeError("a statement outside of a function marked @reads or @writes")
+    return work.connection.execute(statement, parameters)
+
+
+def reads(work: Callable[Concatenate[O, P], R]) -> Callable[Concatenate[O, P], R]:
+    """Let `work(owner, …)` read: without BEGIN and COMMIT, and inside a write as part of it."""
+
+    @wraps(work)
+    def run(owner: O, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        if _running.get():
+            return work(owner, *args, **kwargs)
+        return _perform(lambda: work(owner, *args, **kwargs), writable=False)
+
+    return run
+
+
+def writes(work: Callable[Concatenate[O, P], R]) -> Callable[Concatenate[O, P], R]:
+    """Let `work(owner, …)` write, in one transaction that is committed before this returns."""
+
+    @wraps(work)
+    def run(owner: O, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        running = _running.get()
+        if running and not running.writable:
+            raise RuntimeError("a write inside of a function marked @reads")
+        if running:
+            return work(owner, *args, **kwargs)
+        return _perform(lambda: work(owner, *args, **kwargs), writable=True)
+
+    return run
+
+
+def scalar(statement: Executable) -> Any:
+    """The first column of the first row of a statement about no user (the migration's number, say)."""
+    return _perform(lambda: execute(statement).scalar(), writable=False)
+
+
+def _perform(work: Callable[[], R], *, writable: bool) -> R:
+    for attempt in range(1, ATTEMPTS + 1):
+        running: _Work | None = None
+        try:
+            with _connection(writable=writable) as running:
+                return work()
+        except PoolTimeout as error:
+            raise DatabaseUnavailable("no free connection") from error
+        except DBAPIError as error:
+            if attempt < ATTEMPTS and _may_repeat(error, running):
+                log.info("repeating work after %s (attempt %d)", _sqlstate(error) or "a lost connection", attempt)
+                time.sleep(0.002 * 4**attempt if _sqlstate(error) in RETRYABLE else 0)
+                continue
+            if _is_unavailable(error):
+                uncertain = writable and running is not None and running.committing
+                raise DatabaseUnavailable(str(error.orig), uncertain=uncertain) from error
+            raise
+    raise AssertionError("unreachable")
+
+
+@contextmanager
+def _connection(*, writable: bool) -> Iterator[_Work]:
+    engine = db.engine if writable else db.engine.execution_options(isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        work = _Work(connection, writable)
+        token = _running.set(work)
+        try:
+            yield work
+            work.committing = True
+            connection.commit()
+        finally:
+            _running.reset(token)
+
+
+def _may_repeat(error: DBAPIError, running: _Work | None) -> bool:
+    if _sqlstate(error) in RETRYABLE:
+        return True
+    # A pooled connection that died while it lay idle. Once COMMIT was sent, nobody knows what became of it.
+    return error.connection_invalidated and running is not None and not running.committing
+
+
+def _sqlstate(error: DBAPIError) -> str | None:
+    return getattr(error.orig, "sqlstate", None)
+
+
+def _is_unavailable(error: DBAPIError) -> bool:
+    if error.connection_invalidated:
+        return True
+    if isinstance(error.orig, sqlite3.Error):
+        # The extended code's low byte is the primary one (SQLITE_BUSY_SNAPSHOT is a SQLITE_BUSY).
+        return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in UNAVAILABLE_SQLITE
+    state = _sqlstate(error)
+    if state is None:
+        # psycopg raises without a state when there was no server to give one.
+        return type(error.orig).__name__ in ("OperationalError", "ConnectionTimeout")
+    return state.startswith(UNAVAILABLE_CLASSES) or state in UNAVAILABLE_STATES

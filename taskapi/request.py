@@ -1,0 +1,97 @@
+"""What may come in: bodies, query parameters and preconditions, read strictly and within bounds."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from flask import current_app, request
+from gunicorn.http.errors import ParseException
+from marshmallow import Schema, ValidationError
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
+
+from . import fields, strict_json
+from .errors import BadParameter, BadRequest, Invalid, PreconditionRequired, TooLarge, UnsupportedMedia
+
+MAX_BODY_BYTES = 64 * 1024
+"""A task with the longest description in the widest characters takes about 40 KB."""
+
+_REPEATED = fields.Violation("repeated", "Must be given once.")
+
+_VERSION = re.compile(r"[1-9][0-9]{0,17}")
+
+
+def receive_body() -> None:
+    """Read the body of a write within its bound, once its sender is known; 413 or 415 otherwise.
+
+    `Content-Length` is believed first, so an oversized body is refused without reading it; a chunked one is
+    read up to the bound.
+    """
+    if request.method not in ("POST", "PUT", "PATCH"):
+        return
+    request.max_content_length = MAX_BODY_BYTES
+    try:
+        body = request.get_data()
+    except RequestEntityTooLarge as error:
+        raise TooLarge(f"Send at most {MAX_BODY_BYTES} bytes.") from error
+    except (ClientDisconnected, ParseException, OSError) as error:
+        # gunicorn raises its own errors out of read() when the chunks of a body are broken.
+        raise BadRequest("The body ended before it was complete, or its chunks are malformed.") from error
+    if body and request.mimetype != "application/json":
+        raise UnsupportedMedia("Send the body as `Content-Type: application/json`.")
+    if request.headers.get("Content-Encoding", "identity") != "identity":
+        raise UnsupportedMedia("Send the body uncompressed.", headers={"Accept-Encoding": "identity"})
+
+
+def body(schema: Schema, *, partial: bool = False) -> dict[str, Any]:
+    """The members of the JSON object sent, checked by `schema`; an absent body is an empty object.
+
+    Raises `BadRequest` for what is not strict JSON and `Invalid` with a pointer to each member that breaks a rule.
+    """
+    raw = request.get_data()
+    try:
+        members = strict_json.loads(raw) if raw else {}
+    except ValueError as error:
+        raise BadRequest("The body is not strict JSON: UTF-8, no member twice, no NaN or Infinity.") from error
+    if not isinstance(members, dict):
+        raise Invalid("Send a JSON object.", errors=fields.violations(ValidationError([fields.NOT_AN_OBJECT])))
+    try:
+        loaded: dict[str, Any] = schema.load(members, partial=partial)
+    except ValidationError as error:
+        raise Invalid("`errors` names each member that must change.", errors=fields.violations(error)) from error
+    return loaded
+
+
+def parameters(schema: Schema) -> Any:
+    """The query parameters, checked by `schema`; unknown ones, and single ones given twice, raise `BadParameter`."""
+    try:
+        for name, values in request.args.lists():
+            if len(values) > 1:
+                raise ValidationError({name: [_REPEATED]})  # noqa: TRY301  one way out for all that is wrong
+        return schema.load(request.args.to_dict())
+    except ValidationError as error:
+        faults = fields.violations(error)
+        detail = " ".join(f"{fault['pointer'].lstrip('/') or 'Query'}: {fault['detail']}" for fault in faults)
+        raise BadParameter(detail, errors=faults) from error
+
+
+def expected_versions() -> frozenset[int] | None:
+    """The versions that `If-Match` accepts (RFC 9110, section 13.1.1); None if any will do.
+
+    Compared strongly, so a weak tag matches nothing; neither does a tag that no version of ours can have.
+    In strict mode its absence raises `PreconditionRequired` (RFC 6585, section 3).
+    """
+    if "If-Match" not in request.headers:
+        if current_app.config["REQUIRE_IF_MATCH"]:
+            raise PreconditionRequired(
+                "Send `If-Match` with the ETag you last saw, or `If-Match: *` for whatever is there."
+            )
+        return None
+    if request.if_match.star_tag:
+        return None
+    return frozenset(int(tag) for tag in request.if_match.as_set() if _VERSION.fullmatch(tag))
+
+
+def has_current(etag: str) -> bool:
+    """Whether `If-None-Match` names this tag (RFC 9110, section 13.1.2): the client has what we would send."""
+    return request.if_none_match.contains_weak(etag)

@@ -1,0 +1,24 @@
+"""The name of a request, shared by its answer, its error body and its log lines."""
+
+from __future__ import annotations
+
+import re
+import uuid
+
+from flask import request
+
+HEADER = "X-Request-Id"
+SANE = re.compile(r"[A-Za-z0-9._-]{1,128}")
+"""What a client may choose: nothing that could break out of a header or a log line."""
+
+_KEY = "taskapi.request_id"
+
+
+def request_id() -> str:
+    """The client's `X-Request-Id` if it is sane, otherwise one of our own, the same for the whole request."""
+    known: str | None = request.environ.get(_KEY)
+    if known is None:
+        sent = request.headers.get(HEADER, "")
+        known = sent if SANE.fullmatch(sent) else uuid.uuid4().hex
+        request.environ[_KEY] = known
+    return known
