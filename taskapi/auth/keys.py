@@ -1,0 +1,215 @@
+"""Where verification keys come from: a shared secret, or a key set published by the issuer (JWKS).
+
+A family of algorithms only ever sees its own keys: nothing here can turn a public key into an HMAC secret.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import jwt
+import orjson
+import urllib3
+
+log = logging.getLogger(__name__)
+
+HMAC_ALGORITHMS = frozenset({"HS256"})
+KEY_PAIR_ALGORITHMS = frozenset({"EdDSA", "ES256", "ES512", "RS256", "PS256"})
+
+MIN_RSA_BITS = 2048
+"""RFC 7518, sections 3.3 and 3.5."""
+
+MAX_KEYS = 100
+MAX_JWKS_BYTES = 256 * 1024
+
+REFRESH_AFTER = 150.0
+"""Seconds after which a request starts a refresh in the background."""
+
+CACHE_TIME = 300.0
+"""Seconds after which a request waits a moment for that refresh, so that a withdrawn key is refused."""
+
+LATE_WAIT = 0.05
+"""That moment, in seconds. A key server that takes longer gets no say: the cached keys serve on."""
+
+COOL_DOWN = 1.0
+"""Seconds between two fetches, whoever asks: what a flood of invented key ids can cost the issuer."""
+
+FETCH_TIMEOUT = 2.0
+"""Seconds a fetch may take from first byte to last."""
+
+
+class KeysUnavailable(Exception):
+    """The key set was never fetched and cannot be now: whether the token is good, nobody here knows."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key and the one algorithm it is for."""
+
+    algorithm: str
+    material: Any = field(repr=False)
+
+
+class KeySource(Protocol):
+    """Answers which keys could have signed a token, by the two header members that say so."""
+
+    algorithms: frozenset[str]
+
+    def find(self, algorithm: str, kid: str | None) -> Sequence[Key]:
+        """The keys to try, none if it has none; raises `KeysUnavailable` if it cannot know."""
+        ...
+
+
+class SharedSecrets:
+    """`BETTER_AUTH_SECRET`, and the one before it while it is configured. HS256 only."""
+
+    algorithms = HMAC_ALGORITHMS
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        self._keys = [Key("HS256", secret.encode()) for secret in secrets]
+
+    def find(self, algorithm: str, kid: str | None) -> Sequence[Key]:  # noqa: ARG002  the issuer names no kid here
+        return self._keys
+
+
+class JWKS:
+    """A published key set: fetched when needed, at most once per cool-down, and kept through outages.
+
+    A known key is answered from memory at once, however the key server fares. An unknown `kid` waits for one
+    fetch, shared by all that wait, unless one has just been made.
+    """
+
+    algorithms = KEY_PAIR_ALGORITHMS
+
+    def __init__(self, url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._url = url
+        self._clock = clock
+        self._http = urllib3.PoolManager(num_pools=1, maxsize=1, retries=False)
+        self._lock = threading.Lock()
+        self._keys: dict[str, Key] | None = None
+        self._fetched_at = float("-inf")
+        self._tried_at = float("-inf")
+        self._fetching: threading.Event | None = None
+
+    def find(self, algorithm: str, kid: str | None) -> Sequence[Key]:
+        """The key of that id, if it is for that algorithm; a token that names no `kid` matches none."""
+        if kid is None:
+            return ()
+        self._keep_fresh()
+        key = (self._keys or {}).get(kid)
+        if key is None:
+            _, fetch = self._fetch()
+            if fetch:
+                fetch.wait(FETCH_TIMEOUT)
+            if self._keys is None:
+                raise KeysUnavailable
+            key = self._keys.get(kid)
+        return (key,) if key is not None and key.algorithm == algorithm else ()
+
+    def _keep_fresh(self) -> None:
+        age = self._clock() - self._fetched_at
+        if self._keys is None or age <= REFRESH_AFTER:
+            return
+        started, fetch = self._fetch()
+        # Only the request that started it waits: a key server that hangs must not slow all the others down.
+        if started and fetch and age > CACHE_TIME:
+            fetch.wait(LATE_WAIT)
+
+    def _fetch(self) -> tuple[bool, threading.Event | None]:
+        """Whether this call started a fetch, and the one under way, if any; none is started in the cool-down."""
+        with self._lock:
+            started = self._fetching is None and self._clock() - self._tried_at >= COOL_DOWN
+            if started:
+                self._fetching = threading.Event()
+                threading.Thread(target=self._run, args=(self._fetching,), name="jwks", daemon=True).start()
+            return started, self._fetching
+
+    def _run(self, done: threading.Event) -> None:
+        keys: dict[str, Key] | None = None
+        try:
+            keys = parse_jwks(self._download())
+        except Exception as error:  # noqa: BLE001  whatever a key server answers, the keys we have serve on
+            log.warning("the key set at %s cannot be fetched: %s", self._url, type(error).__name__)
+        with self._lock:
+            self._tried_at = self._clock()
+            if keys is not None:
+                self._keys, self._fetched_at = keys, self._tried_at
+            self._fetching = None
+        done.set()
+
+    def _download(self) -> bytes:
+        """The body, within its bounds; redirects are not followed, a bearer of keys has one address."""
+        deadline = time.monotonic() + FETCH_TIMEOUT
+        response = self._http.request(
+            "GET",
+            self._url,
+            headers={"Accept": "application/json"},
+            timeout=urllib3.Timeout(total=FETCH_TIMEOUT),
+            redirect=False,
+            preload_content=False,
+        )
+        try:
+            if response.status != 200:
+                raise ValueError(f"status {response.status}")
+            body = b""
+            while chunk := response.read1(65536):
+                body += chunk
+                if len(body) > MAX_JWKS_BYTES:
+                    raise ValueError("the answer is too large")
+                if time.monotonic() > deadline:
+                    raise TimeoutError("the answer is too slow")
+            return body
+        finally:
+            # Closed, not kept: what an interrupted answer still holds must not open the next one.
+            response.close()
+
+
+def parse_jwks(body: bytes) -> dict[str, Key]:
+    """The usable keys of a JWK Set (RFC 7517, section 5) by `kid`; what cannot be used is passed over (ibid.).
+
+    Raises ValueError for what is no JWK Set at all, or one that holds no usable key: better to keep the old ones.
+    """
+    document = orjson.loads(body)
+    entries = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(entries, list) or len(entries) > MAX_KEYS:
+        raise ValueError("not a JWK Set")
+    keys: dict[str, Key] = {}
+    for entry in entries:
+        if isinstance(entry, dict) and isinstance(kid := entry.get("kid"), str):
+            key = _usable(entry)
+            if key is not None:
+                keys.setdefault(kid, key)
+    if not keys:
+        raise ValueError("no usable key")
+    return keys
+
+
+def _usable(entry: dict[str, Any]) -> Key | None:
+    form = (entry.get("kty"), entry.get("crv"))
+    # A key that names no algorithm is for the first of its form; none is ever for two.
+    algorithm = entry.get("alg") or next((name for name, its in _FORM.items() if its == form), None)
+    if algorithm not in KEY_PAIR_ALGORITHMS or _FORM[algorithm] != form:
+        return None
+    if entry.get("use", "sig") != "sig" or "verify" not in entry.get("key_ops", ["verify"]) or "d" in entry:
+        return None
+    try:
+        material = jwt.PyJWK(entry, algorithm).key
+    except (jwt.PyJWTError, ValueError, TypeError):
+        return None
+    if algorithm in ("RS256", "PS256") and material.key_size < MIN_RSA_BITS:
+        return None
+    return Key(algorithm, material)
+
+
+_FORM = {
+    "EdDSA": ("OKP", "Ed25519"),
+    "ES256": ("EC", "P-256"),
+    "ES512": ("EC", "P-521"),
+    "RS256": ("RSA", None),
+    "PS256": ("RSA", None),
+}

@@ -1,0 +1,202 @@
+"""A token becomes a `User`, or a named refusal. Nothing in here knows of HTTP.
+
+PyJWT verifies signature, issuer and audience. What it lets through, and a verifier of bearer tokens should not,
+is refused before it is asked (RFC 8725, and RFC 7515 for the form).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import re
+import time
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jwt
+from jwt.types import Options
+
+from .. import strict_json
+from .keys import Key, KeySource
+
+MAX_TOKEN_BYTES = 8192
+"""Better Auth's largest, with the whole user row in it, is about 1 KB."""
+
+SKEW = 30
+"""Seconds that `iat` and `nbf` may lie ahead of our clock. `exp` gets none: tolerance never lengthens a life."""
+
+MAX_SUB = 255
+FAR_FUTURE = 253_402_300_799
+"""The last second of the year 9999; no calendar goes further, so no `exp` needs to."""
+
+TYPES = frozenset({None, "JWT", "at+jwt"})
+"""What `typ` may say. Logout notices (`logout+jwt`) are signed with the same keys and are not logins."""
+
+FORBIDDEN_HEADERS = frozenset({"crit", "b64", "cty", "zip", "enc", "jku", "jwk", "x5u", "x5c"})
+"""Header members that would change what the signature covers, or that offer a key of the sender's own choice."""
+
+_SEGMENT = re.compile(r"[A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Who is asking, as the token says."""
+
+    id: str
+
+
+class TokenRefused(Exception):
+    """The token is not valid; the message says why, in words that hold nothing of the token."""
+
+
+class Verifier:
+    """The rules a token must meet; `issuer`, `audience` and `max_lifetime` are checked when they are set."""
+
+    def __init__(
+        self,
+        sources: Sequence[KeySource],
+        *,
+        issuer: str | None = None,
+        audience: str | None = None,
+        max_lifetime: int | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._sources = {algorithm: source for source in sources for algorithm in source.algorithms}
+        self._issuer = issuer
+        self._audience = audience
+        self._max_lifetime = max_lifetime
+        self._clock = clock
+        self._options: Options = {
+            # Times and subject are checked here, more strictly.
+            "verify_exp": False,
+            "verify_iat": False,
+            "verify_nbf": False,
+            "verify_sub": False,
+            "verify_jti": False,
+            "verify_iss": issuer is not None,
+            "verify_aud": audience is not None,
+            "require": ["exp", "sub", *(["iss"] if issuer else []), *(["aud"] if audience else [])],
+        }
+
+    def verify(self, token: str) -> User:
+        """The user of a valid token. Raises `TokenRefused`, or `KeysUnavailable` if no key could be had."""
+        header, claims = _read(token)
+        self._verify_signature(token, header)
+        self._check_times(claims)
+        return User(_subject(claims))
+
+    def _verify_signature(self, token: str, header: dict[str, Any]) -> None:
+        algorithm, kid = header.get("alg"), header.get("kid")
+        # The token's word picks the family; which algorithms there are is configuration's word alone.
+        source = self._sources.get(algorithm) if isinstance(algorithm, str) else None
+        if source is None or not isinstance(algorithm, str):
+            raise TokenRefused("the token is signed with an algorithm that is not accepted")
+        if kid is not None and not isinstance(kid, str):
+            raise TokenRefused("the key id of the token is not a string")
+        keys = source.find(algorithm, kid)
+        if not keys:
+            raise TokenRefused("the token is signed with an unknown key")
+        for key in keys:
+            try:
+                return self._decode(token, key)
+            except jwt.InvalidSignatureError:
+                continue  # perhaps it was signed with the secret before
+        raise TokenRefused("the signature of the token is wrong")
+
+    def _decode(self, token: str, key: Key) -> None:
+        try:
+            jwt.decode(
+                token,
+                key.material,
+                algorithms=[key.algorithm],
+                issuer=self._issuer,
+                audience=self._audience,
+                options=self._options,
+            )
+        except jwt.InvalidSignatureError:
+            raise
+        except jwt.InvalidIssuerError as error:
+            raise TokenRefused("the token comes from another issuer") from error
+        except jwt.InvalidAudienceError as error:
+            raise TokenRefused("the token is meant for another audience") from error
+        except jwt.MissingRequiredClaimError as error:
+            raise TokenRefused(f"the token has no {error.claim}") from error
+        # PyJWT raises bare ValueError and TypeError, too, for values of a type it did not expect.
+        except (jwt.PyJWTError, ValueError, TypeError) as error:
+            raise TokenRefused("the token cannot be read") from error
+
+    def _check_times(self, claims: dict[str, Any]) -> None:
+        now = self._clock()
+        expires = _moment(claims, "exp")
+        if expires is None:
+            raise TokenRefused("the token has no exp")
+        if now >= expires:
+            raise TokenRefused("the token has expired")
+        issued, not_before = _moment(claims, "iat"), _moment(claims, "nbf")
+        if issued is not None and issued > now + SKEW:
+            raise TokenRefused("the token was issued in the future")
+        if not_before is not None and not_before > now + SKEW:
+            raise TokenRefused("the token is not valid yet")
+        if self._max_lifetime is not None and expires - (now if issued is None else issued) > self._max_lifetime:
+            raise TokenRefused("the token lives longer than is accepted here")
+
+
+def _read(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Header and claims of a token in canonical compact form, not yet verified."""
+    if len(token) > MAX_TOKEN_BYTES:
+        raise TokenRefused("the token is too long")
+    parts = token.split(".")
+    if len(parts) != 3 or not all(_SEGMENT.fullmatch(part) for part in parts):
+        raise TokenRefused("the token is not a signed JWT")
+    header, claims, _ = (_decode_segment(part) for part in parts)
+    head = _strict_object(header)
+    if FORBIDDEN_HEADERS & head.keys():
+        raise TokenRefused("the header of the token has a member that is not accepted")
+    if not isinstance(typ := head.get("typ"), str | None) or typ not in TYPES:
+        raise TokenRefused("the token is of another type")
+    return head, _strict_object(claims)
+
+
+def _decode_segment(segment: str) -> bytes:
+    try:
+        raw = base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
+    except binascii.Error as error:
+        raise TokenRefused("the token is not base64url") from error
+    if base64.urlsafe_b64encode(raw).rstrip(b"=") != segment.encode():
+        raise TokenRefused("the token is not canonical base64url")
+    return raw
+
+
+def _strict_object(raw: bytes) -> dict[str, Any]:
+    try:
+        value = strict_json.loads(raw)
+    except ValueError as error:
+        raise TokenRefused("the token does not hold strict JSON") from error
+    if not isinstance(value, dict):
+        raise TokenRefused("the token does not hold a JSON object")
+    return value
+
+
+def _moment(claims: dict[str, Any], name: str) -> float | None:
+    """A NumericDate (RFC 7519, section 2), seconds since 1970; absent is None."""
+    if name not in claims:
+        return None
+    value = claims[name]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TokenRefused(f"{name} of the token is not a number")
+    if not math.isfinite(value) or not 0 <= value <= FAR_FUTURE:
+        raise TokenRefused(f"{name} of the token is not a date")
+    return float(value)
+
+
+def _subject(claims: dict[str, Any]) -> str:
+    """The user's id. Never another claim instead: an e-mail-verification token has an `email` and no `sub`."""
+    sub = claims.get("sub")
+    if not isinstance(sub, str) or not 1 <= len(sub) <= MAX_SUB:
+        raise TokenRefused("sub of the token is not a user id")
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in sub):
+        raise TokenRefused("sub of the token is not a user id")
+    return sub
