@@ -1,0 +1,1 @@
+"""What the service is for: the tasks of one user."""
