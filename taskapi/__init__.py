@@ -1,0 +1,36 @@
+"""taskapi: a task service behind Better Auth, where a valid token opens exactly one user's tasks."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+from flask import Flask
+
+from . import cli, cors, db, docs, errors, health, openapi, response
+from .auth import hook
+from .config import Config
+from .tasks import routes
+
+
+def create_app(config: Config | None = None) -> Flask:
+    """Build the application from `config`, or from the environment (raises `ConfigError`)."""
+    config = config or Config.from_env(os.environ)
+    logging.getLogger(__name__).setLevel(config.log_level)
+
+    app = Flask(__name__, static_folder=None)
+    app.config["REQUIRE_IF_MATCH"] = config.require_if_match
+    # `//` in a path is not answered with a redirect, which would come before the token is looked at.
+    app.url_map.merge_slashes = False
+
+    errors.init_app(app)  # first: whatever fails from here on has its handler
+    db.init_app(app, config)
+    hook.init_app(app, config)
+    app.register_blueprint(routes.bp)
+    app.register_blueprint(health.bp)
+    app.register_blueprint(docs.bp)
+    openapi.init_app(app)  # after the blueprints, whose routes it describes
+    cors.init_app(app, config)
+    response.init_app(app)
+    cli.init_app(app, config)
+    return app
