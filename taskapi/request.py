@@ -89,9 +89,10 @@ def expected_versions() -> frozenset[int] | None:
         return None
     if request.if_match.star_tag:
         return None
-    return frozenset(int(tag) for tag in request.if_match.as_set() if _VERSION.fullmatch(tag))
+    # Werkzeug reads the empty tag, `""`, as None.
+    return frozenset(int(tag) for tag in request.if_match.as_set() if tag and _VERSION.fullmatch(tag))
 
 
 def has_current(etag: str) -> bool:
     """Whether `If-None-Match` names this tag (RFC 9110, section 13.1.2): the client has what we would send."""
-    return request.if_none_match.contains_weak(etag)
+    return request.if_none_match.contains_weak(etag.strip('"'))
