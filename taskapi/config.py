@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from sqlalchemy.engine import make_url
@@ -37,12 +37,12 @@ class Config:
     `secrets` is empty or (current[, previous]); `max_lifetime` is in seconds.
     """
 
-    secrets: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = field(default=(), repr=False)
     jwks_url: str | None = None
     issuer: str | None = None
     audience: str | None = None
     max_lifetime: int | None = None
-    database_url: str = "sqlite:///taskapi.db"
+    database_url: str = field(default="sqlite:///taskapi.db", repr=False)  # it may hold a password
     cors_origins: tuple[str, ...] = ()
     require_if_match: bool = False
     log_level: str = "INFO"
@@ -104,7 +104,10 @@ class _Environment:
         secret = self._environ.get(name) or None
         if secret is None:
             return None
-        if len(secret.encode("utf-8", "surrogateescape")) < MIN_SECRET_BYTES:
+        # Python keeps a byte of the environment that is not UTF-8 as a lone surrogate; nothing can be signed with that.
+        if re.search(r"[\ud800-\udfff]", secret):
+            self.problems.append(f"{name} is not UTF-8")
+        if len(secret.encode("utf-8", "surrogatepass")) < MIN_SECRET_BYTES:
             self.problems.append(
                 f"{name} is shorter than {MIN_SECRET_BYTES} bytes: make one with `openssl rand -base64 32`"
             )
@@ -117,7 +120,11 @@ class _Environment:
     def jwks_url(self) -> str | None:
         issuer = self._http_url("BETTER_AUTH_URL")
         jwks = self._http_url("BETTER_AUTH_JWKS_URL")
-        return jwks or (issuer and issuer.rstrip("/") + "/api/auth/jwks")
+        if jwks or issuer is None or not _is_http_url(issuer):
+            return jwks
+        # Better Auth takes a base URL with a path as it is, and puts /api/auth after one without.
+        base = issuer.rstrip("/")
+        return f"{base}/jwks" if urlsplit(base).path else f"{base}/api/auth/jwks"
 
     def _http_url(self, name: str) -> str | None:
         value = self.text(name)
@@ -179,4 +186,6 @@ def _is_http_url(value: str) -> bool:
         _ = parts.port  # raises for a port that is no number
     except ValueError:
         return False
+    if re.search(r"\s", value) or "@" in parts.netloc:
+        return False  # `urlsplit` drops line breaks; and no password of it would be sent, but it would be logged
     return parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.query and not parts.fragment

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import math
 import re
 import time
 import unicodedata
@@ -32,8 +31,8 @@ MAX_SUB = 255
 FAR_FUTURE = 253_402_300_799
 """The last second of the year 9999; no calendar goes further, so no `exp` needs to."""
 
-TYPES = frozenset({None, "JWT", "at+jwt"})
-"""What `typ` may say. Logout notices (`logout+jwt`) are signed with the same keys and are not logins."""
+TYPES = frozenset({"JWT", "at+jwt"})
+"""What `typ` may say, if it is there. Logout notices (`logout+jwt`) are signed with the same keys and are no logins."""
 
 FORBIDDEN_HEADERS = frozenset({"crit", "b64", "cty", "zip", "enc", "jku", "jwk", "x5u", "x5c"})
 """Header members that would change what the signature covers, or that offer a key of the sender's own choice."""
@@ -155,7 +154,7 @@ def _read(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
     head = _strict_object(header)
     if FORBIDDEN_HEADERS & head.keys():
         raise TokenRefused("the header of the token has a member that is not accepted")
-    if not isinstance(typ := head.get("typ"), str | None) or typ not in TYPES:
+    if not isinstance(typ := head.get("typ", "JWT"), str) or typ not in TYPES:
         raise TokenRefused("the token is of another type")
     return head, _strict_object(claims)
 
@@ -187,7 +186,7 @@ def _moment(claims: dict[str, Any], name: str) -> float | None:
     value = claims[name]
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TokenRefused(f"{name} of the token is not a number")
-    if not math.isfinite(value) or not 0 <= value <= FAR_FUTURE:
+    if not 0 <= value <= FAR_FUTURE:  # compared as it is: not every integer can become a float
         raise TokenRefused(f"{name} of the token is not a date")
     return float(value)
 

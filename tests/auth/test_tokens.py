@@ -1,0 +1,748 @@
+"""A token is a `User` when everything about it is right, and otherwise a refusal that says why and shows nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+from base64 import urlsafe_b64decode
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from taskapi.auth.keys import JWKS, KeySource, KeysUnavailable, SharedSecrets
+from taskapi.auth.tokens import FAR_FUTURE, MAX_TOKEN_BYTES, TokenRefused, User, Verifier
+from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, compact, hs256, segment
+from tests.auth.key_server import KeyServer
+from tests.conftest import SECRET
+
+VECTORS = Path(__file__).parent / "vectors"
+NOW = 1_800_000_000
+SKEW = 30  # the contract's number, not the module's
+PREVIOUS = "the-secret-before-it-0123456789-abcdef"
+HEADER = {"alg": "HS256"}
+CLAIMS = {"sub": "alice", "iat": NOW, "exp": NOW + 900}
+ALICE = User("alice")
+
+
+@pytest.fixture(scope="module")
+def published(signers: dict[str, Signer]) -> Iterator[JWKS]:
+    """The public keys of all five signers, from a key server."""
+    server = KeyServer(*(signer.jwk() for signer in signers.values()))
+    yield JWKS(server.url)
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def verifier(published: JWKS) -> Verifier:
+    """Both key sources, nothing optional."""
+    return Verifier([SharedSecrets([SECRET]), published], clock=lambda: NOW)
+
+
+def with_secret(**rules: Any) -> Verifier:
+    """The shared secret alone, and the rules of one test."""
+    return Verifier([SharedSecrets([SECRET])], **{"clock": lambda: NOW, **rules})
+
+
+def token(*without: str, **claims: Any) -> str:
+    """Signed with the shared secret; claims that are named only are left out."""
+    return compact(
+        HEADER, {name: value for name, value in {**CLAIMS, **claims}.items() if name not in without}, hs256()
+    )
+
+
+def refusal(verifier: Verifier, token: str) -> str:
+    with pytest.raises(TokenRefused) as caught:
+        verifier.verify(token)
+    return str(caught.value)
+
+
+# What a running Better Auth made
+
+
+def vectors() -> list[Any]:
+    index = json.loads((VECTORS / "index.json").read_text())
+    return [pytest.param(vector, id=vector["name"]) for vector in index["vectors"]]
+
+
+@pytest.mark.parametrize("vector", vectors())
+def test_what_better_auth_makes_comes_out_as_recorded(
+    vector: dict[str, Any], serve_keys: Callable[..., KeyServer]
+) -> None:
+    sources: list[KeySource] = []
+    if vector["jwks_file"]:
+        sources.append(JWKS(serve_keys(*json.loads((VECTORS / vector["jwks_file"]).read_text())["keys"]).url))
+    if "secret" in vector:
+        sources.append(SharedSecrets([vector["secret"]]))
+    verifier = Verifier(
+        sources,
+        issuer=vector["verify"]["iss"],
+        audience=vector["verify"]["aud"],
+        clock=lambda: vector["iat"] + 60,
+    )
+    text = (VECTORS / vector["token_file"]).read_text().strip()
+    if vector["expected"] == "valid":
+        assert verifier.verify(text) == User(vector["sub"])
+    elif vector["expected"] == "expired":
+        assert refusal(verifier, text) == "the token has expired"
+    else:
+        assert vector["expected"] == "reject"
+        assert refusal(verifier, text) == {
+            "alg none": "the token is not a signed JWT",
+            "payload changed, signature kept": "the signature of the token is wrong",
+            "algorithm confusion: HMAC keyed with the raw public key": "the token is signed with an algorithm that is not accepted",
+            "good token, verifier configured for another audience": "the token is meant for another audience",
+            "good token, verifier configured for another issuer": "the token comes from another issuer",
+        }.get(vector["expected_note"], "the token has no sub")
+
+
+@pytest.mark.parametrize("name", ["cookiecache_hs256", "email_verification_hs256"])
+def test_what_better_auth_signs_for_other_ends_is_no_login(name: str) -> None:
+    text = (VECTORS / f"{name}.jwt").read_text().strip()
+    secret = "test-only-secret-0123456789-abcdefghijklmnop"
+    assert jwt.decode(text, secret, ["HS256"], options={"verify_exp": False, "verify_iat": False})  # well signed
+    verifier = Verifier([SharedSecrets([secret])], clock=lambda: 1_795_220_300)
+    assert refusal(verifier, text) == "the token has no sub"
+
+
+# Algorithms and keys
+
+
+def test_a_token_signed_with_the_shared_secret_is_accepted(verifier: Verifier) -> None:
+    assert verifier.verify(token()) == ALICE
+
+
+@pytest.mark.parametrize("algorithm", KEY_PAIR_ALGORITHMS)
+def test_a_token_signed_with_a_published_key_is_accepted(
+    verifier: Verifier, signers: dict[str, Signer], algorithm: str
+) -> None:
+    assert verifier.verify(signers[algorithm].token(CLAIMS)) == ALICE
+
+
+@pytest.mark.parametrize("kid", [{}, {"kid": "whatever"}, {"kid": ""}], ids=str)
+def test_the_shared_secret_needs_no_key_id(verifier: Verifier, kid: dict[str, str]) -> None:
+    assert verifier.verify(compact({**HEADER, **kid}, CLAIMS, hs256())) == ALICE
+
+
+NOT_ACCEPTED = "the token is signed with an algorithm that is not accepted"
+
+
+@pytest.mark.parametrize("signature", ["", "AA"], ids=["unsigned", "with a signature"])
+@pytest.mark.parametrize("spelling", ["none", "None", "NONE", "nOnE", "none ", "", None, False, 0, [], ["HS256"], {}])
+def test_an_unsigned_token_is_refused(verifier: Verifier, spelling: Any, signature: str) -> None:
+    text = f"{segment({'alg': spelling})}.{segment(CLAIMS)}.{signature}"
+    assert refusal(verifier, text) == (NOT_ACCEPTED if signature else "the token is not a signed JWT")
+
+
+def test_a_token_that_names_no_algorithm_is_refused(verifier: Verifier) -> None:
+    assert refusal(verifier, compact({"typ": "JWT"}, CLAIMS, hs256())) == NOT_ACCEPTED
+
+
+@pytest.mark.parametrize(
+    "algorithm", ["HS384", "HS512", "hs256", "HS256 ", "HMAC", "RS384", "ES384", "ES256K", "Ed25519"]
+)
+def test_other_algorithms_are_refused_even_with_the_right_secret(verifier: Verifier, algorithm: str) -> None:
+    digest = {"HS384": "sha384", "HS512": "sha512"}.get(algorithm, "sha256")
+    assert refusal(verifier, compact({"alg": algorithm}, CLAIMS, hs256(digest=digest))) == NOT_ACCEPTED
+
+
+def test_a_family_that_is_not_configured_is_refused(published: JWKS, signers: dict[str, Signer]) -> None:
+    assert refusal(Verifier([published], clock=lambda: NOW), token()) == NOT_ACCEPTED
+    for signer in signers.values():
+        assert refusal(with_secret(), signer.token(CLAIMS)) == NOT_ACCEPTED
+
+
+def public_forms(signer: Signer) -> dict[str, bytes]:
+    """Everything that a forger could take for a shared secret, given a public key."""
+    public, jwk = signer.private.public_key(), signer.jwk()
+    pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    forms = {
+        "PEM": pem,
+        "PEM without its last line break": pem.rstrip(),
+        "DER": public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+        "JWK": json.dumps(jwk).encode(),
+        "compact JWK": json.dumps(jwk, separators=(",", ":")).encode(),
+        "key set": json.dumps({"keys": [jwk]}).encode(),
+        "nothing": b"",
+    }
+    for name in {"x", "y", "n"} & jwk.keys():
+        forms[name] = jwk[name].encode()
+        forms[f"{name} decoded"] = urlsafe_b64decode(jwk[name] + "==")
+    if not isinstance(public, Ed25519PublicKey):
+        other = PublicFormat.PKCS1 if jwk["kty"] == "RSA" else PublicFormat.UncompressedPoint
+        forms["other form"] = public.public_bytes(Encoding.DER if jwk["kty"] == "RSA" else Encoding.X962, other)
+    return forms
+
+
+@pytest.mark.parametrize("algorithm", KEY_PAIR_ALGORITHMS)
+def test_a_public_key_is_never_an_hmac_secret(
+    verifier: Verifier, published: JWKS, signers: dict[str, Signer], algorithm: str
+) -> None:
+    signer = signers[algorithm]
+    key_pairs_only = Verifier([published], clock=lambda: NOW)
+    for form in public_forms(signer).values():
+        forged = compact({"alg": "HS256", "kid": signer.kid}, CLAIMS, hs256(form))
+        assert refusal(verifier, forged) == "the signature of the token is wrong"
+        assert refusal(key_pairs_only, forged) == NOT_ACCEPTED
+        mislabelled = compact({"alg": algorithm, "kid": signer.kid}, CLAIMS, hs256(form))
+        assert refusal(verifier, mislabelled) == "the signature of the token is wrong"
+
+
+UNKNOWN = "the token is signed with an unknown key"
+
+
+@pytest.mark.parametrize(
+    ("key", "claimed"),
+    [(key, claimed) for key in KEY_PAIR_ALGORITHMS for claimed in KEY_PAIR_ALGORITHMS if key != claimed],
+)
+def test_a_key_is_good_for_its_own_algorithm_only(
+    verifier: Verifier, signers: dict[str, Signer], key: str, claimed: str
+) -> None:
+    signer = signers[key]
+    same_form = {key, claimed} == {"RS256", "PS256"}
+    sign = (lambda message: signer.sign(message, claimed)) if same_form else signer.sign
+    assert refusal(verifier, compact({"alg": claimed, "kid": signer.kid}, CLAIMS, sign)) == UNKNOWN
+
+
+@pytest.mark.parametrize("algorithm", KEY_PAIR_ALGORITHMS)
+def test_another_key_pair_of_the_same_id_is_refused(
+    verifier: Verifier, signers: dict[str, Signer], algorithm: str
+) -> None:
+    impostor = Signer(algorithm, signers[algorithm].kid)
+    assert refusal(verifier, impostor.token(CLAIMS)) == "the signature of the token is wrong"
+
+
+@pytest.mark.parametrize("signature", [b"\0" * 64, b"\0", b"\xff" * 64, b"\0" * 132, b"\0" * 256, b"\0" * 5000])
+@pytest.mark.parametrize("algorithm", ["HS256", *KEY_PAIR_ALGORITHMS])
+def test_a_signature_made_of_nothing_is_refused(verifier: Verifier, algorithm: str, signature: bytes) -> None:
+    text = compact({"alg": algorithm, "kid": f"kid-{algorithm}"}, CLAIMS, lambda _: signature)
+    assert refusal(verifier, text) == "the signature of the token is wrong"
+
+
+@pytest.mark.parametrize(
+    ("kid", "reason"),
+    [
+        *((None, UNKNOWN), ("", UNKNOWN), ("invented", UNKNOWN), ("KID-EDDSA", UNKNOWN), ("\ud800", UNKNOWN)),
+        ("../../../dev/null", UNKNOWN),
+        *((1, "the key id of the token is not a string"), (["kid-EdDSA"], "the key id of the token is not a string")),
+        *((False, "the key id of the token is not a string"), ({}, "the key id of the token is not a string")),
+    ],
+)
+def test_a_published_key_is_named_by_its_id(
+    verifier: Verifier, signers: dict[str, Signer], kid: Any, reason: str
+) -> None:
+    assert refusal(verifier, signers["EdDSA"].token(CLAIMS, kid=kid)) == reason
+
+
+def test_a_key_id_that_is_null_is_refused(verifier: Verifier) -> None:
+    assert refusal(verifier, compact({**HEADER, "kid": None}, CLAIMS, hs256())) == "the token cannot be read"
+
+
+# The header
+
+OFFERED = {
+    "crit": ["exp"],
+    "b64": True,
+    "cty": "JWT",
+    "zip": "DEF",
+    "enc": "A256GCM",
+    "jku": "https://mallory.example/jwks",
+    "jwk": {"kty": "oct", "k": "AA"},
+    "x5u": "https://mallory.example/certificate",
+    "x5c": ["AA"],
+}
+
+
+@pytest.mark.parametrize("value", ["meant", None], ids=["meant", "null"])
+@pytest.mark.parametrize("member", OFFERED)
+def test_a_header_that_changes_what_is_signed_or_offers_a_key_is_refused(
+    verifier: Verifier, signers: dict[str, Signer], member: str, value: str | None
+) -> None:
+    header = {member: OFFERED[member] if value else None}
+    expected = "the header of the token has a member that is not accepted"
+    assert refusal(verifier, compact({**HEADER, **header}, CLAIMS, hs256())) == expected
+    signer = signers["EdDSA"]
+    assert refusal(verifier, compact({"alg": "EdDSA", "kid": signer.kid, **header}, CLAIMS, signer.sign)) == expected
+
+
+def test_a_key_that_the_token_brings_along_is_not_used(verifier: Verifier) -> None:
+    own = Signer("EdDSA", "own")
+    brought = own.token(CLAIMS, jwk=own.jwk())
+    assert refusal(verifier, brought) == "the header of the token has a member that is not accepted"
+
+
+@pytest.mark.parametrize("typ", [{}, {"typ": "JWT"}, {"typ": "at+jwt"}], ids=str)
+def test_an_access_token_is_accepted(verifier: Verifier, typ: dict[str, str]) -> None:
+    assert verifier.verify(compact({**HEADER, **typ}, CLAIMS, hs256())) == ALICE
+
+
+@pytest.mark.parametrize(
+    "typ", ["logout+jwt", "id+jwt", "dpop+jwt", "JOSE", "JWE", "JWT ", "", None, 1, True, ["JWT"], {"JWT": 1}]
+)
+def test_a_token_of_another_type_is_refused(verifier: Verifier, typ: Any) -> None:
+    text = compact({**HEADER, "typ": typ}, CLAIMS, hs256())
+    assert refusal(verifier, text) == "the token is of another type"
+
+
+def test_members_of_the_header_that_mean_nothing_here_are_ignored(verifier: Verifier) -> None:
+    assert verifier.verify(compact({**HEADER, "x5t": "AA", "custom": {"a": [1]}}, CLAIMS, hs256())) == ALICE
+
+
+# The form
+
+STRICT_JSON = "the token does not hold strict JSON"
+NOT_SIGNED = "the token is not a signed JWT"
+JSON_HEADER = json.dumps(HEADER)
+JSON_CLAIMS = json.dumps(CLAIMS)
+
+
+def of_text(header: str = JSON_HEADER, claims: str = JSON_CLAIMS, encoding: str = "utf-8") -> str:
+    return compact(header.encode(encoding), claims.encode(encoding), hs256())
+
+
+READ: dict[str, tuple[str, str]] = {
+    "duplicate alg": (of_text('{"alg":"none","alg":"HS256"}'), STRICT_JSON),
+    "duplicate alg, once escaped": (of_text('{"alg":"HS256","\\u0061lg":"HS256"}'), STRICT_JSON),
+    "duplicate sub": (of_text(claims=JSON_CLAIMS[:-1] + ',"sub":"mallory"}'), STRICT_JSON),
+    "duplicate sub of one value": (of_text(claims=JSON_CLAIMS[:-1] + ',"sub":"alice"}'), STRICT_JSON),
+    "duplicate exp": (of_text(claims=f'{{"sub":"alice","exp":1,"exp":{NOW + 900}}}'), STRICT_JSON),
+    "duplicates deep inside": (of_text(claims=JSON_CLAIMS[:-1] + ',"x":[{"a":1,"a":2}]}'), STRICT_JSON),
+    "UTF-16": (of_text(encoding="utf-16"), STRICT_JSON),
+    "UTF-16 without a BOM": (of_text(encoding="utf-16-be"), STRICT_JSON),
+    "UTF-32": (of_text(encoding="utf-32"), STRICT_JSON),
+    "UTF-8 with a BOM": (of_text(encoding="utf-8-sig"), STRICT_JSON),
+    "header with a BOM": (of_text(header="\ufeff" + JSON_HEADER), STRICT_JSON),
+    "claims with a BOM": (of_text(claims="\ufeff" + JSON_CLAIMS), STRICT_JSON),
+    "Latin-1": (of_text(claims='{"sub":"é"}', encoding="latin-1"), STRICT_JSON),
+    "claims NaN": (of_text(claims="NaN"), STRICT_JSON),
+    "a claim Infinity": (of_text(claims=JSON_CLAIMS[:-1] + ',"x":Infinity}'), STRICT_JSON),
+    "an integer of 5,000 digits": (of_text(claims=JSON_CLAIMS[:-1] + f',"x":{"1" * 5000}}}'), STRICT_JSON),
+    "header of 2,000 arrays": (of_text('{"x":' + "[" * 2000 + "]" * 2000 + "}"), STRICT_JSON),
+    "claims of 2,000 arrays": (of_text(claims='{"x":' + "[" * 2000 + "]" * 2000 + "}"), STRICT_JSON),
+    "header of text": (of_text("text"), STRICT_JSON),
+    "header with a comma too many": (of_text('{"alg":"HS256",}'), STRICT_JSON),
+    "header null": (of_text("null"), "the token does not hold a JSON object"),
+    "header array": (of_text('[["alg","HS256"]]'), "the token does not hold a JSON object"),
+    "claims string": (of_text(claims='"alice"'), "the token does not hold a JSON object"),
+    "claims array": (of_text(claims="[]"), "the token does not hold a JSON object"),
+    "nothing": ("", NOT_SIGNED),
+    "one part": (segment(HEADER), NOT_SIGNED),
+    "two parts": (token().rpartition(".")[0], NOT_SIGNED),
+    "an empty signature": (token().rpartition(".")[0] + ".", NOT_SIGNED),
+    "an empty header": ("." + token().partition(".")[2], NOT_SIGNED),
+    "detached claims": (f"{segment(HEADER)}..{segment(b'signature')}", NOT_SIGNED),
+    "four parts": (token() + ".AA", NOT_SIGNED),
+    "a fourth part that is empty": (token() + ".", NOT_SIGNED),
+    "five parts, as a JWE": (f"{segment({'alg': 'dir', 'enc': 'A256GCM'})}..AA.AA.AA", NOT_SIGNED),
+    "one '='": (token() + "=", NOT_SIGNED),
+    "two '='": (token() + "==", NOT_SIGNED),
+    "'=' after the header": (token().replace(".", "=.", 1), NOT_SIGNED),
+    "base64 instead of base64url": (token(x="~~~???").replace("_", "/").replace("-", "+") + "+/", NOT_SIGNED),
+    "a space before": (" " + token(), NOT_SIGNED),
+    "a space after": (token() + " ", NOT_SIGNED),
+    "a line break after": (token() + "\n", NOT_SIGNED),
+    "a line break inside": (token()[:50] + "\n" + token()[50:], NOT_SIGNED),
+    "NUL inside": (token()[:50] + "\0" + token()[50:], NOT_SIGNED),
+    "full-width dots": (token().replace(".", "\uff0e"), NOT_SIGNED),
+    "full-width letters": (token()[:-1] + "\uff21", NOT_SIGNED),
+    "a lone surrogate": (token() + "\ud800", NOT_SIGNED),
+    "JSON serialization": (json.dumps({"payload": "AA", "signatures": []}), NOT_SIGNED),
+    "a part of one character more than four": (
+        f"{segment(b'abc')}A.{segment(CLAIMS)}.AA",
+        "the token is not base64url",
+    ),
+    "two tokens": (f"{token()},{token()}", NOT_SIGNED),
+}
+
+
+@pytest.mark.parametrize(("text", "reason"), READ.values(), ids=READ.keys())
+def test_a_token_in_any_but_the_one_form_is_refused(verifier: Verifier, text: str, reason: str) -> None:
+    assert refusal(verifier, text) == reason
+
+
+@pytest.mark.parametrize("part", [0, 1, 2], ids=["header", "claims", "signature"])
+def test_bits_that_stand_for_nothing_must_be_zero(verifier: Verifier, part: int) -> None:
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    # A space more in the JSON until the part ends in such bits.
+    spaces = next(
+        n for n in range(3) if len(of_text(JSON_HEADER + " " * n, JSON_CLAIMS + " " * n).split(".")[part]) % 4
+    )
+    parts = of_text(JSON_HEADER + " " * spaces, JSON_CLAIMS + " " * spaces).split(".")
+    assert verifier.verify(".".join(parts)) == ALICE
+    last = parts[part][-1]
+    parts[part] = parts[part][:-1] + alphabet[alphabet.index(last) + 1]
+    assert refusal(verifier, ".".join(parts)) == "the token is not canonical base64url"
+
+
+def test_a_token_may_have_eight_kibibytes(verifier: Verifier) -> None:
+    def of_length(length: int) -> str:
+        return next(t for n in range(5900, 6200) if len(t := token(x="p" * n)) >= length)
+
+    longest = of_length(MAX_TOKEN_BYTES)
+    assert len(longest) == MAX_TOKEN_BYTES == 8192
+    assert verifier.verify(longest) == ALICE
+    assert refusal(verifier, of_length(MAX_TOKEN_BYTES + 1)) == "the token is too long"
+    assert refusal(verifier, "x" * 10_000_000) == "the token is too long"
+
+
+@pytest.mark.parametrize("place", ["header", "claims"])
+def test_nesting_of_any_depth_is_accepted_or_refused(verifier: Verifier, place: str) -> None:
+    outcomes = []
+    for depth in range(1, 1200, 3):
+        nested = ',"x":' + "[" * depth + "]" * depth + "}"
+        deep = {place: (JSON_HEADER if place == "header" else JSON_CLAIMS)[:-1] + nested}
+        try:
+            outcomes.append(verifier.verify(of_text(**deep)) == ALICE)
+        except TokenRefused:
+            outcomes.append(False)
+    # Somewhere it becomes too deep, and stays so.
+    assert outcomes == sorted(outcomes, reverse=True)
+    assert outcomes[0]
+    assert not outcomes[-1]
+
+
+# Times
+
+
+TIMES: dict[str, tuple[dict[str, Any], str]] = {
+    "exp null": ({"exp": None}, "the token has no exp"),
+    "exp as a string": ({"exp": str(NOW + 900)}, "exp of the token is not a number"),
+    "exp as a list": ({"exp": [NOW + 900]}, "exp of the token is not a number"),
+    "exp as an empty list": ({"exp": []}, "exp of the token is not a number"),
+    "exp as an object": ({"exp": {}}, "exp of the token is not a number"),
+    "exp true": ({"exp": True}, "exp of the token is not a number"),
+    "exp false": ({"exp": False}, "exp of the token is not a number"),
+    "exp 1e30": ({"exp": 1e30}, "exp of the token is not a date"),
+    "exp of 31 digits": ({"exp": 10**30}, "exp of the token is not a date"),
+    "exp of 401 digits": ({"exp": 10**400}, "exp of the token is not a date"),
+    "exp of minus 401 digits": ({"exp": -(10**400)}, "exp of the token is not a date"),
+    "exp after the year 9999": ({"exp": FAR_FUTURE + 1}, "exp of the token is not a date"),
+    "exp negative": ({"exp": -1}, "exp of the token is not a date"),
+    "exp NaN": ({"exp": math.nan}, STRICT_JSON),
+    "exp Infinity": ({"exp": math.inf}, STRICT_JSON),
+    "exp in milliseconds": ({"exp": (NOW + 900) * 1000}, "exp of the token is not a date"),
+    "exp zero": ({"exp": 0}, "the token has expired"),
+    "exp now": ({"exp": NOW}, "the token has expired"),
+    "exp a second ago": ({"exp": NOW - 1}, "the token has expired"),
+    "exp now, iat later": ({"exp": NOW, "iat": NOW + SKEW}, "the token has expired"),
+    "iat beyond the skew": ({"iat": NOW + SKEW + 1}, "the token was issued in the future"),
+    "iat just beyond the skew": ({"iat": NOW + SKEW + 0.5}, "the token was issued in the future"),
+    "iat null": ({"iat": None}, "iat of the token is not a number"),
+    "iat as a string": ({"iat": str(NOW)}, "iat of the token is not a number"),
+    "iat true": ({"iat": True}, "iat of the token is not a number"),
+    "iat as a list": ({"iat": [NOW]}, "iat of the token is not a number"),
+    "iat negative": ({"iat": -1}, "iat of the token is not a date"),
+    "iat of 401 digits": ({"iat": 10**400}, "iat of the token is not a date"),
+    "nbf beyond the skew": ({"nbf": NOW + SKEW + 1}, "the token is not valid yet"),
+    "nbf just beyond the skew": ({"nbf": NOW + SKEW + 0.5}, "the token is not valid yet"),
+    "nbf null": ({"nbf": None}, "nbf of the token is not a number"),
+    "nbf as a string": ({"nbf": str(NOW)}, "nbf of the token is not a number"),
+    "nbf as an object": ({"nbf": {}}, "nbf of the token is not a number"),
+    "nbf false": ({"nbf": False}, "nbf of the token is not a number"),
+    "nbf 1e30": ({"nbf": 1e30}, "nbf of the token is not a date"),
+}
+
+
+@pytest.mark.parametrize(("claims", "reason"), TIMES.values(), ids=TIMES.keys())
+def test_a_token_of_another_time_is_refused(verifier: Verifier, claims: dict[str, Any], reason: str) -> None:
+    assert refusal(verifier, token(**claims)) == reason
+
+
+def test_a_token_that_never_expires_is_refused(verifier: Verifier) -> None:
+    assert refusal(verifier, token("exp")) == "the token has no exp"
+    assert refusal(verifier, token("exp", "iat")) == "the token has no exp"
+
+
+GOOD_TIMES: dict[str, dict[str, Any]] = {
+    "exp in a second": {"exp": NOW + 1},
+    "exp in a moment": {"exp": NOW + 0.001},
+    "exp as a float": {"exp": NOW + 900.5},
+    "exp in the year 9999": {"exp": FAR_FUTURE},
+    "iat at the edge of the skew": {"iat": NOW + SKEW},
+    "iat long ago": {"iat": 0},
+    "iat after exp": {"iat": NOW + 20, "exp": NOW + 10},
+    "nbf at the edge of the skew": {"nbf": NOW + SKEW},
+    "nbf long ago": {"nbf": 0.5},
+}
+
+
+@pytest.mark.parametrize("claims", GOOD_TIMES.values(), ids=GOOD_TIMES.keys())
+def test_a_token_of_this_time_is_accepted(verifier: Verifier, claims: dict[str, Any]) -> None:
+    assert verifier.verify(token(**claims)) == ALICE
+
+
+def test_iat_and_nbf_may_be_absent(verifier: Verifier) -> None:
+    assert verifier.verify(token("iat", "nbf")) == ALICE
+
+
+def test_a_token_ends_in_the_second_that_it_says() -> None:
+    now = NOW + 0.0
+    verifier = with_secret(clock=lambda: now)
+    text = token(exp=NOW + 900)
+    now = NOW + 899.999
+    assert verifier.verify(text) == ALICE
+    now = NOW + 900.0
+    assert refusal(verifier, text) == "the token has expired"
+
+
+@pytest.mark.parametrize(
+    ("claims", "accepted"),
+    [
+        ({"iat": NOW, "exp": NOW + 900}, True),
+        ({"iat": NOW, "exp": NOW + 901}, False),
+        ({"iat": NOW - 300, "exp": NOW + 600}, True),
+        ({"iat": NOW - 300, "exp": NOW + 601}, False),
+        ({"iat": 0, "exp": NOW + 1}, False),
+        ({"exp": NOW + 900}, True),
+        ({"exp": NOW + 901}, False),
+    ],
+    ids=str,
+)
+def test_a_token_lives_no_longer_than_is_configured(claims: dict[str, int], *, accepted: bool) -> None:
+    text = compact(HEADER, {"sub": "alice", **claims}, hs256())
+    if accepted:
+        assert with_secret(max_lifetime=900).verify(text) == ALICE
+    else:
+        assert refusal(with_secret(max_lifetime=900), text) == "the token lives longer than is accepted here"
+    assert with_secret().verify(text) == ALICE
+
+
+# The subject
+
+NO_USER = "sub of the token is not a user id"
+SUBJECTS: dict[str, tuple[Any, str]] = {
+    "null": (None, "the token has no sub"),
+    "empty": ("", NO_USER),
+    "a number": (5, NO_USER),
+    "zero": (0, NO_USER),
+    "true": (True, NO_USER),
+    "a list": (["alice"], NO_USER),
+    "an object": ({"id": "alice"}, NO_USER),
+    "256 characters": ("x" * 256, NO_USER),
+    "NUL": ("\0", NO_USER),
+    "NUL after a name": ("alice\0", NO_USER),
+    "a line break": ("alice\nbob", NO_USER),
+    "a C1 control": ("alice\x85", NO_USER),
+    "DEL": ("alice\x7f", NO_USER),
+    "a lone surrogate": ("alice\ud800", NO_USER),
+    "a surrogate the wrong way round": ("\udc00\ud800", NO_USER),
+}
+
+
+@pytest.mark.parametrize(("sub", "reason"), SUBJECTS.values(), ids=SUBJECTS.keys())
+def test_a_token_of_nobody_is_refused(verifier: Verifier, sub: Any, reason: str) -> None:
+    assert refusal(verifier, token(sub=sub)) == reason
+
+
+@pytest.mark.parametrize(
+    "sub",
+    ["R5Qq5bzPFQFEQiIdTLYRPUulxUnXc1KH", "1", "x" * 255, "\U0001f600" * 255, "用户", "a b", "e\u0301", "me@x.org"],
+)
+def test_the_subject_is_taken_as_it_is(verifier: Verifier, sub: str) -> None:
+    assert verifier.verify(token(sub=sub)) == User(sub)
+
+
+def test_no_other_claim_stands_in_for_the_subject(verifier: Verifier) -> None:
+    other = {"email": "alice@example.com", "id": "alice", "user_id": "alice", "uid": "alice", "user": {"id": "alice"}}
+    assert refusal(verifier, token("sub", **other)) == "the token has no sub"
+    assert refusal(verifier, token(**{**other, "sub": ""})) == NO_USER
+
+
+@pytest.mark.parametrize("claims", [{"jti": 5}, {"jti": None}, {"sid": []}, {"scope": 1}, {"email": None}], ids=str)
+def test_claims_that_mean_nothing_here_are_ignored(verifier: Verifier, claims: dict[str, Any]) -> None:
+    assert verifier.verify(token(**claims)) == ALICE
+
+
+# Issuer and audience
+
+ISSUER = "https://app.example.com"
+
+
+@pytest.mark.parametrize(
+    ("claims", "reason"),
+    [
+        ({}, "the token has no iss"),
+        *(({"iss": None}, "the token has no iss"), ({"iss": ""}, "the token comes from another issuer")),
+        *(
+            ({"iss": iss}, "the token comes from another issuer")
+            for iss in ("https://mallory.example", ISSUER + "/", ISSUER.upper(), ISSUER[:-1], [ISSUER], {ISSUER: 1}, 5)
+        ),
+    ],
+    ids=str,
+)
+def test_a_token_of_another_issuer_is_refused(claims: dict[str, Any], reason: str) -> None:
+    assert refusal(with_secret(issuer=ISSUER), token(**claims)) == reason
+
+
+@pytest.mark.parametrize(
+    ("claims", "reason"),
+    [
+        *(({}, "the token has no aud"), ({"aud": None}, "the token has no aud")),
+        *(({"aud": ""}, "the token has no aud"), ({"aud": []}, "the token has no aud")),
+        *(
+            ({"aud": aud}, "the token is meant for another audience")
+            for aud in (
+                "tasks",
+                "tasks-api ",
+                "TASKS-API",
+                ["x"],
+                [["tasks-api"]],
+                ["tasks-api", 5],
+                {"tasks-api": 1},
+                5,
+            )
+        ),
+    ],
+    ids=str,
+)
+def test_a_token_for_another_audience_is_refused(claims: dict[str, Any], reason: str) -> None:
+    assert refusal(with_secret(audience="tasks-api"), token(**claims)) == reason
+
+
+@pytest.mark.parametrize("aud", ["tasks-api", ["tasks-api"], ["https://other.example", "tasks-api"]], ids=str)
+def test_a_token_of_the_issuer_for_the_audience_is_accepted(aud: Any) -> None:
+    verifier = with_secret(issuer=ISSUER, audience="tasks-api")
+    assert verifier.verify(token(iss=ISSUER, aud=aud)) == ALICE
+    assert refusal(verifier, token(iss=ISSUER, aud="x")) == "the token is meant for another audience"
+    assert refusal(verifier, token(iss="x", aud=aud)) == "the token comes from another issuer"
+
+
+@pytest.mark.parametrize(
+    "claims", [{"aud": "any"}, {"aud": ["a", "b"]}, {"aud": 5}, {"iss": "any"}, {"iss": []}], ids=str
+)
+def test_issuer_and_audience_are_ignored_when_they_are_not_configured(claims: dict[str, Any]) -> None:
+    assert with_secret().verify(token(**claims)) == ALICE
+
+
+# Rotation of the secret
+
+
+def test_the_previous_secret_is_accepted_only_while_it_is_configured() -> None:
+    old, new = compact(HEADER, CLAIMS, hs256(PREVIOUS)), token()
+    during = Verifier([SharedSecrets([SECRET, PREVIOUS])], clock=lambda: NOW)
+    assert during.verify(old) == during.verify(new) == ALICE
+    assert refusal(during, compact(HEADER, CLAIMS, hs256("x" * 40))) == "the signature of the token is wrong"
+    assert with_secret().verify(new) == ALICE
+    assert refusal(with_secret(), old) == "the signature of the token is wrong"
+
+
+def test_the_previous_secret_meets_the_same_rules() -> None:
+    during = Verifier([SharedSecrets([SECRET, PREVIOUS])], issuer=ISSUER, clock=lambda: NOW)
+    old = hs256(PREVIOUS)
+    assert refusal(during, compact(HEADER, {**CLAIMS, "iss": "x"}, old)) == "the token comes from another issuer"
+    assert refusal(during, compact(HEADER, {**CLAIMS, "iss": ISSUER, "exp": NOW}, old)) == "the token has expired"
+
+
+# What is always so
+
+
+def test_the_refusal_shows_nothing_of_the_token(verifier: Verifier) -> None:
+    mark = "hunter2"
+    texts = [
+        mark,
+        token(sub=f"{mark}\0"),
+        token(exp=mark),
+        token(iat=[mark]),
+        compact({"alg": mark}, {mark: mark}, lambda _: b"x"),
+        compact({"alg": "EdDSA", "kid": mark}, CLAIMS, lambda _: b"x"),
+        compact({**HEADER, "kid": [mark]}, CLAIMS, hs256()),
+        compact({**HEADER, "typ": mark}, CLAIMS, hs256()),
+        compact({**HEADER, "crit": [mark]}, CLAIMS, hs256()),
+        compact(mark.encode(), mark.encode(), hs256()),
+        f"{segment(HEADER)}.{segment({mark: mark})}.{segment(mark)}",
+    ]
+    strict = with_secret(issuer=ISSUER, audience="tasks-api")
+    refusals = [refusal(verifier, text) for text in texts]
+    refusals += [refusal(strict, token(iss=mark)), refusal(strict, token(iss=ISSUER, aud=mark))]
+    assert not [said for said in refusals if mark in said]
+    # And each can stand in a header between quotes (RFC 6750, section 3).
+    assert all(said.isascii() and said.isprintable() and not set('"\\') & set(said) for said in refusals)
+
+
+def is_refused(verifier: Verifier, text: str) -> bool:
+    try:
+        verifier.verify(text)
+    except (TokenRefused, KeysUnavailable):
+        return True
+    return False
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.text()
+    | st.text("ABCabc019-_.=", max_size=60)
+    | st.builds("{}.{}.{}".format, *[st.binary(min_size=1).map(segment)] * 3)
+    | st.builds(
+        lambda *parts: compact(*parts, lambda _: b"signature"),
+        st.fixed_dictionaries({"alg": st.sampled_from(["HS256", "EdDSA", "none"])}, optional={"kid": st.text()}),
+        st.dictionaries(st.sampled_from(["sub", "exp", "iat"]), st.text() | st.integers()),
+    )
+)
+def test_no_text_that_nobody_signed_is_a_user(verifier: Verifier, text: str) -> None:
+    assert is_refused(verifier, text)
+
+
+CHARACTERS = st.sampled_from("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.=+/ \0é")
+
+
+@settings(max_examples=600, deadline=None)
+@given(
+    algorithm=st.sampled_from(["HS256", *KEY_PAIR_ALGORITHMS]),
+    place=st.floats(0, 1, exclude_max=True),
+    character=CHARACTERS,
+    how=st.sampled_from(["replace", "insert", "remove"]),
+)
+def test_no_token_that_was_changed_anywhere_is_a_user(
+    verifier: Verifier, signers: dict[str, Signer], algorithm: str, place: float, character: str, how: str
+) -> None:
+    good = token() if algorithm == "HS256" else signers[algorithm].token(CLAIMS)
+    at = int(place * len(good))
+    changed = good[:at] + ("" if how == "remove" else character) + good[at + (how != "insert") :]
+    # Two equal neighbours can change places, and a character can be replaced by itself.
+    assert changed == good or is_refused(verifier, changed)
+
+
+@pytest.mark.parametrize("algorithm", ["HS256", *KEY_PAIR_ALGORITHMS])
+def test_no_token_with_one_bit_flipped_is_a_user(
+    verifier: Verifier, signers: dict[str, Signer], algorithm: str
+) -> None:
+    good = token() if algorithm == "HS256" else signers[algorithm].token(CLAIMS)
+    parts = [bytearray(urlsafe_b64decode(part + "==")) for part in good.split(".")]
+    assert not is_refused(verifier, good)
+    for part in parts:
+        for at in range(len(part)):
+            part[at] ^= 1 << at % 8
+            assert is_refused(verifier, ".".join(segment(bytes(part)) for part in parts))
+            part[at] ^= 1 << at % 8
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    header=st.dictionaries(st.sampled_from(["kid", "typ", "crit", "x"]), JSON, max_size=2),
+    claims=st.dictionaries(
+        st.sampled_from(["sub", "exp", "iat", "nbf", "iss", "aud", "jti", "email"]),
+        JSON | st.integers(NOW - 100, NOW + 100) | st.sampled_from([10**400, 1e300]),
+    ),
+)
+def test_whatever_was_signed_is_the_user_it_names_or_is_refused(header: dict[str, Any], claims: dict[str, Any]) -> None:
+    said = {**CLAIMS, **claims}
+    for verifier in (with_secret(), with_secret(issuer=ISSUER, audience="tasks-api", max_lifetime=60)):
+        try:
+            user = verifier.verify(compact({**HEADER, **header}, said, hs256()))
+        except TokenRefused:
+            continue
+        assert user == User(said["sub"])
+        assert NOW < said["exp"] <= FAR_FUTURE
