@@ -8,7 +8,8 @@ from typing import Any
 
 from taskapi.db import POOL_SIZE, forget_connections
 
-bind = f"0.0.0.0:{os.environ.get('PORT', '8000')}"
+# An empty variable counts as absent, as everywhere (gunicorn itself insists on a number in WEB_CONCURRENCY).
+bind = f"0.0.0.0:{os.environ.get('PORT') or '8000'}"
 
 # Two processes use both cores of a small machine; set WEB_CONCURRENCY to the number of cores.
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))

@@ -100,10 +100,11 @@ class Text(StrictField):
         self._least, self._most, self._multiline = least, most, multiline
         self._forbidden = _CONTROL_BUT_BREAKS if multiline else _CONTROL
         shape: dict[str, Any] = {"type": "string", "maxLength": most}
-        allowed = r"[^\u0000-\u0008\u000b-\u001f\u007f-\u009f]" if multiline else r"[^\u0000-\u001f\u007f-\u009f]"
+        controls = r"\u0000-\u0008\u000b-\u001f\u007f-\u009f" if multiline else r"\u0000-\u001f\u007f-\u009f"
+        allowed, visible = f"[^{controls}]", rf"[^\s{controls}]"
         if least:
             shape["minLength"] = least
-        shape["pattern"] = rf"^{allowed}*\S{allowed}*$" if least else f"^{allowed}*$"
+        shape["pattern"] = f"^{allowed}*{visible}{allowed}*$" if least else f"^{allowed}*$"
         super().__init__(metadata={**shape, **options.pop("metadata", {})}, **options)
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:

@@ -83,6 +83,7 @@ OPERATIONS: Mapping[str, Operation] = {
         schemas.task_out,
         ("ETag",),
         takes="TaskUpdate",
+        takes_required=False,  # no body is an empty object (request.py), and that changes nothing
         condition=_IF_MATCH,
         refuses=(*_GUARD, *_BODY, *_VERSIONED),
     ),

@@ -38,7 +38,7 @@ def upgrade() -> None:
         sa.Column("folded_description", Bytewise, nullable=True),
         sa.PrimaryKeyConstraint("user_id", "id", name="pk_tasks"),
     )
-    op.create_index("ix_tasks_user_id_revision", "tasks", ["user_id", "revision"])
+    op.create_index("ix_tasks_user_id_revision_id", "tasks", ["user_id", "revision", "id"])
 
 
 def downgrade() -> None:

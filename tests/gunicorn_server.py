@@ -1,0 +1,136 @@
+"""The service as production runs it: gunicorn, several processes, a real socket."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Barrier
+from typing import Any
+
+from tests.conftest import SECRET, token
+
+ROOT = Path(__file__).resolve().parent.parent
+STARTING = 20
+"""Seconds that gunicorn may take to answer first."""
+STOPPING = 25
+"""Seconds that it may take to end; its own grace is shorter."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one of several racing clients sends; `path` is below `/api/<user>/tasks`."""
+
+    method: str
+    path: str = ""
+    json: Any = None
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running gunicorn."""
+
+    port: int
+
+    def send(self, user: str, request: Request, ready: Callable[[], object] = lambda: None) -> Answer:
+        """Send with the user's token, on a connection of its own; `ready` is called when it stands."""
+        headers = {"Authorization": f"Bearer {token(user)}", **dict(request.headers)}
+        body = None
+        if request.json is not None:
+            body, headers["Content-Type"] = json.dumps(request.json), "application/json"
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)) as connection:
+            connection.connect()
+            ready()
+            connection.request(request.method, f"/api/{user}/tasks{request.path}", body, headers)
+            return _answer(connection.getresponse())
+
+    def race(self, user: str, requests: Sequence[Request]) -> list[Answer]:
+        """Send all of them at the same moment, each on a connection of its own."""
+        barrier = Barrier(len(requests))
+        with ThreadPoolExecutor(len(requests)) as pool:
+            return list(pool.map(lambda request: self.send(user, request, barrier.wait), requests))
+
+    def raw(self, *pieces: bytes, hang_up: bool = False, timeout: float = 10) -> Answer:
+        """Send bytes as they are, and no more; TimeoutError if no answer comes."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout) as connection:
+            for piece in pieces:
+                connection.sendall(piece)
+            if hang_up:
+                connection.shutdown(socket.SHUT_WR)
+            with closing(http.client.HTTPResponse(connection)) as response:
+                response.begin()
+                return _answer(response)
+
+
+def _answer(response: http.client.HTTPResponse) -> Answer:
+    return Answer(response.status, response.headers, response.read())
+
+
+@contextmanager
+def serve(database_url: str, **settings: str) -> Iterator[Server]:
+    """`gunicorn wsgi:app` on a free port of the loopback, with the tests' secret; stopped as an operator stops it."""
+    port = _free_port()
+    environ = {
+        "PATH": os.environ["PATH"],
+        "BETTER_AUTH_SECRET": SECRET,
+        "DATABASE_URL": database_url,
+        "WEB_CONCURRENCY": "3",
+        **settings,
+    }
+    command = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "wsgi:app"]
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            _wait_until_up(process, port, log)
+            yield Server(port)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(STOPPING)
+            finally:
+                process.kill()
+                process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait_until_up(process: subprocess.Popen[bytes], port: int, log: Any) -> None:
+    deadline = time.monotonic() + STARTING
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=2)) as connection:
+                connection.request("GET", "/healthz")
+                if connection.getresponse().read():
+                    return
+        except OSError:
+            time.sleep(0.05)
+    log.seek(0)
+    raise AssertionError(f"gunicorn did not come up:\n{log.read().decode(errors='replace')}")

@@ -1,0 +1,317 @@
+"""How the service starts, serves and stops in production: a real gunicorn, run as an operator runs it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, create_engine, text
+
+from taskapi.config import BETTER_AUTH_DEFAULT_SECRET, DEVELOPMENT_SECRET, Config
+from tests.conftest import SECRET, empty, migrate, token
+from tests.gunicorn_server import STARTING, STOPPING, Request, Server, _free_port, serve
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def command(port: int, app: str = "wsgi:app") -> list[str]:
+    return [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", app]
+
+
+def start_in_vain(**environ: str) -> str:
+    """What gunicorn says when it refuses to start."""
+    done = subprocess.run(
+        command(_free_port()),
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **environ},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=STARTING,
+    )
+    assert done.returncode != 0
+    return done.stdout
+
+
+@contextmanager
+def running(
+    database_url: str, app: str = "wsgi:app", **environ: str
+) -> Iterator[tuple[subprocess.Popen[bytes], Server]]:
+    """A gunicorn whose process the test holds in its own hands."""
+    port = _free_port()
+    process = subprocess.Popen(
+        command(port, app),
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "BETTER_AUTH_SECRET": SECRET, "DATABASE_URL": database_url, **environ},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + STARTING
+        while not answers(port):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        yield process, Server(port)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(STOPPING)
+        finally:
+            process.kill()
+            process.wait()
+
+
+def answers(port: int) -> bool:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=2)) as connection:
+        try:
+            connection.request("GET", "/healthz")
+            return connection.getresponse().status == 200
+        except OSError:
+            return False
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def workers_of(process: subprocess.Popen[bytes], count: int) -> list[int]:
+    """Its workers, once they are all there: they are forked one after the other."""
+    deadline = time.monotonic() + STARTING
+    while len(children(process.pid)) < count and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return children(process.pid)
+
+
+def sockets(pid: int) -> set[str]:
+    """The sockets that a process has open, by the kernel's names for them."""
+    found = set()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            found.add(str(descriptor.readlink()))
+        except OSError:
+            continue  # closed meanwhile
+    return {name for name in found if name.startswith("socket:")}
+
+
+# Starting.
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        pytest.param({}, "no key source: set BETTER_AUTH_SECRET", id="no-key-source"),
+        pytest.param({"BETTER_AUTH_SECRET": ""}, "no key source: set BETTER_AUTH_SECRET", id="empty-secret"),
+        pytest.param({"BETTER_AUTH_SECRET": "short"}, "is shorter than 32 bytes", id="short-secret"),
+        pytest.param(
+            {"BETTER_AUTH_SECRET": DEVELOPMENT_SECRET},
+            "is the development secret of .flaskenv",
+            id="development-secret",
+        ),
+        pytest.param(
+            {"BETTER_AUTH_SECRET": BETTER_AUTH_DEFAULT_SECRET + "0" * 32},
+            "is the default secret of Better Auth",
+            id="default-secret",
+        ),
+    ],
+)
+def test_it_refuses_to_start_without_a_key_that_is_a_secret(environ: dict[str, str], said: str):
+    output = start_in_vain(**environ)
+    assert output.startswith("taskapi cannot start:\n  - ")
+    assert said in output
+    assert "Traceback" not in output
+
+
+def test_it_names_every_problem_at_once_and_no_value():
+    output = start_in_vain(
+        BETTER_AUTH_SECRET="s3cret",
+        BETTER_AUTH_URL="s3cret",
+        DATABASE_URL="mysql://me:s3cret@host/x",
+        CORS_ORIGINS="s3cret",
+        JWT_MAX_LIFETIME="s3cret",
+        REQUIRE_IF_MATCH="s3cret",
+        LOG_LEVEL="s3cret",
+    )
+    named = re.findall(r"^  - (\w+)", output, re.MULTILINE)
+    assert named == [
+        "BETTER_AUTH_SECRET",
+        "BETTER_AUTH_URL",
+        "JWT_MAX_LIFETIME",
+        "DATABASE_URL",
+        "CORS_ORIGINS",
+        "REQUIRE_IF_MATCH",
+        "LOG_LEVEL",
+    ]
+    assert "s3cret" not in output
+    assert "Traceback" not in output
+
+
+def test_an_empty_variable_counts_as_absent(tmp_path: Path):
+    url = f"sqlite:///{tmp_path}/x.db"
+    with serve(url, PORT="", LOG_LEVEL="", CORS_ORIGINS="", BETTER_AUTH_URL="", WEB_CONCURRENCY="1") as server:
+        assert server.raw(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").status == 200
+
+
+# Serving.
+
+
+@pytest.fixture
+def url(database_url: str) -> Iterator[str]:
+    yield database_url
+    empty(database_url)
+
+
+def test_it_serves(url: str):
+    with serve(url) as server:
+        made = server.send("alice", Request("POST", json={"title": "Buy milk"}))
+        assert made.status == 201
+        assert made.json["title"] == "Buy milk"
+        assert server.send("alice", Request("GET", "/1")).json == made.json
+        assert server.send("mallory", Request("GET", "/1")).status == 404
+        assert server.send("alice", Request("GET", "/1", headers=(("Authorization", "Bearer x"),))).status == 401
+        ready = server.raw(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (ready.status, ready.json) == (200, {"status": "ok"})
+
+
+def test_the_access_log_keeps_no_query_string_and_no_token(tmp_path: Path):
+    url, secret = f"sqlite:///{tmp_path}/x.db", token("alice")
+    migrate(url)
+    port = _free_port()
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            command(port),
+            cwd=ROOT,
+            env={"PATH": os.environ["PATH"], "BETTER_AUTH_SECRET": SECRET, "DATABASE_URL": url, "WEB_CONCURRENCY": "1"},
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            deadline = time.monotonic() + STARTING
+            while not answers(port) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+                headers = {"Authorization": f"Bearer {secret}", "X-Request-Id": "find-me"}
+                connection.request("GET", f"/api/alice/tasks?q=private&access_token={secret}", headers=headers)
+                assert connection.getresponse().status == 400
+        finally:
+            process.terminate()
+            process.wait(STOPPING)
+    written = (tmp_path / "log").read_text()
+    assert re.search(r'"GET /api/alice/tasks" 400 \d+ \d+ms find-me', written)
+    assert "private" not in written
+    assert secret not in written
+
+
+# A connection made before the fork would be shared by the workers: what `post_fork` is there for.
+EARLY = """
+from sqlalchemy import text
+from wsgi import app
+from taskapi.db import db
+
+with app.app_context(), db.engine.connect() as connection:
+    connection.execute(text("SELECT 1"))
+"""
+
+
+@pytest.mark.parametrize("module", ["wsgi", "early"], ids=["nothing-connected-before", "connected-before-the-fork"])
+def test_each_worker_has_connections_of_its_own(postgresql_url: str, tmp_path: Path, module: str):
+    migrate(postgresql_url)
+    (tmp_path / "early.py").write_text(EARLY)
+    try:
+        with running(
+            postgresql_url, f"{module}:app", WEB_CONCURRENCY="2", PYTHONPATH=os.pathsep.join((str(ROOT), str(tmp_path)))
+        ) as (process, server):
+            workers = workers_of(process, 2)
+            assert len(workers) == 2
+            inherited = sockets(process.pid)
+            deadline = time.monotonic() + 10
+            own: list[set[str]] = [set(), set()]
+            while not all(own) and time.monotonic() < deadline:
+                done = server.race("alice", [Request("POST", json={"title": "x"})] * 8)
+                assert {answer.status for answer in done} == {201}
+                # The sockets of clients are gone by now; what is left beside the listener leads to PostgreSQL.
+                time.sleep(0.1)
+                own = [sockets(worker) - inherited for worker in workers]
+            assert all(own), "one worker never served"
+            assert not own[0] & own[1]
+            with closing_engine(postgresql_url) as connection:
+                ours = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'taskapi'"
+                assert connection.execute(text(ours)).scalar_one() >= 2
+            listed = server.send("alice", Request("GET")).json
+            assert sorted(task["id"] for task in listed) == list(range(1, len(listed) + 1))
+    finally:
+        empty(postgresql_url)
+
+
+@contextmanager
+def closing_engine(url: str) -> Iterator[Connection]:
+    engine = create_engine(Config.from_env({"BETTER_AUTH_SECRET": SECRET, "DATABASE_URL": url}).database_url)
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
+
+
+# Stopping.
+
+
+def test_told_to_stop_it_finishes_what_is_under_way(tmp_path: Path):
+    url = f"sqlite:///{tmp_path}/x.db"
+    migrate(url)
+    answered: list[int] = []
+    with (
+        running(url, WEB_CONCURRENCY="2") as (process, server),
+        closing(sqlite3.connect(tmp_path / "x.db", isolation_level=None)) as other,
+    ):
+        other.execute("BEGIN IMMEDIATE")  # the request has to wait for this
+        request = threading.Thread(
+            target=lambda: answered.append(server.send("alice", Request("POST", json={"title": "Kept"})).status)
+        )
+        request.start()
+        time.sleep(0.5)
+        assert answered == []
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        assert process.poll() is None, "it did not wait"
+        other.execute("ROLLBACK")
+        request.join(10)
+        assert answered == [201]
+        assert process.wait(STOPPING) == 0
+    with closing(sqlite3.connect(tmp_path / "x.db")) as database:
+        assert database.execute("SELECT title FROM tasks").fetchall() == [("Kept",)]
+
+
+def test_idle_it_stops_at_once(tmp_path: Path):
+    with running(f"sqlite:///{tmp_path}/x.db", WEB_CONCURRENCY="2") as (process, _):
+        begin = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(STOPPING) == 0
+        assert time.monotonic() - begin < 5
+
+
+def test_reloading_loses_no_request(tmp_path: Path):
+    url = f"sqlite:///{tmp_path}/x.db"
+    migrate(url)
+    with running(url, WEB_CONCURRENCY="2") as (process, server):
+        first = set(workers_of(process, 2))
+        statuses = []
+        process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + 10
+        while (first & set(children(process.pid)) or len(statuses) < 20) and time.monotonic() < deadline:
+            statuses.append(server.send("alice", Request("POST", json={"title": "x"})).status)
+        assert set(statuses) == {201}
+        assert not first & set(children(process.pid)), "the old workers are still there"
+        listed = json.loads(server.send("alice", Request("GET")).body)
+    assert len(listed) == len(statuses)

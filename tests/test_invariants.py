@@ -1,0 +1,535 @@
+"""What holds for every route, statement, table and module there is, and for those not written yet."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import subprocess
+import sys
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask, has_app_context, request_started
+from flask.testing import FlaskClient
+from sqlalchemy import inspect
+from werkzeug.test import TestResponse
+
+from taskapi.db import db
+from taskapi.errors import CATALOGUE
+from taskapi.tasks import schemas
+from tests.conftest import Person, Statements, build, token
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "taskapi"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+CHALLENGE = 'Bearer realm="taskapi"'
+ABSENT_IDS = ("0", "-1", "01", "1.0", "one", "%00", "9" * 19, "9" * 5000)
+
+
+def api() -> list[tuple[str, str]]:
+    """Every method and path template below /api, out of the routing table itself."""
+    app = build("postgresql://nobody@127.0.0.1:1/nothing")  # it is never connected to
+    return sorted(
+        (method, re.sub(r"<(?:[^:>]+:)?([^>]+)>", r"{\1}", rule.rule))
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"OPTIONS"}
+        if rule.rule.startswith("/api")
+    )
+
+
+API = api()
+every_route = pytest.mark.parametrize(("method", "path"), API, ids=str)
+every_route_to_a_task = pytest.mark.parametrize(
+    ("method", "path"), [(method, path) for method, path in API if "{id}" in path], ids=str
+)
+
+
+def at(path: str, user: str, id: int | str = 1) -> str:
+    return path.format(user_id=user, id=id)
+
+
+def written(response: TestResponse) -> tuple[int, list[tuple[str, str]], bytes]:
+    """An answer, to the byte."""
+    return response.status_code, sorted(response.headers.items()), response.data
+
+
+class Untouched(io.RawIOBase):
+    """A body that notices when it is read."""
+
+    was_read = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, _buffer: Any) -> int:
+        self.was_read = True
+        return 0
+
+
+def send_untouched(client: FlaskClient, method: str, path: str, **headers: str) -> tuple[TestResponse, Untouched]:
+    body = Untouched()
+    response = client.open(
+        path,
+        method=method,
+        headers=headers,
+        content_type="application/json",
+        environ_overrides={"wsgi.input": body, "CONTENT_LENGTH": "1000"},
+    )
+    return response, body
+
+
+def test_the_routing_table_is_read_at_all():
+    assert {("GET", "/api/{user_id}/tasks"), ("PATCH", "/api/{user_id}/tasks/{id}/complete")} <= set(API)
+    assert len(API) >= 8
+
+
+@every_route
+def test_without_a_token_every_route_is_401_and_reads_nothing(
+    client: FlaskClient, statements: Statements, method: str, path: str
+):
+    response, body = send_untouched(client, method, at(path, "alice"))
+
+    assert response.status_code == 401
+    assert response.headers["WWW-Authenticate"] == CHALLENGE
+    assert not body.was_read
+    assert not statements.sent
+
+
+@every_route
+def test_with_a_broken_token_every_route_is_401_and_reads_nothing(
+    client: FlaskClient, statements: Statements, method: str, path: str
+):
+    response, body = send_untouched(
+        client, method, at(path, "alice"), Authorization=f"Bearer {token('alice', secret='another' * 8)}"
+    )
+
+    assert response.status_code == 401
+    assert response.headers["WWW-Authenticate"].startswith(f'{CHALLENGE}, error="invalid_token", error_description="')
+    assert not body.was_read
+    assert not statements.sent
+
+
+@every_route
+def test_anothers_path_is_403_and_tells_nothing(
+    client: FlaskClient, alice: Person, statements: Statements, method: str, path: str
+):
+    alice.add()
+    statements.clear()
+    headers = {"Authorization": f"Bearer {token('mallory')}", "X-Request-Id": "the-same"}
+
+    answers, bodies = zip(
+        *(send_untouched(client, method, at(path, user, task), **headers) for user, task in [
+            ("alice", 1), ("alice", 999), ("alice", "one"), ("nobody", 1), ("Mallory", 1), ("mallory%20", 1),
+        ]),
+        strict=True,
+    )  # fmt: skip
+
+    assert {answer.status_code for answer in answers} == {403}
+    assert len({repr(written(answer)) for answer in answers}) == 1
+    assert not any(body.was_read for body in bodies)
+    assert not statements.sent
+
+
+@every_route_to_a_task
+def test_an_absent_task_is_404_whatever_the_reason(alice: Person, mallory: Person, method: str, path: str):
+    for _ in range(3):
+        mallory.add()
+    alice.add()
+    deleted = alice.add()["id"]
+    assert alice.delete(f"/{deleted}").status_code == 204
+    below = path.removeprefix("/api/{user_id}/tasks")
+
+    answers = [
+        alice.send(method, below.format(id=task), headers={"X-Request-Id": "the-same"})
+        for task in (999, deleted, 3, *ABSENT_IDS)  # never given, in the trash, mallory's, and what is no id
+    ]
+
+    assert {answer.status_code for answer in answers} == {404}
+    assert len({repr(written(answer)) for answer in answers}) == 1
+
+
+@pytest.mark.parametrize("path", sorted({path for _, path in API}))
+def test_a_method_that_a_path_does_not_know_is_405_before_anything_else(
+    client: FlaskClient, statements: Statements, path: str
+):
+    known = {method for method, other in API if other == path}
+    for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "PROPFIND", "TRACE"} - known:
+        response, body = send_untouched(client, method, at(path, "alice"))
+        assert response.status_code == 405
+        assert set(response.headers["Allow"].split(", ")) == known | {"OPTIONS"}
+        assert not body.was_read
+    assert not statements.sent
+
+
+# The whole API, exercised once for each of the invariants below.
+
+LISTINGS: dict[str, tuple[str, ...]] = {
+    "limit": ("1", "1000", "0", "x"),
+    "cursor": ("nonsense", ""),
+    "sort": (*schemas.SORTS, "colour"),
+    "status": ("all", "pending", "completed", "maybe"),
+    "completed": ("true", "false", "1"),
+    "q": ("milk", "%", "é" * 300),
+    "include": ("total", "nothing"),
+}
+"""Values for every parameter of the list, good and bad."""
+
+CONDITIONS = (None, '"999999"', 'W/"1", ""', "*", f'"{"9" * 30}"')
+
+
+def olga(app: Flask) -> Person:
+    """Somebody whose answers are not held against the OpenAPI description: the suite does that, and it takes time."""
+    return Person(FlaskClient(app), "olga")
+
+
+def exercise(person: Person) -> Iterator[TestResponse]:
+    """Every endpoint, in success and in failure. What it yields are the answers as they come."""
+    yield from creating(person)
+    yield from listing(person)
+    for task in ("1", "999", "one"):
+        for condition in CONDITIONS:
+            yield from aiming(person, task, {} if condition is None else {"If-Match": condition})
+    yield person.delete("/2", headers={"If-Match": '"999999"'})
+    yield person.delete("/2")
+    yield person.delete("/2")
+    yield person.post(of="somebody-else", json={"title": "x"})
+    yield person.client.get("/api/nobody/tasks")
+
+
+def creating(person: Person) -> Iterator[TestResponse]:
+    for body in (
+        {"title": "Buy milk"},
+        {"title": "Café", "description": "two\nlines", "completed": True},
+        *({}, {"title": None}, {"title": "x" * 201}, {"title": "x", "colour": "red"}, []),
+    ):
+        yield person.post(json=body)
+    yield person.post(data=b"{", content_type="application/json")
+    yield person.post(data=b"title=x", content_type="application/x-www-form-urlencoded")
+    yield person.post(data=b"x" * 70_000, content_type="application/json")
+    for n in range(4):
+        yield person.post(json={"title": f"Task {n}"})
+
+
+def listing(person: Person) -> Iterator[TestResponse]:
+    assert set(LISTINGS) == set(schemas.list_query.fields), "a parameter of the list is not exercised"
+    for method in ("GET", "HEAD", "OPTIONS"):
+        yield person.send(method)
+        yield person.send(method, "/")
+    for name, values in LISTINGS.items():
+        for value in values:
+            yield person.get(query_string={name: value})
+    for query in ("?limit=1&limit=2", "?status=all&completed=true", "?colour=red"):
+        yield person.get(query)
+    for sort in schemas.SORTS:
+        following = f"?limit=2&sort={sort}&q=a&include=total"
+        while following:
+            response = person.get(following)
+            yield response
+            link = response.headers.get("Link", "")
+            following = "?" + link.partition("?")[2].partition(">")[0] if link else ""
+    yield person.get(headers={"If-None-Match": person.get().headers["ETag"]})
+
+
+def aiming(person: Person, task: str, condition: dict[str, str]) -> Iterator[TestResponse]:
+    """Everything that can be asked of one task, under a condition."""
+    title = {"title": f"New under {condition}"}
+    yield person.get(f"/{task}")
+    yield person.get(f"/{task}", headers={"If-None-Match": "*"})
+    yield person.send("HEAD", f"/{task}")
+    for members in (title, title, {"title": ""}, {"description": None, "completed": False}):
+        yield person.put(f"/{task}", json=members, headers=condition)
+    yield person.patch(f"/{task}/complete", headers=condition)
+    for members in ({"completed": True}, {"completed": "yes"}):
+        yield person.patch(f"/{task}/complete", json=members, headers=condition)
+
+
+def test_every_endpoint_is_exercised(app: Flask):
+    called: set[str | None] = set()
+
+    def note(_sender: Any, **_: Any) -> None:
+        from flask import request
+
+        called.add(request.endpoint)
+
+    with request_started.connected_to(note, app):
+        statuses = {response.status_code for response in exercise(Person(app.test_client(), "olga"))}
+
+    below_api = {rule.endpoint for rule in app.url_map.iter_rules() if rule.rule.startswith("/api")}
+    assert below_api <= called
+    assert {200, 201, 204, 304, 400, 401, 403, 404, 412, 413, 415, 422} <= statuses
+    assert not {status for status in statuses if status >= 500}
+
+
+TABLES = re.compile(r"\b(tasks|users)\b(?!\.)")
+PLACEHOLDER = r"(\?|%\((\w+)\)s(?:::\w+)?)"
+
+
+def owners(sql: str, parameters: Any) -> dict[str, list[Any]]:
+    """For each table a statement names, the users that it is bound to; a table without its owner has none."""
+    found: dict[str, list[Any]] = {
+        table: [] for table in TABLES.findall(re.sub(r"\bRETURNING\b.*", "", sql, flags=re.DOTALL))
+    }
+    if insert := re.match(r"INSERT INTO (\w+) \(([^)]*)\) VALUES (.*?)(?: ON CONFLICT| RETURNING|$)", sql, re.DOTALL):
+        table, columns, rows = insert.groups()
+        place = [column.strip() for column in columns.split(",")].index("user_id")
+        per_row = len(columns.split(","))
+        positions = list(re.finditer(PLACEHOLDER, rows))
+        assert len(positions) % per_row == 0, f"a value is no parameter: {sql}"
+        for first in range(0, len(positions), per_row):
+            found[table].append(bound(sql, parameters, insert.start(3) + positions[first + place].start()))
+        return found
+    where = re.search(r"\bWHERE\b(.*?)(?:\bORDER BY\b|\bLIMIT\b|\bRETURNING\b|$)", sql, re.DOTALL)
+    if where is None:
+        return found
+    for match in re.finditer(rf"\b(\w+)\.user_id = {PLACEHOLDER}", where[1]):
+        found[match[1]].append(bound(sql, parameters, where.start(1) + match.start(2)))
+    assert re.match(r"\s*\(?(tasks|users)\.user_id\b", where[1]), f"the WHERE does not start with the owner: {sql}"
+    top_level = where[1]
+    while (flatter := re.sub(r"\([^()]*\)", "", top_level)) != top_level:
+        top_level = flatter
+    assert not re.search(r"\bOR\b", top_level), f"an OR beside the owner opens everybody's rows: {sql}"
+    return found
+
+
+def bound(sql: str, parameters: Any, position: int) -> Any:
+    """The value of the placeholder that stands there."""
+    named = re.compile(PLACEHOLDER).match(sql, position)
+    assert named
+    return parameters[named[2]] if named[2] else parameters[sql[:position].count("?")]
+
+
+def test_every_statement_names_the_owner(app: Flask, mallory: Person, statements: Statements):
+    for _ in range(3):
+        mallory.add()
+    statements.clear()
+
+    for _response in exercise(olga(app)):
+        pass
+
+    seen: set[tuple[str, str]] = set()
+    for sql, parameters in statements.sent:
+        for each in parameters if isinstance(parameters, list) else [parameters]:
+            for table, users in owners(sql, each).items():
+                seen.add((sql.split()[0], table))
+                assert users, f"{table} without its owner: {sql}"
+                assert set(users) == {"olga"}, f"{table} of {users}: {sql}"
+    assert {(verb, table) for verb in ("SELECT", "INSERT", "UPDATE") for table in ("tasks", "users")} <= seen
+
+
+def test_a_request_leaves_nothing_behind(app: Flask):
+    with app.app_context():
+        pool: Any = db.engine.pool
+    person = olga(app)
+
+    for response in exercise(person):
+        assert pool.checkedout() == 0, f"{response.request.method} {response.request.path} kept a connection"
+        assert not has_app_context(), f"{response.request.method} {response.request.path} left a context"
+
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
+    for _response in creating(person):
+        pass
+    assert len(list(Path("/proc/self/fd").iterdir())) <= descriptors
+
+
+PAGES = (
+    "/healthz",
+    "/readyz",
+    "/openapi.json",
+    "/docs",
+    "/problems/not-found",
+    "/problems/nonsense",
+    "/",
+    "/api",
+    "//",
+)
+
+
+def answers(app: Flask) -> Iterator[TestResponse]:
+    person = olga(app)
+    yield from exercise(person)
+    for path in PAGES:
+        for method in ("GET", "HEAD", "OPTIONS", "POST", "DELETE", "PROPFIND"):
+            yield person.client.open(path, method=method)
+
+
+def test_every_failure_is_a_problem_document(app: Flask):
+    codes = set()
+    for response in answers(app):
+        if response.status_code < 400:
+            assert response.content_type != "application/problem+json"
+            continue
+        assert response.content_type == "application/problem+json", response.request.path
+        if response.request.method == "HEAD":
+            continue
+        body = response.get_json()
+        kind = CATALOGUE[body["code"]]
+        codes.add(body["code"])
+        more = {"errors"} if body["code"] in ("bad-parameter", "invalid") else set()
+        more |= {"current"} if body["code"] == "precondition-failed" else set()
+        assert set(body) == {"type", "title", "status", "detail", "code", "request_id"} | more
+        assert isinstance(body["detail"], str)
+        assert body["detail"]
+        assert (body["type"], body["title"]) == (f"/problems/{kind.code}", kind.title)
+        assert body["status"] == response.status_code == kind.status
+        assert body["request_id"] == response.headers["X-Request-Id"]
+        for violation in body.get("errors", []):
+            assert set(violation) == {"pointer", "detail", "code"}
+            assert all(isinstance(value, str) for value in violation.values())
+    # 428 has its own mode, 500 and 503 need a broken database: they have tests of their own.
+    assert codes == set(CATALOGUE) - {"precondition-required", "internal", "unavailable"}
+
+
+def test_every_answer_carries_the_headers(app: Flask):
+    for response in answers(app):
+        where = f"{response.request.method} {response.request.path} {response.status_code}"
+        assert re.fullmatch(r"[0-9a-f]{32}", response.headers["X-Request-Id"]), where
+        assert response.headers["X-Content-Type-Options"] == "nosniff", where
+        assert {"authorization", "origin"} <= {name.lower() for name in response.vary}, where
+        expected = "no-store" if response.status_code >= 400 else "private, no-cache"
+        assert response.headers.getlist("Cache-Control") == [expected], where
+        assert "Set-Cookie" not in response.headers, where
+        assert "Server" not in response.headers, where
+
+
+# The tables.
+
+
+@pytest.mark.parametrize("table", db.metadata.sorted_tables, ids=lambda table: table.name)
+def test_every_key_in_the_models_starts_with_the_owner(table: Any):
+    keys = [table.primary_key, *table.indexes]
+    keys += [constraint for constraint in table.constraints if type(constraint).__name__ == "UniqueConstraint"]
+    for key in keys:
+        assert list(key.columns)[0].name == "user_id", f"{key} of {table}"  # noqa: RUF015  columns are no iterator
+
+
+def test_every_key_in_the_database_starts_with_the_owner(app: Flask):
+    with app.app_context():
+        inspector = inspect(db.engine)
+        tables = set(inspector.get_table_names()) - {"alembic_version"}
+        assert tables == {table.name for table in db.metadata.sorted_tables}
+        for table in tables:
+            keys = [inspector.get_pk_constraint(table)["constrained_columns"]]
+            keys += [index["column_names"] for index in inspector.get_indexes(table)]
+            keys += [unique["column_names"] for unique in inspector.get_unique_constraints(table)]
+            assert keys
+            assert all(key[0] == "user_id" for key in keys), f"{table}: {keys}"
+
+
+# The modules.
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(PACKAGE))
+
+
+def trees(paths: list[Path]) -> Iterator[tuple[str, ast.AST]]:
+    for path in paths:
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            yield name(path), node
+
+
+def test_imports_keep_to_the_rules_of_the_house():
+    linted = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert linted.returncode == 0, linted.stdout
+
+
+def test_only_the_statement_modules_name_the_tables():
+    importers = {
+        module
+        for module, node in trees(MODULES)
+        if (isinstance(node, ast.ImportFrom) and (node.module or "").rpartition(".")[2] == "models")
+        or (
+            isinstance(node, ast.ImportFrom | ast.Import)
+            and any(a.name.rpartition(".")[2] == "models" for a in node.names)
+        )
+    }
+    views = {
+        module
+        for module, node in trees(MODULES)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Blueprint"
+    }
+    assert importers
+    assert all(module.startswith("tasks/") for module in importers)
+    assert "tasks/routes.py" in views
+    assert not importers & views
+
+
+def test_only_the_hook_says_who_the_user_is():
+    writers = {
+        module
+        for module, node in trees(MODULES)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.ctx, ast.Store | ast.Del)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "g"
+    }
+    dynamic = {
+        module
+        for module, node in trees(MODULES)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in ("setattr", "delattr", "vars")
+        and any(isinstance(argument, ast.Name) and argument.id == "g" for argument in node.args)
+    }
+    assert writers == {"auth/hook.py"}
+    assert not dynamic
+
+
+def test_no_view_asks_the_path_for_its_user():
+    """`g.user` is the only user there is; a view with a `user_id` of its own could use another."""
+    for module, node in trees(sorted((PACKAGE / "tasks").glob("*.py"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            arguments = {argument.arg for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)}
+            assert "user_id" not in arguments, f"{module}: {node.name}"
+
+
+def test_no_statement_on_tasks_is_written_as_text():
+    raw = {"text", "literal_column", "exec_driver_sql", "executescript", "TextClause"}
+    for module, node in trees(sorted((PACKAGE / "tasks").glob("*.py"))):
+        words = {node.id} if isinstance(node, ast.Name) else {node.attr} if isinstance(node, ast.Attribute) else set()
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sqlalchemy"):
+            words = {alias.name for alias in node.names}
+        elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            continue
+        if isinstance(node, ast.Name) and node.id == "text":
+            continue  # a variable's name; without the import above it cannot be SQLAlchemy's
+        assert not words & raw, f"{module} writes SQL as text"
+
+
+@pytest.mark.parametrize(
+    "path", [*MODULES, ROOT / "wsgi.py", ROOT / "gunicorn.conf.py", *sorted((ROOT / "migrations").rglob("*.py"))],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)  # fmt: skip
+def test_no_module_silences_the_type_checker(path: Path):
+    with path.open("rb") as source:
+        comments = [part.string for part in tokenize.tokenize(source.readline) if part.type == tokenize.COMMENT]
+    assert not [comment for comment in comments if re.search(r"type:\s*ignore|mypy:", comment)]
+
+
+def test_the_invariants_would_notice():
+    """The reader of SQL itself: what it must not let pass."""
+    assert owners("SELECT tasks.id FROM tasks", ()) == {"tasks": []}
+    with pytest.raises(AssertionError, match="does not start"):
+        owners("SELECT tasks.id FROM tasks WHERE tasks.id = ?", (1,))
+    assert owners("SELECT 1 FROM tasks WHERE tasks.user_id = ? AND id = ?", ("a", 1)) == {"tasks": ["a"]}
+    assert owners("UPDATE tasks SET title=? WHERE tasks.user_id = ?", ("t", "a")) == {"tasks": ["a"]}
+    assert owners("UPDATE tasks SET title=%(t)s WHERE tasks.user_id = %(u)s::VARCHAR", {"t": "", "u": "a"}) == {
+        "tasks": ["a"]
+    }
+    assert owners("INSERT INTO tasks (id, user_id) VALUES (?, ?), (?, ?)", (1, "a", 2, "b")) == {"tasks": ["a", "b"]}
+    assert owners(
+        "SELECT 1 FROM tasks JOIN users ON users.user_id = tasks.user_id WHERE users.user_id = ?", ("a",)
+    ) == {"tasks": [], "users": ["a"]}
+    with pytest.raises(AssertionError, match="opens everybody"):
+        owners("SELECT 1 FROM tasks WHERE tasks.user_id = ? OR tasks.id = ?", ("a", 1))

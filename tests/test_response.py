@@ -1,0 +1,85 @@
+"""What every answer carries, and how data becomes one."""
+
+from __future__ import annotations
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from taskapi.response import answer, nothing, unchanged
+from tests.conftest import Person
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "cache_control"),
+    [
+        ("/healthz", 200, "private, no-cache"),
+        ("/openapi.json", 200, "private, no-cache"),
+        ("/docs", 200, "private, no-cache"),
+        ("/api/alice/tasks", 401, "no-store"),
+        ("/nothing", 404, "no-store"),
+    ],
+)
+def test_an_answer_is_kept_by_its_own_browser_only_and_an_error_by_none(
+    client: FlaskClient, path: str, status: int, cache_control: str
+):
+    response = client.get(path)
+    assert response.status_code == status
+    assert response.headers.getlist("Cache-Control") == [cache_control]
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_vary_names_the_token_and_the_origin_once(alice: Person):
+    response = alice.get(headers={"Origin": "https://app.example.com"})
+    assert sorted(response.headers.getlist("Vary")) == ["Authorization, Origin"]
+
+
+def test_a_304_carries_what_the_200_would_have(alice: Person):
+    full = alice.get()
+    again = alice.get(headers={"If-None-Match": full.headers["ETag"]})
+
+    assert again.status_code == 304
+    assert again.data == b""
+    assert "Content-Type" not in again.headers
+    for name in ("ETag", "Cache-Control", "Vary", "X-Content-Type-Options"):
+        assert again.headers[name] == full.headers[name]
+    assert "X-Request-Id" in again.headers
+
+
+def test_a_204_has_no_content_and_no_type_of_it(alice: Person):
+    response = alice.delete(f"/{alice.add()['id']}")
+    assert response.status_code == 204
+    assert response.data == b""
+    assert "Content-Type" not in response.headers
+    assert response.headers["Cache-Control"] == "private, no-cache"
+
+
+def test_head_is_get_without_the_body(alice: Person):
+    alice.add()
+    for path in ("", "/1"):
+        get, head = (alice.send(method, path, headers={"X-Request-Id": "same"}) for method in ("GET", "HEAD"))
+        assert head.data == b""
+        assert head.status_code == get.status_code
+        assert sorted(head.headers.items()) == sorted(get.headers.items())
+
+
+def test_data_is_json_in_utf_8_as_it_is(app: Flask):
+    with app.test_request_context():
+        response = answer({"title": "Café タスク"}, 201, etag='"3"', headers={"Location": "/x"})
+    assert response.data == '{"title":"Café タスク"}'.encode()
+    assert response.status_code == 201
+    assert response.content_type == "application/json"
+    assert (response.headers["ETag"], response.headers["Location"]) == ('"3"', "/x")
+
+
+def test_an_answer_without_a_version_has_no_etag():
+    assert "ETag" not in answer([]).headers
+    assert unchanged('"7"').headers["ETag"] == '"7"'
+    assert "ETag" not in nothing().headers
+
+
+def test_a_view_may_set_its_own_cache_time(client: FlaskClient):
+    response = client.get("/docs/swagger/swagger-ui.css")
+    assert "max-age=86400" in response.headers["Cache-Control"]
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    response.close()
