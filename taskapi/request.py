@@ -14,7 +14,10 @@ from . import fields, strict_json
 from .errors import BadParameter, BadRequest, Invalid, PreconditionRequired, TooLarge, UnsupportedMedia
 
 MAX_BODY_BYTES = 64 * 1024
-"""A task with the longest description in the widest characters takes about 40 KB."""
+"""A task with the longest description in the widest characters takes about 40 KB of UTF-8."""
+
+_TOO_LARGE = f"Send at most {MAX_BODY_BYTES} bytes."
+_CUT_OFF = "The body ended before it was complete, or its chunks are malformed."
 
 _REPEATED = fields.Violation("repeated", "Must be given once.")
 
@@ -29,18 +32,30 @@ def receive_body() -> None:
     """
     if request.method not in ("POST", "PUT", "PATCH"):
         return
-    request.max_content_length = MAX_BODY_BYTES
-    try:
-        body = request.get_data()
-    except RequestEntityTooLarge as error:
-        raise TooLarge(f"Send at most {MAX_BODY_BYTES} bytes.") from error
-    except (ClientDisconnected, ParseException, OSError) as error:
-        # gunicorn raises its own errors out of read() when the chunks of a body are broken.
-        raise BadRequest("The body ended before it was complete, or its chunks are malformed.") from error
+    body = _received()
+    if len(body) > MAX_BODY_BYTES:
+        raise TooLarge(_TOO_LARGE)
+    if len(body) < (request.content_length or 0):
+        # gunicorn ends the body of a client that went away as if it were complete, and a wish that was cut off to
+        # nothing would flip a task.
+        raise BadRequest(_CUT_OFF)
     if body and request.mimetype != "application/json":
         raise UnsupportedMedia("Send the body as `Content-Type: application/json`.")
     if request.headers.get("Content-Encoding", "identity") != "identity":
         raise UnsupportedMedia("Send the body uncompressed.", headers={"Accept-Encoding": "identity"})
+
+
+def _received() -> bytes:
+    """The body, or as much of it as shows that it is too large."""
+    # One byte more than is accepted: of a chunked body Werkzeug keeps what fits and is silent about the rest.
+    request.max_content_length = MAX_BODY_BYTES + 1
+    try:
+        return request.get_data()
+    except RequestEntityTooLarge as error:
+        raise TooLarge(_TOO_LARGE) from error
+    except (ClientDisconnected, ParseException, OSError) as error:
+        # gunicorn raises its own errors out of read() when the chunks of a body are broken.
+        raise BadRequest(_CUT_OFF) from error
 
 
 def body(schema: Schema, *, partial: bool = False) -> dict[str, Any]:

@@ -42,7 +42,9 @@ def problem(code: str) -> str:
     """What a problem means: where the `type` of every error body leads."""
     if code not in CATALOGUE:
         abort(404)
-    return render_template("problem.html", problem=CATALOGUE[code])
+    # Every second piece stood between backticks.
+    remedy = list(enumerate(CATALOGUE[code].remedy.split("`")))
+    return render_template("problem.html", problem=CATALOGUE[code], remedy=remedy)
 
 
 @bp.after_request

@@ -14,6 +14,11 @@ from ..db import Base, UTCDateTime
 Bytewise = Text().with_variant(Text(collation="C"), "postgresql")
 
 
+def new_epoch() -> str:
+    """A random secret."""
+    return secrets.token_hex(16)
+
+
 class User(Base):
     """The counters of one user; the row is made by the first write and locked by every write."""
 
@@ -24,7 +29,7 @@ class User(Base):
     """Goes up by one with every write of this user: a version for each row and for the whole list."""
     last_task_id: Mapped[int] = mapped_column(BigInteger)
     """The id given last; ids are never reused."""
-    epoch: Mapped[str] = mapped_column(String(32), default=lambda: secrets.token_hex(16))
+    epoch: Mapped[str] = mapped_column(String(32), default=new_epoch)
     """Random, secret, and new for each life of this row: what its cursors are signed with."""
 
 
@@ -32,7 +37,8 @@ class Task(Base):
     """A task. Its identity is (user_id, id): no key, index or join leaves the owner out."""
 
     __tablename__ = "tasks"
-    __table_args__ = (Index(None, "user_id", "revision"),)
+    # The whole order of a list by `updated_at`, so that its pages are read off the index and never sorted.
+    __table_args__ = (Index(None, "user_id", "revision", "id"),)
 
     user_id: Mapped[str] = mapped_column(String(255), primary_key=True)
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)

@@ -25,9 +25,6 @@ TaskRow = Row[Any]
 Place = tuple[Any, ...]
 """Where a page ended: the sort key of its last row."""
 
-NO_EPOCH = ""
-"""The epoch of a user who never wrote: no cursor was ever signed with it."""
-
 _COLUMNS = (
     Task.user_id,
     Task.id,
@@ -84,7 +81,8 @@ class Page:
 def state(user: User) -> State:
     """The user's revision, from one row found by its primary key."""
     row = execute(select(models.User.revision, models.User.epoch).where(models.User.user_id == user.id)).one_or_none()
-    return State(row.revision, row.epoch) if row else State(0, NO_EPOCH)
+    # Who never wrote has a new epoch each time: no cursor was ever signed with it, and nobody can forge one.
+    return State(row.revision, row.epoch) if row else State(0, models.new_epoch())
 
 
 @reads

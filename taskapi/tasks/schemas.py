@@ -13,6 +13,8 @@ MAX_TITLE = 200
 MAX_DESCRIPTION = 10_000
 MAX_PAGE = 1000
 MAX_QUERY = 200
+MAX_CURSOR = 2000
+"""A walk by title has the folded title inside: about 1,100 at most, whatever two hundred characters fold to."""
 
 
 class TaskOut(Schema):
@@ -57,7 +59,7 @@ class ListQuery(StrictSchema):
     """The query string of the list."""
 
     limit = Count(least=1, most=MAX_PAGE, load_default=MAX_PAGE)
-    cursor = Text(most=1000, metadata={"description": "From the `next` link of the page before."})
+    cursor = Text(most=MAX_CURSOR, metadata={"description": "From the `next` link of the page before."})
     sort = Choice(SORTS, load_default="-created_at", metadata={"description": "`-` reverses."})
     status = Choice({"all": None, "pending": False, "completed": True})
     completed = Choice({"true": True, "false": False})

@@ -1,0 +1,429 @@
+"""Hostile and broken input: a 4xx that tells how to mend it, never a 5xx, a changed row or an echo."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from taskapi.db import db
+from tests.conftest import Person, token
+from tests.gunicorn_server import Answer, Request, Server, serve
+
+CANARY = "c4n4ry"
+JSON = "application/json"
+
+Rows = Callable[[], dict[str, Any]]
+
+
+@pytest.fixture
+def rows(app: Flask) -> Rows:
+    """Everything in the database, to compare."""
+
+    def read() -> dict[str, Any]:
+        with app.app_context(), db.engine.connect() as connection:
+            return {
+                table.name: connection.execute(table.select().order_by(*table.primary_key)).all()
+                for table in db.metadata.sorted_tables
+            }
+
+    return read
+
+
+@pytest.fixture
+def unharmed(alice: Person, mallory: Person, rows: Rows) -> Iterator[None]:
+    """Two people with a task each; whatever a test sends leaves every row as it is."""
+    alice.add("Buy milk", description="Two liters")
+    mallory.add("Sell milk")
+    before = rows()
+    yield
+    assert rows() == before
+
+
+def assert_refused(response: TestResponse, status: int, code: str) -> dict[str, Any]:
+    """A problem document of this kind that tells how to mend the request and echoes nothing of it."""
+    assert response.status_code == status, response.text
+    assert response.content_type == "application/problem+json"
+    assert CANARY not in response.text
+    assert CANARY not in str(response.headers)
+    body: dict[str, Any] = response.get_json()
+    assert (body["status"], body["code"], body["type"]) == (status, code, f"/problems/{code}")
+    assert len(body["detail"]) > 10
+    assert response.headers["Cache-Control"] == "no-store"
+    for fault in body.get("errors", []):
+        assert fault["detail"]
+        assert fault["code"]
+    assert bool(body.get("errors")) == (code in ("invalid", "bad-parameter"))
+    return body
+
+
+BODIES = {
+    "cut off": (b'{"title": "c4n4ry"', 400, "bad-request"),
+    "no quotes": (b"{title: c4n4ry}", 400, "bad-request"),
+    "single quotes": (b"{'title': 'c4n4ry'}", 400, "bad-request"),
+    "comma at the end": (b'{"title": "c4n4ry",}', 400, "bad-request"),
+    "comment": (b'{"title": "c4n4ry"} // c4n4ry', 400, "bad-request"),
+    "two values": (b'{"title": "x"} {"title": "c4n4ry"}', 400, "bad-request"),
+    "blank": (b" \n", 400, "bad-request"),
+    "a form": (b"title=c4n4ry", 400, "bad-request"),
+    "a member twice": (b'{"title": "x", "title": "c4n4ry"}', 400, "bad-request"),
+    "a member twice, escaped": (b'{"title": "x", "\\u0074itle": "c4n4ry"}', 400, "bad-request"),
+    "a member twice, further in": (b'{"id": {"c4n4ry": 1, "c4n4ry": 2}}', 400, "bad-request"),
+    "NaN": (b'{"completed": NaN}', 400, "bad-request"),
+    "Infinity": (b'{"completed": Infinity}', 400, "bad-request"),
+    "-Infinity": (b'{"id": -Infinity}', 400, "bad-request"),
+    "byte order mark": (b'\xef\xbb\xbf{"title": "c4n4ry"}', 400, "bad-request"),
+    "UTF-16": ('{"title": "c4n4ry"}'.encode("utf-16"), 400, "bad-request"),
+    "UTF-16 without a mark": ('{"title": "c4n4ry"}'.encode("utf-16-le"), 400, "bad-request"),
+    "UTF-32": ('{"title": "c4n4ry"}'.encode("utf-32"), 400, "bad-request"),
+    "Latin-1": (b'{"title": "caf\xe9 c4n4ry"}', 400, "bad-request"),
+    "overlong UTF-8": (b'{"title": "c4n4ry \xc0\xaf"}', 400, "bad-request"),
+    "surrogates in UTF-8": (b'{"title": "c4n4ry \xed\xa0\x80"}', 400, "bad-request"),
+    "a raw control character": (b'{"title": "c4n4ry \x00"}', 400, "bad-request"),
+    "an unknown escape": (b'{"title": "\\x63"}', 400, "bad-request"),
+    "nested brackets": (b"[" * 30_000, 400, "bad-request"),
+    "nested brackets, closed": (b"[" * 30_000 + b"]" * 30_000, 400, "bad-request"),
+    "nested objects": (b'{"id":' * 5_000 + b"1" + b"}" * 5_000, 400, "bad-request"),
+    "100,000 nested brackets": (b"[" * 100_000, 413, "too-large"),
+    "an integer of 5000 digits": (b'{"completed": ' + b"9" * 5000 + b"}", 400, "bad-request"),
+    "an integer of 5000 digits, passed over": (b'{"id": ' + b"9" * 5000 + b"}", 400, "bad-request"),
+    "an integer of 4000 digits": (b'{"completed": ' + b"9" * 4000 + b"}", 422, "invalid"),
+    "a number too large": (b'{"completed": 1e999}', 400, "bad-request"),
+    "an array": (b'["c4n4ry"]', 422, "invalid"),
+    "an empty array": (b"[]", 422, "invalid"),
+    "a string": (b'"c4n4ry"', 422, "invalid"),
+    "null": (b"null", 422, "invalid"),
+    "true": (b"true", 422, "invalid"),
+    "a number": (b"1", 422, "invalid"),
+    "an unknown member": (b'{"titel": "c4n4ry"}', 422, "invalid"),
+    "a member without a name": (b'{"": "c4n4ry"}', 422, "invalid"),
+    "a hostile name": (b'{"<script>c4n4ry": 1}', 422, "invalid"),
+    "a name with half a surrogate pair": (b'{"c4n4ry\\ud800": 1}', 422, "invalid"),
+    "a name like a pointer": (b'{"a/c4n4ry~1": 1}', 422, "invalid"),
+    "a name of the checker's own": (b'{"_schema": "c4n4ry"}', 422, "invalid"),
+    "a wrong type": (b'{"completed": "c4n4ry"}', 422, "invalid"),
+    "thousands of members": (b"{" + b",".join(b'"m%d":1' % n for n in range(5000)) + b"}", 422, "invalid"),
+}
+
+
+@pytest.mark.usefixtures("unharmed")
+@pytest.mark.parametrize(("body", "status", "code"), BODIES.values(), ids=BODIES)
+def test_a_body_that_is_no_object_of_strict_json_is_refused(alice: Person, body: bytes, status: int, code: str) -> None:
+    for method, path in (("POST", ""), ("PUT", "/1"), ("PATCH", "/1/complete")):
+        assert_refused(alice.send(method, path, data=body, content_type=JSON), status, code)
+
+
+@pytest.mark.usefixtures("unharmed")
+@pytest.mark.parametrize(
+    "value",
+    [f"{CANARY}\x00", [CANARY], {CANARY: CANARY}, f"{CANARY}\ud800", [[CANARY] * 500]],
+    ids=lambda value: repr(value)[:30],
+)
+def test_a_refused_value_is_not_repeated(alice: Person, value: Any) -> None:
+    sent = {"title": value, "description": value, "completed": value}
+    for method, path in (("POST", ""), ("PUT", "/1")):
+        body = assert_refused(alice.send(method, path, json=sent), 422, "invalid")
+        assert sorted(fault["pointer"] for fault in body["errors"]) == ["/completed", "/description", "/title"]
+
+
+@pytest.mark.usefixtures("unharmed")
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        None,
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "application/merge-patch+json",
+        "application/jsonp",
+        "text/json",
+        "garbage",
+        f"application/{CANARY}",
+    ],
+)
+def test_a_body_of_another_media_type_is_refused(alice: Person, content_type: str | None) -> None:
+    for method, path in (("POST", ""), ("PUT", "/1"), ("PATCH", "/1/complete")):
+        response = alice.send(method, path, data=b'{"title": "c4n4ry"}', content_type=content_type)
+        assert_refused(response, 415, "unsupported-media-type")
+
+
+@pytest.mark.parametrize("content_type", [JSON, "Application/JSON", "application/json; charset=utf-8"])
+def test_json_by_any_spelling_of_its_name_is_taken(alice: Person, content_type: str) -> None:
+    assert alice.post(data=b'{"title": "x"}', content_type=content_type).status_code == 201
+
+
+@pytest.mark.usefixtures("unharmed")
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "gzip, identity", CANARY])
+def test_a_compressed_body_is_refused(alice: Person, coding: str) -> None:
+    for method, path in (("POST", ""), ("PUT", "/1"), ("PATCH", "/1/complete")):
+        options: dict[str, Any] = {"data": gzip.compress(b'{"title": "x"}'), "headers": {"Content-Encoding": coding}}
+        assert_refused(alice.send(method, path, content_type=JSON, **options), 415, "unsupported-media-type")
+
+
+@pytest.mark.usefixtures("unharmed")
+def test_ten_megabytes_are_refused_and_to_nobody_but_a_user_is_said_why(alice: Person, client: FlaskClient) -> None:
+    body = b'{"title": "' + b"x" * 10_000_000 + b'"}'
+    for method, path in (("POST", ""), ("PUT", "/1"), ("PATCH", "/1/complete")):
+        assert_refused(alice.send(method, path, data=body, content_type=JSON), 413, "too-large")
+        nobody = client.open(f"/api/alice/tasks{path}", method=method, data=body, content_type=JSON)
+        assert_refused(nobody, 401, "unauthorized")
+
+
+@pytest.mark.parametrize(("size", "status"), [(64 * 1024, 201), (64 * 1024 + 1, 413)])
+def test_a_body_has_at_most_64_kib(alice: Person, size: int, status: int) -> None:
+    body = b'{"title": "x"}'.ljust(size)
+    assert alice.post(data=body, content_type=JSON).status_code == status
+
+
+IDS = {
+    **{same: same for same in ("2", "2147483647", "2147483648", "9223372036854775807", "9223372036854775808")},
+    **{
+        same: same
+        for same in ("-1", "0", "00", "01", "+1", "1.0", "1e0", "0x1", "1_0", "abc", "1;", "1,1", "null", "c4n4ry")
+    },
+    "10^22": "1" + "0" * 22,
+    "5000 digits": "9" * 5000,
+    "NUL": "%00",
+    "1 and NUL": "1%00",
+    "1 and a space": "1%20",
+    "1 and a line break": "1%0A",
+    "Arabic-Indic one": "%D9%A1",
+    "full-width one": "%EF%BC%91",
+    "superscript one": "%C2%B9",
+    "not UTF-8": "%FF",
+    "not UTF-8 after 1": "1%FF",
+    "a quote": "1'--",
+    "a wildcard": "%25",
+}
+
+
+@pytest.mark.usefixtures("unharmed")
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", ""), ("PUT", ""), ("DELETE", ""), ("PATCH", "/complete")], ids=lambda part: part
+)
+def test_whatever_is_no_id_is_as_absent_as_an_id_never_given(alice: Person, method: str, path: str) -> None:
+    headers = {"X-Request-Id": "r"}
+    absent = alice.send(method, f"/999{path}", headers=headers)
+    assert_refused(absent, 404, "not-found")
+    for name, spelling in IDS.items():
+        response = alice.send(method, f"/{spelling}{path}", headers=headers)
+        assert (response.status_code, response.data) == (404, absent.data), name
+        assert sorted(response.headers) == sorted(absent.headers), name
+
+
+PARAMETERS = {
+    "unknown": ("canary=c4n4ry", "/canary", "unknown"),
+    "unknown with a hostile name": ("%3Cc4n4ry%3E=1", "", "unknown"),
+    "unknown without a name": ("=c4n4ry", "", "unknown"),
+    "unknown with NUL": ("c4n4ry%00=1", "", "unknown"),
+    "paging of another kind": ("offset=5", "/offset", "unknown"),
+    "a page's number": ("page=2", "/page", "unknown"),
+    "another's name": ("user_id=mallory", "/user_id", "unknown"),
+    "a token": ("access_token=c4n4ry", "/access_token", "unknown"),
+    "another case": ("Limit=5", "/Limit", "unknown"),
+    **{
+        f"limit={value}": (f"limit={value}", "/limit", "range")
+        for value in ("0", "-1", "1001", "", "c4n4ry", "1.5", "1e2", "%201", "1%0A", "0x10", "%D9%A1", "9" * 5000)
+    },
+    **{
+        f"sort={value}": (f"sort={value}", "/sort", "choice")
+        for value in ("", "c4n4ry", "--title", "%2Btitle", "TITLE")
+    },
+    "sort by an expression": ("sort=title;DROP+TABLE+tasks", "/sort", "choice"),
+    "sort by a column": ("sort=folded_title", "/sort", "choice"),
+    **{f"status={value}": (f"status={value}", "/status", "choice") for value in ("", "c4n4ry", "done", "Pending")},
+    **{f"completed={value}": (f"completed={value}", "/completed", "choice") for value in ("", "1", "yes", "True")},
+    **{f"include={value}": (f"include={value}", "/include", "choice") for value in ("", "c4n4ry", "total,total")},
+    "q with NUL": ("q=c4n4ry%00", "/q", "characters"),
+    "q with a control character": ("q=c4n4ry%1B", "/q", "characters"),
+    "q too long": ("q=" + "c4n4ry" * 40, "/q", "length"),
+    "a cursor too long": ("cursor=" + "c4n4ry" * 1000, "/cursor", "length"),
+    "a cursor with NUL": ("cursor=c4n4ry%00", "/cursor", "characters"),
+    **{
+        f"{name} twice": (f"{name}={value}&{name}={value}", f"/{name}", "repeated")
+        for name, value in {
+            "limit": "5",
+            "cursor": CANARY,
+            "sort": "title",
+            "status": "all",
+            "completed": "true",
+            "q": CANARY,
+            "include": "total",
+            "canary": "1",
+        }.items()
+    },
+    "status and completed": ("status=pending&completed=false", "", "conflict"),
+}
+
+
+@pytest.mark.usefixtures("unharmed")
+def test_a_parameter_that_is_unknown_repeated_or_out_of_range_is_refused(alice: Person) -> None:
+    for name, (query, pointer, code) in PARAMETERS.items():
+        body = assert_refused(alice.get(f"?{query}"), 400, "bad-parameter")
+        assert [(fault["pointer"], fault["code"]) for fault in body["errors"]] == [(pointer, code)], name
+        assert alice.send("HEAD", f"?{query}").status_code == 400, name
+
+
+def test_every_wrong_parameter_is_named_at_once(alice: Person) -> None:
+    body = assert_refused(alice.get("?limit=0&sort=x&canary=1"), 400, "bad-parameter")
+    assert sorted(fault["pointer"] for fault in body["errors"]) == ["/canary", "/limit", "/sort"]
+
+
+def test_any_text_may_be_searched_for(alice: Person) -> None:
+    alice.add()
+    for q in ("%25", "_", "%5C", "%5C%5C", "%5C%25", "'", "%22", "%FF%FE", "%ED%A0%80", "%EF%BF%BF", "%F0%9F%A5%9B"):
+        assert alice.titles(f"?q={q}") == [], q
+
+
+class TestCursors:
+    @pytest.fixture
+    def cursor(self, alice: Person) -> str:
+        for title in "abc":
+            alice.add(title)
+        return _cursor(alice.get("?limit=1&status=pending"))
+
+    def test_a_cursor_opens_its_own_walk(self, alice: Person, cursor: str) -> None:
+        assert alice.titles(f"?status=pending&cursor={cursor}") == ["b", "a"]
+
+    def test_a_broken_one_opens_none(self, alice: Person, cursor: str) -> None:
+        broken = {
+            *("", CANARY, "%20", ".", "2", "%F0%9F%A5%9B"),
+            *(
+                cursor[:-5],
+                cursor[5:],
+                cursor.partition(".")[0],
+                cursor + "A",
+                "." + cursor,
+                cursor.swapcase(),
+                cursor * 2,
+            ),
+        }
+        for spoiled in broken:
+            assert_refused(alice.get(f"?status=pending&cursor={spoiled}"), 400, "bad-cursor")
+
+    @pytest.mark.parametrize("filters", ["", "?status=completed", "?sort=title&status=pending", "?q=a&status=pending"])
+    def test_it_opens_no_walk_with_other_filters(self, alice: Person, cursor: str, filters: str) -> None:
+        response = alice.get(f"{filters}{'&' if filters else '?'}cursor={cursor}")
+        assert_refused(response, 400, "bad-cursor")
+
+    def test_it_opens_nothing_of_another_user(self, alice: Person, mallory: Person, cursor: str) -> None:
+        assert_refused(mallory.get(f"?status=pending&cursor={cursor}"), 400, "bad-cursor")
+        mallory.add("one")
+        mallory.add("two")
+        assert_refused(mallory.get(f"?status=pending&cursor={cursor}"), 400, "bad-cursor")
+        assert_refused(mallory.get(f"?status=pending&cursor={cursor}", of="alice"), 403, "forbidden")
+        theirs = _cursor(mallory.get("?limit=1&status=pending"))
+        assert_refused(alice.get(f"?status=pending&cursor={theirs}"), 400, "bad-cursor")
+
+
+def _cursor(response: TestResponse) -> str:
+    return parse_qs(urlsplit(response.headers["Link"].partition(">")[0]).query)["cursor"][0]
+
+
+@pytest.mark.usefixtures("unharmed")
+@pytest.mark.parametrize("name", ["token", "access_token", "jwt", "authorization"])
+def test_a_token_in_the_query_string_opens_nothing(client: FlaskClient, name: str) -> None:
+    query = {name: token("alice")}
+    for method, path in (("GET", ""), ("POST", ""), ("GET", "/1"), ("PUT", "/1"), ("DELETE", "/1")):
+        response = client.open(f"/api/alice/tasks{path}", method=method, query_string=query)
+        assert_refused(response, 401, "unauthorized")
+        assert query[name] not in response.text
+
+
+@pytest.mark.usefixtures("unharmed")
+@pytest.mark.parametrize(
+    "header", ["If-Match", "If-None-Match", "X-Request-Id", "Accept", "Range", "X-HTTP-Method-Override"]
+)
+def test_no_header_makes_a_difference_that_is_not_promised(alice: Person, header: str) -> None:
+    for value in ("c4n4ry<>", '"' * 500, "c4n4ry\t\x80\xff", "DELETE", "bytes=0-1"):
+        response = alice.get("/1", headers={header: value})
+        assert response.status_code == 200, value
+        assert response.get_json()["title"] == "Buy milk"
+        assert "c4n4ry" not in str(response.headers)
+
+
+@pytest.fixture(scope="module")
+def server(database_url: str) -> Iterator[Server]:
+    with serve(database_url) as server:
+        yield server
+
+
+class TestOnASocket:
+    """What only a real server can show: bodies that never come, or come in broken pieces."""
+
+    @pytest.fixture(autouse=True)
+    def emptied(self, make_app: Callable[..., Flask]) -> None:
+        """The database is empty again after each test."""
+
+    def head(self, method: str = "POST", path: str = "", user: str | None = "alice", **headers: str) -> bytes:
+        authorization = {"Authorization": f"Bearer {token(user)}"} if user else {}
+        lines = {"Host": "localhost", "Content-Type": JSON, **authorization, **headers}
+        start = f"{method} /api/alice/tasks{path} HTTP/1.1\r\n"
+        return (
+            start + "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in lines.items()) + "\r\n"
+        ).encode()
+
+    def refused(self, answer: Answer, status: int, code: str) -> None:
+        assert (answer.status, answer.json["code"]) == (status, code)
+        assert answer.headers["Content-Type"] == "application/problem+json"
+        assert CANARY.encode() not in answer.body
+
+    @pytest.mark.parametrize("length", ["10000000", "100"])
+    @pytest.mark.parametrize(("method", "path"), [("POST", ""), ("PUT", "/1"), ("PATCH", "/1/complete")])
+    def test_nobody_is_waited_for(self, server: Server, method: str, path: str, length: str) -> None:
+        answer = server.raw(self.head(method, path, None, Content_Length=length), timeout=3)
+        self.refused(answer, 401, "unauthorized")
+        self.refused(server.raw(self.head(method, path, "mallory", Content_Length=length), timeout=3), 403, "forbidden")
+
+    def test_a_body_announced_too_large_is_refused_before_it_comes(self, server: Server) -> None:
+        self.refused(server.raw(self.head(Content_Length="10000000"), timeout=3), 413, "too-large")
+
+    @pytest.mark.parametrize(
+        "chunks",
+        [
+            pytest.param(b"c4n4ry\r\n", id="no size"),
+            pytest.param(b"-5\r\nc4n4ry\r\n0\r\n\r\n", id="negative size"),
+            pytest.param(b"3\r\nc4n4ry\r\n0\r\n\r\n", id="wrong size"),
+            pytest.param(b"ffffffffffffffffffffff\r\nc4n4ry\r\n", id="huge size"),
+            pytest.param(b"\r\n\r\n", id="blank"),
+        ],
+    )
+    def test_broken_chunks_are_refused(self, server: Server, chunks: bytes) -> None:
+        self.refused(server.raw(self.head(Transfer_Encoding="chunked"), chunks, hang_up=True), 400, "bad-request")
+        assert server.send("alice", Request("GET")).json == []
+
+    def test_chunks_are_put_together_up_to_64_kib(self, server: Server) -> None:
+        whole = b'9\r\n{"title":\r\n4\r\n"x"}\r\n'
+        blank = b"1000\r\n" + b" " * 4096 + b"\r\n"
+        most = whole + blank * 15 + b"FF3\r\n" + b" " * 0xFF3 + b"\r\n"  # 65,536 bytes
+        for body in (whole, most):
+            answer = server.raw(self.head(Transfer_Encoding="chunked"), body + b"0\r\n\r\n")
+            assert (answer.status, answer.json["title"]) == (201, "x")
+        for body in (most + b"1\r\n \r\n0\r\n\r\n", most + b"6\r\nc4n4ry\r\n0\r\n\r\n", whole + blank * 200):
+            self.refused(server.raw(self.head(Transfer_Encoding="chunked"), body), 413, "too-large")
+        assert len(server.send("alice", Request("GET")).json) == 2
+
+    @pytest.mark.parametrize(
+        "framing",
+        [
+            pytest.param({"Content_Length": "50"}, id="of a known length"),
+            pytest.param({"Transfer_Encoding": "chunked"}, id="in chunks"),
+        ],
+    )
+    @pytest.mark.parametrize("begun", [b"", b"{}", b'{"completed": true}', b'{"completed": tr'])
+    def test_a_body_cut_off_when_its_sender_went_away_changes_nothing(
+        self, server: Server, framing: dict[str, str], begun: bytes
+    ) -> None:
+        # Least of all is a wish that was lost taken for none, which would flip the task.
+        made = server.send("alice", Request("POST", json={"title": "x"}))
+        if begun and "Transfer_Encoding" in framing:
+            begun = b"%x\r\n%s\r\n" % (len(begun), begun)
+        answer = server.raw(self.head("PATCH", "/1/complete", **framing), begun, hang_up=True)
+        self.refused(answer, 400, "bad-request")
+        assert server.send("alice", Request("GET", "/1")).json == made.json

@@ -1,0 +1,79 @@
+"""Cursors: sealed for one walk of one user, and long enough for any title."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import sys
+import unicodedata
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from itsdangerous import URLSafeSerializer
+
+from taskapi.errors import BadCursor
+from taskapi.tasks.cursors import seal, unseal
+from taskapi.tasks.queries import State
+from taskapi.tasks.schemas import MAX_CURSOR, MAX_TITLE
+from taskapi.tasks.selection import Selection, fold
+from tests.conftest import Person
+
+STATE = State(7, "a" * 32)
+SELECTION = Selection(limit=10)
+
+
+@pytest.mark.parametrize("place", [(1,), (2**62, 2**62), ("", 1), ('タスク "\\ \U0001f95b', 5)], ids=repr)
+def test_a_place_comes_back_as_it_was(place: tuple[Any, ...]) -> None:
+    cursor = seal(place, SELECTION, STATE)
+    assert unseal(replace(SELECTION, cursor=cursor, limit=500), replace(STATE, revision=99)) == place
+
+
+def test_without_a_cursor_there_is_no_place() -> None:
+    assert unseal(SELECTION, STATE) is None
+
+
+def test_a_cursor_needs_no_escaping_in_an_address() -> None:
+    cursor = seal(("~/?&=+ é" * 20, 1), SELECTION, STATE)
+    assert set(cursor) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
+
+
+def test_what_a_page_ended_with_fits_whatever_the_title() -> None:
+    chance = random.Random(0)
+    characters = [chr(code) for code in range(0xA0, sys.maxunicode) if unicodedata.category(chr(code))[0] not in "CZ"]
+    longest = sorted(characters, key=lambda character: len(fold(character).encode()), reverse=True)[:100]
+    for pool in (characters, longest, [c for c in characters if c > "\uffff"]):
+        titles = ["".join(chance.choices(pool, k=MAX_TITLE)) for _ in range(50)]
+        assert max(len(seal((fold(title), 2**62), SELECTION, STATE)) for title in titles) < MAX_CURSOR * 2 / 3
+
+
+def test_no_cursor_opens_with_another_walk_or_another_life_of_the_user() -> None:
+    cursor = seal((1,), SELECTION, STATE)
+    for selection, state in (
+        (replace(SELECTION, sort="created_at"), STATE),
+        (replace(SELECTION, completed=True), STATE),
+        (replace(SELECTION, q="x"), STATE),
+        (SELECTION, replace(STATE, epoch="b" * 32)),
+    ):
+        with pytest.raises(BadCursor):
+            unseal(replace(selection, cursor=cursor), state)
+
+
+def test_no_changed_cursor_opens() -> None:
+    cursor = seal((12345, 678), SELECTION, STATE)
+    assert len(cursor) > 40
+    for n in range(len(cursor) - 1):  # the last character has bits that stand for nothing
+        changed = cursor[:n] + ("A" if cursor[n] != "A" else "B") + cursor[n + 1 :]
+        for broken in (changed, cursor[:n], cursor + cursor[n]):
+            with pytest.raises(BadCursor):
+                unseal(replace(SELECTION, cursor=broken), STATE)
+
+
+@pytest.mark.parametrize("place", [[1], ["a", "b"], {"a": 1}, 5, None, [[1], [2]], []], ids=repr)
+def test_nobody_can_forge_one_for_a_user_who_never_wrote(mallory: Person, place: Any) -> None:
+    # There is no row to hold an epoch then, and the key must not be one that the source tells.
+    salt = f"taskapi.cursor {Selection(limit=1, sort='title').filters}"
+    options = {"digest_method": hashlib.sha256, "key_derivation": "hmac"}
+    for key in ("", "None", "0"):
+        forged = URLSafeSerializer(key, salt=salt, signer_kwargs=options).dumps(place)
+        assert mallory.get(f"?sort=title&cursor={forged}").status_code == 400

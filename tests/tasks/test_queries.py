@@ -1,0 +1,360 @@
+"""What the statements promise: how many, by which plan, and that no race or walk loses anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import delete, insert, text, update
+
+from taskapi.db import db, now
+from taskapi.tasks.models import Task, User
+from taskapi.tasks.selection import fold
+from tests.conftest import Person, Statements
+from tests.gunicorn_server import Request, Server, serve
+
+MANY = 5000
+
+
+def fill(app: Flask, user: str, number: int, first_revision: int = 1) -> None:
+    """Tasks 1 to `number` for a user, of which every third is completed; faster than asking for each."""
+    moment = now()
+    rows = [
+        {
+            "user_id": user,
+            "id": n,
+            "revision": first_revision - 1 + n,
+            # Neither sorted by age nor unique: 500 titles, each in two spellings.
+            "title": (title := f"{'Täsk' if n % 2 else 'TASK'} {n * 7919 % 500}"),
+            "folded_title": fold(title),
+            "completed": n % 3 == 0,
+            "created_at": moment,
+            "updated_at": moment,
+        }
+        for n in range(1, number + 1)
+    ]
+    with app.app_context(), db.engine.begin() as connection:
+        last = {"revision": first_revision - 1 + number, "last_task_id": number}
+        connection.execute(insert(User).values(user_id=user, **last))
+        connection.execute(insert(Task), rows)
+
+
+def follow(person: Person, link: str) -> Any:
+    _, _, query = link.partition(">")[0].partition("?")
+    response = person.get(f"?{query}")
+    assert response.status_code == 200
+    return response
+
+
+class TestStatements:
+    """Counted, because a statement for each row is a defect that no other test sees."""
+
+    @pytest.fixture
+    def begin(self, app: Flask) -> list[str]:
+        """How a write begins; PostgreSQL's driver says BEGIN by itself."""
+        with app.app_context():
+            return ["BEGIN"] if db.engine.dialect.name == "sqlite" else []
+
+    @staticmethod
+    def verbs(statements: Statements) -> list[str]:
+        return [statement.split()[0] for statement, _ in statements.sent]
+
+    @pytest.mark.parametrize(
+        ("query", "verbs"),
+        [
+            pytest.param("", ["SELECT"] * 2, id="all"),
+            pytest.param("?limit=5&sort=title&q=a&status=pending", ["SELECT"] * 2, id="filtered"),
+            pytest.param("?limit=5&include=total", ["SELECT"] * 3, id="counted"),
+            pytest.param("?limit=0", [], id="refused"),
+        ],
+    )
+    def test_a_list_of_any_length_takes_two(
+        self, app: Flask, alice: Person, statements: Statements, query: str, verbs: list[str]
+    ) -> None:
+        fill(app, "alice", 20)
+        statements.clear()
+        alice.get(query)
+        assert self.verbs(statements) == verbs
+
+    def test_a_next_page_takes_two(self, app: Flask, alice: Person, statements: Statements) -> None:
+        fill(app, "alice", 20)
+        link = alice.get("?limit=5").headers["Link"]
+        statements.clear()
+        follow(alice, link)
+        assert self.verbs(statements) == ["SELECT"] * 2
+
+    def test_what_is_unchanged_takes_one(self, app: Flask, alice: Person, statements: Statements) -> None:
+        fill(app, "alice", 20)
+        statements.clear()
+        assert alice.get(headers={"If-None-Match": '"20"'}).status_code == 304
+        assert self.verbs(statements) == ["SELECT"]
+        statements.clear()
+        assert alice.get("/3", headers={"If-None-Match": '"3"'}).status_code == 304
+        assert self.verbs(statements) == ["SELECT"]
+
+    @pytest.mark.parametrize("path", ["/1", "/99"], ids=["there", "absent"])
+    def test_a_task_takes_one(self, alice: Person, statements: Statements, path: str) -> None:
+        alice.add()
+        statements.clear()
+        alice.get(path)
+        assert self.verbs(statements) == ["SELECT"]
+
+    def test_an_id_that_is_none_takes_none(self, alice: Person, statements: Statements) -> None:
+        alice.get("/x")
+        assert len(statements) == 0
+
+    @pytest.mark.parametrize(
+        ("method", "path", "options", "verbs"),
+        [
+            pytest.param("POST", "", {"json": {"title": "x"}}, ["INSERT", "INSERT"], id="create"),
+            pytest.param("PUT", "/1", {"json": {"title": "x"}}, ["UPDATE", "UPDATE"], id="update"),
+            pytest.param("DELETE", "/1", {}, ["UPDATE", "UPDATE"], id="delete"),
+            pytest.param("PATCH", "/1/complete", {}, ["UPDATE", "UPDATE"], id="toggle"),
+            pytest.param("PATCH", "/1/complete", {"json": {"completed": True}}, ["UPDATE", "UPDATE"], id="set"),
+            pytest.param(
+                "PATCH", "/1/complete", {"headers": {"If-Match": '"1"'}}, ["UPDATE", "UPDATE"], id="toggle of a version"
+            ),
+            pytest.param("PUT", "/1", {"json": {}}, ["UPDATE", "UPDATE", "SELECT", "UPDATE"], id="no change"),
+            pytest.param("DELETE", "/9", {}, ["UPDATE", "UPDATE", "SELECT"], id="absent"),
+        ],
+    )
+    def test_a_write_takes_two_if_it_finds_what_it_is_for(
+        self,
+        alice: Person,
+        statements: Statements,
+        begin: list[str],
+        method: str,
+        path: str,
+        options: Any,
+        verbs: list[str],
+    ) -> None:
+        alice.add()
+        statements.clear()
+        alice.send(method, path, **options)
+        assert self.verbs(statements) == begin + verbs
+
+    def test_every_statement_on_tasks_names_the_owner_first(
+        self, alice: Person, mallory: Person, statements: Statements
+    ) -> None:
+        mallory.add()
+        statements.clear()
+        alice.add()
+        alice.put("/1", json={"title": "x"}, headers={"If-Match": "*"})
+        alice.put("/1", json={})
+        alice.patch("/1/complete")
+        alice.get("/1")
+        alice.get("?q=x&status=pending&include=total&sort=title")
+        alice.delete("/1")
+        for statement, parameters in statements.sent:
+            if statement.startswith(("SELECT", "UPDATE")):
+                where = statement.partition("WHERE ")[2]
+                assert where.startswith(("tasks.user_id = ", "users.user_id = ")), statement
+            values = parameters.values() if isinstance(parameters, dict) else parameters
+            assert "mallory" not in values
+            assert statement.startswith("BEGIN") or "alice" in values
+
+
+class TestPlans:
+    @pytest.fixture
+    def crowd(self, app: Flask, alice: Person) -> Person:
+        """Alice among twenty with a thousand tasks each, and statistics for the planner."""
+        for n in range(19):
+            fill(app, f"user{n}", 1000)
+        fill(app, "alice", 1000)
+        with app.app_context(), db.engine.begin() as connection:
+            connection.execute(text("ANALYZE"))
+        return alice
+
+    def plan(self, app: Flask, statements: Statements) -> str:
+        """How the database would run the recorded statement on tasks, with the very parameters it was sent with."""
+        ((statement, parameters),) = ((s, p) for s, p in statements.sent if "FROM tasks" in s)
+        with app.app_context(), db.engine.connect() as connection:
+            explain = {"sqlite": "EXPLAIN QUERY PLAN", "postgresql": "EXPLAIN"}[connection.dialect.name]
+            rows = connection.exec_driver_sql(f"{explain} {statement}", parameters).all()
+        return "\n".join(str(row[-1]) for row in rows)
+
+    def test_a_page_is_read_off_an_index_however_deep(self, app: Flask, crowd: Person, statements: Statements) -> None:
+        for sort, index in (
+            ("-created_at", ("pk_tasks", "sqlite_autoindex_tasks_1")),
+            ("created_at", ("pk_tasks", "sqlite_autoindex_tasks_1")),
+            ("-updated_at", ("ix_tasks_user_id_revision_id",)),
+            ("updated_at", ("ix_tasks_user_id_revision_id",)),
+        ):
+            statements.clear()
+            response = crowd.get(f"?sort={sort}&limit=20")
+            for _ in range(3):
+                plan = self.plan(app, statements)
+                assert any(name in plan for name in index), plan
+                assert "Sort" not in plan, plan
+                assert "TEMP B-TREE" not in plan, plan
+                assert "Seq Scan" not in plan, plan
+                assert "SCAN" not in plan, plan
+                for _ in range(10):
+                    statements.clear()
+                    response = follow(crowd, response.headers["Link"])
+
+    def test_no_list_reads_the_tasks_of_others(self, app: Flask, crowd: Person, statements: Statements) -> None:
+        for query in ("sort=title&limit=20", "q=task+1&limit=20", "status=pending&limit=20", "limit=1000"):
+            statements.clear()
+            crowd.get(f"?{query}")
+            plan = self.plan(app, statements)
+            assert "user_id" in plan
+            assert "Seq Scan" not in plan, plan
+            assert "SCAN" not in plan, plan
+
+
+class TestWalks:
+    @pytest.fixture
+    def walker(self, app: Flask) -> Person:
+        """Alice with 5,000 tasks, and a client that does not check thousands of bodies."""
+        app.test_client_class = FlaskClient
+        fill(app, "alice", MANY)
+        return Person(app.test_client(), "alice")
+
+    def disturb(self, app: Flask, walker: Person, page: int, deleted: set[int], changed: set[int]) -> None:
+        """Tasks come, go and change on both sides of the walk, those a page ended with among them."""
+        gone = {n for n in range(1, MANY + 1) if n % 100 == page}
+        moved = {n for n in range(1, MANY + 1) if n % 100 == 50 + page}
+        deleted |= gone
+        changed |= moved
+        for title in ("", "000", "task 250", "zzz"):
+            walker.add(f"{title}!", completed=page % 2 == 0)
+        with app.app_context(), db.engine.begin() as connection:
+            revision = (
+                connection.execute(
+                    update(User)
+                    .where(User.user_id == "alice")
+                    .values(revision=User.revision + 1)
+                    .returning(User.revision)
+                )
+            ).scalar_one()
+            mine = Task.user_id == "alice"
+            values = {"folded_title": "moved", "title": "moved", "revision": revision, "completed": ~Task.completed}
+            connection.execute(update(Task).where(mine, Task.id.in_(moved)).values(**values))
+            if page % 2:
+                connection.execute(
+                    update(Task).where(mine, Task.id.in_(gone)).values(deleted_at=now(), revision=revision)
+                )
+            else:
+                connection.execute(delete(Task).where(mine, Task.id.in_(gone)))
+
+    @pytest.mark.parametrize(
+        ("query", "selected"),
+        [
+            pytest.param("sort=-created_at", lambda _: True, id="newest first"),
+            pytest.param("sort=created_at", lambda _: True, id="oldest first"),
+            pytest.param("sort=title", lambda _: True, id="by title"),
+            pytest.param("sort=-title", lambda _: True, id="by title, backwards"),
+            pytest.param("sort=-updated_at", lambda _: True, id="changed last first"),
+            pytest.param("sort=updated_at", lambda _: True, id="changed first first"),
+            pytest.param("sort=title&status=pending", lambda n: n % 3 != 0, id="pending by title"),
+            pytest.param("completed=true&q=TÄSK+1", lambda n: n % 3 == 0 and str(n * 7919 % 500)[0] == "1", id="found"),
+        ],
+    )
+    def test_every_task_left_alone_is_met_exactly_once(
+        self, app: Flask, walker: Person, query: str, selected: Callable[[int], bool]
+    ) -> None:
+        deleted: set[int] = set()
+        changed: set[int] = set()
+        small = "q=" in query
+        response = walker.get(f"?{query}&limit={50 if small else 600}")
+        met = [task["id"] for task in response.get_json()]
+        pages = 1
+        while "Link" in response.headers:
+            self.disturb(app, walker, pages, deleted, changed)
+            response = follow(walker, response.headers["Link"])
+            met += [task["id"] for task in response.get_json()]
+            pages += 1
+            assert pages < 40, "the walk does not end"
+        untouched = {n for n in range(1, MANY + 1) if selected(n)} - deleted - changed
+        assert len(untouched) > (100 if small else 2000)
+        assert sorted(number for number in met if number in untouched) == sorted(untouched)
+        assert pages > 5
+
+    def test_numbers_beyond_32_bits_can_be_walked_over(self, app: Flask, alice: Person) -> None:
+        fill(app, "alice", 10, first_revision=2**40)
+        with app.app_context(), db.engine.begin() as connection:
+            connection.execute(update(Task).values(id=Task.id + 2**41))
+            connection.execute(update(User).values(last_task_id=User.last_task_id + 2**41))
+        everything = [2**41 + n for n in range(10, 0, -1)]
+        for sort in ("-created_at", "-updated_at", "title"):
+            response = alice.get(f"?limit=3&sort={sort}")
+            met = [task["id"] for task in response.get_json()]
+            while "Link" in response.headers:
+                response = follow(alice, response.headers["Link"])
+                met += [task["id"] for task in response.get_json()]
+            assert sorted(met, reverse=True) == everything
+        assert alice.get(f"/{2**41 + 1}").headers["ETag"] == f'"{2**40}"'
+        assert alice.patch(f"/{2**41 + 1}/complete", headers={"If-Match": f'"{2**40}"'}).status_code == 200
+        assert alice.add()["id"] == 2**41 + 11
+
+
+@pytest.fixture(scope="module")
+def server(database_url: str) -> Iterator[Server]:
+    with serve(database_url) as server:
+        yield server
+
+
+class TestRaces:
+    """Between the processes and threads of a real server."""
+
+    @pytest.fixture(autouse=True)
+    def emptied(self, make_app: Callable[..., Flask]) -> None:
+        """The database is empty again after each test."""
+
+    def add(self, server: Server, title: str = "x") -> None:
+        assert server.send("alice", Request("POST", json={"title": title})).status == 201
+
+    def test_no_flip_is_lost(self, server: Server) -> None:
+        self.add(server)
+        for n in range(6):
+            flips = 12 + n % 2
+            answers = server.race("alice", [Request("PATCH", "/1/complete")] * flips)
+            assert [answer.status for answer in answers] == [200] * flips
+            in_order = sorted((answer.json for answer in answers), key=lambda task: task["version"])
+            begun = n // 2 % 2 == 1  # each second round has an odd number of flips
+            assert [task["completed"] for task in in_order] == [begun ^ (k % 2 == 0) for k in range(flips)]
+            assert len({task["version"] for task in in_order}) == flips
+            assert server.send("alice", Request("GET", "/1")).json == in_order[-1]
+
+    def test_of_twenty_writers_that_saw_the_same_version_one_wins(self, server: Server) -> None:
+        self.add(server)
+        for version in range(1, 4):
+            writes = [
+                Request("PUT", "/1", {"title": f"writer {version} {n}"}, (("If-Match", f'"{version}"'),))
+                for n in range(20)
+            ]
+            answers = server.race("alice", writes)
+            assert sorted(answer.status for answer in answers) == [200] + [412] * 19
+            (won,) = (answer.json for answer in answers if answer.status == 200)
+            assert won["version"] == version + 1
+            assert all(answer.json["current"] == won for answer in answers if answer.status == 412)
+            assert server.send("alice", Request("GET", "/1")).json == won
+
+    def test_racing_creates_get_ids_without_a_gap_from_the_first_on(self, server: Server) -> None:
+        for n in range(2):
+            answers = server.race("alice", [Request("POST", json={"title": f"{n}"})] * 20)
+            assert [answer.status for answer in answers] == [201] * 20
+            assert sorted(answer.json["id"] for answer in answers) == list(range(20 * n + 1, 20 * n + 21))
+            assert sorted(answer.json["version"] for answer in answers) == list(range(20 * n + 1, 20 * n + 21))
+        assert len(server.send("alice", Request("GET")).json) == 40
+
+    def test_a_task_is_deleted_once(self, server: Server) -> None:
+        self.add(server)
+        answers = server.race("alice", [Request("DELETE", "/1")] * 12)
+        assert sorted(answer.status for answer in answers) == [204] + [404] * 11
+        assert server.send("alice", Request("GET")).headers["ETag"] == '"2"'
+
+    def test_writers_of_different_members_do_not_undo_each_other(self, server: Server) -> None:
+        self.add(server)
+        writes = [
+            *(Request("PUT", "/1", {"title": "renamed"}), Request("PUT", "/1", {"description": "described"})),
+            *(Request("PATCH", "/1/complete", {"completed": True}), Request("PUT", "/1", {})),
+        ] * 3
+        assert {answer.status for answer in server.race("alice", writes)} == {200}
+        task = server.send("alice", Request("GET", "/1")).json
+        assert (task["title"], task["description"], task["completed"]) == ("renamed", "described", True)
+        assert task["version"] == 4  # the repeated ones found everything as they wanted it

@@ -1,0 +1,645 @@
+"""The six endpoints, held to the contract word by word."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from tests.conftest import Person, token
+
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+MEMBERS = [
+    *("id", "user_id", "title", "description", "completed", "completed_at", "version"),
+    *("created_at", "updated_at"),
+]
+READ_ONLY = ("id", "user_id", "completed_at", "version", "created_at", "updated_at")
+SMILE = "\N{GRINNING FACE}"
+
+
+def problem(response: TestResponse, status: int, code: str) -> dict[str, Any]:
+    """The body of a refusal, whose parts all agree."""
+    assert response.status_code == status, response.text
+    assert response.content_type == "application/problem+json"
+    body: dict[str, Any] = response.get_json()
+    assert (body["status"], body["code"], body["type"]) == (status, code, f"/problems/{code}")
+    assert body["request_id"] == response.headers["X-Request-Id"]
+    assert isinstance(body["detail"], str)
+    assert body["detail"]
+    return body
+
+
+def pointers(response: TestResponse) -> list[tuple[str, str]]:
+    return [(error["pointer"], error["code"]) for error in problem(response, 422, "invalid")["errors"]]
+
+
+def as_utf8(value: Any) -> dict[str, Any]:
+    """The options of a request whose JSON is not escaped to ASCII."""
+    return {"data": json.dumps(value, ensure_ascii=False).encode(), "content_type": "application/json"}
+
+
+@pytest.fixture
+def strict(make_app: Callable[..., Flask]) -> Person:
+    """Alice, where If-Match is required."""
+    return Person(make_app(REQUIRE_IF_MATCH="true").test_client(), "alice")
+
+
+class TestCreate:
+    def test_a_title_is_enough_and_the_rest_has_defaults(self, alice: Person) -> None:
+        before = datetime.now(UTC)
+        response = alice.post(json={"title": "Buy milk"})
+        made = response.get_json()
+        assert response.status_code == 201
+        assert list(made) == MEMBERS
+        assert made == {
+            "id": 1,
+            "user_id": "alice",
+            "title": "Buy milk",
+            "description": None,
+            "completed": False,
+            "completed_at": None,
+            "version": 1,
+            "created_at": made["created_at"],
+            "updated_at": made["created_at"],
+        }
+        assert TIME.fullmatch(made["created_at"])
+        moment = datetime.fromisoformat(made["created_at"])
+        assert before - timedelta(milliseconds=1) <= moment <= datetime.now(UTC)
+
+    def test_everything_that_can_be_given_is_kept(self, alice: Person) -> None:
+        made = alice.add("Buy milk", description="Two liters", completed=True)
+        assert (made["title"], made["description"], made["completed"]) == ("Buy milk", "Two liters", True)
+        assert made["completed_at"] == made["created_at"]
+
+    def test_the_answer_says_where_the_task_is_and_of_which_version(self, alice: Person) -> None:
+        alice.add("first")
+        response = alice.post(json={"title": "second"})
+        assert response.headers["Location"] == "/api/alice/tasks/2"
+        assert response.headers["ETag"] == '"2"'
+        there = alice.client.get(response.headers["Location"], headers={"Authorization": f"Bearer {alice.token}"})
+        assert there.get_json() == response.get_json()
+        assert there.headers["ETag"] == response.headers["ETag"]
+
+    def test_ids_count_from_one_for_each_user(self, alice: Person, mallory: Person) -> None:
+        assert [alice.add()["id"], mallory.add()["id"], alice.add()["id"], mallory.add()["id"]] == [1, 1, 2, 2]
+
+    def test_an_id_is_never_given_again(self, alice: Person) -> None:
+        assert [alice.add()["id"] for _ in range(3)] == [1, 2, 3]
+        assert alice.delete("/3").status_code == 204
+        assert alice.delete("/1").status_code == 204
+        assert alice.add()["id"] == 4
+
+    def test_a_refused_task_takes_no_id(self, alice: Person) -> None:
+        alice.post(json={"title": ""})
+        assert alice.add()["id"] == 1
+
+    @pytest.mark.parametrize(
+        ("sent", "kept"),
+        [
+            pytest.param("  Buy milk ", "Buy milk", id="spaces"),
+            pytest.param("\u3000Buy\u00a0milk\u2003", "Buy\u00a0milk", id="spaces of other scripts"),
+            pytest.param("x", "x", id="one character"),
+            pytest.param("x" * 200, "x" * 200, id="two hundred"),
+            pytest.param(SMILE * 200, SMILE * 200, id="two hundred beyond the first plane"),
+            pytest.param(" " * 300 + "x" * 200 + " " * 300, "x" * 200, id="two hundred and spaces"),
+            pytest.param("<b>Robert'); DROP TABLE tasks;--</b>", "<b>Robert'); DROP TABLE tasks;--</b>", id="code"),
+            pytest.param("e\u0301", "e\u0301", id="not normalized"),
+            pytest.param("شراء الحليب \u200f", "شراء الحليب \u200f", id="right to left"),
+        ],
+    )
+    def test_a_title_is_trimmed_and_otherwise_kept(self, alice: Person, sent: str, kept: str) -> None:
+        made = alice.post(**as_utf8({"title": sent})).get_json()
+        assert made["title"] == kept
+        assert alice.get("/1").get_json()["title"] == kept
+
+    @pytest.mark.parametrize(
+        ("title", "code"),
+        [
+            pytest.param("", "length", id="empty"),
+            pytest.param(" \u3000 ", "length", id="only spaces"),
+            pytest.param("x" * 201, "length", id="201"),
+            pytest.param(SMILE * 201, "length", id="201 beyond the first plane"),
+            pytest.param("a\nb", "characters", id="line break"),
+            pytest.param("a\tb", "characters", id="tab"),
+            pytest.param("a\x00b", "characters", id="NUL"),
+            pytest.param("a\x7fb", "characters", id="DEL"),
+            pytest.param("a\x9bb", "characters", id="C1 control"),
+            pytest.param("a\ud800b", "characters", id="high surrogate alone"),
+            pytest.param("a\udc00b", "characters", id="low surrogate alone"),
+            pytest.param(None, "null", id="null"),
+            pytest.param(5, "type", id="number"),
+            pytest.param(True, "type", id="boolean"),
+            pytest.param(["Buy milk"], "type", id="array"),
+            pytest.param({"title": "x"}, "type", id="object"),
+        ],
+    )
+    def test_a_title_that_breaks_a_rule_is_refused_with_a_pointer(self, alice: Person, title: Any, code: str) -> None:
+        assert pointers(alice.post(json={"title": title})) == [("/title", code)]
+        alice.add()
+        assert pointers(alice.put("/1", json={"title": title})) == [("/title", code)]
+        assert alice.titles() == ["Buy milk"]
+
+    @pytest.mark.parametrize("body", [b"", b"{}", b'{"description": "x"}'], ids=["no body", "empty", "no title"])
+    def test_a_title_is_required(self, alice: Person, body: bytes) -> None:
+        refused = alice.post(data=body, content_type="application/json")
+        assert pointers(refused) == [("/title", "required")]
+
+    @pytest.mark.parametrize(
+        "description",
+        [
+            pytest.param("", id="empty"),
+            pytest.param("  \n\tTwo liters\n\n  ", id="breaks, tabs and spaces around"),
+            pytest.param("x" * 10_000, id="ten thousand"),
+            pytest.param(SMILE * 10_000, id="ten thousand beyond the first plane"),
+            pytest.param(None, id="null"),
+        ],
+    )
+    def test_a_description_is_kept_as_it_came(self, alice: Person, description: str | None) -> None:
+        assert alice.post(**as_utf8({"title": "x", "description": description})).status_code == 201
+        assert alice.get("/1").get_json()["description"] == description
+
+    @pytest.mark.parametrize(
+        ("description", "code"),
+        [
+            pytest.param("x" * 10_001, "length", id="10001"),
+            pytest.param(SMILE * 10_001, "length", id="10001 beyond the first plane"),
+            pytest.param("a\x00", "characters", id="NUL"),
+            pytest.param("a\rb", "characters", id="carriage return"),
+            pytest.param("a\x1b[31m", "characters", id="escape"),
+            pytest.param(5, "type", id="number"),
+            pytest.param([], "type", id="array"),
+        ],
+    )
+    def test_a_description_that_breaks_a_rule_is_refused(self, alice: Person, description: Any, code: str) -> None:
+        assert pointers(alice.post(**as_utf8({"title": "x", "description": description}))) == [("/description", code)]
+
+    def test_half_a_surrogate_pair_is_refused(self, alice: Person) -> None:
+        for half in ("\ud83d", "\ude00", "\ude00\ud83d"):
+            sent = {"title": "x", "description": half}
+            assert pointers(alice.post(json=sent)) == [("/description", "characters")]
+
+    @pytest.mark.parametrize("value", ["yes", "true", "", 1, 0, 1.0, [], {}], ids=repr)
+    def test_completed_is_true_or_false_and_nothing_like_it(self, alice: Person, value: Any) -> None:
+        alice.add()
+        sent = {"title": "x", "completed": value}
+        assert pointers(alice.post(json=sent)) == [("/completed", "type")]
+        assert pointers(alice.put("/1", json=sent)) == [("/completed", "type")]
+        assert pointers(alice.patch("/1/complete", json={"completed": value})) == [("/completed", "type")]
+
+    def test_completed_is_not_null(self, alice: Person) -> None:
+        alice.add()
+        sent = {"title": "x", "completed": None}
+        assert pointers(alice.post(json=sent)) == [("/completed", "null")]
+        assert pointers(alice.put("/1", json=sent)) == [("/completed", "null")]
+        assert pointers(alice.patch("/1/complete", json={"completed": None})) == [("/completed", "null")]
+
+    @pytest.mark.parametrize("junk", [None, -1, "x", [1], {"a": {"b": []}}, "2020-01-01T00:00:00Z"], ids=repr)
+    def test_read_only_members_are_passed_over(self, alice: Person, junk: Any) -> None:
+        made = alice.add("x", **dict.fromkeys(READ_ONLY, junk))
+        assert (made["id"], made["user_id"], made["version"], made["completed_at"]) == (1, "alice", 1, None)
+        assert TIME.fullmatch(made["created_at"])
+        changed = alice.put("/1", json=dict.fromkeys(READ_ONLY, junk))
+        assert changed.get_json() == made
+
+    def test_unknown_members_are_refused_with_a_pointer_each(self, alice: Person) -> None:
+        alice.add()
+        sent = {"title": "x", "titel": "x", "done": True}
+        for refused in (alice.post(json=sent), alice.put("/1", json=sent)):
+            assert sorted(pointers(refused)) == [("/done", "unknown"), ("/titel", "unknown")]
+        assert pointers(alice.patch("/1/complete", json={"done": True})) == [("/done", "unknown")]
+
+    def test_every_member_that_must_change_is_named_at_once(self, alice: Person) -> None:
+        refused = alice.post(json={"title": "", "description": 1, "completed": "yes", "x": 1})
+        assert sorted(pointers(refused)) == [
+            ("/completed", "type"),
+            ("/description", "type"),
+            ("/title", "length"),
+            ("/x", "unknown"),
+        ]
+
+
+class TestShow:
+    def test_a_task_is_shown_whole_with_its_version(self, alice: Person) -> None:
+        made = alice.add("Buy milk", description="Two liters")
+        response = alice.get("/1")
+        assert (response.status_code, response.get_json()) == (200, made)
+        assert response.headers["ETag"] == f'"{made["version"]}"'
+
+    def test_what_the_client_has_already_is_not_sent_again(self, alice: Person) -> None:
+        alice.add()
+        response = alice.get("/1", headers={"If-None-Match": '"1"'})
+        assert (response.status_code, response.data) == (304, b"")
+        assert response.headers["ETag"] == '"1"'
+        assert "Content-Type" not in response.headers
+        alice.patch("/1/complete")
+        assert alice.get("/1", headers={"If-None-Match": '"1"'}).status_code == 200
+
+    @pytest.mark.parametrize(
+        ("condition", "status"),
+        [
+            ('"2"', 304),
+            ('W/"2"', 304),
+            ('"7", "2"', 304),
+            ('"7",W/"2" , "9"', 304),
+            ("*", 304),
+            ('"7"', 200),
+            ('W/"7"', 200),
+            ('"22"', 200),
+            ("", 200),
+            (",,,", 200),
+            ('"', 200),
+            ("\x80", 200),
+        ],
+    )
+    def test_if_none_match_compares_weakly(self, alice: Person, condition: str, status: int) -> None:
+        alice.add()
+        alice.add()
+        for path in ("/2", ""):
+            assert alice.get(path, headers={"If-None-Match": condition}).status_code == status
+            assert alice.send("HEAD", path, headers={"If-None-Match": condition}).status_code == status
+
+
+class TestUpdate:
+    def test_what_was_read_can_be_sent_back_and_changes_nothing(self, alice: Person) -> None:
+        alice.add("Buy milk", description="Two liters", completed=True)
+        task, tag = alice.get("/1"), alice.get().headers["ETag"]
+        same = alice.put("/1", json=task.get_json())
+        assert (same.status_code, same.data, same.headers["ETag"]) == (200, task.data, task.headers["ETag"])
+        assert alice.get("/1").data == task.data
+        assert alice.get().headers["ETag"] == tag
+
+    @pytest.mark.parametrize(
+        "members",
+        [{}, {"title": " Buy milk "}, {"completed": False}, {"description": "Two liters"}, {"version": 9}],
+        ids=repr,
+    )
+    def test_a_change_to_what_is_there_already_is_none(self, alice: Person, members: dict[str, Any]) -> None:
+        made = alice.add("Buy milk", description="Two liters")
+        assert alice.put("/1", json=members).get_json() == made
+        assert alice.get().headers["ETag"] == '"1"'
+
+    def test_no_body_at_all_changes_nothing(self, alice: Person) -> None:
+        made = alice.add()
+        assert alice.put("/1").get_json() == made
+        assert alice.put("/1", data=b"", content_type="application/json").get_json() == made
+
+    def test_members_that_are_not_sent_keep_their_value(self, alice: Person) -> None:
+        made = alice.add("Buy milk", description="Two liters", completed=True)
+        changed = alice.put("/1", json={"title": "Buy oat milk"})
+        task = changed.get_json()
+        assert task == {**made, "title": "Buy oat milk", "version": 2, "updated_at": task["updated_at"]}
+        assert changed.headers["ETag"] == '"2"'
+        assert alice.get("/1").get_json() == task
+
+    def test_null_clears_a_description(self, alice: Person) -> None:
+        alice.add(description="Two liters")
+        assert alice.put("/1", json={"description": None}).get_json()["description"] is None
+        assert alice.titles("?q=liters") == []
+
+    def test_an_empty_description_is_not_the_same_as_none(self, alice: Person) -> None:
+        alice.add()
+        assert alice.put("/1", json={"description": ""}).get_json()["version"] == 2
+        assert alice.get("/1").get_json()["description"] == ""
+
+    def test_null_does_not_clear_a_title(self, alice: Person) -> None:
+        alice.add()
+        assert pointers(alice.put("/1", json={"title": None})) == [("/title", "null")]
+
+    def test_completion_has_its_time_set_kept_and_cleared(self, alice: Person) -> None:
+        alice.add()
+        done = alice.put("/1", json={"completed": True}).get_json()
+        assert TIME.fullmatch(done["completed_at"])
+        assert done["completed_at"] == done["updated_at"]
+        renamed = alice.put("/1", json={"completed": True, "title": "Buy oat milk"}).get_json()
+        assert (renamed["version"], renamed["completed_at"]) == (3, done["completed_at"])
+        assert alice.put("/1", json={"completed": True}).get_json() == renamed
+        assert alice.patch("/1/complete", json={"completed": True}).get_json() == renamed
+        assert alice.put("/1", json={"completed": False}).get_json()["completed_at"] is None
+
+    def test_a_time_of_change_never_goes_back_and_creation_never_moves(self, alice: Person) -> None:
+        made = alice.add()
+        changed = alice.put("/1", json={"title": "x"}).get_json()
+        assert changed["created_at"] == made["created_at"] <= changed["updated_at"]
+
+    def test_nothing_is_made_where_nothing_is(self, alice: Person) -> None:
+        alice.add()
+        problem(alice.put("/2", json={"title": "x"}), 404, "not-found")
+        assert alice.titles() == ["Buy milk"]
+        assert alice.add()["id"] == 2
+
+    def test_a_user_who_never_wrote_has_nothing_to_change(self, alice: Person, mallory: Person) -> None:
+        mallory.add()
+        for response in (
+            alice.get("/1"),
+            alice.put("/1", json={"title": "x"}),
+            alice.delete("/1"),
+            alice.patch("/1/complete"),
+        ):
+            problem(response, 404, "not-found")
+        assert alice.get().headers["ETag"] == '"0"'
+
+
+class TestComplete:
+    @pytest.mark.parametrize(
+        "options",
+        [
+            pytest.param({}, id="no body"),
+            pytest.param({"json": {}}, id="empty object"),
+            pytest.param({"content_type": "application/json"}, id="no body but its type"),
+            pytest.param({"data": b"", "content_type": "text/plain"}, id="no body and another type"),
+        ],
+    )
+    def test_without_a_wish_it_is_flipped(self, alice: Person, options: dict[str, Any]) -> None:
+        made = alice.add()
+        done = alice.patch("/1/complete", **options)
+        task = done.get_json()
+        assert (done.status_code, done.headers["ETag"]) == (200, '"2"')
+        assert task == {
+            **made,
+            "completed": True,
+            "completed_at": task["updated_at"],
+            "version": 2,
+            "updated_at": task["updated_at"],
+        }
+        assert TIME.fullmatch(task["updated_at"])
+        undone = alice.patch("/1/complete", **options).get_json()
+        assert undone == {**made, "version": 3, "updated_at": undone["updated_at"]}
+
+    @pytest.mark.parametrize("wish", [True, False])
+    def test_with_a_wish_it_is_set_however_often(self, alice: Person, wish: bool) -> None:  # noqa: FBT001
+        alice.add(completed=not wish)
+        first, again = (alice.patch("/1/complete", json={"completed": wish}) for _ in range(2))
+        assert first.get_json()["completed"] is wish
+        assert (first.get_json()["completed_at"] is not None) is wish
+        assert (again.data, again.headers["ETag"]) == (first.data, '"2"')
+        assert alice.get().headers["ETag"] == '"2"'
+
+
+class TestDelete:
+    def test_a_deleted_task_is_gone(self, alice: Person) -> None:
+        alice.add("stays")
+        alice.add("goes")
+        response = alice.delete("/2")
+        assert (response.status_code, response.data) == (204, b"")
+        assert "Content-Type" not in response.headers
+        assert alice.titles() == ["stays"]
+        assert alice.titles("?q=goes") == []
+        assert alice.get("?include=total").headers["X-Total-Count"] == "1"
+        for again in (
+            alice.get("/2"),
+            alice.put("/2", json={"title": "x"}),
+            alice.put("/2", json={}),
+            alice.patch("/2/complete"),
+            alice.patch("/2/complete", json={"completed": False}),
+            alice.delete("/2"),
+        ):
+            problem(again, 404, "not-found")
+        assert alice.get().headers["ETag"] == '"3"'
+
+    def test_only_the_named_task_goes_and_only_ones_own(self, alice: Person, mallory: Person) -> None:
+        for person in (alice, mallory):
+            person.add("first")
+            person.add("second")
+        assert mallory.delete("/1").status_code == 204
+        assert mallory.put("/2", json={"title": "mine"}).status_code == 200
+        assert mallory.patch("/2/complete").status_code == 200
+        assert mallory.titles() == ["mine"]
+        assert [(t["title"], t["completed"], t["version"]) for t in alice.get().get_json()] == [
+            ("second", False, 2),
+            ("first", False, 1),
+        ]
+
+
+WRITES: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "PUT": ("PUT", "/1", {"json": {"title": "changed"}}),
+    "PUT of the same": ("PUT", "/1", {"json": {"title": "Buy milk"}}),
+    "PUT of nothing": ("PUT", "/1", {"json": {}}),
+    "DELETE": ("DELETE", "/1", {}),
+    "toggle": ("PATCH", "/1/complete", {}),
+    "set": ("PATCH", "/1/complete", {"json": {"completed": True}}),
+    "set the same": ("PATCH", "/1/complete", {"json": {"completed": False}}),
+}
+
+
+STALE = (
+    *('"1"', '"3"', '"22"', '"02"', '"2.0"', '"\N{ARABIC-INDIC DIGIT TWO}"', '"' + "9" * 5000 + '"'),  # another version
+    *('W/"2"', 'W/"2", "1"', '"1", W/"2"'),  # a weak tag never matches
+    *("", ",", '""', "garbage", '"2', "'2'", '"2" 2', "**"),  # no tag at all
+)
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+class TestIfMatch:
+    def test_the_version_that_is_there_lets_a_write_through(
+        self, alice: Person, write: tuple[str, str, dict[str, Any]]
+    ) -> None:
+        method, path, options = write
+        for number, condition in enumerate(('"{}"', "*", '"9999", "{}"', '"{}","9999"', 'W/"9999", "{}"'), 1):
+            alice.add()
+            version = alice.put(f"/{number}", json={"description": "x"}).get_json()["version"]
+            headers = {"If-Match": condition.format(version)}
+            response = alice.send(method, path.replace("1", str(number)), headers=headers, **options)
+            assert response.status_code in (200, 204), condition
+
+    def test_any_other_stops_it_and_shows_the_task_as_it_is(
+        self, alice: Person, write: tuple[str, str, dict[str, Any]]
+    ) -> None:
+        alice.add()
+        alice.put("/1", json={"description": "x"})
+        task = alice.get("/1").get_json()
+        method, path, options = write
+        for condition in STALE:
+            headers = {"If-Match": condition.encode().decode("latin-1")}
+            response = alice.send(method, path, headers=headers, **options)
+            assert problem(response, 412, "precondition-failed")["current"] == task, condition
+        assert alice.get("/1").get_json() == task
+        assert alice.get().headers["ETag"] == '"2"'
+
+    def test_nothing_matches_where_nothing_is(self, alice: Person, write: tuple[str, str, dict[str, Any]]) -> None:
+        method, path, options = write
+        alice.add()
+        alice.delete("/1")
+        for condition in ("*", '"1"'):
+            response = alice.send(method, path, headers={"If-Match": condition}, **options)
+            problem(response, 404, "not-found")
+
+    def test_strict_mode_asks_for_it(self, strict: Person, write: tuple[str, str, dict[str, Any]]) -> None:
+        method, path, options = write
+        problem(strict.send(method, path, **options), 404, "not-found")
+        strict.add()
+        problem(strict.send(method, path, **options), 428, "precondition-required")
+        problem(strict.send(method, path, headers={"If-Match": '"9"'}, **options), 412, "precondition-failed")
+        assert strict.send(method, path, headers={"If-Match": '"1"'}, **options).status_code in (200, 204)
+
+
+def test_strict_mode_asks_no_condition_of_anything_but_changes(strict: Person) -> None:
+    assert strict.post(json={"title": "x"}).status_code == 201
+    assert strict.get().status_code == strict.get("/1").status_code == 200
+
+
+HUGE = b"x" * 70_000
+JUNK = {"data": b"{", "content_type": "application/json"}
+WRONG = {"json": {"completed": "yes"}}
+TEXT = {"data": b"{}", "content_type": "text/plain"}
+BIG = {"data": HUGE, "content_type": "text/plain"}
+OLD = {"If-Match": '"9"'}
+
+
+@pytest.mark.parametrize(("method", "path"), [("PUT", ""), ("PATCH", "/complete")], ids=["PUT", "complete"])
+class TestOrderOfChecks:
+    @pytest.mark.parametrize(
+        ("id", "of", "options", "status"),
+        [
+            pytest.param(2, "mallory", BIG, 403, id="403 before 413"),
+            pytest.param(2, "mallory", TEXT, 403, id="403 before 415"),
+            pytest.param(2, "mallory", JUNK, 403, id="403 before 400"),
+            pytest.param(2, "alice", BIG, 413, id="413 before 404"),
+            pytest.param(2, "alice", TEXT, 415, id="415 before 404"),
+            pytest.param(1, "alice", {**TEXT, "headers": OLD}, 415, id="415 before 412"),
+            pytest.param(2, "alice", {**JUNK, "headers": OLD}, 404, id="404 before 412 and 400"),
+            pytest.param(2, "alice", JUNK, 404, id="404 before 400"),
+            pytest.param(2, "alice", WRONG, 404, id="404 before 422"),
+            pytest.param(2, "alice", {"query_string": "x=1"}, 404, id="404 before a wrong parameter"),
+            pytest.param("x", "alice", WRONG, 404, id="404 for no id at all before 422"),
+            pytest.param(1, "alice", {**JUNK, "headers": OLD}, 412, id="412 before 400"),
+            pytest.param(1, "alice", {**WRONG, "headers": OLD}, 412, id="412 before 422"),
+            pytest.param(1, "alice", {"query_string": "x=1", "headers": OLD}, 412, id="412 before a wrong parameter"),
+            pytest.param(1, "alice", JUNK, 400, id="400"),
+            pytest.param(1, "alice", WRONG, 422, id="422"),
+        ],
+    )
+    def test_the_first_fault_in_order_is_told(
+        self, alice: Person, mallory: Person, method: str, path: str, id: Any, of: str, options: Any, status: int
+    ) -> None:
+        alice.add()
+        mallory.add()
+        assert alice.send(method, f"/{id}{path}", of=of, **options).status_code == status
+
+    @pytest.mark.parametrize("options", [JUNK, WRONG, {"query_string": "x=1"}], ids=["400", "422", "parameter"])
+    def test_strict_mode_is_told_after_404_and_before_the_body(
+        self, strict: Person, method: str, path: str, options: Any
+    ) -> None:
+        strict.add()
+        assert strict.send(method, f"/2{path}", **options).status_code == 404
+        assert strict.send(method, f"/1{path}", **options).status_code == 428
+
+    @pytest.mark.parametrize("options", [BIG, TEXT, JUNK, WRONG, {"query_string": "x=1"}], ids=lambda o: str(o)[:20])
+    def test_without_a_valid_token_nothing_else_is_told(
+        self, client: FlaskClient, method: str, path: str, options: Any
+    ) -> None:
+        forged = {"Authorization": f"Bearer {token('alice', secret='x' * 32)}"}
+        for headers in ({}, {"Authorization": "Bearer x"}, forged):
+            for user in ("alice", "nobody"):
+                response = client.open(f"/api/{user}/tasks/1{path}", method=method, headers=headers, **options)
+                problem(response, 401, "unauthorized")
+
+
+SIX = {
+    "index": ("GET", "", 200, {}),
+    "create": ("POST", "", 201, {"json": {"title": "x"}}),
+    "show": ("GET", "/1", 200, {}),
+    "update": ("PUT", "/1", 200, {"json": {"title": "x"}}),
+    "delete": ("DELETE", "/1", 204, {}),
+    "complete": ("PATCH", "/1/complete", 200, {}),
+}
+
+
+@pytest.mark.parametrize(("method", "path", "status", "options"), SIX.values(), ids=SIX)
+class TestAllSix:
+    def test_a_trailing_slash_is_the_same_address(
+        self, alice: Person, method: str, path: str, status: int, options: Any
+    ) -> None:
+        alice.add()
+        response = alice.send(method, f"{path}/", **options)
+        assert response.status_code == status
+        assert response.history == ()
+
+    def test_an_answer_names_itself_and_may_be_kept_by_its_user_only(
+        self, alice: Person, method: str, path: str, status: int, options: Any
+    ) -> None:
+        alice.add()
+        headers = alice.send(method, path, headers={"X-Request-Id": "mine-1"}, **options).headers
+        assert headers["X-Request-Id"] == "mine-1"
+        assert headers["Cache-Control"] == "private, no-cache"
+        assert {"Authorization", "Origin"} <= {name.strip() for name in headers["Vary"].split(",")}
+        assert headers["X-Content-Type-Options"] == "nosniff"
+
+    def test_parameters_belong_to_the_list_alone(
+        self, alice: Person, method: str, path: str, status: int, options: Any
+    ) -> None:
+        made = alice.add()
+        refused = alice.send(method, f"{path}?canary=1", **options)
+        faults = problem(refused, 400, "bad-parameter")["errors"]
+        assert [(fault["pointer"], fault["code"]) for fault in faults] == [("/canary", "unknown")]
+        assert alice.get().get_json() == [made]
+
+    def test_a_doubled_slash_is_no_address_and_no_redirect(
+        self, alice: Person, method: str, path: str, status: int, options: Any
+    ) -> None:
+        made = alice.add()
+        for address in (f"//api/alice/tasks{path}", f"/api//alice/tasks{path}", f"/api/alice//tasks{path}"):
+            headers = {"Authorization": f"Bearer {alice.token}"}
+            # The base is given, because `//api` alone would be read as the name of a host.
+            response = alice.client.open(
+                address, base_url="http://localhost", method=method, headers=headers, **options
+            )
+            assert response.status_code in (404, 405), address
+        assert alice.get().get_json() == [made]
+
+
+def test_head_answers_as_get_does_without_the_body(alice: Person) -> None:
+    alice.add()
+    for path in ("", "/1"):
+        got, head = alice.get(path), alice.send("HEAD", path)
+        assert (head.status_code, head.data) == (200, b"")
+        for name in ("ETag", "Content-Type", "Content-Length", "Cache-Control", "Vary"):
+            assert head.headers[name] == got.headers[name]
+    assert alice.send("HEAD", "/2").status_code == 404
+
+
+METHODS = {"": "GET, HEAD, OPTIONS, POST", "/1": "DELETE, GET, HEAD, OPTIONS, PUT", "/1/complete": "OPTIONS, PATCH"}
+
+
+@pytest.mark.parametrize(("path", "allowed"), METHODS.items())
+def test_options_lists_the_methods_and_needs_no_token(client: FlaskClient, path: str, allowed: str) -> None:
+    for slash in ("", "/"):
+        response = client.options(f"/api/alice/tasks{path}{slash}")
+        assert (response.status_code, response.data) == (200, b"")
+        assert sorted(response.headers["Allow"].split(", ")) == allowed.split(", ")
+
+
+@pytest.mark.parametrize(("path", "allowed"), METHODS.items())
+def test_another_method_is_told_which_there_are_even_without_a_token(
+    alice: Person, client: FlaskClient, path: str, allowed: str
+) -> None:
+    alice.add()
+    others = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "BREW"} - set(allowed.split(", "))
+    for method in sorted(others):
+        for response in (alice.send(method, path), client.open(f"/api/alice/tasks{path}", method=method)):
+            assert response.status_code == 405
+            assert response.headers["Allow"] == allowed
+            if method != "HEAD":
+                problem(response, 405, "method-not-allowed")
+
+
+def test_an_absent_task_and_a_deleted_one_are_refused_in_the_same_words(alice: Person) -> None:
+    alice.add()
+    alice.delete("/1")
+    for path in ("/1", "/2"):
+        response = alice.get(path, headers={"X-Request-Id": "r"})
+        assert response.get_json() == {
+            "type": "/problems/not-found",
+            "title": "Not found",
+            "status": 404,
+            "detail": "You have no task of this id.",
+            "code": "not-found",
+            "request_id": "r",
+        }
+        assert response.headers["Cache-Control"] == "no-store"
