@@ -72,6 +72,13 @@ def build(database_url: str, **settings: Any) -> Flask:
 
 
 @pytest.fixture
+def emptied(database_url: str) -> Iterator[str]:
+    """The database, for a service in another process; what that leaves behind is removed."""
+    yield database_url
+    empty(database_url)
+
+
+@pytest.fixture
 def make_app(database_url: str) -> Iterator[Callable[..., Flask]]:
     """Applications with settings of their own, on an empty database of each dialect."""
     made: list[Flask] = []

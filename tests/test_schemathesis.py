@@ -70,12 +70,12 @@ def describe(address: str) -> dict[str, Any]:
     return document
 
 
-def test_nothing_that_is_sent_makes_the_service_break_its_word(database_url: str, tmp_path: Path):
-    dialect = database_url.partition(":")[0]
+def test_nothing_that_is_sent_makes_the_service_break_its_word(emptied: str, tmp_path: Path):
+    dialect = emptied.partition(":")[0]
     (tmp_path / "hooks.py").write_text(HOOKS)
     settings = SETTINGS.format(examples=EXAMPLES[dialect], token=token("alice"))
     (tmp_path / "schemathesis.toml").write_text(settings)
-    with serve(database_url) as server:
+    with serve(emptied) as server:
         address = f"http://127.0.0.1:{server.port}"
         (tmp_path / "openapi.json").write_text(json.dumps(describe(address)))
         done = subprocess.run(
