@@ -7,10 +7,10 @@ import os
 
 from flask import Flask
 
-from . import cli, cors, db, docs, errors, health, openapi, response
+from . import cli, cors, db, docs, errors, health, limits, openapi, response
 from .auth import hook
 from .config import Config
-from .tasks import routes
+from .tasks import answers, routes, routes_data
 
 
 def create_app(config: Config | None = None) -> Flask:
@@ -20,16 +20,20 @@ def create_app(config: Config | None = None) -> Flask:
 
     app = Flask(__name__, static_folder=None)
     app.config["REQUIRE_IF_MATCH"] = config.require_if_match
+    app.config["MAX_TASKS_PER_USER"] = config.max_tasks_per_user
     # `//` in a path is not answered with a redirect, which would come before the token is looked at.
     app.url_map.merge_slashes = False
 
     errors.init_app(app)  # first: whatever fails from here on has its handler
     db.init_app(app, config)
     hook.init_app(app, config)
+    limits.init_app(app, config)
+    answers.init_app(app)
     app.register_blueprint(routes.bp)
+    app.register_blueprint(routes_data.bp)
     app.register_blueprint(health.bp)
     app.register_blueprint(docs.bp)
-    openapi.init_app(app)  # after the blueprints, whose routes it describes
+    openapi.init_app(app)
     cors.init_app(app, config)
     response.init_app(app)
     cli.init_app(app, config)

@@ -13,6 +13,8 @@ from flask_migrate import Migrate
 
 from .config import DEVELOPMENT_SECRET, Config
 from .db import MIGRATIONS, db
+from .idempotency import queries as idempotency
+from .tasks import retention
 
 DAY = 86_400
 
@@ -20,6 +22,8 @@ DAY = 86_400
 def init_app(app: Flask, config: Config) -> None:
     """Register the commands."""
     Migrate(app, db, directory=str(MIGRATIONS), render_as_batch=True, compare_type=True)
+
+    app.cli.command("purge")(_purge)
 
     @app.cli.command("token")
     @click.argument("user_id")
@@ -39,6 +43,17 @@ def init_app(app: Flask, config: Config) -> None:
             claims["aud"] = config.audience
         made = jwt.encode(claims, DEVELOPMENT_SECRET, "HS256")
         click.echo(f'curl -H "Authorization: Bearer {made}" {_address(user_id)}' if curl else made)
+
+
+def _purge() -> None:
+    """Forget what was deleted 30 days ago, its tombstones after 90, and yesterday's idempotency keys; run it daily."""
+    emptied = forgotten = keys = 0
+    for user in retention.users_due():
+        counts = retention.purge(user)
+        emptied, forgotten = emptied + counts[0], forgotten + counts[1]
+    for user in idempotency.users_due():
+        keys += idempotency.purge(user)
+    click.echo(f"{emptied} tasks emptied, {forgotten} tombstones and {keys} idempotency keys removed")
 
 
 def _address(user_id: str) -> str:

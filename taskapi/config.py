@@ -44,6 +44,10 @@ class Config:
     max_lifetime: int | None = None
     database_url: str = field(default="sqlite:///taskapi.db", repr=False)  # it may hold a password
     cors_origins: tuple[str, ...] = ()
+    redis_url: str | None = None
+    rate_limit: str | None = "600/minute"
+    trusted_proxies: int = 0
+    max_tasks_per_user: int = 10_000
     require_if_match: bool = False
     log_level: str = "INFO"
 
@@ -64,6 +68,10 @@ class Config:
             max_lifetime=env.seconds("JWT_MAX_LIFETIME"),
             database_url=env.database_url(),
             cors_origins=env.origins("CORS_ORIGINS"),
+            redis_url=env.redis_url(),
+            rate_limit=env.rate_limit(),
+            trusted_proxies=env.number("TRUSTED_PROXIES", Config.trusted_proxies, most=10),
+            max_tasks_per_user=env.number("MAX_TASKS_PER_USER", Config.max_tasks_per_user, least=1, most=10_000_000),
             require_if_match=env.flag("REQUIRE_IF_MATCH"),
             log_level=env.log_level(),
         )
@@ -166,6 +174,29 @@ class _Environment:
                 f"{name} is not a comma-separated list of origins such as https://app.example.com (no path, no *)"
             )
         return values
+
+    def redis_url(self) -> str | None:
+        value = self.text("REDIS_URL")
+        if value and not re.match(r"(redis|rediss)://[^/]", value):
+            self.problems.append("REDIS_URL is not redis://HOST:PORT/NUMBER")
+        return value
+
+    def rate_limit(self) -> str | None:
+        value = self.text("RATE_LIMIT") or Config.rate_limit
+        if value == "off":
+            return None
+        if not re.fullmatch(r"[1-9][0-9]{0,8}/(second|minute|hour|day)", value or ""):
+            self.problems.append("RATE_LIMIT is neither off nor a limit such as 600/minute")
+        return value
+
+    def number(self, name: str, default: int, *, least: int = 0, most: int) -> int:
+        value = self.text(name)
+        if value is None:
+            return default
+        if not re.fullmatch(r"[0-9]{1,9}", value) or not least <= int(value) <= most:
+            self.problems.append(f"{name} is not a whole number from {least} to {most}")
+            return default
+        return int(value)
 
     def flag(self, name: str) -> bool:
         value = (self.text(name) or "false").lower()

@@ -8,8 +8,11 @@ from flask_cors import CORS
 from .config import Config
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-SENT = ["Authorization", "Content-Type", "If-Match", "If-None-Match", "X-Request-Id"]
-SEEN = ["ETag", "Link", "Location", "Retry-After", "X-Request-Id", "X-Total-Count", "WWW-Authenticate"]
+SENT = ["Authorization", "Content-Type", "If-Match", "If-None-Match", "Idempotency-Key", "X-Request-Id"]
+SEEN = [
+    *("ETag", "Link", "Location", "Retry-After", "RateLimit", "RateLimit-Policy", "X-Request-Id", "X-Total-Count"),
+    *("Idempotency-Replayed", "WWW-Authenticate", "Accept-Patch", "Content-Disposition"),
+]
 
 PREFLIGHT_SECONDS = 7200
 """How long a browser may remember the answer to a preflight; Chromium remembers none for longer."""

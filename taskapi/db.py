@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -24,10 +24,10 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from flask import Flask
+from flask import Flask, current_app
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import DateTime, Dialect, Executable, MetaData, event
-from sqlalchemy.engine import Connection, CursorResult
+from sqlalchemy import DateTime, Dialect, Executable, MetaData, event, text
+from sqlalchemy.engine import Connection, CursorResult, Row
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase
@@ -107,6 +107,10 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
+
+
+EMPTY = text("''")
+"""The empty string as a default of the database: Alembic takes a plain one for none when it compares."""
 
 
 class UTCDateTime(TypeDecorator[datetime]):
@@ -210,6 +214,11 @@ def execute(statement: Executable, parameters: Any = None) -> CursorResult[Any]:
     return work.connection.execute(statement, parameters)
 
 
+def setting(name: str) -> Any:
+    """A setting of the application whose database this is."""
+    return current_app.config[name]
+
+
 def reads(work: Callable[Concatenate[O, P], R]) -> Callable[Concatenate[O, P], R]:
     """Let `work(owner, …)` read: without BEGIN and COMMIT, and inside a write as part of it."""
 
@@ -237,9 +246,9 @@ def writes(work: Callable[Concatenate[O, P], R]) -> Callable[Concatenate[O, P], 
     return run
 
 
-def scalar(statement: Executable) -> Any:
-    """The first column of the first row of a statement about no user (the migration's number, say)."""
-    return _perform(lambda: execute(statement).scalar(), writable=False)
+def rows(statement: Executable) -> Sequence[Row[Any]]:
+    """The rows of a statement about no user: the number of the migration, or whose data is due for something."""
+    return _perform(lambda: execute(statement).all(), writable=False)
 
 
 def _perform(work: Callable[[], R], *, writable: bool) -> R:

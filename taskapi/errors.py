@@ -74,6 +74,21 @@ class NotAllowed(Problem):
     remedy = "`Allow` lists the methods that it knows."
 
 
+class InFlight(Problem):
+    status, code, title = 409, "in-flight", "The same request is still under way"
+    remedy = "Wait `Retry-After` seconds and send it again with the same `Idempotency-Key`: you will get its answer."
+
+
+class QuotaExceeded(Problem):
+    status, code, title = 409, "quota-exceeded", "You have as many tasks as is allowed"
+    remedy = "Delete some. Tasks in the trash do not count."
+
+
+class Gone(Problem):
+    status, code, title = 410, "gone", "The feed no longer reaches back so far"
+    remedy = "Drop what you hold and read the feed from the start, where `Link` with `rel=start` leads."
+
+
 class PreconditionFailed(Problem):
     status, code, title = 412, "precondition-failed", "The task has changed"
     remedy = "Somebody was faster. Look at `current`, decide again, and send its version in `If-Match`."
@@ -94,9 +109,19 @@ class Invalid(Problem):
     remedy = "`errors` has, for each member that must change, a JSON Pointer to it, a sentence and a code."
 
 
+class KeyReused(Problem):
+    status, code, title = 422, "key-reused", "The idempotency key belongs to another request"
+    remedy = "Make a new key for each request, and keep it for the repetitions of that request only."
+
+
 class PreconditionRequired(Problem):
     status, code, title = 428, "precondition-required", "If-Match is required"
     remedy = "This service runs in strict mode: send the `ETag` you last saw in `If-Match`, so nothing unseen is lost."
+
+
+class TooManyRequests(Problem):
+    status, code, title = 429, "too-many-requests", "Too many requests"
+    remedy = "Wait `Retry-After` seconds. `RateLimit` on every answer tells how many are left."
 
 
 class Unavailable(Problem):
@@ -113,8 +138,9 @@ class Internal(Problem):
 CATALOGUE: dict[str, type[Problem]] = {
     problem.code: problem
     for problem in (
-        *(BadRequest, BadParameter, BadCursor, Unauthorized, Forbidden, NotFound, NotAllowed, PreconditionFailed),
-        *(TooLarge, UnsupportedMedia, Invalid, PreconditionRequired, Unavailable, Internal),
+        *(BadRequest, BadParameter, BadCursor, Unauthorized, Forbidden, NotFound, NotAllowed),
+        *(InFlight, QuotaExceeded, Gone, PreconditionFailed, TooLarge, UnsupportedMedia, Invalid, KeyReused),
+        *(PreconditionRequired, TooManyRequests, Unavailable, Internal),
     )
 }
 """Every problem there is, by its code: what `/problems/<code>` and the docs are made of."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Set
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from functools import cache
 from typing import Any, ClassVar
+from zoneinfo import available_timezones
 
 from marshmallow import RAISE, Schema, ValidationError, fields, pre_load
 
@@ -33,6 +35,12 @@ _NAMEABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _CONTROL_BUT_BREAKS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+MAX_INTEGER = 10**18 - 1
+"""What fits into a bigint of any database."""
+
+FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2999, 12, 31)
+"""The days a task may be due on: every instant of them exists in every zone and in every database."""
 
 
 def violations(error: ValidationError) -> list[dict[str, str]]:
@@ -74,12 +82,15 @@ class StrictSchema(Schema):
 
 
 class StrictField(fields.Field[Any]):
-    """A field that refuses in `violations`' words."""
+    """A field of a JSON Schema shape that refuses in `violations`' words."""
 
     violations: ClassVar[dict[str, Violation]] = {
         "required": Violation("required", "Is required."),
         "null": Violation("null", "Must not be null."),
     }
+
+    def __init__(self, shape: Mapping[str, Any], *, metadata: Mapping[str, Any] | None = None, **options: Any) -> None:
+        super().__init__(metadata={**shape, **(metadata or {})}, **options)
 
     def make_error(self, key: str, **_: Any) -> ValidationError:
         return ValidationError([self.violations[key]])
@@ -105,7 +116,7 @@ class Text(StrictField):
         if least:
             shape["minLength"] = least
         shape["pattern"] = f"^{allowed}*{visible}{allowed}*$" if least else f"^{allowed}*$"
-        super().__init__(metadata={**shape, **options.pop("metadata", {})}, **options)
+        super().__init__(shape, **options)
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
         if not isinstance(value, str):
@@ -124,7 +135,7 @@ class Flag(StrictField):
     """JSON `true` or `false`: neither "yes" nor 1."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(metadata={"type": "boolean", **options.pop("metadata", {})}, **options)
+        super().__init__({"type": "boolean"}, **options)
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> bool:
         if not isinstance(value, bool):
@@ -133,10 +144,18 @@ class Flag(StrictField):
 
 
 class Integer(StrictField):
-    """An integer that goes out."""
+    """A whole number from 1 on, as ids and versions are: neither "5" nor 5.0."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(metadata={"type": "integer", "minimum": 1, **options.pop("metadata", {})}, **options)
+        shape = {"type": "integer", "minimum": 1, "maximum": MAX_INTEGER}
+        super().__init__(shape, **options)
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise refuse("type", "Must be a whole number.")
+        if not 1 <= value <= MAX_INTEGER:
+            raise refuse("range", "Must be 1 or more, and have at most 18 digits.")
+        return value
 
 
 class Timestamp(StrictField):
@@ -144,7 +163,7 @@ class Timestamp(StrictField):
 
     def __init__(self, **options: Any) -> None:
         shape = {"type": "string", "format": "date-time", "examples": ["2026-11-21T09:30:00.000Z"]}
-        super().__init__(metadata={**shape, **options.pop("metadata", {})}, **options)
+        super().__init__(shape, **options)
 
     def _serialize(self, value: datetime | None, *_: Any, **__: Any) -> str | None:
         return None if value is None else value.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
@@ -155,7 +174,12 @@ class Choice(StrictField):
 
     def __init__(self, words: Mapping[str, Any], **options: Any) -> None:
         self._words = words
-        super().__init__(metadata={"type": "string", "enum": list(words), **options.pop("metadata", {})}, **options)
+        # In JSON Schema null must stand among the values, whatever the type allows.
+        values = [*words, *([None] if options.get("allow_none") else [])]
+        super().__init__({"type": "string", "enum": values}, **options)
+
+    def _serialize(self, value: Any, *_: Any, **__: Any) -> str:
+        return next(word for word, meaning in self._words.items() if meaning == value)
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
         if not isinstance(value, str) or value not in self._words:
@@ -169,9 +193,183 @@ class Count(StrictField):
     def __init__(self, *, least: int, most: int, **options: Any) -> None:
         self._least, self._most = least, most
         shape = {"type": "integer", "minimum": least, "maximum": most}
-        super().__init__(metadata={**shape, **options.pop("metadata", {})}, **options)
+        super().__init__(shape, **options)
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> int:
         if not re.fullmatch(r"[0-9]{1,9}", value) or not self._least <= int(value) <= self._most:
             raise refuse("range", f"Must be a whole number from {self._least} to {self._most}.")
         return int(value)
+
+
+class Day(StrictField):
+    """A calendar date, `YYYY-MM-DD`, never an instant: it is the same day wherever it is read."""
+
+    def __init__(self, **options: Any) -> None:
+        shape = {"type": "string", "format": "date", "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"}
+        super().__init__(shape, **options)
+
+    def _serialize(self, value: date | None, *_: Any, **__: Any) -> str | None:
+        return None if value is None else value.isoformat()
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> date:
+        if not isinstance(value, str) or not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
+            raise refuse("type", "Must be a date such as 2026-02-28.")
+        try:
+            day = date.fromisoformat(value)
+        except ValueError as error:
+            raise refuse("range", "Must be a day that the calendar has.") from error
+        if not FIRST_DAY <= day <= LAST_DAY:
+            raise refuse("range", f"Must lie from {FIRST_DAY} to {LAST_DAY}.")
+        return day
+
+
+class WallTime(StrictField):
+    """A time of day on the wall, `HH:MM`, kept as text: it sorts as it reads."""
+
+    def __init__(self, **options: Any) -> None:
+        shape = {"type": "string", "pattern": r"^([01][0-9]|2[0-3]):[0-5][0-9]$", "examples": ["09:30"]}
+        super().__init__(shape, **options)
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
+        if not isinstance(value, str) or not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", value):
+            raise refuse("type", "Must be a time such as 09:30, from 00:00 to 23:59.")
+        return value
+
+
+class TimeZone(StrictField):
+    """A time zone by its IANA name."""
+
+    def __init__(self, **options: Any) -> None:
+        shape = {
+            "type": "string",
+            "maxLength": 64,
+            "pattern": "^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}$",
+            "examples": ["Europe/Berlin"],
+        }
+        super().__init__(shape, **options)
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
+        if not isinstance(value, str) or value not in _zones():
+            raise refuse("time_zone", "Must be the IANA name of a time zone, such as Europe/Berlin or UTC.")
+        return value
+
+
+@cache
+def _zones() -> frozenset[str]:
+    # Two files beside the zones are none: the clock of whichever machine answers, and "not configured".
+    return frozenset(available_timezones() - {"localtime", "Factory"})
+
+
+class Tags(StrictField):
+    """Up to `most` labels, each a line of 1 to `longest` code points, trimmed; no two alike but for case."""
+
+    def __init__(self, *, most: int, longest: int, **options: Any) -> None:
+        self._most = most
+        self._tag = Text(least=1, most=longest)
+        shape = {"type": "array", "maxItems": most, "items": self._tag.metadata}
+        super().__init__(shape, **options)
+
+    def _serialize(self, value: Any, *_: Any, **__: Any) -> list[str]:
+        return list(value)
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> tuple[str, ...]:
+        if not isinstance(value, list):
+            raise refuse("type", "Must be an array of strings.")
+        if len(value) > self._most:
+            raise refuse("length", f"Must have at most {self._most} tags.")
+        tags: dict[str, str] = {}
+        wrong: dict[int, Any] = {}
+        for index, item in enumerate(value):
+            try:
+                tag = self._tag.deserialize(item)
+            except ValidationError as error:
+                wrong[index] = error.messages
+                continue
+            if tag.casefold() in tags:
+                wrong[index] = [Violation("unique", "Is there already; case makes no difference.")]
+            tags[tag.casefold()] = tag
+        if wrong:
+            raise ValidationError(wrong)
+        return tuple(tags.values())
+
+
+class Several(StrictField):
+    """Some of a list of words, separated by commas, in a query string."""
+
+    def __init__(self, words: Mapping[str, Any], **options: Any) -> None:
+        self._words = words
+        some = "|".join(words)
+        shape = {"type": "string", "pattern": f"^({some})(,({some}))*$"}
+        super().__init__(shape, **options)
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> frozenset[Any]:
+        words = value.split(",")
+        if not all(word in self._words for word in words):
+            raise refuse("choice", f"Must be some of {', '.join(self._words)}, separated by commas.")
+        return frozenset(self._words[word] for word in words)
+
+
+class Instant(Timestamp):
+    """A time that comes back in, as it went out."""
+
+    def __init__(self, **options: Any) -> None:
+        shape = {"pattern": r"^[0-9]{4}(-[0-9]{2}){2}T[0-9:]{8}(\.[0-9]{1,6})?Z$"}
+        super().__init__(metadata={**shape, **options.pop("metadata", {})}, **options)
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> datetime:
+        if not isinstance(value, str) or not re.fullmatch(r"[0-9]{4}(-[0-9]{2}){2}T[0-9:]{8}(\.[0-9]{1,6})?Z", value):
+            raise refuse("type", "Must be a time such as 2026-11-21T09:30:00.000Z.")
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError as error:
+            raise refuse("range", "Must be a time that the clock has.") from error
+        if not FIRST_DAY <= moment.date() <= LAST_DAY:
+            raise refuse("range", f"Must lie from {FIRST_DAY} to {LAST_DAY}.")
+        return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+class Number(StrictField):
+    """A count that goes out."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__({"type": "integer", "minimum": 0}, **options)
+
+
+class Members(StrictField):
+    """A JSON object, looked into elsewhere."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__({"type": "object"}, **options)
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise ValidationError([NOT_AN_OBJECT])
+        return value
+
+
+class Objects(StrictField):
+    """An array of `least` to `most` objects, each as a schema has it."""
+
+    def __init__(self, schema: type[StrictSchema], *, least: int, most: int, **options: Any) -> None:
+        self.schema, self._least, self._most = schema(), least, most
+        shape = {"type": "array", "minItems": least, "maxItems": most}
+        super().__init__(shape, **options)
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> list[Any]:
+        if not isinstance(value, list):
+            raise refuse("type", "Must be an array.")
+        if not self._least <= len(value) <= self._most:
+            raise refuse("length", f"Must have {self._least} to {self._most} items.")
+        wrong: dict[int, Any] = {}
+        items = []
+        for index, item in enumerate(value):
+            if not isinstance(item, dict):
+                wrong[index] = [NOT_AN_OBJECT]
+                continue
+            try:
+                items.append(self.schema.load(item))
+            except ValidationError as error:
+                wrong[index] = error.messages
+        if wrong:
+            raise ValidationError(wrong)
+        return items

@@ -27,7 +27,7 @@ def healthz() -> Response:
 def readyz() -> Response:
     """Ready: the database answers and its schema is one that this code can work with."""
     try:
-        revision = db.scalar(text("SELECT version_num FROM alembic_version"))
+        revision = next((row.version_num for row in db.rows(text("SELECT version_num FROM alembic_version"))), None)
     except DBAPIError:
         revision = None  # it answers, but was never migrated
     # A revision that is unknown here comes from a later release: every migration runs under the code already there.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from flask import current_app, request
 from gunicorn.http.errors import ParseException
 from marshmallow import Schema, ValidationError
+from marshmallow.fields import List as ListField
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from . import fields, strict_json
@@ -16,12 +18,25 @@ from .errors import BadParameter, BadRequest, Invalid, PreconditionRequired, Too
 MAX_BODY_BYTES = 64 * 1024
 """A task with the longest description in the widest characters takes about 40 KB of UTF-8."""
 
-_TOO_LARGE = f"Send at most {MAX_BODY_BYTES} bytes."
 _CUT_OFF = "The body ended before it was complete, or its chunks are malformed."
 
 _REPEATED = fields.Violation("repeated", "Must be given once.")
 
+_ACCEPTED = "taskapi_accepted"
+
+View = TypeVar("View", bound=Callable[..., Any])
+
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")
+
+
+def accepts(*media_types: str, most: int = MAX_BODY_BYTES) -> Callable[[View], View]:
+    """Let a view's body be of these media types, and that many bytes; the first type is the one we name."""
+
+    def mark(view: View) -> View:
+        vars(view)[_ACCEPTED] = (media_types, most)
+        return view
+
+    return mark
 
 
 def receive_body() -> None:
@@ -32,30 +47,38 @@ def receive_body() -> None:
     """
     if request.method not in ("POST", "PUT", "PATCH"):
         return
-    body = _received()
-    if len(body) > MAX_BODY_BYTES:
-        raise TooLarge(_TOO_LARGE)
+    view = current_app.view_functions[request.endpoint or ""]
+    media_types, most = getattr(view, _ACCEPTED, (("application/json",), MAX_BODY_BYTES))
+    body = _received(most)
     if len(body) < (request.content_length or 0):
         # gunicorn ends the body of a client that went away as if it were complete, and a wish that was cut off to
         # nothing would flip a task.
         raise BadRequest(_CUT_OFF)
-    if body and request.mimetype != "application/json":
-        raise UnsupportedMedia("Send the body as `Content-Type: application/json`.")
+    if body and request.mimetype not in media_types:
+        # RFC 5789, section 2.2, and RFC 9110, section 15.5.16: what would have been accepted.
+        header = "Accept-Patch" if request.method == "PATCH" else "Accept"
+        raise UnsupportedMedia(
+            f"Send the body as `Content-Type: {media_types[0]}`.", headers={header: ", ".join(media_types)}
+        )
     if request.headers.get("Content-Encoding", "identity") != "identity":
         raise UnsupportedMedia("Send the body uncompressed.", headers={"Accept-Encoding": "identity"})
 
 
-def _received() -> bytes:
-    """The body, or as much of it as shows that it is too large."""
+def _received(most: int) -> bytes:
+    """The body, if it has no more bytes than that."""
+    too_large = TooLarge(f"Send at most {most} bytes.")
     # One byte more than is accepted: of a chunked body Werkzeug keeps what fits and is silent about the rest.
-    request.max_content_length = MAX_BODY_BYTES + 1
+    request.max_content_length = most + 1
     try:
-        return request.get_data()
+        body = request.get_data()
     except RequestEntityTooLarge as error:
-        raise TooLarge(_TOO_LARGE) from error
+        raise too_large from error
     except (ClientDisconnected, ParseException, OSError) as error:
         # gunicorn raises its own errors out of read() when the chunks of a body are broken.
         raise BadRequest(_CUT_OFF) from error
+    if len(body) > most:
+        raise too_large
+    return body
 
 
 def body(schema: Schema, *, partial: bool = False) -> dict[str, Any]:
@@ -80,10 +103,13 @@ def body(schema: Schema, *, partial: bool = False) -> dict[str, Any]:
 def parameters(schema: Schema) -> Any:
     """The query parameters, checked by `schema`; unknown ones, and single ones given twice, raise `BadParameter`."""
     try:
+        several = {name for name, field in schema.fields.items() if isinstance(field, ListField)}
+        given: dict[str, Any] = {}
         for name, values in request.args.lists():
-            if len(values) > 1:
+            if len(values) > 1 and name not in several:
                 raise ValidationError({name: [_REPEATED]})  # noqa: TRY301  one way out for all that is wrong
-        return schema.load(request.args.to_dict())
+            given[name] = values if name in several else values[0]
+        return schema.load(given)
     except ValidationError as error:
         faults = fields.violations(error)
         detail = " ".join(f"{fault['pointer'].lstrip('/') or 'Query'}: {fault['detail']}" for fault in faults)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import Any
 
 import orjson
-from flask import Flask, Response
+from flask import Flask, Response, stream_with_context
 
 from .request_id import HEADER, request_id
 
@@ -51,4 +52,13 @@ def nothing() -> Response:
 def _empty(status: int, headers: Mapping[str, str]) -> Response:
     response = Response(status=status, headers=headers)
     del response.headers["Content-Type"]  # there is no content to have one
+    return response
+
+
+def stream(pieces: Iterable[bytes], media_type: str, *, filename: str) -> Response:
+    """A file to keep, sent as it is made. The first piece is made here: what fails by then is still an error answer."""
+    source = iter(pieces)
+    first = next(source, b"")
+    response = Response(stream_with_context(chain((first,), source)), content_type=media_type)
+    response.headers["Content-Disposition"] = f'attachment; filename="{filename}"'
     return response

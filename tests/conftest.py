@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ import jwt
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import create_engine, event
+from sqlalchemy import Engine, create_engine, event, select
 from werkzeug.test import TestResponse
 
 from taskapi import create_app
@@ -44,18 +45,19 @@ def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session", params=DIALECTS)
-def database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+def database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A migrated database, once on each dialect."""
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path_factory.mktemp('sqlite')}/taskapi.db"
     else:
         url = request.getfixturevalue("postgresql_url")
     migrate(url)
-    return url
+    yield url
+    close(url)
 
 
 def migrate(url: str) -> None:
-    """`flask db upgrade`, in a process of its own as an operator runs it."""
+    """`flask db upgrade`, by an application of its own."""
     app = build(url)
     result = app.test_cli_runner().invoke(args=["db", "upgrade"])
     assert result.exit_code == 0, result.output
@@ -80,7 +82,7 @@ def emptied(database_url: str) -> Iterator[str]:
 
 @pytest.fixture
 def make_app(database_url: str) -> Iterator[Callable[..., Flask]]:
-    """Applications with settings of their own, on an empty database of each dialect."""
+    """Applications of this test alone, with settings of their own, on an empty database of each dialect."""
     made: list[Flask] = []
 
     def make(**settings: Any) -> Flask:
@@ -95,17 +97,48 @@ def make_app(database_url: str) -> Iterator[Callable[..., Flask]]:
 
 
 def empty(url: str) -> None:
-    """Remove every row: the tests share two databases, and nothing else."""
-    engine = create_engine(Config.from_env({"BETTER_AUTH_SECRET": SECRET, "DATABASE_URL": url}).database_url)
-    with engine.begin() as connection:
-        for table in db.metadata.sorted_tables:
+    """Remove every row: the tests share two databases, and an application that keeps nothing."""
+    with _janitor(url).connect() as connection:
+        filled = [table for table in db.metadata.sorted_tables if connection.execute(select(table).limit(1)).first()]
+        for table in filled:
             connection.execute(table.delete())
-    engine.dispose()
+        connection.commit()
+
+
+_janitors: dict[str, Engine] = {}
+_shared: dict[str, Flask] = {}
+
+
+def _janitor(url: str) -> Engine:
+    if url not in _janitors:
+        full = Config.from_env({"BETTER_AUTH_SECRET": SECRET, "DATABASE_URL": url}).database_url
+        _janitors[url] = create_engine(full, pool_pre_ping=True)  # tests end connections that are not their own
+    return _janitors[url]
+
+
+def close(url: str) -> None:
+    """End what the tests of a database shared."""
+    if janitor := _janitors.pop(url, None):
+        janitor.dispose()
+    if app := _shared.pop(url, None):
+        with app.app_context():
+            db.engine.dispose()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def closed() -> Iterator[None]:
+    yield
+    for url in {*_janitors, *_shared}:
+        close(url)
 
 
 @pytest.fixture
-def app(make_app: Callable[..., Flask]) -> Flask:
-    return make_app()
+def app(database_url: str) -> Iterator[Flask]:
+    """The application that all tests share which set nothing and change nothing about it; it limits no rates."""
+    if database_url not in _shared:
+        _shared[database_url] = build(database_url, RATE_LIMIT="off")
+    yield _shared[database_url]
+    empty(database_url)
 
 
 @pytest.fixture
@@ -137,6 +170,11 @@ class Person:
         headers = {"Authorization": f"Bearer {self.token}", **options.pop("headers", {})}
         return self.client.open(f"/api/{of or self.id}/tasks{path}", method=method, headers=headers, **options)
 
+    def data(self, method: str, path: str = "", **options: Any) -> TestResponse:
+        """`path` is below `/api/<user>`: the feed, the numbers, export, import and erasure."""
+        headers = {"Authorization": f"Bearer {self.token}", **options.pop("headers", {})}
+        return self.client.open(f"/api/{self.id}{path}", method=method, headers=headers, **options)
+
     def get(self, path: str = "", **options: Any) -> TestResponse:
         return self.send("GET", path, **options)
 
@@ -158,6 +196,13 @@ class Person:
         assert response.status_code == 201, response.text
         made: dict[str, Any] = response.get_json()
         return made
+
+    def revision(self) -> int:
+        """How many writes there were: the first part of the list's tag; the second names the life of the data."""
+        tag = re.fullmatch(r'"(\d+)\.([0-9a-f]{8}|0)"', self.get().headers["ETag"])
+        assert tag
+        assert (tag[1] == "0") == (tag[2] == "0")
+        return int(tag[1])
 
     def titles(self, query: str = "") -> list[str]:
         response = self.get(query)

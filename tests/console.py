@@ -1,7 +1,7 @@
 """Runs the ```console sessions of the documentation: each `$ curl …` for real, its answer against what is printed below.
 
 `…` in a printed answer stands for anything. With `-i` each printed line must occur, in this order, among status
-line, headers and body.
+line, headers and body. `$ETAG` and `$NEXT` are the last `ETag` and member `next` answered.
 """
 
 from __future__ import annotations
@@ -53,8 +53,11 @@ def run(step: Step, variables: dict[str, str], address: tuple[str, int]) -> None
     response = connection.getresponse()
     body = response.read().decode()
     connection.close()
+    variables |= {"ETAG": response.headers["ETag"]} if "ETag" in response.headers else {}
+    variables |= {"NEXT": found[1]} if (found := re.search(r'"next":"([^"]+)"', body)) else {}
     head = [f"HTTP/1.1 {response.status} {response.reason}", *(f"{k}: {v}" for k, v in response.getheaders())]
-    _compare(step, [*head, body] if curl.include else [body])
+    lines = body.splitlines()
+    _compare(step, [*head, *lines] if curl.include else lines)
 
 
 def _compare(step: Step, answered: list[str]) -> None:

@@ -12,9 +12,13 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 from werkzeug.test import TestResponse
 
+from taskapi import openapi
 from taskapi.request_id import HEADER
 
 DOCUMENT = "urn:openapi"
+
+DEPENDING = {"Link", "X-Total-Count", "Idempotency-Replayed", "Accept-Patch", "RateLimit", "RateLimit-Policy"}
+"""Headers that depend on the request, or on how far it came."""
 
 
 class GuardedClient(FlaskClient):
@@ -22,7 +26,7 @@ class GuardedClient(FlaskClient):
 
     def open(self, *args: Any, **kwargs: Any) -> TestResponse:
         response = super().open(*args, **kwargs)
-        check(self.application.extensions["taskapi.openapi"], response)
+        check(openapi.document(self.application), response)
         return response
 
 
@@ -36,7 +40,9 @@ def check(document: bytes, response: TestResponse) -> None:
     described = operation["responses"].get(str(response.status_code))
     assert described, f"{request.method} {request.path} answered {response.status_code}, which is not described"
     for name in described["headers"]:
-        if name not in ("Link", "X-Total-Count"):  # these depend on the request
+        # What is overdue changes with the clock, which no tag knows; a quota is not mended by waiting.
+        excused = (name == "ETag" and "overdue" in request.args) or (name, response.status_code) == ("Retry-After", 409)
+        if name not in DEPENDING and not excused:
             assert name in response.headers, f"{name} is described but absent"
     for name in ("ETag", "Link", "Location", "X-Total-Count", "WWW-Authenticate", "Retry-After", HEADER):
         assert name not in response.headers or name in described["headers"], f"{name} is not described"
@@ -45,8 +51,10 @@ def check(document: bytes, response: TestResponse) -> None:
         return
     if request.method == "HEAD":
         return
-    ((media_type, content),) = described["content"].items()
-    assert response.content_type == media_type
+    content = described["content"].get(response.content_type)
+    assert content, f"{request.method} {request.path} answered {response.content_type}, which is not described"
+    if not response.is_json:
+        return
     errors = list(_operations(document).validator(content["schema"]).iter_errors(response.get_json()))
     assert not errors, f"{request.method} {request.path} {response.status_code}: {errors[0].message}"
 
@@ -60,24 +68,29 @@ class _Operations:
         self._registry: Registry[Any] = Registry().with_resource(
             DOCUMENT, Resource.from_contents(document, default_specification=DRAFT202012)
         )
+        self._document = document
+        # A path with fewer parameters before one with more: `batch` names no task (OpenAPI 3.1.1, section 4.8.8.2).
         self._patterns = [
             (re.compile(re.sub(r"\{[a-z_]+\}", "[^/]+", path) + "/?"), operations)
-            for path, operations in document["paths"].items()
+            for path, operations in sorted(document["paths"].items(), key=lambda item: item[0].count("{"))
         ]
-        # Response headers are given by reference; their names are what counts here.
+        self._validators: dict[int, Draft202012Validator] = {}
 
     def find(self, method: str, path: str) -> dict[str, Any] | None:
         name = "get" if method == "HEAD" else method.lower()
         for pattern, operations in self._patterns:
-            if pattern.fullmatch(path) and name in operations:
-                found: dict[str, Any] = operations[name]
+            if pattern.fullmatch(path):
+                found: dict[str, Any] | None = operations.get(name)
                 return found
         return None
 
     def validator(self, schema: dict[str, Any]) -> Draft202012Validator:
-        return Draft202012Validator(
-            _absolute(schema), registry=self._registry, format_checker=Draft202012Validator.FORMAT_CHECKER
-        )
+        made = self._validators.get(id(schema))  # the document, and so its schemas, live as long as this does
+        if made is None:
+            made = self._validators[id(schema)] = Draft202012Validator(
+                _absolute(schema), registry=self._registry, format_checker=Draft202012Validator.FORMAT_CHECKER
+            )
+        return made
 
 
 def _absolute(schema: Any) -> Any:

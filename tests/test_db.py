@@ -31,7 +31,7 @@ from taskapi.db import (
     execute,
     now,
     reads,
-    scalar,
+    rows,
     writes,
 )
 from tests.conftest import Person, build, migrate
@@ -47,7 +47,10 @@ def revision(owner: User) -> int | None:
 
 @writes
 def start(owner: User, at: int = 1) -> None:
-    execute(text("INSERT INTO users VALUES (:id, :at, 0, '')"), {"id": owner.id, "at": at})
+    execute(
+        text("INSERT INTO users (user_id, revision, last_task_id, epoch) VALUES (:id, :at, 0, '')"),
+        {"id": owner.id, "at": at},
+    )
 
 
 @writes
@@ -195,7 +198,7 @@ def test_writers_of_one_user_stand_in_line_and_none_is_lost(app: Flask):
 
 
 def test_a_statement_about_nobody_is_read_by_itself(app: Flask):
-    assert scalar(text("SELECT version_num FROM alembic_version"))
+    assert rows(text("SELECT version_num FROM alembic_version"))
 
 
 # Repeating.

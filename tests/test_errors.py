@@ -185,7 +185,9 @@ def test_an_unavailable_database_is_logged_with_its_reason(plain: Flask, caplog:
     assert [record.getMessage() for record in caplog.records] == ["database unavailable: connection refused"]
 
 
-@pytest.mark.parametrize("path", ["/", "/api", "/api/", "/api/alice", "/nothing", "/problems/nothing", "/%00", "/é"])
+@pytest.mark.parametrize(
+    "path", ["/", "/api", "/api/", "/api/alice/nothing", "/nothing", "/problems/nothing", "/%00", "/é"]
+)
 def test_an_address_that_serves_nothing_is_404(client: FlaskClient, path: str):
     response = client.get(path, headers=ID)
     assert response.status_code == 404
@@ -198,7 +200,9 @@ def test_an_address_that_serves_nothing_is_404(client: FlaskClient, path: str):
     ("method", "path", "allow"),
     [
         ("PUT", "/api/alice/tasks", "GET, HEAD, OPTIONS, POST"),
-        ("POST", "/api/alice/tasks/1", "DELETE, GET, HEAD, OPTIONS, PUT"),
+        ("POST", "/api/alice/tasks/1", "DELETE, GET, HEAD, OPTIONS, PATCH, PUT"),
+        ("GET", "/api/alice", "DELETE, OPTIONS"),
+        ("GET", "/api/alice/import", "OPTIONS, POST"),
         ("GET", "/api/alice/tasks/1/complete", "OPTIONS, PATCH"),
         ("POST", "/healthz", "GET, HEAD, OPTIONS"),
         ("PROPFIND", "/docs", "GET, HEAD, OPTIONS"),

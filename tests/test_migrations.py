@@ -14,6 +14,7 @@ from flask import Flask
 from sqlalchemy import create_engine, inspect, make_url, text
 
 from taskapi.db import MIGRATIONS, db
+from taskapi.tasks.models import Bytewise
 from tests.conftest import Person, build
 
 
@@ -99,7 +100,9 @@ def test_the_strict_order_of_text_is_the_same_in_the_database(app: Flask):
         return
     with app.app_context():
         columns = {column["name"]: column["type"] for column in inspect(db.engine).get_columns("tasks")}
-    assert columns["folded_title"].collation == columns["folded_description"].collation == "C"
+    bytewise = {column.name for column in db.metadata.tables["tasks"].columns if column.type is Bytewise}
+    assert {"folded_title", "folded_description", "position", "due_order"} <= bytewise
+    assert {columns[name].collation for name in bytewise} == {"C"}
 
 
 def test_down_to_nothing_and_up_again(app: Flask):

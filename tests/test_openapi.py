@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from itertools import chain, combinations
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 
 from taskapi.errors import CATALOGUE, MEDIA_TYPE
+from taskapi.tasks import schemas
 from tests.conftest import Person, migrate
 from tests.test_invariants import API
 
@@ -77,13 +79,45 @@ def test_every_route_of_the_api_is_described(document: dict[str, Any]):
     assert {(method, path) for method, path in API if method != "HEAD"} <= described
 
 
+BODIES = {
+    "tasks_create": {"title": "x"},
+    "tasks_move": {"before": None},
+    "data_batch": {"operations": [{"op": "create", "task": {"title": "x"}}]},
+    "data_import_": {"tasks": [{"title": "x"}]},
+}
+
+
 def test_every_described_operation_exists(client: FlaskClient, alice: Person, document: dict[str, Any]):
     headers = {"Authorization": f"Bearer {alice.token}"}
-    for method, path, _ in operations(document):
+    required = {
+        each["operationId"] for _, _, each in operations(document) if each.get("requestBody", {}).get("required")
+    }
+    assert set(BODIES) == required
+    for method, path, operation in operations(document):
         task = alice.add()
         url = path.format(user_id="alice", id=task["id"])
-        response = client.open(url, method=method, headers=headers, json={"title": "x"} if method == "POST" else None)
+        response = client.open(url, method=method, headers=headers, json=BODIES.get(operation["operationId"]))
         assert response.status_code in (200, 201, 204), f"{method} {url}: {response.status_code}"
+
+
+def test_every_kind_of_operation_in_a_batch_has_its_own_shape(document: dict[str, Any]):
+    """What is accepted by the description is what the service accepts, and the reverse."""
+    shapes = document["components"]["schemas"]["Operation"]["oneOf"]
+    assert {shape["properties"]["op"]["const"] for shape in shapes} == set(schemas.MEMBERS_OF_OPERATION)
+    described = Draft202012Validator({"$ref": "#/components/schemas/Operation", "components": document["components"]})
+    task = {"title": "x"}
+    values = {"id": 1, "version": 1, "task": task, "completed": True, "before": 1, "after": None}
+    for op in schemas.MEMBERS_OF_OPERATION:
+        for names in chain.from_iterable(combinations(values, n) for n in range(len(values) + 1)):
+            operation = {"op": op, **{name: values[name] for name in names}}
+            assert described.is_valid(operation) == (not schemas.OperationIn().validate(operation)), operation
+
+
+def test_null_is_among_the_values_of_what_it_clears(document: dict[str, Any]):
+    for name in ("TaskCreate", "TaskUpdate", "ImportedTask"):
+        for member, shape in document["components"]["schemas"][name]["properties"].items():
+            if "enum" in shape:
+                assert (None in shape["enum"]) == ("null" in shape["type"]), f"{name}.{member}"
 
 
 def test_every_status_is_a_success_or_stands_in_the_catalogue(document: dict[str, Any]):

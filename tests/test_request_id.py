@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -63,7 +64,11 @@ def test_two_requests_never_share_an_id_of_our_own(client: FlaskClient):
     assert len(ids) == 50
 
 
-def test_answer_error_body_and_log_name_the_request_alike(app: Flask, caplog: pytest.LogCaptureFixture):
+def test_answer_error_body_and_log_name_the_request_alike(
+    make_app: Callable[..., Flask], caplog: pytest.LogCaptureFixture
+):
+    app = make_app()
+
     @app.get("/fail")
     def fail() -> Any:
         raise LookupError(request_id())

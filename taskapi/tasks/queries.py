@@ -1,60 +1,47 @@
-"""Every statement on tasks. The first parameter is always the user, and every WHERE starts with `user_id`.
-
-A write counts the user's revision up first, which locks the user's row: writes of one user stand in line, those of
-different users never meet. Then one UPDATE compares and sets; there is no read that a decision could be stale on.
-"""
+"""Looking at tasks and changing them. The first parameter is always the user, and every WHERE starts with `user_id`."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, case, false, func, insert, literal, or_, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import ColumnElement, Text, and_, case, false, func, literal, or_, select, tuple_, type_coerce
 
 from ..auth.tokens import User
-from ..db import UTCDateTime, db, execute, now, reads, writes
-from . import models
+from ..db import UTCDateTime, execute, now, reads, writes
+from . import models, schedule, series
+from .due import overdue
 from .models import Task
-from .selection import Selection, fold
-
-TaskRow = Row[Any]
-"""The columns that `_COLUMNS` names: what a task shows of itself."""
+from .selection import Selection
+from .statements import (
+    COLUMNS,
+    Absent,
+    Changed,
+    TaskRow,
+    claim,
+    count_up,
+    folded,
+    insert_task,
+    live,
+    update_task,
+)
 
 Place = tuple[Any, ...]
 """Where a page ended: the sort key of its last row."""
-
-_COLUMNS = (
-    Task.user_id,
-    Task.id,
-    Task.revision,
-    Task.title,
-    Task.description,
-    Task.completed,
-    Task.completed_at,
-    Task.created_at,
-    Task.updated_at,
-)
 
 _KEYS: dict[str, tuple[Any, ...]] = {
     # Ids are given in the order of creation, so newest first is a walk down the primary key.
     "created_at": (Task.id,),
     "updated_at": (Task.revision, Task.id),
     "title": (Task.folded_title, Task.id),
+    "priority": (Task.priority, Task.id),
+    "position": (Task.position, Task.id),
+    "due": (Task.due_order, Task.id),
 }
-
-
-class Absent(Exception):
-    """The user has no such task."""
-
-
-class Changed(Exception):
-    """The task is not of a version that the caller expects; `current` is what it is."""
-
-    def __init__(self, current: TaskRow) -> None:
-        super().__init__()
-        self.current = current
+_UNDATED = case((Task.due_order == "", 1), else_=0)
+"""Tasks without a due date come last, whichever way the others are sorted."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +50,17 @@ class State:
 
     revision: int
     epoch: str
+    sync_floor: int = 0
+
+    @property
+    def life(self) -> str:
+        """Names the epoch without telling it."""
+        return hashlib.sha256(self.epoch.encode()).hexdigest()[:8]
 
     @property
     def etag(self) -> str:
-        return f'"{self.revision}"'
+        """The version of all the user's data. After it was erased, numbers begin anew, but in another life."""
+        return f'"{self.revision}.{self.life if self.revision else 0}"'
 
 
 @dataclass(frozen=True)
@@ -80,23 +74,22 @@ class Page:
 @reads
 def state(user: User) -> State:
     """The user's revision, from one row found by its primary key."""
-    row = execute(select(models.User.revision, models.User.epoch).where(models.User.user_id == user.id)).one_or_none()
-    # Who never wrote has a new epoch each time: no cursor was ever signed with it, and nobody can forge one.
-    return State(row.revision, row.epoch) if row else State(0, models.new_epoch())
+    columns = (models.User.revision, models.User.epoch, models.User.sync_floor)
+    row = execute(select(*columns).where(models.User.user_id == user.id)).one_or_none()
+    # Who never wrote has a new epoch each time: no cursor was ever signed with it, and none can be forged.
+    return State(row.revision, row.epoch, row.sync_floor) if row else State(0, models.new_epoch())
 
 
 @reads
 def page(user: User, selection: Selection, after: Place | None) -> Page:
     """The next `selection.limit` tasks after a place, by keyset: rows that come or go elsewhere shift nothing."""
-    keys, descending = _order(selection)
-    query = select(*_COLUMNS, *keys).where(*_selected(user, selection))
+    order = _Order.of(selection)
+    query = select(*COLUMNS, *order.keys).where(*_selected(user, selection))
     if after is not None:
-        place, here = tuple_(*keys), tuple_(*after)
-        query = query.where(place < here if descending else place > here)
-    query = query.order_by(*(key.desc() if descending else key for key in keys)).limit(selection.limit + 1)
-    rows = execute(query).all()
+        query = query.where(order.beyond(after))
+    rows = execute(query.order_by(*order.clauses).limit(selection.limit + 1)).all()
     shown = rows[: selection.limit]
-    return Page(shown, tuple(shown[-1])[-len(keys) :] if len(rows) > len(shown) else None)
+    return Page(shown, tuple(shown[-1])[-len(order.keys) :] if len(rows) > len(shown) else None)
 
 
 @reads
@@ -108,7 +101,7 @@ def count(user: User, selection: Selection) -> int:
 @reads
 def find(user: User, id: int, expected: Set[int] | None = None) -> TaskRow:
     """The user's task of this id. Raises `Absent`, or `Changed` if its version is not among those expected."""
-    row = execute(select(*_COLUMNS).where(*_live(user, id))).one_or_none()
+    row = execute(select(*COLUMNS).where(*live(user, id))).one_or_none()
     if row is None:
         raise Absent
     if expected is not None and row.revision not in expected:
@@ -118,115 +111,115 @@ def find(user: User, id: int, expected: Set[int] | None = None) -> TaskRow:
 
 @writes
 def add(user: User, values: Mapping[str, Any]) -> TaskRow:
-    """A new task, with the next id of the user's own counter."""
-    counters = execute(_upsert_counters(user)).one()
-    moment = now()
-    completed = values.get("completed", False)
-    row = {
-        "description": None,
-        **values,
-        **_folded(values),
-        "user_id": user.id,
-        "id": counters.last_task_id,
-        "revision": counters.revision,
-        "completed": completed,
-        "completed_at": moment if completed else None,
-        "created_at": moment,
-        "updated_at": moment,
-    }
-    return execute(insert(Task).values(row).returning(*_COLUMNS)).one()
+    """A new task, with the next id of the user's own counter. Raises `QuotaExceeded`."""
+    counters = claim(user)
+    return insert_task(user, counters.last_task_id, counters.revision, now(), values)
 
 
 @writes
 def change(user: User, id: int, expected: Set[int] | None, values: Mapping[str, Any]) -> TaskRow:
-    """Set some members of a task; if they have these values already, nothing changes, the version included."""
+    """Set some members of a task; if they have these values already, nothing changes, the version included.
+
+    Raises `Absent`, `Changed`, and ValidationError for members about time that contradict those not sent.
+    """
     moment = now()
-    columns: dict[str, Any] = {**values, **_folded(values), "updated_at": moment}
+    columns = {**values, **folded(values)}
     if "completed" in values:
         columns["completed_at"] = func.coalesce(Task.completed_at, moment) if values["completed"] else None
     differs = or_(false(), *(getattr(Task, name).is_distinct_from(value) for name, value in values.items()))
-    return _set(user, id, expected, columns, only_if=differs)
+    revision = count_up(user).revision
+    if schedule.touched(values):
+        current = find(user, id, expected)
+        before = {name: getattr(current, name) for name in schedule.MEMBERS}
+        after = {name: values.get(name, before[name]) for name in schedule.MEMBERS}
+        columns |= schedule.settle(after)
+        schedule.foresee(after, before)
+    return _set(user, id, expected, revision, {**columns, "updated_at": moment}, differs)
 
 
 @writes
 def toggle(user: User, id: int, expected: Set[int] | None) -> TaskRow:
-    """Flip completion, in the statement itself: of two racing flips neither is lost."""
+    """Flip completion, in the statement itself: of two racing flips neither is lost. Raises `Absent` and `Changed`."""
     moment = now()
     completed_at = case((Task.completed, None), else_=literal(moment, UTCDateTime))
-    return _set(user, id, expected, {"completed": ~Task.completed, "completed_at": completed_at, "updated_at": moment})
-
-
-@writes
-def remove(user: User, id: int, expected: Set[int] | None) -> None:
-    """Put a task into the trash."""
-    moment = now()
-    _set(user, id, expected, {"deleted_at": moment, "updated_at": moment})
+    columns = {"completed": ~Task.completed, "completed_at": completed_at, "updated_at": moment}
+    return _set(user, id, expected, count_up(user).revision, columns)
 
 
 def _set(
     user: User,
     id: int,
     expected: Set[int] | None,
+    revision: int,
     columns: Mapping[str, Any],
-    *,
-    only_if: ColumnElement[bool] | None = None,
+    *conditions: ColumnElement[bool],
 ) -> TaskRow:
-    """Compare and set in one statement; what stood in the way is looked at only when nothing was set."""
-    revision = execute(_count_revision(user, 1)).scalar_one_or_none()
-    if revision is None:
-        raise Absent
-    conditions = [*_live(user, id)]
+    """Set columns of a live task of the expected version; look at what stood in the way only if something did."""
     if expected is not None:
-        conditions.append(Task.revision.in_(expected))
-    if only_if is not None:
-        conditions.append(only_if)
-    statement = update(Task).where(*conditions).values(**columns, revision=revision)
-    row = execute(statement.returning(*_COLUMNS)).one_or_none()
-    if row is None:
-        row = find(user, id, expected)
-        # It is as it should be already. The count goes back, under the lock that this transaction still holds.
-        execute(_count_revision(user, -1))
+        conditions = (Task.revision.in_(expected), *conditions)
+    row = update_task(user, id, revision, columns, Task.deleted_at.is_(None), *conditions)
+    if row is not None:
+        return series.follow(user, row, row.updated_at) if "completed" in columns else row
+    row = find(user, id, expected)
+    # It is as it should be already. The count goes back, under the lock that this transaction still holds.
+    count_up(user, -1)
     return row
 
 
-def _upsert_counters(user: User) -> Any:
-    dialect = {"sqlite": sqlite, "postgresql": postgresql}[db.engine.dialect.name]
-    first = dialect.insert(models.User).values(user_id=user.id, revision=1, last_task_id=1)
-    return first.on_conflict_do_update(
-        index_elements=[models.User.user_id],
-        set_={"revision": models.User.revision + 1, "last_task_id": models.User.last_task_id + 1},
-    ).returning(models.User.revision, models.User.last_task_id)
+@dataclass(frozen=True)
+class _Order:
+    """A total order with its keyset: `keys` run all in one direction, after the undated have been put last."""
 
+    keys: tuple[Any, ...]
+    descending: bool
+    undated_last: bool
 
-def _count_revision(user: User, by: int) -> Any:
-    counted = update(models.User).where(models.User.user_id == user.id).values(revision=models.User.revision + by)
-    return counted.returning(models.User.revision)
+    @classmethod
+    def of(cls, selection: Selection) -> _Order:
+        word = selection.sort.removeprefix("-")
+        undated_last = word == "due"
+        keys = ((_UNDATED,) if undated_last else ()) + _KEYS[word]
+        return cls(keys, selection.sort.startswith("-"), undated_last)
 
+    @property
+    def clauses(self) -> list[Any]:
+        first, rest = (self.keys[:1], self.keys[1:]) if self.undated_last else ((), self.keys)
+        return [*first, *(key.desc() if self.descending else key for key in rest)]
 
-def _live(user: User, id: int) -> tuple[ColumnElement[bool], ...]:
-    return Task.user_id == user.id, Task.id == id, Task.deleted_at.is_(None)
+    def beyond(self, place: Place) -> ColumnElement[bool]:
+        """What comes after a place, with NULLs nowhere and every key's own type (or the driver would guess it)."""
+        if not self.undated_last:
+            return self._compare(self.keys, place)
+        undated, rest = self.keys[0], self.keys[1:]
+        return or_(undated > place[0], and_(undated == place[0], self._compare(rest, place[1:])))
+
+    def _compare(self, keys: tuple[Any, ...], place: Place) -> ColumnElement[bool]:
+        here, there = tuple_(*keys), tuple_(*place, types=[key.type for key in keys])
+        return here < there if self.descending else here > there
 
 
 def _selected(user: User, selection: Selection) -> list[ColumnElement[bool]]:
-    conditions = [Task.user_id == user.id, Task.deleted_at.is_(None)]
+    conditions: list[ColumnElement[bool]] = [Task.user_id == user.id]
+    if selection.trash:
+        conditions += [Task.deleted_at.is_not(None), Task.purged_at.is_(None)]
+    else:
+        conditions.append(Task.deleted_at.is_(None))
     if selection.completed is not None:
         conditions.append(Task.completed.is_(selection.completed))
+    if selection.priorities:
+        conditions.append(Task.priority.in_(selection.priorities))
+    conditions += [
+        type_coerce(Task.folded_tags, Text).contains(f"\n{tag}\n", autoescape=True) for tag in selection.tags
+    ]
+    if selection.due_from is not None:
+        conditions.append(Task.due_date >= selection.due_from)
+    if selection.due_to is not None:
+        conditions.append(Task.due_date <= selection.due_to)
+    if selection.no_due:
+        conditions.append(Task.due_date.is_(None))
+    if selection.overdue_in is not None:
+        conditions.append(overdue(selection.overdue_in, now()))
     if selection.q is not None:
-        found = (
-            column.contains(selection.q, autoescape=True) for column in (Task.folded_title, Task.folded_description)
-        )
-        conditions.append(or_(*found))
+        texts = (Task.folded_title, Task.folded_description)
+        conditions.append(or_(*(text.contains(selection.q, autoescape=True) for text in texts)))
     return conditions
-
-
-def _order(selection: Selection) -> tuple[tuple[Any, ...], bool]:
-    return _KEYS[selection.sort.removeprefix("-")], selection.sort.startswith("-")
-
-
-def _folded(values: Mapping[str, Any]) -> dict[str, str | None]:
-    """The search columns that go with the members about to be written."""
-    folded: dict[str, str | None] = {}
-    for name in ("title", "description"):
-        if name in values:
-            folded[f"folded_{name}"] = None if values[name] is None else fold(values[name])
-    return folded

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 
-ORDERS = ("created_at", "updated_at", "title")
-ALIASES = {"created": "created_at"}
+ORDERS = ("created_at", "updated_at", "due", "priority", "title", "position")
+ALIASES = {"created": "created_at", "due_date": "due"}
+
+PRIORITIES = {"none": 0, "low": 1, "medium": 2, "high": 3}
 
 SORTS = {sign + word: sign + ALIASES.get(word, word) for word in (*ORDERS, *ALIASES) for sign in ("", "-")}
 """Every spelling of `sort` and the one it means."""
@@ -17,19 +20,29 @@ _DIACRITICS = re.compile("[\u0300-\u036f]")
 
 @dataclass(frozen=True)
 class Selection:
-    """What is asked for. `q` is folded; `completed` None means both; `sort` is one of the values of `SORTS`."""
+    """What is asked for. `q` and `tags` are folded; `completed` None means both; `sort` is a value of `SORTS`.
+
+    `overdue_in` names the time zone by whose clock the tasks are overdue.
+    """
 
     limit: int
     sort: str = "-created_at"
     completed: bool | None = None
     q: str | None = None
+    priorities: tuple[int, ...] = ()
+    tags: tuple[str, ...] = ()
+    due_from: date | None = None
+    due_to: date | None = None
+    no_due: bool = False
+    overdue_in: str | None = None
+    trash: bool = False
     cursor: str | None = None
     with_total: bool = False
 
     @property
     def filters(self) -> str:
         """What a cursor is bound to: it continues this walk and no other."""
-        return repr((self.sort, self.completed, self.q))
+        return repr(replace(self, limit=0, cursor=None, with_total=False))
 
 
 def fold(text: str) -> str:

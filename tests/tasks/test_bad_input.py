@@ -350,7 +350,7 @@ def test_no_header_makes_a_difference_that_is_not_promised(alice: Person, header
 
 @pytest.fixture(scope="module")
 def server(database_url: str) -> Iterator[Server]:
-    with serve(database_url) as server:
+    with serve(database_url, RATE_LIMIT="off") as server:
         yield server
 
 

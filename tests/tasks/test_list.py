@@ -51,7 +51,7 @@ class TestOrder:
         response = alice.get()
         assert (response.status_code, response.data) == (200, b"[]")
         assert response.content_type == "application/json"
-        assert response.headers["ETag"] == '"0"'
+        assert response.headers["ETag"] == '"0.0"'
         assert "Link" not in response.headers
         assert "X-Total-Count" not in response.headers
 
@@ -288,9 +288,32 @@ class TestTag:
         assert follow(five, first, headers={"If-None-Match": tag}).status_code == 304
 
     def test_a_list_that_never_held_anything_has_a_tag(self, alice: Person) -> None:
-        assert alice.get(headers={"If-None-Match": '"0"'}).status_code == 304
+        assert alice.get(headers={"If-None-Match": '"0.0"'}).status_code == 304
         alice.add()
-        assert alice.get(headers={"If-None-Match": '"0"'}).status_code == 200
+        assert alice.get(headers={"If-None-Match": '"0.0"'}).status_code == 200
+
+    def test_it_is_the_revision_and_the_life_of_the_data(self, alice: Person, mallory: Person) -> None:
+        alice.add()
+        tag, same = alice.get().headers["ETag"], alice.get("?sort=title").headers["ETag"]
+        assert re.fullmatch(r'"1\.[0-9a-f]{8}"', tag)
+        assert tag == same
+        mallory.add()
+        assert mallory.get().headers["ETag"] != tag
+
+    def test_a_tag_from_before_the_data_were_erased_is_never_current_again(self, alice: Person) -> None:
+        alice.add()
+        tag = alice.get().headers["ETag"]
+        assert alice.data("DELETE").status_code == 204
+        assert alice.get(headers={"If-None-Match": tag}).get_json() == []
+        alice.add()  # the same revision again
+        assert alice.revision() == 1
+        assert alice.get(headers={"If-None-Match": tag}).status_code == 200
+
+    def test_what_is_overdue_changes_with_the_clock_so_it_has_no_tag(self, alice: Person) -> None:
+        alice.add(due_date="2020-01-01")
+        response = alice.get("?overdue=true", headers={"If-None-Match": "*"})
+        assert (response.status_code, len(response.get_json())) == (200, 1)
+        assert "ETag" not in response.headers
 
     def test_an_unchanged_list_costs_one_read_by_primary_key(self, five: Person, statements: Statements) -> None:
         tag = five.get().headers["ETag"]
@@ -298,5 +321,6 @@ class TestTag:
         assert five.get("?sort=title&include=total", headers={"If-None-Match": tag}).status_code == 304
         ((statement, _),) = statements.sent
         assert re.fullmatch(
-            r"SELECT users\.revision, users\.epoch\s+FROM users\s+WHERE users\.user_id = \S+", statement
+            r"SELECT users\.revision, users\.epoch, users\.sync_floor\s+FROM users\s+WHERE users\.user_id = \S+",
+            statement,
         )

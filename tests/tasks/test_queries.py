@@ -88,8 +88,9 @@ class TestStatements:
 
     def test_what_is_unchanged_takes_one(self, app: Flask, alice: Person, statements: Statements) -> None:
         fill(app, "alice", 20)
+        tag = alice.get().headers["ETag"]
         statements.clear()
-        assert alice.get(headers={"If-None-Match": '"20"'}).status_code == 304
+        assert alice.get(headers={"If-None-Match": tag}).status_code == 304
         assert self.verbs(statements) == ["SELECT"]
         statements.clear()
         assert alice.get("/3", headers={"If-None-Match": '"3"'}).status_code == 304
@@ -294,7 +295,7 @@ class TestWalks:
 
 @pytest.fixture(scope="module")
 def server(database_url: str) -> Iterator[Server]:
-    with serve(database_url) as server:
+    with serve(database_url, RATE_LIMIT="off") as server:
         yield server
 
 
@@ -346,7 +347,7 @@ class TestRaces:
         self.add(server)
         answers = server.race("alice", [Request("DELETE", "/1")] * 12)
         assert sorted(answer.status for answer in answers) == [204] + [404] * 11
-        assert server.send("alice", Request("GET")).headers["ETag"] == '"2"'
+        assert server.send("alice", Request("GET")).headers["ETag"].startswith('"2.')
 
     def test_writers_of_different_members_do_not_undo_each_other(self, server: Server) -> None:
         self.add(server)

@@ -1,0 +1,21 @@
+"""What stands before every view of a user's data, in this order, for every blueprint alike."""
+
+from __future__ import annotations
+
+from flask import Blueprint
+
+from .auth.hook import require_user
+from .limits import require_allowance
+from .request import receive_body
+
+
+def guarded(name: str, import_name: str, url_prefix: str) -> Blueprint:
+    """A blueprint that lets nobody but the path's user in, reads a body within its bounds and counts the request.
+
+    Who asks is settled before a byte of the body is read; a refused body is not counted.
+    """
+    bp = Blueprint(name, import_name, url_prefix=url_prefix)
+    bp.before_request(require_user)
+    bp.before_request(receive_body)
+    bp.before_request(require_allowance)
+    return bp

@@ -1,0 +1,70 @@
+"""`Idempotency-Key` on a view that changes something (draft-ietf-httpapi-idempotency-key-header)."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec
+
+from flask import Response, g, request
+
+from ..errors import BadRequest, InFlight, KeyReused
+from . import queries
+
+HEADER = "Idempotency-Key"
+REPLAYED = "Idempotency-Replayed"
+
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_KEPT_HEADERS = ("Content-Type", "ETag", "Location")
+
+P = ParamSpec("P")
+
+
+def idempotent(view: Callable[P, Response]) -> Callable[P, Response]:
+    """Carry a request with a key out once: a repetition within a day gets the first answer, byte for byte.
+
+    The answer is kept in the transaction of the work: either both are on disk or neither is. Only success is kept.
+    """
+
+    @wraps(view)
+    def run(*args: P.args, **kwargs: P.kwargs) -> Response:
+        key = request.headers.get(HEADER)
+        if key is None:
+            return view(*args, **kwargs)
+        if not _KEY.fullmatch(key):
+            raise BadRequest(f"`{HEADER}` must be 1 to 255 visible ASCII characters.")
+
+        def work() -> queries.Answer:
+            response = view(*args, **kwargs)
+            kept = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
+            return queries.Answer(response.status_code, kept, response.get_data())
+
+        try:
+            return _response(queries.once(g.user, key, _fingerprint(), work))
+        except queries.InFlight:
+            raise InFlight(
+                "The first request with this key is still under way.", headers={"Retry-After": "1"}
+            ) from None
+        except queries.Reused:
+            raise KeyReused(f"This `{HEADER}` was used for another request. Make a new one for each request.") from None
+
+    return run
+
+
+def _fingerprint() -> str:
+    """What makes two requests the same: method, address and body, to the byte."""
+    digest = hashlib.sha256()
+    for part in (request.method.encode(), request.full_path.encode(), request.get_data()):
+        digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.hexdigest()
+
+
+def _response(answer: queries.Answer) -> Response:
+    response = Response(answer.body, answer.status, headers=dict(answer.headers))
+    if "Content-Type" not in answer.headers:
+        del response.headers["Content-Type"]
+    if answer.replayed:
+        response.headers[REPLAYED] = "true"
+    return response

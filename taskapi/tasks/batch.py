@@ -1,0 +1,53 @@
+"""Several changes in one request: all of them are made, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..auth.tokens import User
+from ..db import writes
+from . import moves, queries, trash
+from .statements import REFUSALS, TaskRow
+
+
+class Failed(Exception):
+    """The operation at `index` cannot be made, because of `cause`; so none was."""
+
+    def __init__(self, index: int, cause: Exception) -> None:
+        super().__init__()
+        self.index = index
+        self.cause = cause
+
+
+@writes
+def apply(user: User, operations: Sequence[Mapping[str, Any]]) -> list[TaskRow | None]:
+    """Make the operations one after the other, in one transaction; the task after each, None for one that is gone.
+
+    Raises `Failed` around what stood in the way of one.
+    """
+    rows = []
+    for index, operation in enumerate(operations):
+        try:
+            rows.append(_perform(user, operation))
+        except REFUSALS as refusal:
+            raise Failed(index, refusal) from refusal
+    return rows
+
+
+def _perform(user: User, operation: Mapping[str, Any]) -> TaskRow | None:
+    name = operation["op"]
+    if name == "create":
+        return queries.add(user, operation["task"])
+    target = (user, operation["id"], {operation["version"]} if "version" in operation else None)
+    if name == "update":
+        return queries.change(*target, operation["task"])
+    if name == "complete":
+        return queries.change(*target, {"completed": operation["completed"]})
+    if name == "restore":
+        return trash.restore(*target)
+    if name == "move":
+        side = "before" if "before" in operation else "after"
+        return moves.move(*target, before=side == "before", other=operation[side])
+    trash.remove(*target)
+    return None

@@ -1,0 +1,58 @@
+"""What is forgotten in time: content 30 days after it was deleted, the tombstone after 90.
+
+The only statement here that is about no user finds out whose data is due; the work is then done user by user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from sqlalchemy import case, delete, func, select, update
+
+from ..auth.tokens import User
+from ..db import execute, now, rows, writes
+from . import models
+from .models import Task
+from .statements import TOMBSTONE, Absent, count_up
+
+TRASH_LIFETIME = timedelta(days=30)
+TOMBSTONE_LIFETIME = timedelta(days=90)
+
+
+def users_due() -> Iterable[User]:
+    """Whose data holds something to forget."""
+    moment = now()
+    emptied = Task.purged_at.is_(None) & (Task.deleted_at <= moment - TRASH_LIFETIME)
+    forgotten = Task.deleted_at <= moment - TOMBSTONE_LIFETIME
+    return [User(row.user_id) for row in rows(select(Task.user_id).where(emptied | forgotten).distinct())]
+
+
+@writes
+def purge(user: User) -> tuple[int, int]:
+    """Forget what is due: how many tasks lost their content, and how many tombstones are gone.
+
+    For the feed nothing changes with the content: it was told of the deletion. With the tombstones it loses its
+    memory up to their revision, and says so (410) to whoever asks from before. The lists' ETag does change.
+    """
+    moment = now()
+    try:
+        count_up(user)
+    except Absent:
+        return 0, 0  # erased meanwhile
+    mine = Task.user_id == user.id
+    due = (mine, Task.purged_at.is_(None), Task.deleted_at <= moment - TRASH_LIFETIME)
+    emptied = execute(update(Task).where(*due).values(**TOMBSTONE, purged_at=moment)).rowcount
+    if not emptied:
+        count_up(user, -1)
+    return emptied, _forget(user, moment - TOMBSTONE_LIFETIME)
+
+
+def _forget(user: User, before: datetime) -> int:
+    gone = (Task.user_id == user.id, Task.deleted_at <= before)
+    last = execute(select(func.max(Task.revision)).where(*gone)).scalar()
+    if last is None:
+        return 0
+    floor = case((models.User.sync_floor < last, last), else_=models.User.sync_floor)
+    execute(update(models.User).where(models.User.user_id == user.id).values(sync_floor=floor))
+    return execute(delete(Task).where(*gone)).rowcount

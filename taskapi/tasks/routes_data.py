@@ -1,0 +1,113 @@
+"""The endpoints of all of a user's tasks at once: batch, feed, numbers, export, import, erasure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response, g, url_for
+from marshmallow import ValidationError
+
+from ..errors import BadCursor, Gone
+from ..guard import guarded
+from ..idempotency.hook import idempotent
+from ..request import accepts, body, has_current, parameters
+from ..response import answer, nothing, stream, unchanged
+from . import batch as batches
+from . import formats, queries, sync, transfer
+from . import stats as numbers
+from .answers import as_problem
+from .schemas import (
+    batch_in,
+    changes_query,
+    export_query,
+    import_in,
+    no_parameters,
+    stats_query,
+    task_out,
+)
+
+MAX_BODY_BYTES = 1024 * 1024
+
+bp = guarded("data", __name__, "/api/<user_id>")
+
+_FORMATS = {
+    "json": (formats.as_json, "application/json", True),
+    "csv": (formats.as_csv, "text/csv; charset=utf-8", False),
+    "ics": (formats.as_icalendar, "text/calendar; charset=utf-8", False),
+}
+"""By name: the writer, the media type, and whether the trash goes with it."""
+
+
+@bp.post("/tasks/batch", strict_slashes=False)
+@accepts("application/json", most=MAX_BODY_BYTES)
+@idempotent
+def batch() -> Response:
+    """Make up to 100 changes: all of them, or none."""
+    parameters(no_parameters)
+    operations = body(batch_in)["operations"]
+    try:
+        rows = batches.apply(g.user, operations)
+    except batches.Failed as failure:
+        problem = as_problem(failure.cause)
+        pointer = f"/operations/{failure.index}"
+        if isinstance(failure.cause, ValidationError):
+            pointer += "/task"  # nothing else of an operation is looked at that late
+        inner = problem.members.get("errors") or [{"pointer": "", "detail": problem.detail, "code": problem.code}]
+        problem.members["errors"] = [{**fault, "pointer": pointer + fault["pointer"]} for fault in inner]
+        raise problem from failure
+    return answer({"results": [row and task_out.dump(row) for row in rows]})
+
+
+@bp.get("/changes", strict_slashes=False)
+def changes() -> Response:
+    """What has changed since a token, with tombstones; without a token, everything."""
+    query = parameters(changes_query)
+    state = queries.state(g.user)
+    try:
+        since = sync.unseal(query.get("since"), state)
+    except sync.Forgotten:
+        start = url_for("data.changes", user_id=g.user.id)
+        raise Gone("Read it from the start again.", headers={"Link": f'<{start}>; rel="start"'}) from None
+    except sync.BadToken:
+        raise BadCursor("`since` is not a token of this feed. Begin without it.") from None
+    if ("since" not in query or since.is_at_end(state)) and has_current(state.etag):
+        return unchanged(state.etag)
+    found = sync.changes(g.user, since, query["limit"], state)
+    items = [task_out.dump(row) if row.deleted_at is None else _tombstone(row) for row in found.rows]
+    return answer({"items": items, "next": sync.seal(found.end, state), "has_more": found.more}, etag=state.etag)
+
+
+@bp.get("/stats", strict_slashes=False)
+def stats() -> Response:
+    """How many tasks there are of each kind."""
+    return answer(numbers.stats(g.user, parameters(stats_query)["tz"]))
+
+
+@bp.get("/export", strict_slashes=False)
+def export() -> Response:
+    """Everything, as JSON that can be imported again, as CSV or as iCalendar."""
+    name = parameters(export_query)["format"]
+    write, media_type, trash = _FORMATS[name]
+    rows = transfer.export(g.user, trash=trash)
+    return stream(write(rows), media_type, filename=f"tasks.{name}")
+
+
+@bp.post("/import", strict_slashes=False)
+@accepts("application/json", most=MAX_BODY_BYTES)
+@idempotent
+def import_() -> Response:
+    """Bring tasks in, all or none: those of a known id are changed, the others made."""
+    parameters(no_parameters)
+    return answer(transfer.load(g.user, body(import_in)["tasks"]))
+
+
+@bp.delete("", strict_slashes=False)
+def erase() -> Response:
+    """Erase everything there is of you, at once and for good."""
+    parameters(no_parameters)
+    transfer.erase(g.user)
+    return nothing()
+
+
+def _tombstone(row: Any) -> dict[str, Any]:
+    return {"id": row.id, "deleted": True, "deleted_at": task_out.dump(row)["deleted_at"]}

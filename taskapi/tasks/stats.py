@@ -1,0 +1,36 @@
+"""Numbers about a user's tasks, in one statement."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, case, func, select
+
+from ..auth.tokens import User
+from ..db import execute, now, reads
+from .due import due_today, overdue
+from .models import Task
+from .selection import PRIORITIES
+
+
+@reads
+def stats(user: User, zone: str) -> dict[str, Any]:
+    """How many tasks there are of each kind; `overdue` and `due_today` by the clock in the zone."""
+    moment, live = now(), Task.deleted_at.is_(None)
+    counted = {
+        "total": live,
+        "pending": and_(live, Task.completed.is_(False)),
+        "completed": and_(live, Task.completed.is_(True)),
+        "overdue": and_(live, overdue(zone, moment)),
+        "due_today": and_(live, due_today(zone, moment)),
+        "trash": Task.deleted_at.is_not(None),
+        **{word: and_(live, Task.priority == number) for word, number in PRIORITIES.items()},
+    }
+    columns = (_count(condition).label(name) for name, condition in counted.items())
+    numbers = execute(select(*columns).where(Task.user_id == user.id, Task.purged_at.is_(None))).one()._asdict()
+    by_priority = {word: numbers.pop(word) for word in PRIORITIES}
+    return {**numbers, "by_priority": by_priority}
+
+
+def _count(condition: ColumnElement[bool]) -> Any:
+    return func.count(case((condition, 1)))

@@ -1,0 +1,71 @@
+"""Deleting, in two steps: into the trash, from where a task can come back, and out of it for good."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+
+from sqlalchemy import ColumnElement, func, literal, select
+
+from ..auth.tokens import User
+from ..db import UTCDateTime, execute, now, reads, writes
+from . import queries
+from .models import Task
+from .statements import COLUMNS, TOMBSTONE, Absent, Changed, TaskRow, count_up, update_task
+
+
+@writes
+def remove(user: User, id: int, expected: Set[int] | None) -> None:
+    """Put a task into the trash. Raises `Absent` and `Changed`."""
+    moment = now()
+    revision = count_up(user, live=-1).revision
+    columns = {"deleted_at": moment, "updated_at": moment}
+    if update_task(user, id, revision, columns, Task.deleted_at.is_(None), *_of_version(expected)) is None:
+        queries.find(user, id, expected)  # says what stands in the way
+
+
+@writes
+def restore(user: User, id: int, expected: Set[int] | None) -> TaskRow:
+    """Take a task out of the trash; one that is not in it stays as it is.
+
+    Raises `Absent`, `Changed` and `QuotaExceeded`.
+    """
+    revision = count_up(user).revision
+    columns = {"deleted_at": None, "updated_at": now()}
+    row = update_task(user, id, revision, columns, *_IN_TRASH, *_of_version(expected))
+    if row is None:
+        row = find(user, id, expected)
+        count_up(user, -1)  # it is there already
+        return row
+    # Last, so that the quota stands in nobody's way whose task is not in the trash, or not of that version.
+    count_up(user, 0, live=1)
+    return row
+
+
+@writes
+def destroy(user: User, id: int, expected: Set[int] | None) -> None:
+    """Delete a task for good, in the trash or not; a tombstone stays for the feed. Raises `Absent` and `Changed`."""
+    moment = now()
+    revision = count_up(user).revision
+    if find(user, id, expected).deleted_at is None:
+        count_up(user, 0, live=-1)
+    deleted_at = func.coalesce(Task.deleted_at, literal(moment, UTCDateTime))
+    update_task(user, id, revision, {**TOMBSTONE, "deleted_at": deleted_at, "purged_at": moment, "updated_at": moment})
+
+
+@reads
+def find(user: User, id: int, expected: Set[int] | None = None) -> TaskRow:
+    """The task of this id, in the trash or not. Raises `Absent` and `Changed`."""
+    there = (Task.user_id == user.id, Task.id == id, Task.purged_at.is_(None))
+    row = execute(select(*COLUMNS).where(*there)).one_or_none()
+    if row is None:
+        raise Absent
+    if expected is not None and row.revision not in expected:
+        raise Changed(row)
+    return row
+
+
+_IN_TRASH = (Task.deleted_at.is_not(None), Task.purged_at.is_(None))
+
+
+def _of_version(expected: Set[int] | None) -> tuple[ColumnElement[bool], ...]:
+    return () if expected is None else (Task.revision.in_(expected),)

@@ -1,0 +1,511 @@
+"""A repeated request is carried out once and answered alike each time, whatever happens in between."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
+from werkzeug.test import TestResponse
+
+from taskapi.config import Config
+from taskapi.db import db, now
+from taskapi.idempotency.models import Answered
+from tests.conftest import SECRET, Person, token
+from tests.gunicorn_server import Answer, Request, Server, serve
+
+KEPT = ("Content-Type", "ETag", "Location")
+
+
+def keyed(key: str = "key-1", **further: str) -> dict[str, str]:
+    return {"Idempotency-Key": key, **further}
+
+
+def assert_replayed(first: TestResponse, again: TestResponse) -> None:
+    """The very same answer, and the word that it is not a new one."""
+    assert "Idempotency-Replayed" not in first.headers
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert (again.status_code, again.data) == (first.status_code, first.data)
+    assert [again.headers.get(name) for name in KEPT] == [first.headers.get(name) for name in KEPT]
+
+
+def everything(person: Person) -> list[Any]:
+    """All there is to see of somebody, versions included."""
+    person_path = f"/api/{person.id}"
+    headers = {"Authorization": f"Bearer {person.token}"}
+    feed = person.client.get(f"{person_path}/changes", headers=headers)
+    return [
+        person.get().get_json(),
+        person.get().headers["ETag"],
+        person.get("?trash=true").get_json(),
+        feed.get_json()["items"],
+    ]
+
+
+# What repeats
+
+WRITES: dict[str, tuple[str, str, Any]] = {
+    "tasks.create": ("POST", "/tasks", {"title": "Another"}),
+    "tasks.update": ("PUT", "/tasks/1", {"title": "Changed"}),
+    "tasks.patch": ("PATCH", "/tasks/1", {"description": "Patched"}),
+    "tasks.delete": ("DELETE", "/tasks/1", None),
+    "tasks.complete": ("PATCH", "/tasks/1/complete", None),
+    "tasks.restore": ("POST", "/tasks/3/restore", None),
+    "tasks.move": ("POST", "/tasks/1/move", {"after": 2}),
+    "data.batch": (
+        "POST",
+        "/tasks/batch",
+        {"operations": [{"op": "create", "task": {"title": "A"}}, {"op": "delete", "id": 2}]},
+    ),
+    "data.import_": ("POST", "/import", {"tasks": [{"title": "Imported"}]}),
+}
+"""By endpoint: a request that changes something of three tasks, the third of them in the trash."""
+
+
+def test_every_post_put_and_patch_of_the_api_is_in_the_table_of_these_tests(app: Flask) -> None:
+    writing = {
+        rule.endpoint
+        for rule in app.url_map.iter_rules()
+        if rule.rule.startswith("/api/") and (rule.methods or set()) & {"POST", "PUT", "PATCH"}
+    }
+    assert writing == WRITES.keys() - {"tasks.delete"}
+
+
+@pytest.mark.parametrize("endpoint", WRITES)
+def test_a_repetition_gets_the_first_answer_byte_for_byte_and_changes_nothing(alice: Person, endpoint: str) -> None:
+    for title in ("One", "Two", "Three"):
+        alice.add(title)
+    assert alice.delete("/3").status_code == 204
+    method, path, body = WRITES[endpoint]
+
+    def send() -> TestResponse:
+        options = {} if body is None else {"json": body}
+        headers = {"Authorization": f"Bearer {alice.token}", **keyed()}
+        return alice.client.open(f"/api/alice{path}", method=method, headers=headers, **options)
+
+    before = everything(alice)
+    first = send()
+    assert first.status_code in (200, 201, 204), first.text
+    after = everything(alice)
+    assert after != before
+    for _ in range(2):
+        assert_replayed(first, send())
+        assert everything(alice) == after
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "", {"title": "Other"}),
+        ("POST", "", None),
+        ("POST", "/", {"title": "First"}),
+        ("POST", "?a=b", {"title": "First"}),
+        ("PUT", "/1", {"title": "First"}),
+        ("PATCH", "/1", {"title": "First"}),
+        ("PATCH", "/99", {"title": "First"}),
+        ("DELETE", "/1", None),
+    ],
+    ids=["body", "no-body", "path", "query", "put", "patch", "absent", "delete"],
+)
+def test_a_key_with_another_request_is_422_and_changes_nothing(
+    alice: Person, method: str, path: str, body: Any
+) -> None:
+    assert alice.post(json={"title": "First"}, headers=keyed()).status_code == 201
+    before = everything(alice)
+    response = alice.send(method, path, headers=keyed(), **({} if body is None else {"json": body}))
+    assert (response.status_code, response.get_json()["code"]) == (422, "key-reused")
+    assert everything(alice) == before
+
+
+def test_a_key_is_its_users_own(alice: Person, mallory: Person) -> None:
+    first = alice.post(json={"title": "Alice's"}, headers=keyed())
+    hers = mallory.post(json={"title": "Mallory's"}, headers=keyed())
+    assert (hers.status_code, hers.get_json()["title"]) == (201, "Mallory's")
+    assert "Idempotency-Replayed" not in hers.headers
+    assert_replayed(first, alice.post(json={"title": "Alice's"}, headers=keyed()))
+    assert_replayed(hers, mallory.post(json={"title": "Mallory's"}, headers=keyed()))
+
+
+@pytest.mark.parametrize("key", ["", "k" * 256, "two words", "clé", "tab\there", "\x7f"], ids=ascii)
+def test_a_key_that_is_none_is_400_and_nothing_is_done(alice: Person, key: str) -> None:
+    response = alice.post(json={"title": "T"}, headers=keyed(key))
+    assert (response.status_code, response.get_json()["code"]) == (400, "bad-request")
+    assert alice.titles() == []
+
+
+@pytest.mark.parametrize("key", ["k", "k" * 255, '"quoted"', "!~", "%00", "8e03978e-40d5-43dd-bc93-6894a57f9324"])
+def test_any_visible_ascii_is_a_key(alice: Person, key: str) -> None:
+    first = alice.post(json={"title": "T"}, headers=keyed(key))
+    assert first.status_code == 201
+    assert_replayed(first, alice.post(json={"title": "T"}, headers=keyed(key)))
+
+
+def test_without_a_key_two_requests_are_two(alice: Person) -> None:
+    assert alice.add("T")["id"] != alice.add("T")["id"]
+
+
+# What is kept, and for how long
+
+
+def test_a_422_is_not_kept_and_the_key_is_free(alice: Person) -> None:
+    assert alice.post(json={"title": ""}, headers=keyed()).status_code == 422
+    assert alice.post(json={"title": "Mended"}, headers=keyed()).status_code == 201
+
+
+def test_a_404_is_not_kept_and_the_key_is_free(alice: Person) -> None:
+    alice.add()
+    alice.delete("/1")
+    assert alice.put("/1", json={"title": "T"}, headers=keyed()).status_code == 404
+    assert alice.post("/1/restore").status_code == 200
+    again = alice.put("/1", json={"title": "T"}, headers=keyed())
+    assert (again.status_code, again.headers.get("Idempotency-Replayed")) == (200, None)
+
+
+def test_a_412_is_not_kept_and_the_key_is_free(alice: Person) -> None:
+    alice.add()
+    assert alice.put("/1", json={"title": "T"}, headers=keyed(**{"If-Match": '"9"'})).status_code == 412
+    again = alice.put("/1", json={"title": "T"}, headers=keyed(**{"If-Match": '"1"'}))
+    assert (again.status_code, again.headers.get("Idempotency-Replayed")) == (200, None)
+
+
+def test_a_refused_batch_and_import_are_not_kept(alice: Person) -> None:
+    refused = {"operations": [{"op": "create", "task": {"title": "T"}}, {"op": "delete", "id": 99}]}
+    assert alice.post("/batch", json=refused, headers=keyed()).status_code == 404
+    mended = {"operations": refused["operations"][:1]}
+    assert alice.post("/batch", json=mended, headers=keyed()).status_code == 200
+    assert alice.titles() == ["T"]
+
+
+def test_a_replay_comes_before_404(alice: Person) -> None:
+    alice.add()
+    first = alice.put("/1", json={"title": "T"}, headers=keyed())
+    alice.delete("/1")
+    assert_replayed(first, alice.put("/1", json={"title": "T"}, headers=keyed()))
+    alice.delete("/1?permanent=true")
+    assert_replayed(first, alice.put("/1", json={"title": "T"}, headers=keyed()))
+
+
+def test_a_repeated_delete_is_204_again(alice: Person) -> None:
+    alice.add()
+    first = alice.delete("/1", headers=keyed())
+    assert_replayed(first, alice.delete("/1", headers=keyed()))
+    assert alice.delete("/1").status_code == 404
+
+
+def test_a_replay_comes_before_412(alice: Person) -> None:
+    alice.add()
+    headers = keyed(**{"If-Match": '"1"'})
+    first = alice.patch("/1/complete", headers=headers)
+    assert first.status_code == 200
+    alice.put("/1", json={"title": "Changed meanwhile"})
+    assert_replayed(first, alice.patch("/1/complete", headers=headers))
+    assert alice.get("/1").get_json()["title"] == "Changed meanwhile"
+
+
+def test_a_replay_comes_before_428(make_app: Callable[..., Flask]) -> None:
+    alice = Person(make_app(REQUIRE_IF_MATCH="true").test_client(), "alice")
+    alice.add()
+    first = alice.put("/1", json={"title": "T"}, headers=keyed(**{"If-Match": "*"}))
+    assert_replayed(first, alice.put("/1", json={"title": "T"}, headers=keyed()))
+
+
+def move_into_the_past(app: Flask, by: timedelta) -> None:
+    with app.app_context(), db.engine.begin() as connection:
+        connection.execute(Answered.__table__.update().values(created_at=now() - by))
+
+
+def test_a_key_is_kept_for_24_hours(app: Flask, alice: Person) -> None:
+    first = alice.post(json={"title": "T"}, headers=keyed())
+    move_into_the_past(app, timedelta(hours=23, minutes=59))
+    assert_replayed(first, alice.post(json={"title": "T"}, headers=keyed()))
+    move_into_the_past(app, timedelta(hours=24, seconds=1))
+    second = alice.post(json={"title": "Anything"}, headers=keyed())
+    assert (second.status_code, second.get_json()["id"]) == (201, 2)
+    assert_replayed(second, alice.post(json={"title": "Anything"}, headers=keyed()))
+
+
+def test_the_purge_removes_the_keys_past_their_time_and_no_other(app: Flask, alice: Person, mallory: Person) -> None:
+    alice.post(json={"title": "Old"}, headers=keyed("old"))
+    mallory.post(json={"title": "Old"}, headers=keyed("old"))
+    move_into_the_past(app, timedelta(hours=24, seconds=1))
+    young = alice.post(json={"title": "Young"}, headers=keyed("young"))
+    result = app.test_cli_runner().invoke(args=["purge"])
+    assert (result.exit_code, result.output) == (
+        0,
+        "0 tasks emptied, 0 tombstones and 2 idempotency keys removed\n",
+    )
+    assert_replayed(young, alice.post(json={"title": "Young"}, headers=keyed("young")))
+
+
+def test_erasing_everything_erases_the_keys(alice: Person) -> None:
+    alice.post(json={"title": "T"}, headers=keyed())
+    assert alice.client.delete("/api/alice", headers={"Authorization": f"Bearer {alice.token}"}).status_code == 204
+    again = alice.post(json={"title": "T"}, headers=keyed())
+    assert (again.status_code, again.headers.get("Idempotency-Replayed")) == (201, None)
+
+
+# Together or not at all
+
+COMMIT_FAILS = {
+    "sqlite": (
+        "CREATE TABLE nowhere (id INTEGER REFERENCES nowhere (id) DEFERRABLE INITIALLY DEFERRED)",
+        "CREATE TRIGGER commit_fails AFTER INSERT ON tasks BEGIN INSERT INTO nowhere VALUES (1), (9); END",
+    ),
+    "postgresql": (
+        """
+        CREATE FUNCTION commit_fails() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '53100'; END $$
+        """,
+        """
+        CREATE CONSTRAINT TRIGGER commit_fails AFTER INSERT ON tasks DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW EXECUTE FUNCTION commit_fails()
+        """,
+    ),
+}
+"""A constraint that is looked at when the transaction is committed, and never holds."""
+
+COMMITS_AGAIN = {
+    "sqlite": ("DROP TRIGGER commit_fails", "DROP TABLE nowhere"),
+    "postgresql": ("DROP TRIGGER commit_fails ON tasks", "DROP FUNCTION commit_fails"),
+}
+
+
+@contextmanager
+def commits_fail(url: str) -> Iterator[None]:
+    dialect = make_url(url).get_backend_name()
+    engine = create_engine(Config.from_env({"BETTER_AUTH_SECRET": SECRET, "DATABASE_URL": url}).database_url)
+    with engine.begin() as connection:
+        for statement in COMMIT_FAILS[dialect]:
+            connection.execute(text(statement))
+    yield
+    with engine.begin() as connection:
+        for statement in COMMITS_AGAIN[dialect]:
+            connection.execute(text(statement))
+    engine.dispose()
+
+
+def test_a_failure_at_commit_leaves_neither_the_task_nor_the_key(app: Flask, alice: Person, database_url: str) -> None:
+    with commits_fail(database_url):
+        assert alice.post(json={"title": "T"}, headers=keyed()).status_code >= 500
+        assert alice.titles() == []
+        with app.app_context(), db.engine.connect() as connection:
+            assert connection.execute(Answered.__table__.select()).all() == []
+    again = alice.post(json={"title": "T"}, headers=keyed())
+    assert (again.status_code, again.get_json()["id"]) == (201, 1)
+    assert "Idempotency-Replayed" not in again.headers
+
+
+# Two at the same time
+
+
+@contextmanager
+def held(url: str, user: str) -> Iterator[None]:
+    """Hold what a write of this user needs: the row of the user, or SQLite's lock for writing."""
+    if url.startswith("sqlite"):
+        with closing(sqlite3.connect(make_url(url).database or "", isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield
+            connection.execute("ROLLBACK")
+        return
+    engine = create_engine(Config.from_env({"BETTER_AUTH_SECRET": SECRET, "DATABASE_URL": url}).database_url)
+    with engine.begin() as connection:
+        locked = connection.execute(text("SELECT 1 FROM users WHERE user_id = :u FOR UPDATE"), {"u": user})
+        assert locked.one()
+        yield
+    engine.dispose()
+
+
+def wait_until_working(url: str) -> None:
+    """Wait until a request has its key and waits for its user's row. On SQLite nothing shows it: give it a moment."""
+    if url.startswith("sqlite"):
+        time.sleep(0.3)
+        return
+    engine = create_engine(Config.from_env({"BETTER_AUTH_SECRET": SECRET, "DATABASE_URL": url}).database_url)
+    waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%users%'")
+    until(lambda: _scalar(engine, waiting) > 0)
+    engine.dispose()
+
+
+def _scalar(engine: Any, statement: Any) -> Any:
+    with engine.connect() as connection:
+        return connection.execute(statement).scalar_one()
+
+
+def until(condition: Callable[[], object], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never came about"
+        time.sleep(0.02)
+
+
+def test_while_the_first_is_under_way_the_second_is_409_or_waits(app: Flask, alice: Person, database_url: str) -> None:
+    alice.add("There already")
+
+    def create() -> TestResponse:
+        return Person(app.test_client(), "alice").post(json={"title": "T"}, headers=keyed())
+
+    with ThreadPoolExecutor(2) as pool:
+        with held(database_url, "alice"):
+            first: Future[TestResponse] = pool.submit(create)
+            wait_until_working(database_url)
+            second: Future[TestResponse] = pool.submit(create)
+            if not database_url.startswith("sqlite"):
+                refused = second.result(timeout=2)
+                assert (refused.status_code, refused.get_json()["code"]) == (409, "in-flight")
+                assert refused.headers["Retry-After"] == "1"
+            assert not first.done()
+        answers = [first.result(timeout=8)]
+        if database_url.startswith("sqlite"):
+            answers.append(second.result(timeout=8))
+    answers = sorted([*answers, create()], key=lambda answer: "Idempotency-Replayed" in answer.headers)
+    for again in answers[1:]:
+        assert_replayed(answers[0], again)
+    assert alice.titles() == ["T", "There already"]
+
+
+def test_another_key_and_another_user_are_not_refused_meanwhile(
+    app: Flask, alice: Person, mallory: Person, database_url: str
+) -> None:
+    alice.add("There already")
+    with ThreadPoolExecutor(3) as pool:
+        with held(database_url, "alice"):
+            work = [
+                pool.submit(Person(app.test_client(), user).post, json={"title": key}, headers=keyed(key))
+                for user, key in (("alice", "a"), ("alice", "b"), ("mallory", "a"))
+            ]
+            if not database_url.startswith("sqlite"):
+                assert work[2].result(timeout=2).status_code == 201  # users never wait for each other
+        assert [each.result(timeout=8).status_code for each in work] == [201, 201, 201]
+
+
+# In production: several processes, and some that die
+
+
+@pytest.fixture(scope="module")
+def server(database_url: str) -> Iterator[Server]:
+    with serve(database_url, RATE_LIMIT="off") as running:
+        yield running
+
+
+CREATE = Request("POST", "", {"title": "T"}, (("Idempotency-Key", "one"),))
+
+
+def tasks(server: Server, user: str) -> Any:
+    return server.send(user, Request("GET")).json
+
+
+def test_twelve_parallel_creates_with_one_key_make_one_task(server: Server, app: Flask) -> None:
+    for turn in range(3):
+        user = f"twelve-{turn}"
+        answers = server.race(user, [CREATE] * 12)
+        made = [answer for answer in answers if answer.status == 201]
+        assert {answer.status for answer in answers} <= {201, 409}
+        assert len({(answer.body, answer.headers["ETag"], answer.headers["Location"]) for answer in made}) == 1
+        assert sum(answer.headers["Idempotency-Replayed"] is None for answer in made) == 1
+        assert all(answer.headers["Retry-After"] for answer in answers if answer.status == 409)
+        assert len(tasks(server, user)) == 1
+
+
+def processes(port: int) -> tuple[int, list[int]]:
+    """The master that this test started on the port, and its workers."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # it ended meanwhile
+        children.setdefault(int(fields[1]), []).append(int(stat.parent.name))
+    (master,) = (
+        pid for pid in children[os.getpid()] if f"127.0.0.1:{port}" in Path(f"/proc/{pid}/cmdline").read_text()
+    )
+    return master, children.get(master, [])
+
+
+def kill_workers(server: Server) -> None:
+    """As the kernel does when memory is short."""
+    _, workers = processes(server.port)
+    for worker in workers:
+        os.kill(worker, signal.SIGKILL)
+    until(lambda: len(set(processes(server.port)[1]) - set(workers)) == len(workers))
+
+
+def persist(server: Server, user: str, request: Request) -> Answer:
+    """A client that repeats until it is told something."""
+    deadline = time.monotonic() + 15
+    while True:
+        try:
+            answer = server.send(user, request)
+        except (OSError, http.client.HTTPException):
+            answer = None
+        if answer is not None and answer.status not in (409, 503):
+            return answer
+        assert time.monotonic() < deadline, answer
+        time.sleep(0.1)
+
+
+def send_and_hang_up(server: Server, user: str, body: bytes) -> None:
+    """Send a create and never look at the answer."""
+    head = (
+        f"POST /api/{user}/tasks HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token(user)}\r\n"
+        f"Idempotency-Key: one\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", server.port), 5) as connection:
+        connection.sendall(head.encode() + body)
+
+
+def test_an_answer_that_was_lost_on_its_way_is_given_again(server: Server, app: Flask) -> None:
+    send_and_hang_up(server, "lost", b'{"title": "T"}')
+    until(lambda: tasks(server, "lost"))
+    again = server.send("lost", Request("POST", "", {"title": "T"}, CREATE.headers))
+    assert (again.status, again.headers["Idempotency-Replayed"]) == (201, "true")
+    assert [again.json] == tasks(server, "lost")
+
+
+def test_a_worker_killed_after_the_commit_and_before_the_answer_is_made_good(server: Server, app: Flask) -> None:
+    send_and_hang_up(server, "killed-after", b'{"title": "T"}')
+    until(lambda: tasks(server, "killed-after"))
+    kill_workers(server)
+    again = persist(server, "killed-after", CREATE)
+    assert (again.status, again.headers["Idempotency-Replayed"]) == (201, "true")
+    assert len(tasks(server, "killed-after")) == 1
+
+
+def test_a_worker_killed_before_the_commit_leaves_nothing(server: Server, app: Flask, database_url: str) -> None:
+    assert server.send("killed", Request("POST", "", {"title": "There already"})).status == 201
+    with held(database_url, "killed"):
+        send_and_hang_up(server, "killed", b'{"title": "T"}')
+        wait_until_working(database_url)
+        kill_workers(server)
+    assert [task["title"] for task in persist(server, "killed", Request("GET")).json] == ["There already"]
+    again = persist(server, "killed", CREATE)
+    assert (again.status, again.headers["Idempotency-Replayed"]) == (201, None)
+    assert [task["title"] for task in tasks(server, "killed")] == ["T", "There already"]
+
+
+@pytest.mark.parametrize("delay", [0.02, 0.1, 0.3], ids=lambda delay: f"{delay * 1000:.0f}ms")
+def test_a_batch_cut_by_a_kill_at_any_moment_is_made_once_by_its_repetition(
+    server: Server, app: Flask, delay: float
+) -> None:
+    user = f"cut-{delay}"
+    operations = [{"op": "create", "task": {"title": f"Task {number}"}} for number in range(100)]
+    batch = Request("POST", "/batch", {"operations": operations}, (("Idempotency-Key", "one"),))
+    with ThreadPoolExecutor(1) as pool:
+        cut = pool.submit(persist, server, user, batch)
+        time.sleep(delay)
+        kill_workers(server)
+        assert cut.result().status == 200
+    assert persist(server, user, batch).headers["Idempotency-Replayed"] == "true"
+    assert len(tasks(server, user)) == 100

@@ -1,0 +1,253 @@
+"""Several changes in one request: all of them are made, or none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import Flask
+from werkzeug.test import TestResponse
+
+from tests.conftest import Person
+
+LIMIT = 1024 * 1024
+
+
+def batch(person: Person, *operations: Any) -> TestResponse:
+    return person.post("/batch", json={"operations": operations})
+
+
+def results(person: Person, *operations: Any) -> list[Any]:
+    response = batch(person, *operations)
+    assert response.status_code == 200, response.text
+    assert set(response.get_json()) == {"results"}
+    done: list[Any] = response.get_json()["results"]
+    return done
+
+
+def everything(person: Person) -> tuple[Any, ...]:
+    """All that can be seen of somebody's tasks, and where the revision stands."""
+    live, trash = person.get("?sort=position"), person.get("?trash=true")
+    return live.get_json(), trash.get_json(), live.headers["ETag"]
+
+
+@pytest.fixture
+def three(alice: Person) -> Person:
+    """Alice with tasks 1 and 2, and 3 in the trash."""
+    for title in ("one", "two", "three"):
+        alice.add(title)
+    alice.delete("/3")
+    return alice
+
+
+def test_each_kind_of_operation_is_answered_with_the_task_after_it(three: Person) -> None:
+    done = results(
+        three,
+        {"op": "create", "task": {"title": "four", "tags": ["new"]}},
+        {"op": "update", "id": 1, "task": {"title": "uno"}},
+        {"op": "complete", "id": 2, "completed": True},
+        {"op": "restore", "id": 3},
+        {"op": "move", "id": 4, "before": 1},
+        {"op": "move", "id": 3, "after": None},
+        {"op": "complete", "id": 2, "completed": False},
+        {"op": "delete", "id": 2},
+    )
+    assert [task and task["id"] for task in done] == [4, 1, 2, 3, 4, 3, 2, None]
+    assert (done[1]["title"], done[2]["completed"], done[6]["completed"]) == ("uno", True, False)
+    assert three.titles("?sort=position") == ["three", "four", "uno"]
+    assert three.get("/4").get_json() == done[4]
+    assert three.titles("?trash=true") == ["two"]
+
+
+def test_a_later_operation_sees_what_an_earlier_one_did(alice: Person) -> None:
+    done = results(
+        alice,
+        {"op": "create", "task": {"title": "a"}},
+        {"op": "update", "id": 1, "task": {"title": "b"}, "version": 1},
+        {"op": "delete", "id": 1, "version": 2},
+        {"op": "restore", "id": 1, "version": 3},
+        {"op": "complete", "id": 1, "completed": True, "version": 4},
+    )
+    assert done[-1] == alice.get("/1").get_json()
+    assert (done[-1]["title"], done[-1]["version"]) == ("b", 5)
+
+
+def test_what_changes_nothing_bumps_nothing(three: Person) -> None:
+    before = everything(three)
+    done = results(
+        three,
+        {"op": "update", "id": 1, "task": {"title": "one"}},
+        {"op": "update", "id": 1, "task": {}},
+        {"op": "complete", "id": 2, "completed": False},
+        {"op": "restore", "id": 2},
+        {"op": "move", "id": 2, "after": 1},
+        {"op": "move", "id": 1, "after": None},
+    )
+    assert everything(three) == before
+    assert [task["version"] for task in done] == [1, 1, 2, 2, 2, 1]
+
+
+CREATE = {"op": "create", "task": {"title": "new"}}
+
+
+@pytest.mark.parametrize(
+    ("operation", "status", "pointer"),
+    [
+        ({"op": "update", "id": 9, "task": {"title": "x"}}, 404, ""),
+        ({"op": "update", "id": 3, "task": {"title": "x"}}, 404, ""),
+        ({"op": "complete", "id": 9, "completed": True}, 404, ""),
+        ({"op": "delete", "id": 3}, 404, ""),
+        ({"op": "restore", "id": 9}, 404, ""),
+        ({"op": "move", "id": 1, "before": 9}, 404, ""),
+        ({"op": "update", "id": 1, "task": {"title": "x"}, "version": 99}, 412, ""),
+        ({"op": "complete", "id": 1, "completed": True, "version": 99}, 412, ""),
+        ({"op": "delete", "id": 1, "version": 99}, 412, ""),
+        ({"op": "restore", "id": 3, "version": 1}, 412, ""),
+        ({"op": "move", "id": 1, "before": None, "version": 99}, 412, ""),
+        ({"op": "update", "id": 1, "task": {"due_time": "10:00"}}, 422, "/task/due_time"),
+        ({"op": "create", "task": {"title": "x", "recurrence": "FREQ=DAILY"}}, 422, "/task/recurrence"),
+        (
+            {"op": "create", "task": {"title": "x", "due_date": "2026-01-01", "time_zone": "UTC"}},
+            422,
+            "/task/time_zone",
+        ),
+    ],
+    ids=str,
+)
+def test_if_one_cannot_be_made_none_is(three: Person, operation: dict[str, Any], status: int, pointer: str) -> None:
+    before = everything(three)
+    response = batch(three, CREATE, {"op": "delete", "id": 2}, {"op": "move", "id": 1, "after": 4}, operation, CREATE)
+    assert response.status_code == status
+    (fault,) = response.get_json()["errors"]
+    assert fault["pointer"] == f"/operations/3{pointer}"
+    assert everything(three) == before
+    assert three.add("next")["id"] == 4, "an id that was taken back is given again"
+
+
+def test_412_brings_the_current_task_along(three: Person) -> None:
+    response = batch(three, {"op": "delete", "id": 1, "version": 7})
+    assert response.get_json()["current"] == three.get("/1").get_json()
+    assert response.get_json()["errors"][0]["code"] == "precondition-failed"
+
+
+def test_a_batch_beyond_the_quota_is_409_and_makes_nothing(make_app: Callable[..., Flask]) -> None:
+    alice = Person(make_app(MAX_TASKS_PER_USER="3").test_client(), "alice")
+    alice.add("one")
+    response = batch(alice, CREATE, CREATE, CREATE)
+    assert (response.status_code, response.get_json()["code"]) == (409, "quota-exceeded")
+    assert response.get_json()["errors"][0]["pointer"] == "/operations/2"
+    assert alice.titles() == ["one"]
+    assert batch(alice, CREATE, CREATE, {"op": "delete", "id": 1}, CREATE).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("operation", "pointer"),
+    [
+        ({}, "/op"),
+        ({"op": "destroy", "id": 1}, "/op"),
+        ({"op": None, "id": 1}, "/op"),
+        ({"op": "create"}, "/task"),
+        ({"op": "create", "id": 1, "task": {"title": "x"}}, "/id"),
+        ({"op": "create", "version": 1, "task": {"title": "x"}}, "/version"),
+        ({"op": "create", "task": {}}, "/task/title"),
+        ({"op": "create", "task": "title"}, "/task"),
+        ({"op": "create", "task": None}, "/task"),
+        ({"op": "create", "task": ["title"]}, "/task"),
+        ({"op": "create", "task": {"title": "x", "titel": "y"}}, "/task/titel"),
+        ({"op": "create", "task": {"title": "x", "tags": ["a", 5]}}, "/task/tags/1"),
+        ({"op": "update", "id": 1}, "/task"),
+        ({"op": "update", "task": {"title": "x"}}, "/id"),
+        ({"op": "update", "id": 1, "task": {"title": ""}}, "/task/title"),
+        ({"op": "update", "id": 1, "task": {"title": "x"}, "completed": True}, "/completed"),
+        ({"op": "complete", "id": 1}, "/completed"),
+        ({"op": "complete", "id": 1, "completed": "yes"}, "/completed"),
+        ({"op": "complete", "id": 1, "completed": None}, "/completed"),
+        ({"op": "delete"}, "/id"),
+        ({"op": "delete", "id": "1"}, "/id"),
+        ({"op": "delete", "id": 0}, "/id"),
+        ({"op": "delete", "id": 1.0}, "/id"),
+        ({"op": "delete", "id": True}, "/id"),
+        ({"op": "delete", "id": 10**18}, "/id"),
+        ({"op": "delete", "id": 1, "version": "1"}, "/version"),
+        ({"op": "delete", "id": 1, "version": None}, "/version"),
+        ({"op": "delete", "id": 1, "permanent": True}, "/permanent"),
+        ({"op": "restore", "id": 1, "task": {}}, "/task"),
+        ({"op": "move", "id": 1}, ""),
+        ({"op": "move", "id": 1, "before": 2, "after": 2}, ""),
+        ({"op": "move", "id": 1, "before": "2"}, "/before"),
+        ({"op": "delete", "id": 1, "before": 2}, "/before"),
+        ("delete", ""),
+        (None, ""),
+        ([], ""),
+    ],
+    ids=str,
+)
+def test_an_operation_that_cannot_be_meant_so_is_422_with_a_pointer(
+    three: Person, operation: Any, pointer: str
+) -> None:
+    before = everything(three)
+    response = batch(three, CREATE, operation)
+    assert response.status_code == 422, response.text
+    assert response.get_json()["errors"][0]["pointer"] == f"/operations/1{pointer}"
+    assert everything(three) == before
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({}, "/operations"),
+        ({"operations": []}, "/operations"),
+        ({"operations": None}, "/operations"),
+        ({"operations": {}}, "/operations"),
+        ({"operations": [CREATE], "atomic": False}, "/atomic"),
+        ([CREATE], ""),
+    ],
+    ids=str,
+)
+def test_a_batch_is_an_object_with_operations(alice: Person, body: Any, pointer: str) -> None:
+    response = alice.post("/batch", json=body)
+    assert response.status_code == 422
+    assert response.get_json()["errors"][0]["pointer"] == pointer
+
+
+def test_a_hundred_operations_are_made_and_a_hundred_and_one_are_not(alice: Person) -> None:
+    response = batch(alice, *[CREATE] * 101)
+    assert response.status_code == 422
+    assert response.get_json()["errors"][0]["pointer"] == "/operations"
+    assert alice.titles() == []
+    assert [task["id"] for task in results(alice, *[CREATE] * 100)] == list(range(1, 101))
+
+
+def test_a_batch_may_have_a_mebibyte_and_no_byte_more(alice: Person) -> None:
+    body = json.dumps({"operations": [CREATE]}).encode()
+    headers = {"Content-Type": "application/json"}
+    assert alice.post("/batch", data=body.ljust(LIMIT + 1), headers=headers).status_code == 413
+    assert alice.titles() == []
+    assert alice.post("/batch", data=body.ljust(LIMIT), headers=headers).status_code == 200
+    assert alice.post("", data=b'{"title": "x"}'.ljust(LIMIT), headers=headers).status_code == 413
+
+
+@pytest.mark.parametrize("query", ["?dry=1", "?limit=5"])
+def test_a_batch_knows_no_parameters(alice: Person, query: str) -> None:
+    assert alice.post(f"/batch{query}", json={"operations": [CREATE]}).status_code == 400
+    assert alice.titles() == []
+
+
+def test_a_batch_completes_a_repeating_task_and_goes_on_with_the_next(alice: Person) -> None:
+    alice.add("daily", due_date="2900-01-01", recurrence="FREQ=DAILY;COUNT=3")
+    done = results(
+        alice,
+        *({"op": "complete", "id": id, "completed": True} for id in (1, 2, 3)),
+        {"op": "move", "id": 1, "after": 3},
+    )
+    assert [task["next_task_id"] for task in done[:3]] == [2, 3, None]
+    assert [task["due_date"] for task in done[:3]] == ["2900-01-01", "2900-01-02", "2900-01-03"]
+
+
+def test_mallory_cannot_send_a_batch_for_alice_nor_reach_her_tasks(alice: Person, mallory: Person) -> None:
+    alice.add("hers")
+    assert mallory.post("/batch", of="alice", json={"operations": [{"op": "delete", "id": 1}]}).status_code == 403
+    assert batch(mallory, CREATE, {"op": "delete", "id": 1}, {"op": "restore", "id": 1}).status_code == 200
+    assert alice.titles() == ["hers"]
