@@ -103,10 +103,12 @@ def _write(user: User, revision: int, made: Sequence[Mapping[str, Any]], changed
 @writes
 def erase(user: User) -> None:
     """Everything there is of the user: tasks, trash, tombstones, keys, counters."""
-    # The counters first: their row is what other writes of this user wait for, and none may slip a task in between.
-    execute(delete(models.User).where(models.User.user_id == user.id))
+    # Other writes of this user wait for the counters' row, so it is there and locked from first to last: where it was
+    # missing, a task could slip in between and be deleted, and its counters stay.
+    claim(user, 0)
     execute(delete(Task).where(Task.user_id == user.id))
     idempotency.forget(user)
+    execute(delete(models.User).where(models.User.user_id == user.id))
 
 
 _COMPARED = ("title", *DEFAULTS, *KEPT)
