@@ -24,6 +24,7 @@ from taskapi.db import db
 from taskapi.errors import CATALOGUE
 from taskapi.tasks import schemas
 from taskapi.tasks.models import Task
+from taskapi.tasks.positions import MAX_POSITION
 from tests.conftest import Person, Statements, build, token
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -309,11 +310,13 @@ def repeating(person: Person) -> Iterator[TestResponse]:
 
 
 def moving(person: Person) -> Iterator[TestResponse]:
-    """So often between the same two that all of them have to be numbered anew."""
-    for n in range(60):
-        yield person.post(f"/{3 + n % 2}/move", json={"after": 1})
+    """To either end, beside another, and to where there is no room: then all are numbered anew."""
+    for place in ({"before": 1}, {"after": 1}, {"after": 4}, {"before": None}, {"after": None}):
+        yield person.post("/3/move", json=place)
     with person.client.application.app_context(), db.engine.begin() as connection:
-        connection.execute(update(Task).where(Task.user_id == person.id).values(position="a1"))
+        for task, position in ((1, "a2"), (4, "a2" + "0" * (MAX_POSITION - 3) + "1")):
+            mine = (Task.user_id == person.id, Task.id == task)
+            connection.execute(update(Task).where(*mine).values(position=position))
     yield person.post("/3/move", json={"after": 1})
 
 
@@ -510,6 +513,7 @@ def test_every_statement_names_the_owner(app: Flask, mallory: Person, statements
                 seen.add((sql.split()[0], table))
                 assert users, f"{table} without its owner: {sql}"
                 assert set(users) == {"olga"}, f"{table} of {users}: {sql}"
+    assert any("row_number" in sql for sql, _ in statements.sent), "nothing was numbered anew"
     everything = {(verb, table) for verb in ("SELECT", "INSERT", "UPDATE", "DELETE") for table in db.metadata.tables}
     assert everything - seen == {("UPDATE", "idempotency_keys")}  # what was answered once is never changed
 

@@ -175,6 +175,12 @@ def test_an_import_keeps_what_it_does_not_mention(alice: Person) -> None:
     assert alice.titles("?trash=true") == ["uno"]
 
 
+def test_more_tasks_than_an_import_may_have_are_refused(alice: Person) -> None:
+    response = load(alice, *[{"title": "x"}] * 10_001)
+    assert (response.status_code, response.get_json()["errors"][0]["pointer"]) == (422, "/tasks")
+    assert alice.titles() == []
+
+
 def test_an_empty_import_does_nothing(alice: Person) -> None:
     assert counts(load(alice)) == (0, 0, 0)
     assert counts(call(alice, "POST", "/import", json={"format": "taskapi", "tasks": []})) == (0, 0, 0)
