@@ -8,7 +8,7 @@ import os
 from flask import Flask
 
 from . import cli, cors, db, docs, errors, health, limits, openapi, response
-from .auth import hook
+from .auth import backchannel, hook
 from .config import Config
 from .tasks import answers, routes, routes_data
 
@@ -31,6 +31,7 @@ def create_app(config: Config | None = None) -> Flask:
     answers.init_app(app)
     app.register_blueprint(routes.bp)
     app.register_blueprint(routes_data.bp)
+    app.register_blueprint(backchannel.bp)
     app.register_blueprint(health.bp)
     app.register_blueprint(docs.bp)
     openapi.init_app(app)

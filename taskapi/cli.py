@@ -8,9 +8,11 @@ from urllib.parse import quote
 
 import click
 import jwt
-from flask import Flask
+from flask import Flask, current_app
 from flask_migrate import Migrate
 
+from . import openapi
+from .auth import queries as sessions
 from .config import DEVELOPMENT_SECRET, Config
 from .db import MIGRATIONS, db
 from .idempotency import queries as idempotency
@@ -24,6 +26,7 @@ def init_app(app: Flask, config: Config) -> None:
     Migrate(app, db, directory=str(MIGRATIONS), render_as_batch=True, compare_type=True)
 
     app.cli.command("purge")(_purge)
+    app.cli.command("openapi")(_openapi)
 
     @app.cli.command("token")
     @click.argument("user_id")
@@ -46,14 +49,26 @@ def init_app(app: Flask, config: Config) -> None:
 
 
 def _purge() -> None:
-    """Forget what was deleted 30 days ago, its tombstones after 90, and yesterday's idempotency keys; run it daily."""
-    emptied = forgotten = keys = 0
+    """Forget what was deleted 30 days ago, its tombstones after 90, yesterday's idempotency keys, and ended sessions.
+
+    Run it daily.
+    """
+    emptied = forgotten = keys = ended = 0
     for user in retention.users_due():
         counts = retention.purge(user)
         emptied, forgotten = emptied + counts[0], forgotten + counts[1]
     for user in idempotency.users_due():
         keys += idempotency.purge(user)
-    click.echo(f"{emptied} tasks emptied, {forgotten} tombstones and {keys} idempotency keys removed")
+    for user in sessions.users_due():
+        ended += sessions.purge(user)
+    click.echo(
+        f"{emptied} tasks emptied; {forgotten} tombstones, {keys} idempotency keys and {ended} ended sessions removed"
+    )
+
+
+def _openapi() -> None:
+    """Print the OpenAPI description, for generators of clients."""
+    click.echo(openapi.document(current_app))
 
 
 def _address(user_id: str) -> str:

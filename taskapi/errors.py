@@ -52,6 +52,14 @@ class BadCursor(Problem):
     remedy = "Follow the `next` link as it is. A cursor belongs to one user, one sort and one set of filters."
 
 
+class BadNotice(Problem):
+    status, code, title = 400, "bad-notice", "The logout notice is not valid"
+    remedy = (
+        "No session was ended. Sign a fresh logout token (`typ` is `logout+jwt`; with `sub`, `sid`, `iat`, `exp`, "
+        "`jti` and `events`) with the key that signs the access tokens."
+    )
+
+
 class Unauthorized(Problem):
     status, code, title = 401, "unauthorized", "A valid token is required"
     remedy = (
@@ -138,7 +146,7 @@ class Internal(Problem):
 CATALOGUE: dict[str, type[Problem]] = {
     problem.code: problem
     for problem in (
-        *(BadRequest, BadParameter, BadCursor, Unauthorized, Forbidden, NotFound, NotAllowed),
+        *(BadRequest, BadParameter, BadCursor, BadNotice, Unauthorized, Forbidden, NotFound, NotAllowed),
         *(InFlight, QuotaExceeded, Gone, PreconditionFailed, TooLarge, UnsupportedMedia, Invalid, KeyReused),
         *(PreconditionRequired, TooManyRequests, Unavailable, Internal),
     )

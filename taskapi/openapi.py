@@ -26,7 +26,7 @@ _EXTENSION = "taskapi.openapi"
 _ALWAYS = ("X-Request-Id", "Cache-Control", "Vary", "X-Content-Type-Options")
 _HEADERS = {
     "X-Request-Id": "Names the request in logs and error bodies; yours, if you sent a sane one.",
-    "Cache-Control": "`private, no-cache`; on errors `no-store`.",
+    "Cache-Control": "`private, no-cache`; on errors, and when a session has ended, `no-store`.",
     "Vary": "`Authorization, Origin`.",
     "X-Content-Type-Options": "`nosniff`.",
     "ETag": "The version of what is answered, in quotes; for `If-Match` and `If-None-Match`.",
@@ -159,6 +159,12 @@ OPERATIONS: Mapping[str, Operation] = {
         200, schemas.ImportOut(), takes="Import", keyed=True, refuses=(*_GUARD, *_BODY, errors.QuotaExceeded)
     ),
     "data.erase": Operation(204, refuses=_GUARD),
+    "backchannel.logout": Operation(
+        200,
+        takes="LogoutNotice",
+        takes_types=("application/x-www-form-urlencoded",),
+        refuses=(errors.BadRequest, errors.BadNotice, errors.TooLarge, errors.UnsupportedMedia, errors.Unavailable),
+    ),
     "health.healthz": Operation(200, "Health"),
     "health.readyz": Operation(200, "Health", refuses=(errors.Unavailable,)),
 }
@@ -368,6 +374,16 @@ def _object(**properties: Any) -> dict[str, Any]:
 
 _COMPONENTS: dict[str, dict[str, Any]] = {
     "Health": _object(status={"const": "ok"}),
+    "LogoutNotice": {
+        "type": "object",
+        "properties": {
+            "logout_token": {
+                "type": "string",
+                "description": "OpenID Connect Back-Channel Logout 1.0, section 2.4; with both `sub` and `sid`.",
+            }
+        },
+        "required": ["logout_token"],
+    },
     "Nothing": _object(),
     "Problem": _PROBLEM,
     "Batch": _object(operations=_array("Operation", minItems=1, maxItems=schemas.MAX_OPERATIONS)),

@@ -42,7 +42,8 @@ def run(step: Step, variables: dict[str, str], address: tuple[str, int]) -> None
     text = re.sub(r"\$(\w+)", lambda match: variables[match[1]], step.command)
     curl = _CURL.parse_args(shlex.split(text)[1:])
     url = urlsplit("//" + curl.url if "://" not in curl.url else curl.url)
-    headers = dict(header.split(": ", 1) for header in curl.headers)
+    form = {"Content-Type": "application/x-www-form-urlencoded"} if curl.data else {}  # as curl takes any data for one
+    headers = form | dict(header.split(": ", 1) for header in curl.headers)
     connection = http.client.HTTPConnection(*address, timeout=10)
     connection.request(
         curl.method or ("POST" if curl.data else "GET"),

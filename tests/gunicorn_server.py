@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Barrier
 from typing import Any
+from urllib.parse import urlencode
 
 from tests.conftest import SECRET, token
 
@@ -61,10 +62,20 @@ class Server:
         body = None
         if request.json is not None:
             body, headers["Content-Type"] = json.dumps(request.json), "application/json"
+        return self._exchange(request.method, f"/api/{user}/tasks{request.path}", body, headers, ready)
+
+    def tell(self, notice: str, ready: Callable[[], object] = lambda: None) -> Answer:
+        """Send a logout notice, as the issuer does."""
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        return self._exchange("POST", "/backchannel-logout", urlencode({"logout_token": notice}), headers, ready)
+
+    def _exchange(
+        self, method: str, path: str, body: str | None, headers: dict[str, str], ready: Callable[[], object]
+    ) -> Answer:
         with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)) as connection:
             connection.connect()
             ready()
-            connection.request(request.method, f"/api/{user}/tasks{request.path}", body, headers)
+            connection.request(method, path, body, headers)
             return _answer(connection.getresponse())
 
     def race(self, user: str, requests: Sequence[Request]) -> list[Answer]:
@@ -90,9 +101,9 @@ def _answer(response: http.client.HTTPResponse) -> Answer:
 
 
 @contextmanager
-def serve(database_url: str, **settings: str) -> Iterator[Server]:
-    """`gunicorn wsgi:app` on a free port of the loopback, with the tests' secret; stopped as an operator stops it."""
-    port = _free_port()
+def serve(database_url: str, *, port: int | None = None, **settings: str) -> Iterator[Server]:
+    """`gunicorn wsgi:app` on a port of the loopback, with the tests' secret; stopped as an operator stops it."""
+    port = port or free_port()
     environ = {
         "PATH": os.environ["PATH"],
         "BETTER_AUTH_SECRET": SECRET,
@@ -115,7 +126,8 @@ def serve(database_url: str, **settings: str) -> Iterator[Server]:
                 process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

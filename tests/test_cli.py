@@ -1,4 +1,4 @@
-"""`flask token`: a token to develop with, and never to deploy with."""
+"""`flask token`: a token to develop with, and never to deploy with; `flask purge` and `flask openapi`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import jwt
 import pytest
 from flask import Flask
 
+from taskapi.auth import queries
+from taskapi.auth.tokens import User
 from taskapi.config import DEVELOPMENT_SECRET
+from taskapi.db import now
 from tests.conftest import Person
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -114,3 +118,23 @@ def test_the_flask_command_names_what_is_wrong_without_a_traceback(tmp_path: Pat
     assert "BETTER_AUTH_SECRET is shorter than 32 bytes" in refused.stderr
     assert "DATABASE_URL is neither" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_the_description_is_printed_as_it_is_served(app: Flask):
+    printed = app.test_cli_runner().invoke(args=["openapi"])
+    assert printed.exit_code == 0
+    assert printed.stdout_bytes == app.test_client().get("/openapi.json").data + b"\n"
+
+
+def test_the_purge_forgets_ended_sessions_whose_tokens_have_died_and_says_how_many(app: Flask):
+    with app.app_context():
+        for session, life in (("s-1", -1), ("s-2", -1), ("s-3", 1)):
+            times = {"forget_session": now() + timedelta(hours=life), "forget_notice": now() + timedelta(hours=life)}
+            queries.end(User("alice", session), f"n-{session}", **times)
+    lines = [app.test_cli_runner().invoke(args=["purge"]).output for _ in range(2)]
+    assert lines == [
+        f"0 tasks emptied; 0 tombstones, 0 idempotency keys and {ended} ended sessions removed\n" for ended in (2, 0)
+    ]
+    with app.app_context():
+        assert [queries.has_ended(User("alice", f"s-{number}")) for number in (1, 2, 3)] == [False, False, True]
+        assert queries.users_due() == []

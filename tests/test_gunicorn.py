@@ -21,7 +21,7 @@ from sqlalchemy import Connection, create_engine, text
 
 from taskapi.config import BETTER_AUTH_DEFAULT_SECRET, DEVELOPMENT_SECRET, Config
 from tests.conftest import SECRET, empty, migrate, token
-from tests.gunicorn_server import STARTING, STOPPING, Request, Server, _free_port, serve
+from tests.gunicorn_server import STARTING, STOPPING, Request, Server, free_port, serve
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -33,7 +33,7 @@ def command(port: int, app: str = "wsgi:app") -> list[str]:
 def start_in_vain(**environ: str) -> str:
     """What gunicorn says when it refuses to start."""
     done = subprocess.run(
-        command(_free_port()),
+        command(free_port()),
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], **environ},
         stdout=subprocess.PIPE,
@@ -51,7 +51,7 @@ def running(
     database_url: str, app: str = "wsgi:app", **environ: str
 ) -> Iterator[tuple[subprocess.Popen[bytes], Server]]:
     """A gunicorn whose process the test holds in its own hands."""
-    port = _free_port()
+    port = free_port()
     process = subprocess.Popen(
         command(port, app),
         cwd=ROOT,
@@ -189,7 +189,7 @@ def test_it_serves(url: str):
 def test_the_access_log_keeps_no_query_string_and_no_token(tmp_path: Path):
     url, secret = f"sqlite:///{tmp_path}/x.db", token("alice")
     migrate(url)
-    port = _free_port()
+    port = free_port()
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(
             command(port),

@@ -15,6 +15,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 
 from taskapi.errors import CATALOGUE, MEDIA_TYPE
 from taskapi.tasks import schemas
+from tests.auth.issuer import notice
 from tests.conftest import Person, migrate
 from tests.test_invariants import API
 
@@ -85,6 +86,7 @@ BODIES = {
     "data_batch": {"operations": [{"op": "create", "task": {"title": "x"}}]},
     "data_import_": {"tasks": [{"title": "x"}]},
 }
+FORMS = {"backchannel_logout": lambda: {"logout_token": notice("alice", "of-the-description")}}
 
 
 def test_every_described_operation_exists(client: FlaskClient, alice: Person, document: dict[str, Any]):
@@ -92,11 +94,14 @@ def test_every_described_operation_exists(client: FlaskClient, alice: Person, do
     required = {
         each["operationId"] for _, _, each in operations(document) if each.get("requestBody", {}).get("required")
     }
-    assert set(BODIES) == required
+    assert {*BODIES, *FORMS} == required
     for method, path, operation in operations(document):
         task = alice.add()
         url = path.format(user_id="alice", id=task["id"])
-        response = client.open(url, method=method, headers=headers, json=BODIES.get(operation["operationId"]))
+        body = {"json": BODIES.get(operation["operationId"])}
+        if operation["operationId"] in FORMS:
+            body = {"data": FORMS[operation["operationId"]]()}
+        response = client.open(url, method=method, headers=headers, **body)
         assert response.status_code in (200, 201, 204), f"{method} {url}: {response.status_code}"
 
 

@@ -14,6 +14,7 @@ from werkzeug.serving import make_server
 
 from taskapi.config import LOG_LEVELS, Config
 from tests import console
+from tests.auth.issuer import notice
 from tests.conftest import token
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,7 +36,12 @@ def address(make_app: Callable[..., Flask]) -> Iterator[tuple[str, int]]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_session_of_a_page_answers_as_printed(page: Path, address: tuple[str, int]) -> None:
-    variables = {"AUTH": f"Authorization: Bearer {token('alice')}", "JSON": "Content-Type: application/json"}
+    variables = {
+        "AUTH": f"Authorization: Bearer {token('alice')}",
+        "JSON": "Content-Type: application/json",
+        "SESSION": f"Authorization: Bearer {token('alice', sid='s-1')}",
+        "NOTICE": notice("alice", "s-1"),
+    }
     for step in console.steps(page):
         if step.command.startswith("curl "):
             console.run(step, variables, address)

@@ -11,7 +11,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import token
+from tests.conftest import SECRET, token
 from tests.gunicorn_server import serve
 
 SECONDS = 120
@@ -46,11 +46,14 @@ bearer = {{ bearer = "{token}" }}
 
 HOOKS = '''
 import itertools
+import time
 from zoneinfo import available_timezones
 
+import jwt
 import schemathesis
 
 KEYS = itertools.count()
+EVENT = "http://schemas.openid.net/event/backchannel-logout"
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
@@ -62,9 +65,18 @@ def before_call(context, case, kwargs):
         return
     if case.headers and "Idempotency-Key" in case.headers:
         case.headers["Idempotency-Key"] = f"key-{next(KEYS)}"  # the same for another request is refused
+    if case.path == "/backchannel-logout":
+        case.body = {"logout_token": notice()}
+        return
     mend_query(case.query or {}, listing=case.path.endswith("/tasks"))
     if isinstance(case.body, dict):
         case.body = mend(case.body)
+
+def notice():
+    """Nobody but the issuer can make one."""
+    now = int(time.time())
+    claims = {"sub": "alice", "sid": "s", "iat": now, "exp": now + 60, "jti": f"notice-{next(KEYS)}", "events": {EVENT: {}}}
+    return jwt.encode(claims, "SECRET", "HS256", {"typ": "logout+jwt"})
 
 def mend_query(query, *, listing):
     query.pop("cursor", None)  # only the service can make one
@@ -143,7 +155,7 @@ def describe(address: str) -> dict[str, Any]:
 
 def test_nothing_that_is_sent_makes_the_service_break_its_word(emptied: str, tmp_path: Path):
     dialect = emptied.partition(":")[0]
-    (tmp_path / "hooks.py").write_text(HOOKS)
+    (tmp_path / "hooks.py").write_text(HOOKS.replace("SECRET", SECRET))
     settings = SETTINGS.format(examples=EXAMPLES[dialect], token=token("alice"))
     (tmp_path / "schemathesis.toml").write_text(settings)
     with serve(emptied, RATE_LIMIT="off") as server:
@@ -163,7 +175,7 @@ def test_nothing_that_is_sent_makes_the_service_break_its_word(emptied: str, tmp
             timeout=SECONDS,
         )
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2000:]
-    assert re.search(r"Operations: +17 selected / 17 total", done.stdout), done.stdout
+    assert re.search(r"Operations: +18 selected / 18 total", done.stdout), done.stdout
     for phase in PHASES[dialect].split(","):
         assert re.search(rf"✅ +{phase.title()}", done.stdout), done.stdout
     generated = re.search(r"(\d+) generated", done.stdout)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from flask import Flask, current_app, g, request
 
 from ..config import Config
 from ..errors import RETRY_AFTER, Forbidden, Unauthorized, Unavailable
 from .keys import JWKS, KeySource, KeysUnavailable, SharedSecrets
+from .sessions import EndedSessions
 from .tokens import TokenRefused, Verifier
 
 REALM = 'Bearer realm="taskapi"'
 
-_EXTENSION = "taskapi.verifier"
+_VERIFIER = "taskapi.verifier"
+_SESSIONS = "taskapi.sessions"
 
 
 def init_app(app: Flask, config: Config) -> None:
@@ -21,9 +26,22 @@ def init_app(app: Flask, config: Config) -> None:
         sources.append(SharedSecrets(config.secrets))
     if config.jwks_url:
         sources.append(JWKS(config.jwks_url))
-    app.extensions[_EXTENSION] = Verifier(
+    app.extensions[_VERIFIER] = Verifier(
         sources, issuer=config.issuer, audience=config.audience, max_lifetime=config.max_lifetime
     )
+    app.extensions[_SESSIONS] = EndedSessions(max_lifetime=config.max_lifetime)
+
+
+def verifier() -> Verifier:
+    """The verifier of this application."""
+    found: Verifier = current_app.extensions[_VERIFIER]
+    return found
+
+
+def sessions() -> EndedSessions:
+    """What this worker knows of ended sessions."""
+    found: EndedSessions = current_app.extensions[_SESSIONS]
+    return found
 
 
 def require_user() -> None:
@@ -34,18 +52,32 @@ def require_user() -> None:
     if request.method == "OPTIONS":
         return  # a preflight carries no token (Fetch, section 4.8); Flask answers it without calling a view
     token = _bearer(request.headers.get("Authorization", ""))
-    verifier: Verifier = current_app.extensions[_EXTENSION]
+    with keys_at_hand():
+        try:
+            user = verifier().verify(token)
+        except TokenRefused as refusal:
+            raise _refused(str(refusal)) from refusal
+    if sessions().has(user):
+        raise _refused("the session of the token has ended")
+    g.user = user
+    if (request.view_args or {}).pop("user_id", None) != g.user.id:
+        raise Forbidden("The token is another user's than the path.")
+
+
+@contextmanager
+def keys_at_hand() -> Iterator[None]:
+    """503 when a token can be neither believed nor refused, because no key could be had."""
     try:
-        g.user = verifier.verify(token)
-    except TokenRefused as refusal:
-        challenge = f'{REALM}, error="invalid_token", error_description="{refusal}"'
-        raise Unauthorized(f"Sign in again: {refusal}.", headers={"WWW-Authenticate": challenge}) from refusal
+        yield
     except KeysUnavailable as error:
         raise Unavailable(
             "The keys to check the token with cannot be fetched. Try again shortly.", headers=RETRY_AFTER
         ) from error
-    if (request.view_args or {}).pop("user_id", None) != g.user.id:
-        raise Forbidden("The token is another user's than the path.")
+
+
+def _refused(reason: str) -> Unauthorized:
+    challenge = f'{REALM}, error="invalid_token", error_description="{reason}"'
+    return Unauthorized(f"Sign in again: {reason}.", headers={"WWW-Authenticate": challenge})
 
 
 def _bearer(header: str) -> str:

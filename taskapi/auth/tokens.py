@@ -11,7 +11,7 @@ import binascii
 import re
 import time
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,12 +27,18 @@ MAX_TOKEN_BYTES = 8192
 SKEW = 30
 """Seconds that `iat` and `nbf` may lie ahead of our clock. `exp` gets none: tolerance never lengthens a life."""
 
-MAX_SUB = 255
+MAX_ID = 255
+"""Characters of a user's, a session's or a notice's id."""
+
 FAR_FUTURE = 253_402_300_799
 """The last second of the year 9999; no calendar goes further, so no `exp` needs to."""
 
-TYPES = frozenset({"JWT", "at+jwt"})
-"""What `typ` may say, if it is there. Logout notices (`logout+jwt`) are signed with the same keys and are no logins."""
+TYPES = frozenset({None, "JWT", "at+jwt"})
+"""What `typ` may say, or be absent. Logout notices (`logout+jwt`) are signed with the same keys and are no logins."""
+
+LONGEST_LIFE = 10 * 366 * 86_400
+"""Seconds from `iat` to `exp` of a token that names a session, unless `max_lifetime` says less: a sign-out is
+remembered as long as a token of its session can live, and nothing is remembered for ever."""
 
 FORBIDDEN_HEADERS = frozenset({"crit", "b64", "cty", "zip", "enc", "jku", "jwk", "x5u", "x5c"})
 """Header members that would change what the signature covers, or that offer a key of the sender's own choice."""
@@ -42,9 +48,10 @@ _SEGMENT = re.compile(r"[A-Za-z0-9_-]+")
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Who is asking, as the token says."""
+    """Who is asking, as the token says; `session` is the sign-in that it was issued for, if it names one."""
 
     id: str
+    session: str | None = None
 
 
 class TokenRefused(Exception):
@@ -82,10 +89,17 @@ class Verifier:
 
     def verify(self, token: str) -> User:
         """The user of a valid token. Raises `TokenRefused`, or `KeysUnavailable` if no key could be had."""
-        header, claims = _read(token)
+        claims = self.claims(token, TYPES)
+        self._check_life(claims)
+        # Never another claim instead of `sub`: an e-mail-verification token has an `email` and no `sub`.
+        return User(identifier(claims, "sub"), self._session(claims))
+
+    def claims(self, token: str, types: Set[str | None]) -> dict[str, Any]:
+        """The claims of a valid token whose `typ` is one of these, of any length of life. Raises as `verify` does."""
+        header, claims = _read(token, types)
         self._verify_signature(token, header)
         self._check_times(claims)
-        return User(_subject(claims))
+        return claims
 
     def _verify_signature(self, token: str, header: dict[str, Any]) -> None:
         algorithm, kid = header.get("alg"), header.get("kid")
@@ -129,21 +143,38 @@ class Verifier:
 
     def _check_times(self, claims: dict[str, Any]) -> None:
         now = self._clock()
-        expires = _moment(claims, "exp")
+        expires = moment(claims, "exp")
         if expires is None:
             raise TokenRefused("the token has no exp")
         if now >= expires:
             raise TokenRefused("the token has expired")
-        issued, not_before = _moment(claims, "iat"), _moment(claims, "nbf")
+        issued, not_before = moment(claims, "iat"), moment(claims, "nbf")
         if issued is not None and issued > now + SKEW:
             raise TokenRefused("the token was issued in the future")
         if not_before is not None and not_before > now + SKEW:
             raise TokenRefused("the token is not valid yet")
-        if self._max_lifetime is not None and expires - (now if issued is None else issued) > self._max_lifetime:
+
+    def _check_life(self, claims: dict[str, Any]) -> None:
+        expires, issued = moment(claims, "exp"), moment(claims, "iat")
+        life = (expires or 0) - (self._clock() if issued is None else issued)
+        if self._max_lifetime is not None and life > self._max_lifetime:
             raise TokenRefused("the token lives longer than is accepted here")
 
+    def _session(self, claims: dict[str, Any]) -> str | None:
+        if "sid" not in claims:
+            return None
+        issued, expires = moment(claims, "iat"), moment(claims, "exp")
+        if issued is None or expires is None or expires - issued > session_life(self._max_lifetime):
+            raise TokenRefused("the token names a session and has no iat, or lives longer than is accepted here")
+        return identifier(claims, "sid")
 
-def _read(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
+
+def session_life(max_lifetime: int | None) -> int:
+    """Seconds that a token which names a session may live."""
+    return min(max_lifetime or LONGEST_LIFE, LONGEST_LIFE)
+
+
+def _read(token: str, types: Set[str | None]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Header and claims of a token in canonical compact form, not yet verified."""
     if len(token) > MAX_TOKEN_BYTES:
         raise TokenRefused("the token is too long")
@@ -154,7 +185,7 @@ def _read(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
     head = _strict_object(header)
     if FORBIDDEN_HEADERS & head.keys():
         raise TokenRefused("the header of the token has a member that is not accepted")
-    if not isinstance(typ := head.get("typ", "JWT"), str) or typ not in TYPES:
+    if ("typ" in head and not isinstance(head["typ"], str)) or head.get("typ") not in types:
         raise TokenRefused("the token is of another type")
     return head, _strict_object(claims)
 
@@ -179,7 +210,7 @@ def _strict_object(raw: bytes) -> dict[str, Any]:
     return value
 
 
-def _moment(claims: dict[str, Any], name: str) -> float | None:
+def moment(claims: dict[str, Any], name: str) -> float | None:
     """A NumericDate (RFC 7519, section 2), seconds since 1970; absent is None."""
     if name not in claims:
         return None
@@ -191,11 +222,11 @@ def _moment(claims: dict[str, Any], name: str) -> float | None:
     return float(value)
 
 
-def _subject(claims: dict[str, Any]) -> str:
-    """The user's id. Never another claim instead: an e-mail-verification token has an `email` and no `sub`."""
-    sub = claims.get("sub")
-    if not isinstance(sub, str) or not 1 <= len(sub) <= MAX_SUB:
-        raise TokenRefused("sub of the token is not a user id")
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in sub):
-        raise TokenRefused("sub of the token is not a user id")
-    return sub
+def identifier(claims: dict[str, Any], name: str) -> str:
+    """The id of a user, a session or a notice: an opaque string without control characters."""
+    value = claims.get(name)
+    if not isinstance(value, str) or not 1 <= len(value) <= MAX_ID:
+        raise TokenRefused(f"{name} of the token is not an id")
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
+        raise TokenRefused(f"{name} of the token is not an id")
+    return value

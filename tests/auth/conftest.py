@@ -3,12 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from flask import Flask
 
+from taskapi.auth import hook
+from taskapi.auth.sessions import EndedSessions
 from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer
 from tests.auth.key_server import KeyServer
+
+
+@dataclass
+class Clock:
+    """A clock that the test moves."""
+
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def view(app: Flask, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> EndedSessions:
+    """What the application knows of ended sessions: nothing yet, and it reads anew when the test moves the clock."""
+    made = EndedSessions(clock=clock)
+    monkeypatch.setitem(app.extensions, hook._SESSIONS, made)
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -145,7 +145,7 @@ BAD_TOKENS = {
     "without exp": (token("alice", exp=None), "the token has no exp"),
     "not valid yet": (token("alice", nbf=int(time.time()) + 600), "the token is not valid yet"),
     "of another secret": (token("alice", secret="x" * 40), "the signature of the token is wrong"),
-    "of nobody": (token(""), "sub of the token is not a user id"),
+    "of nobody": (token(""), "sub of the token is not an id"),
     "unsigned": (
         f"{segment({'alg': 'none'})}.{segment({'sub': 'alice', 'exp': 2**33})}.AA",
         "the token is signed with an algorithm that is not accepted",

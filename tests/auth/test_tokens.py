@@ -88,7 +88,8 @@ def test_what_better_auth_makes_comes_out_as_recorded(
     )
     text = (VECTORS / vector["token_file"]).read_text().strip()
     if vector["expected"] == "valid":
-        assert verifier.verify(text) == User(vector["sub"])
+        session = jwt.decode(text, options={"verify_signature": False}).get("sid")
+        assert verifier.verify(text) == User(vector["sub"], session)
     elif vector["expected"] == "expired":
         assert refusal(verifier, text) == "the token has expired"
     else:
@@ -515,7 +516,7 @@ def test_a_token_lives_no_longer_than_is_configured(claims: dict[str, int], *, a
 
 # The subject
 
-NO_USER = "sub of the token is not a user id"
+NO_USER = "sub of the token is not an id"
 SUBJECTS: dict[str, tuple[Any, str]] = {
     "null": (None, "the token has no sub"),
     "empty": ("", NO_USER),
@@ -554,9 +555,51 @@ def test_no_other_claim_stands_in_for_the_subject(verifier: Verifier) -> None:
     assert refusal(verifier, token(**{**other, "sub": ""})) == NO_USER
 
 
-@pytest.mark.parametrize("claims", [{"jti": 5}, {"jti": None}, {"sid": []}, {"scope": 1}, {"email": None}], ids=str)
+@pytest.mark.parametrize("claims", [{"jti": 5}, {"jti": None}, {"scope": 1}, {"email": None}], ids=str)
 def test_claims_that_mean_nothing_here_are_ignored(verifier: Verifier, claims: dict[str, Any]) -> None:
     assert verifier.verify(token(**claims)) == ALICE
+
+
+# The session
+
+
+@pytest.mark.parametrize("session", ["s", "x" * 255, "用户", "a b"])
+def test_a_token_may_name_the_session_it_was_issued_for(verifier: Verifier, session: str) -> None:
+    assert verifier.verify(token(sid=session)) == User("alice", session)
+
+
+@pytest.mark.parametrize("session", [None, "", "x" * 256, "a\nb", "a\0", "\ud800", 5, True, [], {}, ["s"]], ids=repr)
+def test_a_session_that_is_no_id_is_refused(verifier: Verifier, session: Any) -> None:
+    assert refusal(verifier, token(sid=session)) == "sid of the token is not an id"
+
+
+FORGOTTEN = "the token names a session and has no iat, or lives longer than is accepted here"
+TEN_YEARS = 10 * 366 * 86_400
+
+
+@pytest.mark.parametrize("max_lifetime", [None, TEN_YEARS + 1, 999_999_999 * 86_400], ids=["unset", "longer", "ages"])
+def test_a_session_s_token_lives_for_ten_years_at_most_or_its_sign_out_is_forgotten_before_it_dies(
+    max_lifetime: int | None,
+) -> None:
+    verifier = with_secret(max_lifetime=max_lifetime)
+    assert verifier.verify(token(sid="s", exp=NOW + TEN_YEARS)) == User("alice", "s")
+    assert refusal(verifier, token(sid="s", exp=NOW + TEN_YEARS + 1)) == FORGOTTEN
+    assert refusal(verifier, token(sid="s", iat=NOW - 60, exp=NOW + TEN_YEARS - 59)) == FORGOTTEN
+    assert verifier.verify(token(exp=NOW + TEN_YEARS + 1)) == ALICE  # no session, no sign-out
+
+
+def test_a_session_s_token_lives_no_longer_than_is_configured() -> None:
+    verifier = with_secret(max_lifetime=900)
+    assert verifier.verify(token(sid="s", iat=NOW - 60, exp=NOW + 840)) == User("alice", "s")
+    assert refusal(verifier, token(sid="s", exp=NOW + 901)) == "the token lives longer than is accepted here"
+
+
+@pytest.mark.parametrize("max_lifetime", [None, 900])
+def test_a_session_s_token_says_when_it_was_issued(max_lifetime: int | None) -> None:
+    """Without `iat` nobody could tell how long it may have lived already, or may yet."""
+    verifier = with_secret(max_lifetime=max_lifetime)
+    assert refusal(verifier, token("iat", sid="s", exp=NOW + 60)) == FORGOTTEN
+    assert verifier.verify(token("iat", exp=NOW + 60)) == ALICE
 
 
 # Issuer and audience

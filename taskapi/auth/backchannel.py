@@ -1,0 +1,39 @@
+"""`POST /backchannel-logout`: the issuer tells that a session has ended."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, request
+
+from ..errors import BadNotice
+from ..request import accepts, receive_body
+from . import hook
+from .notices import read_notice
+from .queries import Replayed
+from .tokens import TokenRefused
+
+FORM = "application/x-www-form-urlencoded"
+MAX_BYTES = 16 * 1024
+"""A logout token is about 500 bytes."""
+
+bp = Blueprint("backchannel", __name__)
+bp.before_request(receive_body)
+
+
+@bp.post("/backchannel-logout")
+@accepts(FORM, most=MAX_BYTES)
+def logout() -> Response:
+    """End a session: its tokens are refused from now on (OpenID Connect Back-Channel Logout 1.0, section 2.5)."""
+    tokens = request.form.getlist("logout_token")  # other fields are passed over, says the specification
+    if len(tokens) != 1:
+        raise BadNotice("Send one form field `logout_token`.")
+    with hook.keys_at_hand():
+        try:
+            hook.sessions().end(read_notice(hook.verifier(), tokens[0]))
+        except TokenRefused as refusal:
+            raise BadNotice(f"No session was ended: {refusal}.") from refusal
+        except Replayed as error:
+            raise BadNotice("No session was ended: this notice was carried out before.") from error
+    # An empty 200 that nobody keeps (section 2.8).
+    response = Response(headers={"Cache-Control": "no-store"})
+    del response.headers["Content-Type"]
+    return response

@@ -1,0 +1,92 @@
+"""Sign-out reaches the API: which sessions have ended, known to every worker within a moment, at almost no cost.
+
+A worker keeps the log of sign-outs in memory and asks the database for its end twice a second at most, when a
+request that names a session comes. All other requests cost one look into a set.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+from ..db import DatabaseUnavailable, now
+from . import queries
+from .notices import Notice
+from .tokens import User, session_life
+
+FRESH_FOR = 0.5
+"""Seconds that a worker relies on what it read: the longest that another worker's sign-out stays unknown to it."""
+
+MOST_KEPT = 20_000
+"""Sign-outs a worker keeps in memory, about 3 MB. With more than that, each request asks the database."""
+
+REREAD_AFTER = 3600.0
+"""Seconds after which it is read from the start again, so that memory loses what the database has forgotten."""
+
+AFTERLIFE = timedelta(hours=1)
+"""How long after a sign-out the issuer may still make a token of the session: Better Auth's `cookieCache.maxAge`."""
+
+
+class EndedSessions:
+    """One worker's view of the log of sign-outs."""
+
+    def __init__(self, *, max_lifetime: int | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._keep = timedelta(seconds=session_life(max_lifetime)) + AFTERLIFE
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._read_at = float("-inf")
+        self._failed_at = float("-inf")
+        self._began_at = float("-inf")
+        self._last: queries.Entry | None = None
+        self._ended: set[str] = set()
+
+    def has(self, user: User) -> bool:
+        """Whether the session of this user's token has ended; raises `DatabaseUnavailable` if nobody can know."""
+        if user.session is None:
+            return False
+        self._keep_fresh()
+        ended = self._ended  # one set for both questions: another thread may exchange it
+        if len(ended) > MOST_KEPT:
+            return queries.has_ended(user)
+        return queries.name(user.id, user.session) in ended
+
+    def end(self, notice: Notice) -> None:
+        """Refuse the session's tokens from now on; raises `queries.Replayed`."""
+        queries.end(notice.user, notice.id, forget_session=now() + self._keep, forget_notice=notice.expires_at)
+        with self._lock:  # a reading under way began before
+            self._read_at = float("-inf")  # this worker knows at once
+
+    def _keep_fresh(self) -> None:
+        came_at = self._clock()
+        if came_at - self._read_at < FRESH_FOR:
+            return
+        with self._lock:
+            asked_at = self._clock()
+            if asked_at - self._read_at < FRESH_FOR:
+                return
+            if self._failed_at > came_at:  # each in the line would wait as long again
+                raise DatabaseUnavailable("the log of sign-outs could not be read")
+            try:
+                self._read(asked_at)
+            except DatabaseUnavailable:
+                self._failed_at = self._clock()
+                raise
+            self._read_at = asked_at
+
+    def _read(self, at: float) -> None:
+        if at - self._began_at < REREAD_AFTER:
+            if len(self._ended) > MOST_KEPT:
+                return  # too many to know them all: the database is asked
+            since = self._last.number if self._last else 0
+            entries = queries.log(since, MOST_KEPT + 1)
+            if self._last is None or self._last in entries[:1]:
+                self._ended.update(entry.name for entry in entries)
+                self._last = entries[-1] if entries else None
+                return
+            # What was read last is gone: it was purged, or this is another database, restored perhaps.
+        entries = queries.log(0, MOST_KEPT + 1)
+        # Exchanged in one step: another thread may be looking into the set.
+        self._ended = {entry.name for entry in entries}
+        self._last, self._began_at = (entries[-1] if entries else None), at

@@ -1,0 +1,227 @@
+"""The statements of sign-out: each names its owner or is about nobody's data, and none is lost in a race."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import update
+
+from taskapi.auth import queries
+from taskapi.auth.models import EndedSession, SeenNotice
+from taskapi.auth.queries import Entry, Replayed
+from taskapi.auth.tokens import User
+from taskapi.db import db, now
+from tests.conftest import Statements
+from tests.test_invariants import owners
+
+HOUR = timedelta(hours=1)
+ALICE, MALLORY = User("alice", "s-1"), User("mallory", "s-1")
+
+
+@pytest.fixture(autouse=True)
+def context(app: Flask) -> Iterator[None]:
+    with app.app_context():
+        yield
+
+
+def end(user: User, notice: str, *, session_for: timedelta = HOUR, notice_for: timedelta = HOUR) -> None:
+    queries.end(user, notice, forget_session=now() + session_for, forget_notice=now() + notice_for)
+
+
+def names(since: int = 0, most: int = 1000) -> list[tuple[int, str]]:
+    return [(entry.number, entry.name) for entry in queries.log(since, most)]
+
+
+def age(by: timedelta) -> None:
+    """Let that much time have passed for all that was written."""
+    with db.engine.begin() as connection:
+        for table in (EndedSession, SeenNotice):
+            for key, at in connection.execute(table.__table__.select().with_only_columns(
+                table.user_id, table.forget_at
+            )).all():  # fmt: skip
+                connection.execute(update(table).where(table.user_id == key).values(forget_at=at - by))
+
+
+def count(table: Any) -> int:
+    with db.engine.connect() as connection:
+        return len(connection.execute(table.__table__.select()).all())
+
+
+def test_a_session_ends_for_its_user_alone() -> None:
+    end(ALICE, "n-1")
+    assert queries.has_ended(ALICE)
+    assert not queries.has_ended(User("alice", "s-2"))
+    assert not queries.has_ended(MALLORY)
+    assert not queries.has_ended(User("alice\ns-1", ""))
+
+
+def test_sign_outs_are_counted_in_their_order() -> None:
+    for number in range(1, 4):
+        end(User("alice", f"s-{number}"), f"n-{number}")
+    end(MALLORY, "n-1")
+    whole = [(1, "alice\ns-1"), (2, "alice\ns-2"), (3, "alice\ns-3"), (4, "mallory\ns-1")]
+    assert names() == whole
+    assert names(since=3) == whole[2:]
+    assert names(since=5) == []
+    assert names(since=2, most=2) == whole[1:3]
+
+
+def test_a_notice_is_carried_out_once_for_its_user() -> None:
+    end(ALICE, "n-1")
+    with pytest.raises(Replayed):
+        end(User("alice", "s-2"), "n-1")
+    assert not queries.has_ended(User("alice", "s-2"))
+    end(MALLORY, "n-1")  # the id of another user's notice
+    assert queries.has_ended(MALLORY)
+
+
+def test_a_session_that_has_ended_can_end_again_and_keeps_its_place() -> None:
+    end(ALICE, "n-1")
+    end(MALLORY, "n-1")
+    end(ALICE, "n-2")
+    assert names() == [(1, "alice\ns-1"), (2, "mallory\ns-1")]
+    with pytest.raises(Replayed):
+        end(ALICE, "n-2")
+
+
+def test_a_session_that_ends_again_is_remembered_as_long_as_one_that_ends_now() -> None:
+    """It was about to be forgotten when the issuer said it anew: what is answered 200 holds."""
+    end(ALICE, "n-1")
+    age(HOUR)
+    end(ALICE, "n-2")
+    assert queries.purge(ALICE) == 0
+    assert queries.has_ended(ALICE)
+
+
+def test_the_same_place_of_another_life_of_the_log_is_another_entry() -> None:
+    end(ALICE, "n-1")
+    (before,) = queries.log(0, 10)
+    age(HOUR)
+    assert queries.purge(ALICE) == 1
+    end(ALICE, "n-2")
+    (after,) = queries.log(0, 10)
+    assert (before.number, before.name) == (after.number, after.name) == (1, "alice\ns-1")
+    assert before != after
+
+
+def test_a_sign_out_comes_after_all_that_are_there_whatever_was_forgotten_before() -> None:
+    for number in range(1, 4):
+        end(User(f"user-{number}", "s"), "n", session_for=HOUR if number == 3 else -HOUR)
+    for user in queries.users_due():
+        queries.purge(user)
+    end(ALICE, "n-1")
+    assert names() == [(3, "user-3\ns"), (4, "alice\ns-1")]
+
+
+def test_who_has_something_to_forget_is_named_once() -> None:
+    end(ALICE, "n-1", session_for=-HOUR, notice_for=-HOUR)
+    end(User("alice", "s-2"), "n-2", session_for=-HOUR)
+    end(MALLORY, "n-1", notice_for=-HOUR)
+    end(User("olga", "s-1"), "n-1")
+    assert sorted(user.id for user in queries.users_due()) == ["alice", "mallory"]
+
+
+def test_the_purge_forgets_what_is_due_and_only_that() -> None:
+    end(ALICE, "n-1", session_for=-HOUR)
+    end(User("alice", "s-2"), "n-2", notice_for=-HOUR)
+    end(MALLORY, "n-1", session_for=-HOUR, notice_for=-HOUR)
+    assert queries.purge(User("alice")) == 1
+    assert not queries.has_ended(ALICE)
+    assert queries.has_ended(User("alice", "s-2"))
+    assert queries.has_ended(MALLORY)
+    with pytest.raises(Replayed):
+        end(ALICE, "n-1")  # this notice may still be good
+    end(ALICE, "n-2")  # this one cannot, so there is no need to know it
+    assert queries.purge(User("alice")) == 0
+
+
+def test_a_sign_out_that_was_refused_leaves_nothing() -> None:
+    end(ALICE, "n-1")
+    for session in ("s-2", "s-3"):
+        with pytest.raises(Replayed):
+            end(User("alice", session), "n-1")
+    assert (count(EndedSession), count(SeenNotice)) == (1, 1)
+
+
+def test_every_statement_about_one_user_names_the_owner(statements: Statements) -> None:
+    """The log, its last number and who is due are about all users, and nobody can ask for them."""
+    about_all = []
+    work: list[Callable[[], object]] = [
+        *(lambda: end(ALICE, "n-1"), lambda: end(ALICE, "n-2"), lambda: queries.has_ended(ALICE)),
+        *(lambda: queries.purge(ALICE), lambda: queries.log(0, 10), queries.users_due),
+    ]
+    for each in work:
+        each()
+    for sql, parameters in statements.sent:
+        if sql == "BEGIN IMMEDIATE" or "pg_advisory_xact_lock" in sql:
+            continue
+        if "max(ended_sessions.number)" in sql or "ORDER BY ended_sessions.number" in sql or "UNION" in sql:
+            about_all.append(sql)
+            continue
+        found = owners(sql, parameters)
+        assert found, sql
+        assert all(set(users) == {"alice"} for users in found.values()), sql
+    assert len(about_all) == 3
+
+
+def test_sign_outs_raced_are_numbered_without_a_gap_and_no_reader_misses_one(app: Flask) -> None:
+    """A number is visible only when all before it are: who read up to it need never look back."""
+    sessions = [User(f"user-{number % 3}", f"s-{number}") for number in range(40)]
+    start, over = threading.Barrier(9), threading.Event()
+    followed: list[Entry] = []
+
+    def follow() -> None:
+        with app.app_context():
+            start.wait()
+            while not over.is_set() or queries.log(followed[-1].number + 1 if followed else 0, 1):
+                followed.extend(queries.log(followed[-1].number + 1 if followed else 0, 1000))
+
+    def sign_out(mine: list[User]) -> None:
+        with app.app_context():
+            start.wait()
+            for user in mine:
+                end(user, f"n-{user.session}")
+
+    with ThreadPoolExecutor(9) as pool:
+        reading = pool.submit(follow)
+        for done in [pool.submit(sign_out, sessions[first::8]) for first in range(8)]:
+            done.result()
+        over.set()
+        reading.result()
+    assert [entry.number for entry in followed] == list(range(1, 41))
+    assert {entry.name for entry in followed} == {queries.name(user.id, user.session or "") for user in sessions}
+
+
+def test_of_one_notice_raced_one_is_carried_out(app: Flask) -> None:
+    start = threading.Barrier(8)
+
+    def try_it(number: int) -> bool:
+        with app.app_context():
+            start.wait()
+            try:
+                end(User("alice", f"s-{number}"), "the-same")
+            except Replayed:
+                return False
+            return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sorted(pool.map(try_it, range(8))) == [False] * 7 + [True]
+    assert (count(EndedSession), count(SeenNotice)) == (1, 1)
+
+
+def test_no_two_pairs_of_ids_have_one_name() -> None:
+    assert len({queries.name(user, session) for user in ("a", "a b", "b") for session in ("a", "b c", "c", "b")}) == 12
+
+
+@pytest.mark.parametrize("character", ["x", "\U0001f600", " "], ids=["ascii", "emoji", "space"])
+def test_the_longest_ids_fit(character: str) -> None:
+    longest = User(character * 255, character * 255)
+    end(longest, character * 255)
+    assert queries.has_ended(longest)
+    assert names() == [(1, f"{longest.id}\n{longest.session}")]

@@ -1,0 +1,451 @@
+"""What a worker knows of ended sessions: at most half a second old, at almost no cost, and never more than was said."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import insert
+
+import taskapi.db
+from taskapi.auth import queries, sessions
+from taskapi.auth.models import EndedSession, SeenNotice
+from taskapi.auth.notices import Notice
+from taskapi.auth.sessions import EndedSessions
+from taskapi.auth.tokens import User
+from taskapi.db import POOL_SIZE, POOL_TIMEOUT, DatabaseUnavailable, db
+from tests.auth.conftest import Clock
+from tests.conftest import Statements, empty
+
+ALICE, MALLORY = User("alice", "s-1"), User("mallory", "s-1")
+
+# The promises' numbers, not the module's.
+FRESH_FOR = 0.5
+REREAD_AFTER = 3600.0
+AFTERLIFE = timedelta(hours=1)
+LONGEST_LIFE = 10 * 366 * 86_400
+
+
+@pytest.fixture
+def calendar(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Callable[[], datetime]:
+    """The time that is written, by the clock that the test moves."""
+
+    def now() -> datetime:
+        return datetime(2026, 11, 21, tzinfo=UTC) + timedelta(seconds=clock.now)
+
+    for module in (queries, sessions):
+        monkeypatch.setattr(module, "now", now)
+    return now
+
+
+@pytest.fixture(autouse=True)
+def context(app: Flask, calendar: object) -> Iterator[None]:
+    with app.app_context():
+        yield
+
+
+@pytest.fixture
+def two(clock: Clock) -> tuple[EndedSessions, EndedSessions]:
+    """Two workers on one database."""
+    return EndedSessions(max_lifetime=900, clock=clock), EndedSessions(max_lifetime=900, clock=clock)
+
+
+_numbers = iter(range(10**9))
+
+
+def notice(user: User, calendar: Callable[[], datetime] | None = None) -> Notice:
+    """A fresh one."""
+    return Notice(f"n-{next(_numbers)}", user, (calendar or taskapi.db.now)() + timedelta(seconds=120))
+
+
+def fill(*rows: tuple[int, str], user: str = "alice", forget_at: datetime = datetime(2099, 1, 1, tzinfo=UTC)) -> None:
+    """Sign-outs as they were written long ago or elsewhere."""
+    with db.engine.begin() as connection:
+        for number, session in rows:
+            row = {"user_id": user, "session_id": session, "number": number, "forget_at": forget_at}
+            connection.execute(insert(EndedSession).values(**row))
+
+
+def remove(*sessions: str) -> None:
+    with db.engine.begin() as connection:
+        connection.execute(EndedSession.__table__.delete().where(EndedSession.session_id.in_(sessions)))
+
+
+@contextmanager
+def outage() -> Iterator[None]:
+    """No connection can be had."""
+    with ExitStack() as connections:
+        for _ in range(POOL_SIZE):
+            connections.enter_context(db.engine.connect())
+        yield
+
+
+# What is known
+
+
+def test_a_session_that_ended_here_is_known_at_once(two: tuple[EndedSessions, EndedSessions]) -> None:
+    here, _ = two
+    assert not here.has(ALICE)
+    here.end(notice(ALICE))
+    assert here.has(ALICE)
+
+
+def test_a_session_that_ended_elsewhere_is_known_half_a_second_later(
+    two: tuple[EndedSessions, EndedSessions], clock: Clock
+) -> None:
+    here, there = two
+    assert not there.has(ALICE)
+    here.end(notice(ALICE))
+    clock.now += FRESH_FOR - 0.01
+    assert not there.has(ALICE)
+    clock.now += 0.01
+    assert there.has(ALICE)
+
+
+def test_nobody_else_is_signed_out(two: tuple[EndedSessions, EndedSessions]) -> None:
+    here, there = two
+    here.end(notice(ALICE))
+    for view in two:
+        assert view.has(ALICE)
+        for other in (MALLORY, User("alice", "s-2"), User("alice", "s"), User("ALICE", "s-1"), User("alice")):
+            assert not view.has(other), other
+    there.end(notice(MALLORY))
+    assert there.has(MALLORY)
+
+
+def test_a_view_starts_empty_and_reads_when_it_is_first_asked(clock: Clock, statements: Statements) -> None:
+    """The application is loaded before the workers are forked: what was read then would be old in all of them."""
+    EndedSessions(clock=clock).end(notice(ALICE))
+    statements.clear()
+    clock.now = 0.0  # as on a machine that has just started
+    view = EndedSessions(clock=clock)
+    assert not statements.sent
+    assert view.has(ALICE)
+    assert len(statements.sent) == 1
+
+
+# What it costs
+
+
+def test_a_token_without_a_session_costs_no_statement(view: EndedSessions, statements: Statements) -> None:
+    for _ in range(10):
+        assert not view.has(User("alice"))
+    assert not statements.sent
+
+
+@pytest.mark.parametrize("ended", [0, 1, 50])
+def test_a_token_with_a_session_costs_one_statement_each_half_second_and_none_between(
+    clock: Clock, statements: Statements, ended: int
+) -> None:
+    fill(*((number, f"s-{number}") for number in range(1, ended + 1)))
+    view = EndedSessions(clock=clock)
+    statements.clear()
+    for second in range(20):
+        for _ in range(100):
+            view.has(ALICE)
+            view.has(MALLORY)
+            clock.now += FRESH_FOR / 101
+        assert len(statements.sent) == second + 1
+        clock.now += FRESH_FOR
+
+
+def test_what_is_read_is_the_end_of_the_log_only(clock: Clock, statements: Statements) -> None:
+    fill(*((number, f"s-{number}") for number in range(1, 51)))
+    view = EndedSessions(clock=clock)
+    assert view.has(User("alice", "s-50"))
+    clock.now += FRESH_FOR
+    statements.clear()
+    assert view.has(User("alice", "s-50"))
+    ((sql, parameters),) = statements.sent
+    assert "ended_sessions.number >= " in sql
+    assert 50 in (parameters.values() if isinstance(parameters, dict) else parameters)
+
+
+def test_threads_that_find_it_old_at_once_read_once(app: Flask, clock: Clock, statements: Statements) -> None:
+    view = EndedSessions(clock=clock)
+    for _ in range(5):
+        start = threading.Barrier(8)
+
+        def ask(start: threading.Barrier = start) -> bool:
+            with app.app_context():
+                start.wait()
+                return view.has(ALICE)
+
+        statements.clear()
+        with ThreadPoolExecutor(8) as pool:
+            assert [done.result() for done in [pool.submit(ask) for _ in range(8)]] == [False] * 8
+        assert len(statements.sent) == 1
+        clock.now += FRESH_FOR
+
+
+# When the log is not what it was
+
+
+def test_what_is_forgotten_in_the_database_is_forgotten_here_within_the_hour(clock: Clock) -> None:
+    fill((1, "s-1"), (2, "s-2"))
+    view = EndedSessions(clock=clock)
+    assert view.has(ALICE)
+    remove("s-1")
+    clock.now += REREAD_AFTER - 1
+    assert view.has(ALICE)  # of no use to anybody any more, and does no harm
+    clock.now += 1
+    assert not view.has(ALICE)
+    assert view.has(User("alice", "s-2"))
+
+
+def test_when_the_last_entry_is_gone_all_is_read_anew(clock: Clock) -> None:
+    fill((1, "s-1"), (2, "s-2"))
+    view = EndedSessions(clock=clock)
+    assert view.has(ALICE)
+    remove("s-1", "s-2")
+    clock.now += FRESH_FOR
+    assert not view.has(ALICE)
+    fill((1, "s-3"))
+    clock.now += FRESH_FOR
+    assert view.has(User("alice", "s-3"))
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 100], ids=["before", "the same", "after", "far after"])
+def test_a_log_that_was_restored_or_began_anew_is_read_anew(clock: Clock, number: int) -> None:
+    fill((1, "s-1"), (2, "s-2"))
+    view = EndedSessions(clock=clock)
+    assert view.has(ALICE)
+    remove("s-1", "s-2")
+    fill((number, "other"), (number + 1, "another"))
+    clock.now += FRESH_FOR
+    assert view.has(User("alice", "other"))
+    assert view.has(User("alice", "another"))
+    assert not view.has(ALICE)
+
+
+def test_a_session_that_ended_again_in_the_same_place_hides_none_before_it(clock: Clock) -> None:
+    """Restored from before sign-outs 1 and 2, and told of the second one anew after another one."""
+    fill((1, "s-1"), (2, "s-2"))
+    view = EndedSessions(clock=clock)
+    assert view.has(ALICE)
+    remove("s-1", "s-2")
+    fill((1, "hidden"), (2, "s-2"), forget_at=datetime(2099, 1, 2, tzinfo=UTC))
+    clock.now += FRESH_FOR
+    assert view.has(User("alice", "hidden"))
+
+
+def test_beyond_what_is_kept_the_database_is_asked_each_time(
+    clock: Clock, statements: Statements, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "MOST_KEPT", 3)
+    fill(*((number, f"s-{number}") for number in range(1, 4)))
+    view = EndedSessions(clock=clock)
+    for step in range(4, 12):
+        assert all(view.has(User("alice", f"s-{number}")) for number in range(1, step)), step
+        assert not view.has(User("alice", f"s-{step}"))
+        assert not view.has(MALLORY)
+        fill((step, f"s-{step}"))
+        if step > 4:
+            statements.clear()
+            assert view.has(User("alice", f"s-{step}"))  # known at once: it is asked
+            assert len(statements.sent) == 1
+        clock.now += FRESH_FOR
+    # When the database has forgotten enough, all of it is kept again.
+    remove(*(f"s-{number}" for number in range(1, 10)))
+    clock.now += REREAD_AFTER
+    assert view.has(User("alice", "s-11"))
+    statements.clear()
+    assert view.has(User("alice", "s-10"))
+    assert not view.has(ALICE)
+    assert not statements.sent
+
+
+@pytest.mark.parametrize("ended", [3, 4, 9])
+def test_many_that_are_there_at_first_are_not_cut_off(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, ended: int
+) -> None:
+    monkeypatch.setattr(sessions, "MOST_KEPT", 3)
+    fill(*((number, f"s-{number}") for number in range(1, ended + 1)))
+    view = EndedSessions(clock=clock)
+    assert all(view.has(User("alice", f"s-{number}")) for number in range(1, ended + 1))
+    assert not view.has(MALLORY)
+
+
+def test_many_that_come_at_once_are_not_cut_off(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "MOST_KEPT", 3)
+    fill((1, "s-1"))
+    view = EndedSessions(clock=clock)
+    assert view.has(ALICE)
+    fill(*((number, f"s-{number}") for number in range(2, 20)))
+    clock.now += FRESH_FOR
+    assert all(view.has(User("alice", f"s-{number}")) for number in range(1, 20))
+    assert not view.has(MALLORY)
+
+
+# When the database is away
+
+
+@pytest.fixture
+def impatient(make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
+    """A service that does not wait for a connection."""
+    monkeypatch.setattr(taskapi.db, "POOL_TIMEOUT", 0)
+    made = make_app()
+    with made.app_context():
+        yield made
+
+
+def test_while_the_database_is_away_what_was_read_holds_for_half_a_second_and_then_nobody_knows(
+    impatient: Flask, clock: Clock
+) -> None:
+    view = EndedSessions(clock=clock)
+    view.end(notice(ALICE))
+    assert view.has(ALICE)
+    with outage():
+        assert view.has(ALICE)
+        assert not view.has(MALLORY)
+        clock.now += FRESH_FOR
+        for user in (ALICE, MALLORY):
+            with pytest.raises(DatabaseUnavailable):
+                view.has(user)
+        with pytest.raises(DatabaseUnavailable):
+            view.end(notice(MALLORY))
+        assert not view.has(User("alice"))
+    assert view.has(ALICE)
+    assert not view.has(MALLORY)
+
+
+def test_those_who_wait_for_a_reading_that_fails_do_not_wait_one_after_the_other(app: Flask) -> None:
+    view = EndedSessions()
+
+    def ask() -> float:
+        began = time.monotonic()
+        with app.app_context(), pytest.raises(DatabaseUnavailable):
+            view.has(ALICE)
+        return time.monotonic() - began
+
+    with outage(), ThreadPoolExecutor(6) as pool:
+        waited = [done.result() for done in [pool.submit(ask) for _ in range(6)]]
+    assert max(waited) < 2 * POOL_TIMEOUT  # in a line it would be six times as long
+    assert not view.has(ALICE)
+
+
+# How long it is remembered
+
+
+@pytest.mark.parametrize(
+    ("max_lifetime", "life"),
+    [
+        pytest.param(900, 900, id="configured"),
+        pytest.param(None, LONGEST_LIFE, id="not configured"),
+        pytest.param(999_999_999 * 86_400, LONGEST_LIFE, id="configured for ages"),
+    ],
+)
+def test_a_session_is_remembered_until_its_last_token_has_died_and_no_longer(
+    clock: Clock, calendar: Callable[[], datetime], max_lifetime: int | None, life: int
+) -> None:
+    view = EndedSessions(max_lifetime=max_lifetime, clock=clock)
+    view.end(notice(ALICE, calendar))
+    keep = timedelta(seconds=life) + AFTERLIFE
+    (entry,) = queries.log(0, 10)
+    with db.engine.connect() as connection:
+        (row,) = connection.execute(EndedSession.__table__.select()).all()
+        (seen,) = connection.execute(SeenNotice.__table__.select()).all()
+    assert row.forget_at == entry.forget_at == calendar() + keep
+    assert seen.forget_at == calendar() + timedelta(seconds=120)
+
+    clock.now += keep.total_seconds() - 1
+    assert queries.purge(User("alice")) == 0
+    assert view.has(ALICE)
+    clock.now += 1
+    assert queries.purge(User("alice")) == 1
+    clock.now += REREAD_AFTER
+    assert not view.has(ALICE)
+
+
+# Whatever happens
+
+USERS = [User(user, session) for user in ("alice", "mallory") for session in ("s-1", "s-2")]
+STEPS = st.one_of(
+    st.tuples(st.just("end"), st.sampled_from(USERS), st.integers(0, 1)),
+    st.tuples(st.just("read"), st.sampled_from(USERS), st.integers(0, 1)),
+    st.tuples(st.just("glance"), st.sampled_from(USERS), st.integers(0, 1)),
+    st.tuples(st.just("pass"), st.sampled_from([0.1, 0.3, 200.0, 1900.0, 4400.0, 4600.0]), st.none()),
+    st.tuples(st.just("purge"), st.none(), st.none()),
+    st.tuples(st.just("back up"), st.none(), st.none()),
+    st.tuples(st.just("restore"), st.none(), st.none()),
+)
+
+
+def rows() -> list[dict[str, Any]]:
+    with db.engine.connect() as connection:
+        return [dict(row._mapping) for row in connection.execute(EndedSession.__table__.select())]
+
+
+@pytest.mark.parametrize("most_kept", [2, 20_000])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(STEPS, max_size=25))
+def test_no_worker_that_has_just_read_accepts_an_ended_session_and_none_refuses_another(
+    monkeypatch: pytest.MonkeyPatch,
+    database_url: str,
+    clock: Clock,
+    calendar: Callable[[], datetime],
+    most_kept: int,
+    steps: list[tuple[str, Any, Any]],
+) -> None:
+    monkeypatch.setattr(sessions, "MOST_KEPT", most_kept)
+    empty(database_url)
+    views = [EndedSessions(max_lifetime=900, clock=clock) for _ in range(2)]
+    ended: dict[User, datetime] = {}
+    ever: set[User] = set()
+    kept: tuple[list[dict[str, Any]], dict[User, datetime]] = ([], {})
+    for step, what, which in steps:
+        if step == "end":
+            views[which].end(notice(what, calendar))
+            ended[what] = calendar() + timedelta(seconds=900) + AFTERLIFE
+            ever.add(what)
+        elif step == "glance":
+            assert what in ever or not views[which].has(what)
+        elif step == "read":
+            clock.now += FRESH_FOR
+            found = views[which].has(what)
+            assert found or what not in ended or ended[what] <= calendar()
+            assert not found or what in ever
+        elif step == "pass":
+            clock.now += what
+        elif step == "purge":
+            for user in queries.users_due():
+                queries.purge(user)
+            ended = {user: at for user, at in ended.items() if at > calendar()}
+        elif step == "back up":
+            kept = rows(), dict(ended)
+        else:
+            ended = dict(kept[1])
+            with db.engine.begin() as connection:
+                connection.execute(EndedSession.__table__.delete())
+                for row in kept[0]:
+                    connection.execute(insert(EndedSession).values(**row))
+
+
+def test_many_threads_sign_out_and_ask_and_each_is_told_the_truth(app: Flask) -> None:
+    """By the real clock, in one worker: who has been answered is refused from then on, and nobody else ever."""
+    view = EndedSessions()
+    start = threading.Barrier(8)
+
+    def live(thread: int) -> None:
+        with app.app_context():
+            start.wait()
+            for number in range(10):
+                mine = User(f"user-{thread % 2}", f"s-{thread}-{number}")
+                assert not view.has(mine)
+                view.end(Notice(f"n-{thread}-{number}", mine, taskapi.db.now() + timedelta(minutes=2)))
+                assert view.has(mine)
+                assert view.has(User(f"user-{thread % 2}", f"s-{thread}-0"))
+
+    with ThreadPoolExecutor(8) as pool:
+        for done in [pool.submit(live, thread) for thread in range(8)]:
+            done.result()
+    assert len(view._ended) == 80
