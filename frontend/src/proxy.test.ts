@@ -1,0 +1,47 @@
+import { NextRequest } from "next/server"
+import { afterEach, describe, expect, it, vi } from "vitest"
+
+afterEach(() => {
+  vi.unstubAllEnvs()
+  vi.resetModules()
+})
+
+async function pageAt(url: string, nodeEnv = "production"): Promise<Headers> {
+  vi.stubEnv("NODE_ENV", nodeEnv)
+  vi.stubEnv("BETTER_AUTH_SECRET", "a-secret-for-tests-only-0123456789abcdef")
+  vi.stubEnv("BETTER_AUTH_URL", url)
+  vi.stubEnv("API_URL", "https://api.example.com")
+  const { proxy } = await import("./proxy")
+  return proxy(new NextRequest(`${url}/account`)).headers
+}
+
+function directive(headers: Headers, name: string): string | undefined {
+  return headers
+    .get("content-security-policy")
+    ?.split("; ")
+    .find((part) => part.startsWith(`${name} `))
+}
+
+describe("the policy of a page", () => {
+  it("lets it talk to itself and to the API, and run only what has the nonce", async () => {
+    const headers = await pageAt("https://tasks.example.com")
+    expect(directive(headers, "connect-src")).toBe("connect-src 'self' https://api.example.com")
+    expect(directive(headers, "default-src")).toBe("default-src 'self'")
+    expect(directive(headers, "frame-ancestors")).toBe("frame-ancestors 'none'")
+    expect(directive(headers, "script-src")).toMatch(
+      /^script-src 'self' 'nonce-[A-Za-z0-9+/]{22}==' 'strict-dynamic'$/,
+    )
+    expect(headers.get("strict-transport-security")).toContain("max-age=31536000")
+  })
+
+  it("has another nonce each time", async () => {
+    const [one, other] = [await pageAt("http://localhost:3000"), await pageAt("http://localhost:3000")]
+    expect(directive(one, "script-src")).not.toBe(directive(other, "script-src"))
+  })
+
+  it("promises no https where there is none, and allows eval in development only", async () => {
+    const headers = await pageAt("http://localhost:3000", "development")
+    expect(headers.get("strict-transport-security")).toBeNull()
+    expect(directive(headers, "script-src")).toContain("'unsafe-eval'")
+  })
+})

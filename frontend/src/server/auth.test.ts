@@ -1,0 +1,130 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
+import { Browser, openTrial, ORIGIN, PASSWORD, type Trial } from "./trial"
+
+let trial: Trial
+
+beforeEach(() => {
+  for (const method of ["error", "warn", "info"] as const)
+    vi.spyOn(console, method).mockImplementation(() => {})
+})
+
+afterEach(async () => {
+  vi.restoreAllMocks()
+  await trial.close()
+})
+
+describe("accounts", () => {
+  it("ask for a password of eight characters and for an address once", async () => {
+    trial = await openTrial("sqlite")
+    const browser = trial.browser()
+    const short = await browser.post("/sign-up/email", {
+      name: "A",
+      email: "a@example.com",
+      password: "1234567",
+    })
+    expect(short.status).toBe(400)
+    expect((await browser.signUp("a@example.com")).status).toBe(200)
+    expect((await browser.signUp("A@Example.com")).status).toBe(422)
+  })
+
+  it("are not made by strangers when SIGN_UP is closed", async () => {
+    trial = await openTrial("sqlite", { SIGN_UP: "closed" })
+    expect((await trial.browser().signUp("ada@example.com")).status).toBe(400)
+  })
+
+  it("stay when somebody deletes one without its password in an old session", async () => {
+    trial = await openTrial("sqlite")
+    const browser = trial.browser()
+    await browser.signUp("ada@example.com")
+    const { adapter } = await (await trial.server.ready()).$context
+    const createdAt = new Date(Date.now() - 2 * 24 * 60 * 60 * 1000)
+    await adapter.updateMany({ model: "session", where: [], update: { createdAt } })
+    expect((await browser.post("/delete-user")).status).toBe(400)
+    expect((await browser.post("/delete-user", { password: PASSWORD })).status).toBe(200)
+  })
+})
+
+describe("requests", () => {
+  it.each(["https://evil.example", undefined])("from the origin %s cannot use a cookie", async (origin) => {
+    trial = await openTrial("sqlite")
+    const browser = trial.browser()
+    const signedUp = await browser.signUp("ada@example.com")
+    const cookie = signedUp.headers.getSetCookie().map((line) => line.split(";")[0])
+    const answer = await trial.server.handle(
+      new Request(`${ORIGIN}/api/auth/sign-out`, {
+        method: "POST",
+        headers: { cookie: cookie.join("; "), ...(origin ? { origin } : {}) },
+      }),
+    )
+    expect(answer.status).toBe(403)
+    expect(await browser.session()).toBeDefined()
+  })
+
+  it.each([
+    ["http://tasks.test", false],
+    ["https://tasks.test", true],
+  ])("at %s get cookies that scripts cannot read", async (url, secure) => {
+    trial = await openTrial("sqlite", { BETTER_AUTH_URL: url })
+    const answer = await trial.server.handle(
+      new Request(`${url}/api/auth/sign-up/email`, {
+        method: "POST",
+        headers: { "content-type": "application/json", origin: url },
+        body: JSON.stringify({ name: "Ada", email: "ada@example.com", password: PASSWORD }),
+      }),
+    )
+    const cookie = answer.headers.getSetCookie().find((line) => line.includes("session_token"))
+    expect(cookie).toMatch(/HttpOnly/)
+    expect(cookie).toMatch(/SameSite=Lax/)
+    expect(cookie?.includes("; Secure")).toBe(secure)
+  })
+})
+
+describe("a forgotten password", () => {
+  it("answers the same whether the address is known or not", async () => {
+    trial = await openTrial("sqlite")
+    const browser = trial.browser()
+    await browser.signUp("ada@example.com")
+    const known = await browser.post("/request-password-reset", { email: "ada@example.com" })
+    const unknown = await browser.post("/request-password-reset", { email: "nobody@example.com" })
+    expect([known.status, await known.text()]).toEqual([unknown.status, await unknown.text()])
+  })
+
+  it("is not replaced in production without a way to send mail", async () => {
+    trial = await openTrial("sqlite", { NODE_ENV: "production" })
+    const browser = trial.browser()
+    await browser.signUp("ada@example.com")
+    const answer = await browser.post("/request-password-reset", { email: "ada@example.com" })
+    expect(await answer.json()).toMatchObject({ code: "RESET_PASSWORD_DISABLED" })
+    expect(console.info).not.toHaveBeenCalled()
+  })
+})
+
+describe("the limit of tries", () => {
+  async function tries(count: number, headers: Record<string, string> = {}): Promise<number[]> {
+    const statuses: number[] = []
+    for (let attempt = 0; attempt < count; attempt++) {
+      const browser = new Browser(trial.server, headers)
+      statuses.push((await browser.signIn("nobody@example.com", "not the password")).status)
+    }
+    return statuses
+  }
+
+  it("counts by the address in CLIENT_IP_HEADER", async () => {
+    trial = await openTrial("sqlite", { AUTH_RATE_LIMIT: "on", CLIENT_IP_HEADER: "X-Real-IP" })
+    expect(await tries(4, { "x-real-ip": "192.0.2.1" })).toEqual([401, 401, 401, 429])
+    expect(await tries(1, { "x-real-ip": "192.0.2.2" })).toEqual([401])
+    // A header anybody can send changes nothing.
+    expect(await tries(1, { "x-real-ip": "192.0.2.1", "x-forwarded-for": "192.0.2.3" })).toEqual([429])
+  })
+
+  it("does not let one lock everybody out where no address is known", async () => {
+    trial = await openTrial("sqlite", { AUTH_RATE_LIMIT: "on" })
+    expect(await tries(10, { "x-forwarded-for": "192.0.2.1" })).toEqual(Array(10).fill(401))
+  })
+
+  it("is off with AUTH_RATE_LIMIT=off", async () => {
+    const environment = { AUTH_RATE_LIMIT: "off", CLIENT_IP_HEADER: "x-real-ip", NODE_ENV: "production" }
+    trial = await openTrial("sqlite", environment)
+    expect(await tries(5, { "x-real-ip": "192.0.2.1" })).toEqual(Array(5).fill(401))
+  })
+})

@@ -1,0 +1,199 @@
+import { betterAuth, type AuthContext, type BetterAuthOptions } from "better-auth"
+import { getMigrations } from "better-auth/db/migration"
+import { jwt } from "better-auth/plugins/jwt"
+import { migrate, openDatabase, type Database } from "./database"
+import { eraseTasks } from "./erase"
+import { passwordResetOffered, sendPasswordReset } from "./mail"
+import { Outbox } from "./outbox"
+import { settings as current, type Settings } from "./settings"
+import { logoutNotice, sendNotice } from "./signout"
+import { jwtOptions } from "./tokens"
+
+type Options = ReturnType<typeof authOptions>
+export type Auth = ReturnType<typeof betterAuth<Options>>
+export type Session = Auth["$Infer"]["Session"]
+
+export type AuthServer = Readonly<{
+  /** Better Auth, once its database is ready. Rejects while the database is away, and may be asked again. */
+  ready(): Promise<Auth>
+  /** Answers a request beneath /api/auth. */
+  handle(request: Request): Promise<Response>
+  reachable(): Promise<boolean>
+  outbox: Outbox
+  database: Database
+  close(): Promise<void>
+}>
+
+function authOptions(
+  settings: Settings,
+  database: Database,
+  outbox: Outbox,
+  erase: (userId: string) => Promise<void>,
+) {
+  return {
+    appName: "Tasks",
+    baseURL: settings.url,
+    secret: settings.secret,
+    trustedOrigins: [settings.url],
+    telemetry: { enabled: false },
+    database: { db: database.kysely, type: database.type, transaction: database.transaction },
+    emailAndPassword: {
+      enabled: true,
+      minPasswordLength: 8,
+      disableSignUp: !settings.signUpOpen,
+      // Whoever forgot the password may have lost it to somebody who is signed in.
+      revokeSessionsOnPasswordReset: true,
+      ...(passwordResetOffered(settings)
+        ? {
+            sendResetPassword: async ({ user, token }) => {
+              void sendPasswordReset(settings, user.email, token)
+            },
+          }
+        : {}),
+    },
+    // Asked once the password is known to be right.
+    user: { deleteUser: { enabled: true, beforeDelete: (user) => erase(user.id) } },
+    plugins: [jwt(jwtOptions(settings))],
+    databaseHooks: {
+      // After, and never throwing: from `before`, an error would leave the session alive behind an answer of 200.
+      session: { delete: { after: (session) => outbox.sessionEnded(session) } },
+    },
+    rateLimit: rateLimit(settings),
+    advanced: {
+      useSecureCookies: settings.url.startsWith("https:"),
+      ipAddress: { ipAddressHeaders: settings.clientIpHeader === undefined ? [] : [settings.clientIpHeader] },
+      // Better Auth looks up what it deletes to call the hook above, and looks up 100 rows unless told otherwise: the
+      // 101st session of a person would end without a notice.
+      database: { defaultFindManyLimit: 1_000_000 },
+      // Said out loud, because any value of a variable named TEST would turn it off.
+      disableOriginCheck: false,
+      disableCSRFCheck: false,
+    },
+  } satisfies BetterAuthOptions
+}
+
+/**
+ * Better Auth counts by client address, three tries to sign in in ten seconds for instance. Without a header to
+ * believe it knows no address and everybody shares one count, so its own limits would let anyone lock everyone out.
+ * Then the limits are those of the whole site: they bound the work that hashing passwords makes, and the rest is free.
+ * Each process counts for itself.
+ */
+function rateLimit(settings: Settings) {
+  if (!settings.rateLimit) return { enabled: false }
+  if (settings.clientIpHeader !== undefined) return { enabled: true }
+  const shared = { window: 10, max: 100 }
+  return {
+    enabled: true,
+    max: 100_000,
+    customRules: {
+      "/sign-in/*": shared,
+      "/sign-up/*": shared,
+      "/change-password": shared,
+      "/delete-user": shared,
+      "/reset-password": shared,
+      "/request-password-reset": { window: 60, max: 100 },
+    },
+  }
+}
+
+export function openAuth(settings: Settings): AuthServer {
+  const database = openDatabase(settings.database)
+  // The same object; only its type names our very options, and is not assignable to the general one.
+  const context = async () => (await (await ready()).$context) as unknown as AuthContext
+  const outbox = new Outbox(database.kysely, settings.tokenLifetime, async (session) =>
+    sendNotice(settings, await logoutNotice(await context(), settings, session)),
+  )
+  const options = authOptions(settings, database, outbox, async (userId) =>
+    eraseTasks(await context(), settings, userId),
+  )
+
+  let prepared: Promise<Auth> | undefined
+  async function ready(): Promise<Auth> {
+    prepared ??= prepare(options, settings, database).catch((error: unknown) => {
+      prepared = undefined // the next one tries again
+      throw error
+    })
+    return prepared
+  }
+
+  async function handle(request: Request): Promise<Response> {
+    let auth: Auth
+    try {
+      auth = await ready()
+    } catch (error) {
+      console.error(
+        `The database of the accounts is not ready: ${error instanceof Error ? error.message : error}`,
+      )
+      return unavailable()
+    }
+    const response = await outbox.attend(() => auth.handler(request))
+    // Better Auth says 500 when the database fails, but also 401, as if nobody were signed in: it takes a session that
+    // cannot be read for one that is not there.
+    const doubtful = response.status === 500 || response.status === 401
+    if (doubtful && !(await database.reachable())) return unavailable()
+    if (!response.headers.has("cache-control")) response.headers.set("cache-control", "no-store")
+    return response
+  }
+
+  return {
+    ready,
+    handle,
+    reachable: () => database.reachable(),
+    outbox,
+    database,
+    close: async () => {
+      await outbox.stop()
+      await database.close()
+    },
+  }
+}
+
+async function prepare(options: Options, settings: Settings, database: Database): Promise<Auth> {
+  await migrate(database, async () => (await getMigrations(options)).runMigrations())
+  // Not before: it compares the tables with its own idea of them as soon as it is made.
+  const auth = betterAuth(options)
+  if (settings.tokenMode === "key-pair") await database.exclusively(() => prepareKeys(auth, settings))
+  return auth
+}
+
+/** Before the first request: several at once would each make a key pair. Also shows a secret that fits no longer. */
+async function prepareKeys(auth: Auth, settings: Settings): Promise<void> {
+  if (settings.keyRotation !== undefined) {
+    // A pair made before KEY_ROTATION was set knows no end, and would be used for ever.
+    const { adapter } = await auth.$context
+    await adapter.updateMany({
+      model: "jwks",
+      where: [{ field: "expiresAt", value: null }],
+      update: { expiresAt: new Date(Date.now() + settings.keyRotation * 1000) },
+    })
+  }
+  await auth.api.signJWT({ body: { payload: {} } })
+}
+
+/** In the form of Better Auth's own errors, which its client understands. */
+function unavailable(): Response {
+  return Response.json(
+    { code: "UNAVAILABLE", message: "Signing in is not possible at the moment. Please try again shortly." },
+    { status: 503, headers: { "retry-after": "5", "cache-control": "no-store" } },
+  )
+}
+
+// Next loads this module once for its start and again for its routes, and anew after each change in development. They
+// must share one pool and one outbox.
+const KEY = Symbol.for("taskapi.frontend.auth")
+const shared = globalThis as typeof globalThis & { [KEY]?: AuthServer }
+
+/** The one of this process. Opened at the first use and not at import: `next build` imports this as well. */
+export function authServer(): AuthServer {
+  return (shared[KEY] ??= openAuth(current()))
+}
+
+export async function getAuth(): Promise<Auth> {
+  return authServer().ready()
+}
+
+/** Who is signed in, for server components. These cannot set cookies, so they do not prolong the session either. */
+export async function getSession(headers: Headers): Promise<Session | null> {
+  const auth = await getAuth()
+  return auth.api.getSession({ headers, query: { disableRefresh: true } })
+}

@@ -1,0 +1,139 @@
+import { closeSync, mkdirSync, openSync } from "node:fs"
+import path from "node:path"
+import { pathToFileURL } from "node:url"
+import { setTimeout as delay } from "node:timers/promises"
+import { createClient } from "@libsql/client"
+import { LibsqlDialect, type libsql } from "@libsql/kysely-libsql"
+import { Kysely, PostgresDialect, sql } from "kysely"
+import { Pool } from "pg"
+import type { DatabasePlace } from "./settings"
+
+/** A session has ended and the API does not know yet. Times are milliseconds since 1970. */
+export type NoticeTable = {
+  sid: string
+  sub: string
+  attempts: number
+  next_at: number
+  forget_at: number
+}
+
+export type Tables = { logout_notice: NoticeTable }
+
+export type Database = Readonly<{
+  kysely: Kysely<Tables>
+  type: "sqlite" | "postgres"
+  /** Whether Better Auth may wrap several writes in a transaction. */
+  transaction: boolean
+  /** Runs `work` while no other process runs its own. */
+  exclusively<T>(work: () => Promise<T>): Promise<T>
+  reachable(): Promise<boolean>
+  close(): Promise<void>
+}>
+
+export function openDatabase(place: DatabasePlace): Database {
+  return place.kind === "file" ? openFile(place.path) : openPostgresql(place.url)
+}
+
+function openFile(file: string): Database {
+  // Password hashes and private keys: for the owner only. SQLite gives its other files the mode of this one.
+  mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 })
+  closeSync(openSync(file, "a", 0o600))
+  const client = createClient({ url: pathToFileURL(file).href, timeout: 5000 })
+  // Stays in the file. Readers then do not wait for the writer, nor the writer for them.
+  const mode = client.execute("PRAGMA journal_mode = WAL")
+  mode.catch(() => undefined) // it is reported where it is awaited
+  // The dialect brings the types of an older client, which differ in `sync()`; that is for replicas, and unused.
+  const dialect = new LibsqlDialect({ client: client as libsql.Client })
+  const kysely = new Kysely<Tables>({ dialect })
+  return {
+    kysely,
+    type: "sqlite",
+    // A transaction of libsql holds the one write lock across awaits, and whoever else writes in this process would
+    // wait for it without giving the event loop back: both stand still until the timeout.
+    transaction: false,
+    // Processes that share a file are rare (two `next` in one folder); `migrate` copes with losing a race.
+    exclusively: async (work) => {
+      await mode
+      return work()
+    },
+    reachable: () => answers(kysely),
+    close: async () => {
+      await kysely.destroy()
+      client.close()
+    },
+  }
+}
+
+// Any number, as long as it is always this one.
+const ADVISORY_LOCK = 4_077_220_716
+
+function openPostgresql(url: string): Database {
+  const pool = new Pool({
+    connectionString: url,
+    max: 10,
+    connectionTimeoutMillis: 3000,
+    query_timeout: 10_000,
+    keepAlive: true,
+  })
+  // A connection that breaks announces it, and unheard that would end the process: the pool hears those that are idle,
+  // and nobody those in use between two queries, as in a transaction. The next query fails, or gets another one.
+  pool.on("error", (error) => console.warn(`A connection to the database broke: ${error.message}`))
+  pool.on("connect", (client) => client.on("error", () => undefined))
+  const kysely = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) })
+  return {
+    kysely,
+    type: "postgres",
+    transaction: true,
+    // A lock of a transaction, not of a session: it also holds through a pooler, and goes with a broken connection.
+    exclusively: (work) =>
+      kysely.transaction().execute(async (lock) => {
+        await sql`select pg_advisory_xact_lock(${ADVISORY_LOCK})`.execute(lock)
+        return work()
+      }),
+    reachable: () => answers(kysely),
+    close: () => kysely.destroy(),
+  }
+}
+
+async function answers(kysely: Kysely<Tables>): Promise<boolean> {
+  const asked = sql`select 1`.execute(kysely).then(
+    () => true,
+    () => false,
+  )
+  return Promise.race([asked, delay(2000, false, { ref: false })])
+}
+
+/** Makes what is missing. `migrateAuth` brings the tables of Better Auth up to date; ours is made here. */
+export async function migrate(database: Database, migrateAuth: () => Promise<void>): Promise<void> {
+  await database.exclusively(async () => {
+    for (let left = 10; ; left--) {
+      try {
+        await migrateAuth()
+        break
+      } catch (error) {
+        // Two processes on one SQLite file: the other one made the table first. Look again what is still missing.
+        if (database.type !== "sqlite" || left === 0 || !lostRace(error)) throw error
+        await delay(200)
+      }
+    }
+    await database.kysely.schema
+      .createTable("logout_notice")
+      .ifNotExists()
+      .addColumn("sid", "text", (column) => column.primaryKey())
+      .addColumn("sub", "text", (column) => column.notNull())
+      .addColumn("attempts", "integer", (column) => column.notNull())
+      .addColumn("next_at", "bigint", (column) => column.notNull())
+      .addColumn("forget_at", "bigint", (column) => column.notNull())
+      .execute()
+    await database.kysely.schema
+      .createIndex("logout_notice_next_at")
+      .ifNotExists()
+      .on("logout_notice")
+      .column("next_at")
+      .execute()
+  })
+}
+
+function lostRace(error: unknown): boolean {
+  return error instanceof Error && /already exists|duplicate column|locked|SQLITE_BUSY/i.test(error.message)
+}

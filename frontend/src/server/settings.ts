@@ -1,0 +1,162 @@
+import path from "node:path"
+
+export type DatabasePlace =
+  Readonly<{ kind: "file"; path: string }> | Readonly<{ kind: "postgresql"; url: string }>
+
+export type Settings = Readonly<{
+  /** `next dev` and the tests are not production. */
+  production: boolean
+  secret: string
+  /** Our own public origin; also the issuer of every token. */
+  url: string
+  /** The origin of the task API, as the browser reaches it. */
+  apiUrl: string
+  /** The same API, as this server reaches it. */
+  apiInternalUrl: string
+  database: DatabasePlace
+  tokenMode: "shared-secret" | "key-pair"
+  /** Seconds. */
+  tokenLifetime: number
+  /** Seconds between two key pairs; undefined: one pair for good. */
+  keyRotation: number | undefined
+  audience: string
+  smtp: Readonly<{ url: string; from: string }> | undefined
+  clientIpHeader: string | undefined
+  signUpOpen: boolean
+  rateLimit: boolean
+}>
+
+/** Everything that is wrong with the settings, in one error: nobody should have to start five times to see five mistakes. */
+export class SettingsError extends Error {
+  override name = "SettingsError"
+
+  constructor(readonly problems: readonly string[]) {
+    super(`The settings are not usable:\n${problems.map((problem) => `  - ${problem}`).join("\n")}`)
+  }
+}
+
+// Better Auth signs with this one, published in its source, when none is given.
+const PUBLIC_SECRET = "better-auth-secret-12345678901234567890"
+
+// What `make app` uses; it stands in the repository.
+const DEVELOPMENT_SECRET = "taskapi-development-secret-never-use-in-production"
+
+const DAY = 24 * 60 * 60
+const UNITS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 60 * 60, d: DAY }
+const LONGEST_TOKEN = 30 * DAY
+
+export type Environment = Readonly<Record<string, string | undefined>>
+
+export function readSettings(environment: Environment): Settings {
+  const problems: string[] = []
+  const get = (name: string) => environment[name]?.trim() || undefined
+  const production = environment.NODE_ENV === "production"
+
+  function required(name: string): string {
+    const value = get(name)
+    if (value === undefined) problems.push(`${name} is missing.`)
+    return value ?? ""
+  }
+
+  function origin(name: string, text: string): string {
+    if (text === "") return ""
+    const url = URL.canParse(text) ? new URL(text) : undefined
+    const bare = url && url.pathname === "/" && !url.search && !url.hash && !url.username && !url.password
+    if (bare && (url.protocol === "http:" || url.protocol === "https:")) return url.origin
+    problems.push(`${name} must be an origin such as https://tasks.example.com, without a path.`)
+    return ""
+  }
+
+  function choice<T extends string>(name: string, options: readonly [T, ...T[]], absent: T): T {
+    const value = get(name) ?? absent
+    const found = options.find((option) => option === value)
+    if (found === undefined) problems.push(`${name} must be ${options.join(" or ")}.`)
+    return found ?? absent
+  }
+
+  function duration(name: string): number | undefined {
+    const text = get(name)
+    if (text === undefined) return undefined
+    const [, digits, unit] = /^([1-9]\d{0,8})([smhd])$/.exec(text) ?? []
+    if (digits !== undefined && unit !== undefined) return Number(digits) * (UNITS[unit] ?? 1)
+    problems.push(`${name} must be a number and a unit, such as 90s, 15m, 12h or 7d.`)
+    return undefined
+  }
+
+  // Not trimmed: the API verifies with the very bytes of the variable.
+  const secret = environment.BETTER_AUTH_SECRET ?? ""
+  if (secret === "") problems.push("BETTER_AUTH_SECRET is missing.")
+  if (secret === PUBLIC_SECRET) problems.push("BETTER_AUTH_SECRET is the public default of Better Auth.")
+  else if (secret !== "" && Buffer.byteLength(secret) < 32)
+    problems.push("BETTER_AUTH_SECRET must be at least 32 bytes long. Make one with: openssl rand -base64 32")
+
+  if (production && secret === DEVELOPMENT_SECRET)
+    problems.push("BETTER_AUTH_SECRET is the development secret of taskapi, which is public.")
+
+  const url = origin("BETTER_AUTH_URL", required("BETTER_AUTH_URL"))
+  const apiUrl = origin("API_URL", required("API_URL"))
+  const apiInternalUrl = origin("API_INTERNAL_URL", get("API_INTERNAL_URL") ?? "") || apiUrl
+
+  const tokenMode = choice("TOKEN_MODE", ["shared-secret", "key-pair"], "shared-secret")
+  const tokenLifetime = duration("TOKEN_LIFETIME") ?? (tokenMode === "key-pair" ? 15 * 60 : 7 * DAY)
+  if (tokenLifetime > LONGEST_TOKEN) problems.push("TOKEN_LIFETIME must be 30d or less.")
+  const keyRotation = duration("KEY_ROTATION")
+  if (keyRotation !== undefined && tokenMode !== "key-pair")
+    problems.push("KEY_ROTATION has a meaning with TOKEN_MODE=key-pair only.")
+
+  const smtpUrl = get("SMTP_URL")
+  const from = get("MAIL_FROM")
+  if (smtpUrl !== undefined && !(URL.canParse(smtpUrl) && /^smtps?:$/.test(new URL(smtpUrl).protocol)))
+    problems.push("SMTP_URL must begin with smtp:// or smtps://.")
+  if (smtpUrl !== undefined && from === undefined) problems.push("MAIL_FROM is missing; SMTP_URL needs it.")
+
+  const clientIpHeader = get("CLIENT_IP_HEADER")?.toLowerCase()
+  if (clientIpHeader !== undefined && !/^[a-z0-9-]+$/.test(clientIpHeader))
+    problems.push("CLIENT_IP_HEADER must be the name of one header.")
+
+  const database = databasePlace(get("AUTH_DATABASE_URL"))
+  if (database === undefined)
+    problems.push(
+      "AUTH_DATABASE_URL must begin with postgresql:// or be a file such as file:/srv/tasks/auth.db.",
+    )
+
+  const signUpOpen = choice("SIGN_UP", ["open", "closed"], "open") === "open"
+  const rateLimit = choice("AUTH_RATE_LIMIT", ["on", "off"], production ? "on" : "off") === "on"
+
+  if (database === undefined || problems.length > 0) throw new SettingsError(problems)
+  return Object.freeze({
+    production,
+    secret,
+    url,
+    apiUrl,
+    apiInternalUrl,
+    database: Object.freeze(database),
+    tokenMode,
+    tokenLifetime,
+    keyRotation,
+    audience: get("JWT_AUDIENCE") ?? url,
+    smtp: smtpUrl !== undefined && from !== undefined ? Object.freeze({ url: smtpUrl, from }) : undefined,
+    clientIpHeader,
+    signUpOpen,
+    rateLimit,
+  })
+}
+
+function databasePlace(text: string | undefined): DatabasePlace | undefined {
+  // The comments keep the bundler from tracing the whole folder: the path is known at run time only.
+  if (text === undefined)
+    return { kind: "file", path: path.join(/* turbopackIgnore: true */ process.cwd(), "data", "auth.db") }
+  // Left to `pg` to read: an address with a socket in it is fine there, and no URL by the standard.
+  if (/^postgres(ql)?:\/\/./.test(text)) return { kind: "postgresql", url: text }
+  // `file:auth.db`, `file:/srv/auth.db` and `file:///srv/auth.db`; a database in memory would lose everybody.
+  const [, place] = /^file:(?:\/\/(?=\/))?([^?#]+)$/.exec(text) ?? []
+  if (place === undefined || place.startsWith(":") || place.startsWith("//")) return undefined
+  return { kind: "file", path: path.resolve(/* turbopackIgnore: true */ place) }
+}
+
+let read: Settings | undefined
+
+/** The settings of this process. Read at the first use and not at import: `next build` has none. */
+export function settings(): Settings {
+  return (read ??= readSettings(process.env))
+}
