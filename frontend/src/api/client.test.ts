@@ -1,0 +1,139 @@
+import { afterEach, beforeEach, expect, test } from "vitest"
+import { createApi, type Api } from "./client"
+import { Connection } from "./connection"
+import { ApiError, ConflictError, SessionOver } from "./problem"
+import { Gateway } from "./service.fixture"
+import { AccessToken } from "./token"
+
+let gateway: Gateway
+let connection: Connection
+let api: Api
+
+beforeEach(async () => {
+  gateway = new Gateway()
+  await gateway.start()
+  connection = new Connection()
+  const token = new AccessToken("alice", connection, `${gateway.url}/api/auth/token`)
+  api = createApi({ url: gateway.url, token, connection, timeout: 300 })
+})
+
+afterEach(() => gateway.stop())
+
+function read() {
+  return api.GET("/api/{user_id}/tasks", { params: { path: { user_id: "alice" } } })
+}
+
+function add() {
+  return api.POST("/api/{user_id}/tasks", {
+    params: { path: { user_id: "alice" }, header: { "Idempotency-Key": "key" } },
+    body: { title: "Buy milk" },
+  })
+}
+
+test("a refused token is renewed once, and the request repeated with its body and key", async () => {
+  gateway.intercept = () => (gateway.seen.length === 1 ? { status: 401 } : { status: 201, body: { id: 1 } })
+  expect((await add()).data).toEqual({ id: 1 })
+  const [first, second] = gateway.seen
+  expect(second?.body).toBe('{"title":"Buy milk"}')
+  expect(second?.body).toBe(first?.body)
+  expect(second?.headers["idempotency-key"]).toBe("key")
+  expect(first?.headers.authorization).toMatch(/^Bearer ey/)
+  expect(second?.headers.authorization).not.toBe(first?.headers.authorization)
+  expect(gateway.tokens).toBe(2)
+})
+
+test("a token that is refused twice is given up", async () => {
+  gateway.intercept = () => ({ status: 401 })
+  await expect(read()).rejects.toEqual(new SessionOver("refused"))
+  expect(gateway.seen).toHaveLength(2)
+})
+
+test("a session that has ended is found out by renewing", async () => {
+  gateway.intercept = () => {
+    gateway.token = async () => ({ status: 401 })
+    return { status: 401 }
+  }
+  await expect(read()).rejects.toEqual(new SessionOver("expired"))
+  await expect(read()).rejects.toEqual(new SessionOver("expired"))
+  expect(gateway.seen).toHaveLength(1)
+})
+
+test("a problem becomes an error with the members it is about", async () => {
+  gateway.intercept = () => ({
+    status: 422,
+    body: {
+      type: "/problems/invalid",
+      title: "The body breaks a rule",
+      status: 422,
+      detail: "See errors.",
+      code: "invalid",
+      request_id: "r-1",
+      errors: [
+        { pointer: "/title", detail: "Too long.", code: "length" },
+        { pointer: "/tags/3", detail: "Is there already.", code: "unique" },
+        { pointer: "", detail: "Nothing fits.", code: "type" },
+      ],
+    },
+  })
+  const error = await add().catch((reason: unknown) => reason)
+  expect(error).toBeInstanceOf(ApiError)
+  expect(error).toMatchObject({
+    ...{ status: 422, code: "invalid", detail: "See errors.", requestId: "r-1" },
+    fields: { title: "Too long.", tags: "Is there already." },
+  })
+})
+
+test("what is there now comes with a conflict", async () => {
+  gateway.intercept = () => ({
+    status: 412,
+    body: { code: "precondition-failed", current: { id: 1, version: 9 } },
+  })
+  const error = await add().catch((reason: unknown) => reason)
+  expect(error).toBeInstanceOf(ConflictError)
+  expect(error).toMatchObject({ status: 412, current: { version: 9 } })
+})
+
+test.each([502, 503, 504])(
+  "the %i of a proxy, which is no problem document, is an error too",
+  async (status) => {
+    gateway.intercept = () => ({ status, headers: { "Retry-After": "4" }, body: "<html>Bad gateway</html>" })
+    await expect(read()).rejects.toMatchObject({ status, code: `http-${status}`, retryAfter: 4 })
+    expect(connection.reach()).toBe("away")
+  },
+)
+
+test("an answer that does not come in time is an error, and the next one tells that the service is back", async () => {
+  gateway.intercept = () => "hang"
+  await expect(read()).rejects.toMatchObject({ status: 0, code: "timeout" })
+  expect(connection.reach()).toBe("away")
+  gateway.intercept = () => ({ status: 200, body: [] })
+  await read()
+  expect(connection.reach()).toBe("online")
+})
+
+test("a service that is stopped is an error of the network", async () => {
+  gateway.intercept = () => ({ status: 200, body: [] })
+  await read()
+  await gateway.stop()
+  await expect(read()).rejects.toMatchObject({ status: 0, code: "network" })
+  await gateway.start()
+  await expect(read()).resolves.toMatchObject({ data: [] })
+})
+
+test("304 is an answer", async () => {
+  gateway.intercept = () => ({ status: 304, headers: { ETag: '"5.a"' } })
+  const { response } = await read()
+  expect([response.status, response.headers.get("ETag")]).toEqual([304, '"5.a"'])
+})
+
+test("who gives up a request has not lost the service", async () => {
+  gateway.intercept = () => "hang"
+  const stop = new AbortController()
+  const reading = api.GET("/api/{user_id}/tasks", {
+    params: { path: { user_id: "alice" } },
+    signal: stop.signal,
+  })
+  setTimeout(() => stop.abort(), 50)
+  await expect(reading).rejects.toMatchObject({ name: "AbortError" })
+  expect(connection.reach()).toBe("online")
+})
