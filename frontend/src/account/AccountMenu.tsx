@@ -1,0 +1,64 @@
+"use client"
+
+import { IconButton } from "@radix-ui/themes/components/icon-button"
+import { useEffect, useRef, useState, type ComponentProps } from "react"
+import { flushSync } from "react-dom"
+import { PersonIcon } from "@/icons"
+import type { AccountMenuItems } from "./AccountMenuItems"
+
+/** The button is there at once; the menu behind it, which brings its own positioning, is loaded when nothing else is to do. */
+export function AccountMenu(props: { name: string; email: string }) {
+  const [Items, setItems] = useState<typeof AccountMenuItems | null>(null)
+  const [open, setOpen] = useState(false)
+  const asked = useRef(false)
+  const opening = useRef(false)
+  const frame = useRef<HTMLDivElement>(null)
+
+  function load() {
+    if (asked.current) return
+    asked.current = true
+    import("./AccountMenuItems").then(
+      ({ AccountMenuItems }) => {
+        // The button is replaced by the one of the menu, which takes over the focus; unless the menu opens with it, for
+        // then the focus goes there, and taking it away would close the menu.
+        const focused = frame.current?.contains(document.activeElement)
+        flushSync(() => setItems(() => AccountMenuItems))
+        if (focused && !opening.current) frame.current?.querySelector("button")?.focus()
+      },
+      () => (asked.current = false), // offline; the next try asks again
+    )
+  }
+
+  useEffect(() => {
+    const timer = setTimeout(load, 1500)
+    return () => clearTimeout(timer)
+  }, [])
+
+  return (
+    <div ref={frame}>
+      {Items ? (
+        <Items {...props} open={open} onOpenChange={setOpen} />
+      ) : (
+        <AccountMenuButton
+          aria-haspopup="menu"
+          aria-expanded={false}
+          onPointerEnter={load}
+          onFocus={load}
+          onClick={() => {
+            opening.current = true
+            setOpen(true)
+            load()
+          }}
+        />
+      )}
+    </div>
+  )
+}
+
+export function AccountMenuButton(props: ComponentProps<typeof IconButton>) {
+  return (
+    <IconButton variant="soft" color="gray" radius="full" size="3" {...props} aria-label="Account menu">
+      <PersonIcon />
+    </IconButton>
+  )
+}

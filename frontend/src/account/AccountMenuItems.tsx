@@ -1,0 +1,60 @@
+"use client"
+
+import * as DropdownMenu from "@radix-ui/themes/components/dropdown-menu"
+import { useRouter } from "next/navigation"
+import { useState } from "react"
+import { OverlayTheme } from "@/app/OverlayTheme"
+import { Refused } from "@/form/Refused"
+import { useEndSession, useUnsavedChanges } from "@/tasks/queries"
+import styles from "./account.module.css"
+import { AccountMenuButton } from "./AccountMenu"
+import { signOut } from "./signOut"
+
+type AccountMenuItemsProps = {
+  name: string
+  email: string
+  open: boolean
+  onOpenChange(open: boolean): void
+}
+
+export function AccountMenuItems({ name, email, open, onOpenChange }: AccountMenuItemsProps) {
+  const router = useRouter()
+  const endSession = useEndSession()
+  const unsaved = useUnsavedChanges()
+  // The menu opens within the main part of the page and not at the end of the document, outside all landmarks.
+  const [frame, setFrame] = useState<HTMLDivElement | null>(null)
+  const [refused, setRefused] = useState<string>()
+
+  async function leave() {
+    if (unsaved > 0 && !window.confirm("Some changes are not saved yet and would be lost. Sign out anyway?"))
+      return
+    setRefused(undefined)
+    const refusal = await signOut(endSession)
+    setRefused(refusal?.message)
+  }
+
+  return (
+    <OverlayTheme>
+      <div ref={setFrame}>
+        <DropdownMenu.Root open={open} onOpenChange={onOpenChange} modal={false}>
+          <DropdownMenu.Trigger>
+            <AccountMenuButton />
+          </DropdownMenu.Trigger>
+          <DropdownMenu.Content container={frame} align="end" size="2" variant="soft" className={styles.menu}>
+            <DropdownMenu.Label className={styles.menuLabel}>
+              <span className={styles.menuName}>{name}</span>
+              <span className={styles.menuEmail}>{email}</span>
+            </DropdownMenu.Label>
+            <DropdownMenu.Item onSelect={() => router.push("/account")}>Account</DropdownMenu.Item>
+            <DropdownMenu.Item onSelect={() => void leave()}>Sign out</DropdownMenu.Item>
+          </DropdownMenu.Content>
+        </DropdownMenu.Root>
+        {refused && (
+          <div className={styles.menuRefused}>
+            <Refused>{refused}</Refused>
+          </div>
+        )}
+      </div>
+    </OverlayTheme>
+  )
+}

@@ -1,0 +1,43 @@
+"use client"
+
+import { Heading } from "@radix-ui/themes/components/heading"
+import { Text } from "@radix-ui/themes/components/text"
+import Link from "next/link"
+import { ApiProvider } from "@/api/ApiProvider"
+import { BackIcon } from "@/icons"
+import styles from "./account.module.css"
+import { DeleteAccount } from "./DeleteAccount"
+import { PasswordForm } from "./PasswordForm"
+import { Sessions } from "./Sessions"
+
+type AccountPageProps = {
+  apiUrl: string
+  user: { id: string; name: string; email: string }
+  sessionId: string
+}
+
+export function AccountPage({ apiUrl, user, sessionId }: AccountPageProps) {
+  return (
+    <ApiProvider apiUrl={apiUrl} userId={user.id}>
+      <main className={styles.account}>
+        <nav>
+          <Link href="/" className={styles.back}>
+            <BackIcon />
+            Tasks
+          </Link>
+        </nav>
+        <header>
+          <Heading as="h1" size="8">
+            Account
+          </Heading>
+          <Text as="p" color="gray" className={styles.who}>
+            {user.name} · {user.email}
+          </Text>
+        </header>
+        <Sessions currentId={sessionId} />
+        <PasswordForm email={user.email} />
+        <DeleteAccount />
+      </main>
+    </ApiProvider>
+  )
+}

@@ -1,0 +1,73 @@
+"use client"
+
+import * as AlertDialog from "@radix-ui/themes/components/alert-dialog"
+import { Button } from "@radix-ui/themes/components/button"
+import { useState } from "react"
+import { OverlayTheme } from "@/app/OverlayTheme"
+import { LabelledText } from "@/form/Field"
+import { Refused } from "@/form/Refused"
+import { useSubmission } from "@/form/submission"
+import { authClient } from "@/session"
+import { useEndSession } from "@/tasks/queries"
+import styles from "./account.module.css"
+import { load } from "./navigation"
+import { ask } from "./refusal"
+import { Section } from "./Section"
+
+export function DeleteAccount() {
+  const [open, setOpen] = useState(false)
+  const endSession = useEndSession()
+
+  const form = useSubmission(async (value) => {
+    const password = value("current")
+    if (!password) return { field: "current", message: "Enter your password." }
+    // The server erases the tasks first, and keeps the account if it cannot.
+    const { refusal } = await ask(() => authClient.deleteUser({ password }))
+    if (refusal) return refusal
+    endSession()
+    load("/sign-up")
+    return "leaving"
+  })
+
+  return (
+    <Section title="Delete account" about="Your account and all your tasks are deleted for good.">
+      <div className={styles.delete}>
+        <OverlayTheme>
+          <AlertDialog.Root open={open} onOpenChange={(next) => !form.busy && setOpen(next)}>
+            <AlertDialog.Trigger>
+              <Button variant="soft" color="red">
+                Delete account
+              </Button>
+            </AlertDialog.Trigger>
+            <AlertDialog.Content className={styles.dialog ?? ""}>
+              <AlertDialog.Title>Delete your account?</AlertDialog.Title>
+              <AlertDialog.Description size="2">
+                Every task you have will be erased. Nobody can bring it back.
+              </AlertDialog.Description>
+              <form method="post" noValidate onSubmit={form.onSubmit} className={styles.form}>
+                {form.alert && <Refused>{form.alert}</Refused>}
+                <LabelledText
+                  label="Password"
+                  name="current"
+                  type="password"
+                  autoComplete="current-password"
+                  error={form.error("current")}
+                />
+                <div className={styles.dialogActions}>
+                  <AlertDialog.Cancel>
+                    <Button type="button" variant="soft" color="gray" disabled={form.busy}>
+                      Cancel
+                    </Button>
+                  </AlertDialog.Cancel>
+                  <Button type="submit" color="red" loading={form.busy}>
+                    Delete everything
+                  </Button>
+                </div>
+              </form>
+            </AlertDialog.Content>
+          </AlertDialog.Root>
+        </OverlayTheme>
+      </div>
+    </Section>
+  )
+}

@@ -1,0 +1,47 @@
+"use client"
+
+import { Button } from "@radix-ui/themes/components/button"
+import { Text } from "@radix-ui/themes/components/text"
+import { useState } from "react"
+import { LabelledText } from "@/form/Field"
+import { Refused } from "@/form/Refused"
+import { useSubmission } from "@/form/submission"
+import { authClient } from "@/session"
+import styles from "./account.module.css"
+import { ask } from "./refusal"
+
+export function ForgotPasswordForm() {
+  const [sentTo, setSentTo] = useState<string | null>(null)
+  const form = useSubmission(async (value) => {
+    const email = value("email").trim()
+    if (!email) return { field: "email", message: "Enter your email." }
+    const { refusal } = await ask(() =>
+      authClient.requestPasswordReset({ email, redirectTo: "/reset-password" }),
+    )
+    if (!refusal) setSentTo(email)
+    return refusal
+  })
+  return (
+    <form method="post" noValidate onSubmit={form.onSubmit} className={styles.form}>
+      {form.alert && <Refused>{form.alert}</Refused>}
+      <LabelledText
+        label="Email"
+        name="email"
+        type="email"
+        autoComplete="email"
+        error={form.error("email")}
+        hint="A link to choose a new password is sent to it."
+      />
+      <Button type="submit" size="3" loading={form.busy}>
+        Send link
+      </Button>
+      <div aria-live="polite" className={styles.outcome}>
+        {sentTo && (
+          <Text as="p" size="2">
+            If there is an account for {sentTo}, a link is on its way. Look into your mail.
+          </Text>
+        )}
+      </div>
+    </form>
+  )
+}

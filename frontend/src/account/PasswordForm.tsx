@@ -1,0 +1,61 @@
+"use client"
+
+import { Button } from "@radix-ui/themes/components/button"
+import { Text } from "@radix-ui/themes/components/text"
+import { useState } from "react"
+import { LabelledText } from "@/form/Field"
+import { Refused } from "@/form/Refused"
+import { useSubmission } from "@/form/submission"
+import { authClient } from "@/session"
+import styles from "./account.module.css"
+import { ask } from "./refusal"
+import { Section } from "./Section"
+
+export function PasswordForm({ email }: { email: string }) {
+  const [changed, setChanged] = useState(false)
+  const form = useSubmission(async (value, element) => {
+    setChanged(false)
+    const currentPassword = value("current")
+    const newPassword = value("password")
+    if (!currentPassword) return { field: "current", message: "Enter your current password." }
+    if (!newPassword) return { field: "password", message: "Choose a password." }
+    const { refusal } = await ask(() =>
+      authClient.changePassword({ currentPassword, newPassword, revokeOtherSessions: true }),
+    )
+    if (refusal) return refusal
+    element.reset()
+    setChanged(true)
+    return null
+  })
+  return (
+    <Section title="Password" about="Changing it signs out all your other devices.">
+      <form method="post" noValidate onSubmit={form.onSubmit} className={styles.form}>
+        {form.alert && <Refused>{form.alert}</Refused>}
+        {/* Tells a password manager whose password this is. */}
+        <input type="text" name="username" autoComplete="username" value={email} readOnly hidden />
+        <LabelledText
+          label="Current password"
+          name="current"
+          type="password"
+          autoComplete="current-password"
+          error={form.error("current")}
+        />
+        <LabelledText
+          label="New password"
+          name="password"
+          type="password"
+          autoComplete="new-password"
+          error={form.error("password")}
+        />
+        <div className={styles.actions}>
+          <Button type="submit" loading={form.busy}>
+            Change password
+          </Button>
+          <Text as="p" size="2" color="gray" aria-live="polite">
+            {changed && "Your password is changed."}
+          </Text>
+        </div>
+      </form>
+    </Section>
+  )
+}

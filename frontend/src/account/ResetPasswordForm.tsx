@@ -1,0 +1,37 @@
+"use client"
+
+import { Button } from "@radix-ui/themes/components/button"
+import { useRouter } from "next/navigation"
+import { LabelledText } from "@/form/Field"
+import { Refused } from "@/form/Refused"
+import { useSubmission } from "@/form/submission"
+import { authClient } from "@/session"
+import styles from "./account.module.css"
+import { ask } from "./refusal"
+
+export function ResetPasswordForm({ token }: { token: string }) {
+  const router = useRouter()
+  const form = useSubmission(async (value) => {
+    const newPassword = value("password")
+    if (!newPassword) return { field: "password", message: "Choose a password." }
+    const { refusal } = await ask(() => authClient.resetPassword({ newPassword, token }))
+    if (refusal) return refusal
+    router.replace("/sign-in?reset=1")
+    return "leaving"
+  })
+  return (
+    <form method="post" noValidate onSubmit={form.onSubmit} className={styles.form}>
+      {form.alert && <Refused>{form.alert}</Refused>}
+      <LabelledText
+        label="New password"
+        name="password"
+        type="password"
+        autoComplete="new-password"
+        error={form.error("password")}
+      />
+      <Button type="submit" size="3" loading={form.busy}>
+        Save password
+      </Button>
+    </form>
+  )
+}

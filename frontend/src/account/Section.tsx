@@ -1,0 +1,21 @@
+import { Heading } from "@radix-ui/themes/components/heading"
+import { Text } from "@radix-ui/themes/components/text"
+import { useId, type ReactNode } from "react"
+import styles from "./account.module.css"
+
+type SectionProps = { title: string; about: string; children: ReactNode }
+
+export function Section({ title, about, children }: SectionProps) {
+  const id = useId()
+  return (
+    <section className={styles.panel} aria-labelledby={id}>
+      <Heading as="h2" size="4" id={id}>
+        {title}
+      </Heading>
+      <Text as="p" size="2" color="gray" className={styles.about}>
+        {about}
+      </Text>
+      {children}
+    </section>
+  )
+}

@@ -1,0 +1,53 @@
+"use client"
+
+import { Button } from "@radix-ui/themes/components/button"
+import { useRouter } from "next/navigation"
+import { LabelledText } from "@/form/Field"
+import { Refused } from "@/form/Refused"
+import { useSubmission } from "@/form/submission"
+import { authClient } from "@/session"
+import styles from "./account.module.css"
+import { ask } from "./refusal"
+import { TextLink } from "./TextLink"
+
+export function SignInForm({ mayReset }: { mayReset: boolean }) {
+  const router = useRouter()
+  const form = useSubmission(async (value) => {
+    const email = value("email").trim()
+    const password = value("password")
+    if (!email) return { field: "email", message: "Enter your email." }
+    if (!password) return { field: "password", message: "Enter your password." }
+    const { refusal } = await ask(() => authClient.signIn.email({ email, password }))
+    if (refusal) return refusal
+    router.replace("/")
+    router.refresh()
+    return "leaving"
+  })
+  return (
+    <form method="post" noValidate onSubmit={form.onSubmit} className={styles.form}>
+      {form.alert && <Refused>{form.alert}</Refused>}
+      <LabelledText
+        label="Email"
+        name="email"
+        type="email"
+        autoComplete="email"
+        error={form.error("email")}
+      />
+      <LabelledText
+        label="Password"
+        name="password"
+        type="password"
+        autoComplete="current-password"
+        error={form.error("password")}
+      />
+      <Button type="submit" size="3" loading={form.busy}>
+        Sign in
+      </Button>
+      {mayReset && (
+        <p className={styles.aside}>
+          <TextLink href="/forgot-password">Forgot password?</TextLink>
+        </p>
+      )}
+    </form>
+  )
+}

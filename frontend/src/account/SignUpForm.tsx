@@ -1,0 +1,50 @@
+"use client"
+
+import { Button } from "@radix-ui/themes/components/button"
+import { useRouter } from "next/navigation"
+import { LabelledText } from "@/form/Field"
+import { Refused } from "@/form/Refused"
+import { useSubmission } from "@/form/submission"
+import { authClient } from "@/session"
+import styles from "./account.module.css"
+import { ask } from "./refusal"
+
+export function SignUpForm() {
+  const router = useRouter()
+  const form = useSubmission(async (value) => {
+    const name = value("name").trim()
+    const email = value("email").trim()
+    const password = value("password")
+    if (!name) return { field: "name", message: "Enter your name." }
+    if (!email) return { field: "email", message: "Enter your email." }
+    if (!password) return { field: "password", message: "Choose a password." }
+    const { refusal } = await ask(() => authClient.signUp.email({ name, email, password }))
+    if (refusal) return refusal
+    router.replace("/")
+    router.refresh()
+    return "leaving"
+  })
+  return (
+    <form method="post" noValidate onSubmit={form.onSubmit} className={styles.form}>
+      {form.alert && <Refused>{form.alert}</Refused>}
+      <LabelledText label="Name" name="name" autoComplete="name" error={form.error("name")} />
+      <LabelledText
+        label="Email"
+        name="email"
+        type="email"
+        autoComplete="email"
+        error={form.error("email")}
+      />
+      <LabelledText
+        label="Password"
+        name="password"
+        type="password"
+        autoComplete="new-password"
+        error={form.error("password")}
+      />
+      <Button type="submit" size="3" loading={form.busy}>
+        Sign up
+      </Button>
+    </form>
+  )
+}

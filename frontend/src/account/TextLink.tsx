@@ -1,0 +1,12 @@
+import { Link as ThemeLink } from "@radix-ui/themes/components/link"
+import Link from "next/link"
+import type { ReactNode } from "react"
+import styles from "./account.module.css"
+
+export function TextLink({ href, children }: { href: string; children: ReactNode }) {
+  return (
+    <ThemeLink asChild size="2" weight="medium" underline="always" className={styles.link}>
+      <Link href={href}>{children}</Link>
+    </ThemeLink>
+  )
+}

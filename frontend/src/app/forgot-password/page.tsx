@@ -1,0 +1,20 @@
+import type { Metadata } from "next"
+import { notFound } from "next/navigation"
+import { connection } from "next/server"
+import { AuthCard } from "@/account/AuthCard"
+import { ForgotPasswordForm } from "@/account/ForgotPasswordForm"
+import { TextLink } from "@/account/TextLink"
+import { passwordResetOffered } from "@/server/mail"
+import { settings } from "@/server/settings"
+
+export const metadata: Metadata = { title: "Reset your password" }
+
+export default async function Page() {
+  await connection() // the settings are those of the running server, not of the build
+  if (!passwordResetOffered(settings())) notFound()
+  return (
+    <AuthCard title="Reset your password" footer={<TextLink href="/sign-in">Back to sign in</TextLink>}>
+      <ForgotPasswordForm />
+    </AuthCard>
+  )
+}

@@ -1,0 +1,17 @@
+import { headers } from "next/headers"
+import { redirect } from "next/navigation"
+import { getSession } from "@/server/auth"
+import { settings } from "@/server/settings"
+import { filtersFrom } from "@/tasks/filterAddress"
+import { TaskPage } from "@/tasks/TaskPage"
+
+type PageProps = { searchParams: Promise<Record<string, string | string[] | undefined>> }
+
+export default async function Page({ searchParams }: PageProps) {
+  const session = await getSession(await headers())
+  if (!session) redirect("/sign-in")
+  const { id, name, email } = session.user
+  const given = await searchParams
+  const filters = filtersFrom((key) => [given[key] ?? ""].flat()[0] ?? "")
+  return <TaskPage apiUrl={settings().apiUrl} user={{ id, name, email }} filters={filters} />
+}

@@ -1,0 +1,46 @@
+import * as Callout from "@radix-ui/themes/components/callout"
+import type { Metadata } from "next"
+import { headers } from "next/headers"
+import { redirect } from "next/navigation"
+import { AuthCard } from "@/account/AuthCard"
+import { SignInForm } from "@/account/SignInForm"
+import { TextLink } from "@/account/TextLink"
+import styles from "@/account/account.module.css"
+import { getSession } from "@/server/auth"
+import { passwordResetOffered } from "@/server/mail"
+import { settings } from "@/server/settings"
+
+export const metadata: Metadata = { title: "Sign in" }
+
+type PageProps = { searchParams: Promise<Record<string, string | string[] | undefined>> }
+
+export default async function Page({ searchParams }: PageProps) {
+  const { expired, reset } = await searchParams
+  // Whoever was sent here stays, even with a session: where the API refuses its tokens, the way back would be a circle.
+  if (!expired && (await getSession(await headers()))) redirect("/")
+  const notice = expired
+    ? "Your session has ended. Sign in again."
+    : reset
+      ? "Your new password is saved. Sign in with it."
+      : null
+  const { signUpOpen } = settings()
+  return (
+    <AuthCard
+      title="Sign in"
+      footer={
+        signUpOpen && (
+          <>
+            New here? <TextLink href="/sign-up">Sign up</TextLink>
+          </>
+        )
+      }
+    >
+      {notice && (
+        <Callout.Root size="1" className={styles.notice ?? ""}>
+          <Callout.Text size="2">{notice}</Callout.Text>
+        </Callout.Root>
+      )}
+      <SignInForm mayReset={passwordResetOffered(settings())} />
+    </AuthCard>
+  )
+}

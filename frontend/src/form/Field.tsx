@@ -1,0 +1,63 @@
+import { Text } from "@radix-ui/themes/components/text"
+import * as TextField from "@radix-ui/themes/components/text-field"
+import { useId, type ComponentProps, type ReactNode } from "react"
+import styles from "./form.module.css"
+
+/** What a control needs so that its label, its hint and its error are read together with it. */
+export type FieldProps = {
+  id: string
+  "aria-invalid": true | undefined
+  "aria-describedby": string | undefined
+}
+
+type FieldFrame = {
+  label: string
+  error?: string | undefined
+  hint?: string | undefined
+  children: (props: FieldProps) => ReactNode
+}
+
+export function Field({ label, error, hint, children }: FieldFrame) {
+  const id = useId()
+  const described = [error && `${id}-error`, hint && `${id}-hint`].filter(Boolean).join(" ")
+  return (
+    <div className={styles.field}>
+      <Text as="label" size="2" weight="medium" htmlFor={id}>
+        {label}
+      </Text>
+      {children({
+        id,
+        "aria-invalid": error ? true : undefined,
+        "aria-describedby": described || undefined,
+      })}
+      {error && <FieldError id={`${id}-error`}>{error}</FieldError>}
+      {hint && (
+        <Text as="p" size="1" color="gray" id={`${id}-hint`}>
+          {hint}
+        </Text>
+      )}
+    </div>
+  )
+}
+
+export function FieldError({ id, children }: { id: string; children: ReactNode }) {
+  return (
+    <Text as="p" size="2" color="red" id={id}>
+      {children}
+    </Text>
+  )
+}
+
+type TextFieldProps = Omit<ComponentProps<typeof TextField.Root>, "children" | "id"> & {
+  label: string
+  error?: string | undefined
+  hint?: string | undefined
+}
+
+export function LabelledText({ label, error, hint, ...input }: TextFieldProps) {
+  return (
+    <Field label={label} error={error} hint={hint}>
+      {(field) => <TextField.Root size="3" {...input} {...field} />}
+    </Field>
+  )
+}

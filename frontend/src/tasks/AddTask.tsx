@@ -1,0 +1,82 @@
+"use client"
+
+import { IconButton } from "@radix-ui/themes/components/icon-button"
+import * as TextField from "@radix-ui/themes/components/text-field"
+import { useId, useRef, useState, type RefObject } from "react"
+import { ApiError, sentence } from "@/api/problem"
+import { FieldError } from "@/form/Field"
+import { PlusIcon } from "@/icons"
+import { useAnnounce } from "./Announcer"
+import { useReportProblem } from "./Problems"
+import { useAddTask } from "./queries"
+import styles from "./tasks.module.css"
+
+export function AddTask({ box }: { box: RefObject<HTMLInputElement | null> }) {
+  const [text, setText] = useState("")
+  const [error, setError] = useState<string>()
+  const current = useRef("")
+  const id = useId()
+  const addTask = useAddTask()
+  const announce = useAnnounce()
+  const report = useReportProblem()
+
+  function type(next: string) {
+    current.current = next
+    setText(next)
+  }
+
+  async function add(title: string) {
+    try {
+      await addTask({ title })
+      announce("Task added.")
+    } catch (cause) {
+      // The words come back, unless the next task is being typed already: then they wait beside it.
+      if (current.current.trim() && current.current !== title)
+        return report(`“${title}” was not added.`, cause, () => void add(title))
+      type(title)
+      setError((cause instanceof ApiError && cause.fields.title) || sentence(cause))
+    }
+  }
+
+  return (
+    <form
+      className={styles.add}
+      method="post"
+      onSubmit={(event) => {
+        event.preventDefault()
+        box.current?.focus()
+        const title = text.trim()
+        if (!title) return
+        type("")
+        setError(undefined)
+        void add(title)
+      }}
+    >
+      <TextField.Root
+        ref={box}
+        size="3"
+        name="title"
+        className={styles.addField ?? ""}
+        aria-label="Add a task"
+        aria-invalid={error ? true : undefined}
+        aria-describedby={error ? id : undefined}
+        placeholder="Add a task"
+        autoComplete="off"
+        enterKeyHint="done"
+        spellCheck
+        value={text}
+        onChange={(event) => {
+          type(event.target.value)
+          setError(undefined)
+        }}
+      >
+        <TextField.Slot side="right">
+          <IconButton type="submit" size="2" variant="soft" aria-label="Add">
+            <PlusIcon />
+          </IconButton>
+        </TextField.Slot>
+      </TextField.Root>
+      {error && <FieldError id={id}>{error}</FieldError>}
+    </form>
+  )
+}

@@ -1,0 +1,59 @@
+"use client"
+
+import * as TextField from "@radix-ui/themes/components/text-field"
+import { Choice } from "@/form/Choice"
+import { SearchIcon } from "@/icons"
+import { shows, sorts } from "./filterAddress"
+import type { Filters } from "./queries"
+import styles from "./tasks.module.css"
+
+type FilterBarProps = { filters: Filters; onChange(filters: Filters): void }
+
+export function FilterBar({ filters, onChange }: FilterBarProps) {
+  return (
+    <div role="search" aria-label="Tasks" className={styles.filters}>
+      <div role="radiogroup" aria-label="Show" className={styles.segments}>
+        {shows.map(({ value, label }) => (
+          <label key={value} className={styles.segment}>
+            <input
+              type="radio"
+              name="show"
+              value={value}
+              checked={filters.show === value}
+              onChange={() => onChange({ ...filters, show: value })}
+            />
+            <span>{label}</span>
+          </label>
+        ))}
+      </div>
+      <TextField.Root
+        type="search"
+        size="3"
+        className={styles.search ?? ""}
+        aria-label="Search tasks"
+        placeholder="Search"
+        value={filters.search}
+        onChange={(event) => onChange({ ...filters, search: event.target.value })}
+      >
+        <TextField.Slot>
+          <SearchIcon />
+        </TextField.Slot>
+      </TextField.Root>
+      <Choice
+        aria-label="Sort by"
+        className={styles.sort}
+        value={filters.sort}
+        onChange={(event) => {
+          const sort = sorts.find(({ value }) => value === event.target.value)
+          if (sort) onChange({ ...filters, sort: sort.value })
+        }}
+      >
+        {sorts.map(({ value, label }) => (
+          <option key={value} value={value}>
+            {label}
+          </option>
+        ))}
+      </Choice>
+    </div>
+  )
+}

@@ -1,0 +1,173 @@
+"use client"
+
+import { Button } from "@radix-ui/themes/components/button"
+import { Skeleton } from "@radix-ui/themes/components/skeleton"
+import { Text } from "@radix-ui/themes/components/text"
+import { useCallback, useEffect, useRef, type RefObject } from "react"
+import { sentence } from "@/api/problem"
+import { Refused } from "@/form/Refused"
+import { useAnnounce } from "./Announcer"
+import { narrows } from "./filterAddress"
+import { useFocusKeeper, type Part } from "./focus"
+import { useReportProblem } from "./Problems"
+import {
+  useCompleteTask,
+  useDeleteTask,
+  useRestoreTask,
+  useTasks,
+  type Filters,
+  type Task,
+  type TaskView,
+} from "./queries"
+import { TaskRow } from "./TaskRow"
+import { useToast } from "./Toasts"
+import styles from "./tasks.module.css"
+
+type TaskListProps = { filters: Filters; box: RefObject<HTMLElement | null> }
+
+export function TaskList({ filters, box }: TaskListProps) {
+  const { tasks, status, error, hasMore, loadingMore, loadMore, retry } = useTasks(filters)
+  const list = useRef<HTMLUListElement>(null)
+  const focus = useFocusKeeper(tasks, list, box)
+  const { complete, remove } = useRowActions(focus)
+  const end = useReached(hasMore && !loadingMore, tasks.length, loadMore)
+
+  if (status === "loading") return <LoadingRows />
+  if (status === "error")
+    return (
+      <div className={styles.failed}>
+        <Refused>{sentence(error)}</Refused>
+        <Button size="3" variant="soft" onClick={retry}>
+          Try again
+        </Button>
+      </div>
+    )
+  return (
+    <>
+      <ul
+        ref={list}
+        role="list"
+        aria-label="Tasks"
+        className={styles.list}
+        data-empty={tasks.length ? undefined : ""}
+      >
+        {tasks.map((task) => (
+          <TaskRow key={task.key} task={task} onComplete={complete} onDelete={remove} />
+        ))}
+      </ul>
+      {tasks.length === 0 && <Nothing narrowed={narrows(filters)} />}
+      {hasMore && (
+        <div ref={end} className={styles.more}>
+          <Button size="3" variant="soft" color="gray" loading={loadingMore} onClick={loadMore}>
+            Show more
+          </Button>
+        </div>
+      )}
+    </>
+  )
+}
+
+/** What a row can do to the list as a whole. Stable, so that a row is drawn again only when its task changes. */
+function useRowActions(focus: { leaving(key: string, part: Part): void; arriving(id: number): void }) {
+  const completeTask = useCompleteTask()
+  const deleteTask = useDeleteTask()
+  const restoreTask = useRestoreTask()
+  const announce = useAnnounce()
+  const toast = useToast()
+  const report = useReportProblem()
+
+  async function complete(task: TaskView, completed: boolean) {
+    focus.leaving(task.key, "check") // where only open ones are shown, or only done ones
+    try {
+      await completeTask(task, completed)
+      announce(completed ? "Task completed." : "Task open again.")
+    } catch (error) {
+      const what = completed ? "was not completed" : "was not opened again"
+      report(`“${task.title}” ${what}.`, error, () => void complete(task, completed))
+    }
+  }
+
+  async function restore(task: Task) {
+    focus.arriving(task.id)
+    try {
+      await restoreTask(task)
+      announce("Task restored.")
+    } catch (error) {
+      report(`“${task.title}” was not brought back.`, error, () => void restore(task))
+    }
+  }
+
+  async function remove(task: TaskView) {
+    focus.leaving(task.key, "title")
+    toast({ text: `Deleted “${task.title}”`, action: "Undo", onAction: () => void restore(task) })
+    try {
+      await deleteTask(task)
+    } catch (error) {
+      report(`“${task.title}” was not deleted.`, error, () => void remove(task))
+    }
+  }
+
+  const latest = useRef({ complete, remove })
+  useEffect(() => {
+    latest.current = { complete, remove }
+  })
+  return {
+    complete: useCallback(
+      (task: TaskView, completed: boolean) => void latest.current.complete(task, completed),
+      [],
+    ),
+    remove: useCallback((task: TaskView) => void latest.current.remove(task), []),
+  }
+}
+
+/** Calls once for each length of the list when its end comes near; a failed try is repeated by the button only. */
+function useReached(active: boolean, length: number, onReached: () => void) {
+  const end = useRef<HTMLDivElement>(null)
+  const tried = useRef(-1)
+  useEffect(() => {
+    const element = end.current
+    if (!active || !element || tried.current === length) return
+    const observer = new IntersectionObserver(
+      ([entry]) => {
+        if (!entry?.isIntersecting || tried.current === length) return
+        tried.current = length
+        onReached()
+      },
+      { rootMargin: "600px" },
+    )
+    observer.observe(element)
+    return () => observer.disconnect()
+  }, [active, length, onReached])
+  return end
+}
+
+function Nothing({ narrowed }: { narrowed: boolean }) {
+  return (
+    <div className={styles.nothing}>
+      <Text as="p" size="4" weight="medium">
+        {narrowed ? "No task matches" : "Nothing to do yet"}
+      </Text>
+      <Text as="p" size="2" color="gray">
+        {narrowed ? "Try other words, or show all tasks." : "Write down the first thing that comes to mind."}
+      </Text>
+    </div>
+  )
+}
+
+function LoadingRows() {
+  return (
+    <div aria-busy="true">
+      <p className="visually-hidden">Loading your tasks</p>
+      <div className={styles.list} aria-hidden="true">
+        {[62, 40, 75, 52, 33, 58].map((width) => (
+          <div key={width} className={styles.row}>
+            <Skeleton className={styles.skeletonBox} />
+            <div className={styles.body}>
+              <Skeleton className={styles.skeletonText} style={{ width: `${width}%` }} />
+            </div>
+          </div>
+        ))}
+      </div>
+    </div>
+  )
+}

@@ -1,0 +1,78 @@
+"use client"
+
+import { Checkbox } from "@radix-ui/themes/components/checkbox"
+import { IconButton } from "@radix-ui/themes/components/icon-button"
+import { memo, useId, useRef, useState } from "react"
+import { ChevronIcon, TrashIcon } from "@/icons"
+import type { TaskView } from "./queries"
+import { TaskDetails } from "./TaskDetails"
+import { TaskMarks } from "./TaskMarks"
+import { TaskTitle } from "./TaskTitle"
+import styles from "./tasks.module.css"
+
+type TaskRowProps = {
+  task: TaskView
+  onComplete(task: TaskView, completed: boolean): void
+  onDelete(task: TaskView): void
+}
+
+export const TaskRow = memo(function TaskRow({ task, onComplete, onDelete }: TaskRowProps) {
+  const [unfolded, setUnfolded] = useState(false)
+  const more = useRef<HTMLButtonElement>(null)
+  const id = useId()
+
+  function fold() {
+    setUnfolded(false)
+    more.current?.focus()
+  }
+
+  return (
+    <li
+      className={styles.row}
+      data-key={task.key}
+      data-done={task.completed ? "" : undefined}
+      data-pending={task.pending ? "" : undefined}
+      data-unfolded={unfolded ? "" : undefined}
+    >
+      <label className={styles.check}>
+        <Checkbox
+          size="3"
+          data-part="check"
+          aria-label={`Complete “${task.title}”`}
+          checked={task.completed}
+          onCheckedChange={(checked) => onComplete(task, checked === true)}
+        />
+      </label>
+      <div className={styles.body}>
+        <TaskTitle task={task} />
+        <TaskMarks task={task} />
+      </div>
+      <div className={styles.rowActions}>
+        <IconButton
+          ref={more}
+          size="2"
+          variant="ghost"
+          color="gray"
+          className={styles.unfold ?? ""}
+          data-part="more"
+          aria-label={`More about “${task.title}”`}
+          aria-expanded={unfolded}
+          aria-controls={unfolded ? id : undefined}
+          onClick={() => setUnfolded(!unfolded)}
+        >
+          <ChevronIcon />
+        </IconButton>
+        <IconButton
+          size="2"
+          variant="ghost"
+          color="gray"
+          aria-label={`Delete “${task.title}”`}
+          onClick={() => onDelete(task)}
+        >
+          <TrashIcon />
+        </IconButton>
+      </div>
+      {unfolded && <TaskDetails id={id} task={task} onClose={fold} />}
+    </li>
+  )
+})
