@@ -3,17 +3,32 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# npm writes this file when it has installed.
+INSTALLED := frontend/node_modules/.package-lock.json
+# Nobody must believe that something was tested which was not; in CI it is a failure.
+LEFT_OUT := echo "npm is not installed: the frontend was left out" >&2; test -z "$$CI"
+
 .DEFAULT_GOAL := help
-.PHONY: help run test check format lock clean
+.PHONY: help run app test check check-frontend format types screenshots lock clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/.installed  ## set up, migrate an embedded SQLite database and serve with `flask run`
 	@$(BIN)/flask db upgrade
 	@echo "Paste this into another terminal; the token is alice's and works with this development server only:"
 	@$(BIN)/flask token alice --curl
 	@$(BIN)/flask run
+
+app: $(VENV)/.installed $(INSTALLED)  ## set up, and serve API and frontend together, with matching development settings
+	@$(BIN)/flask db upgrade
+	@echo "Open http://localhost:3000 and sign up with any e-mail address; Ctrl-C ends both."
+	@set -a; . ./.flaskenv; set +a; \
+	trap 'kill 0' EXIT; trap 'exit 0' INT TERM; \
+	JWT_ISSUER=http://localhost:3000 JWT_AUDIENCE=http://localhost:3000 JWT_MAX_LIFETIME=7d $(BIN)/flask run & \
+	cd frontend; \
+	BETTER_AUTH_URL=http://localhost:3000 API_URL=http://localhost:8000 API_INTERNAL_URL=http://127.0.0.1:8000 \
+	npm run dev
 
 test: $(VENV)/.installed-dev  ## set up and test, on SQLite and on a PostgreSQL started for it (or TEST_DATABASE_URL)
 	$(BIN)/coverage run -m pytest $(ARGS)
@@ -25,10 +40,25 @@ check: $(VENV)/.installed-dev  ## lint, formatting, types, import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory check-frontend
+
+check-frontend: $(VENV)/.installed-dev  ## the same for the frontend, and that its types of the API are those of the API
+	@if command -v npm > /dev/null; then $(MAKE) --no-print-directory $(INSTALLED) && cd frontend && npx next typegen && \
+	npm run types && npm run lint && \
+	(../$(BIN)/flask --app ../wsgi openapi | npx openapi-typescript | diff src/api/schema.d.ts - || \
+	{ echo "The types of the API are not those of /openapi.json: make types" >&2; exit 1; }); \
+	else $(LEFT_OUT); fi
+
+screenshots: $(VENV)/.installed-dev  ## take the pictures in docs anew
+	SCREENSHOTS=docs/screenshots $(BIN)/pytest -q tests/e2e/test_pages.py -k task_page
+
+types: $(VENV)/.installed-dev $(INSTALLED)  ## generate the frontend's types of the API anew
+	$(BIN)/flask openapi | (cd frontend && npx openapi-typescript -o src/api/schema.d.ts)
 
 format: $(VENV)/.installed-dev  ## let ruff format and mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	@if command -v npm > /dev/null; then $(MAKE) --no-print-directory $(INSTALLED) && cd frontend && npm run format; fi
 
 lock: $(VENV)/.installed-dev  ## pin the newest versions that the .in files allow, with hashes
 	$(BIN)/pip install --quiet uv
@@ -38,6 +68,7 @@ lock: $(VENV)/.installed-dev  ## pin the newest versions that the .in files allo
 	done
 
 clean:  ## remove what the targets made, the development database included
+	rm -rf frontend/node_modules frontend/.next frontend/data
 	rm -rf $(VENV) instance .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/.created:
@@ -51,4 +82,10 @@ $(VENV)/.installed: requirements.txt $(VENV)/.created
 
 $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.created
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+$(INSTALLED): frontend/package-lock.json
+	@node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 9) ? 0 : 1)' \
+	|| { echo "the frontend needs Node.js 20.9 or newer" >&2; exit 1; }
+	cd frontend && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@

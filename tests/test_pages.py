@@ -68,6 +68,15 @@ def test_the_settings_table_gives_the_defaults_of_the_code() -> None:
     assert fields["DATABASE_URL"] == "sqlite:///taskapi.db"
 
 
+def test_the_settings_table_of_the_frontend_names_the_settings_of_its_code() -> None:
+    frontend = (ROOT / "docs/frontend.md").read_text()
+    rows = re.findall(r"^\| (`[A-Z_]+`(?:, `[A-Z_]+`)*) \|", frontend, re.MULTILINE)
+    documented = {name for row in rows for name in re.findall(r"[A-Z_]+", row)}
+    source = (ROOT / "frontend/src/server/settings.ts").read_text()
+    read = set(re.findall(r"""\b(?:get|required|duration|choice|origin)\(\s*"([A-Z_]+)\"""", source))
+    assert documented == read | {"BETTER_AUTH_SECRET"}
+
+
 def test_the_layout_names_every_module_and_nothing_else() -> None:
     layout = re.search(r"## The house\n\n```\n(.*?)```", README, re.DOTALL)
     assert layout is not None

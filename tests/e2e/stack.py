@@ -1,0 +1,87 @@
+"""Browser, frontend, API and database together, each as in production, on ports of the loopback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+from psycopg.sql import SQL, Identifier
+
+from tests import gunicorn_server
+from tests.conftest import SECRET, migrate
+from tests.e2e import frontend
+from tests.gunicorn_server import free_port
+
+
+@dataclass
+class Stack:
+    """One configuration that runs; the API can be taken away and brought back."""
+
+    mode: str
+    url: str
+    """Where a person goes."""
+    api_url: str
+    log: Path
+    """What the frontend has said."""
+    _database_url: str = field(repr=False)
+    _api_settings: dict[str, str] = field(repr=False)
+    _api: ExitStack = field(default_factory=ExitStack, repr=False)
+
+    def start_api(self) -> None:
+        """`gunicorn` with two workers on its own port."""
+        port = int(self.api_url.rpartition(":")[2])
+        self._api.enter_context(gunicorn_server.serve(self._database_url, port=port, **self._api_settings))
+
+    def stop_api(self) -> None:
+        self._api.close()
+
+
+@contextmanager
+def run(mode: str, dialect: str, folder: Path, postgresql_url: str, **settings: str) -> Iterator[Stack]:
+    """Start everything on fresh databases; `settings` are the frontend's."""
+    if dialect == "sqlite":
+        database_url, auth_database_url = f"sqlite:///{folder}/taskapi.db", f"file:{folder}/auth.db"
+    else:
+        database_url, auth_database_url = (_new_database(postgresql_url) for _ in range(2))
+    migrate(database_url)
+    # 127.0.0.1 and localhost are two sites to a browser and two addresses to Node: one name everywhere.
+    url, api_url = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
+    stack = Stack(mode, url, api_url, folder, database_url, _api_settings(mode, url))
+    environ = {
+        "BETTER_AUTH_SECRET": SECRET,
+        "BETTER_AUTH_URL": url,
+        "API_URL": api_url,
+        "AUTH_DATABASE_URL": auth_database_url,
+        "TOKEN_MODE": mode,
+        # All people of a test come from one address.
+        "AUTH_RATE_LIMIT": "off",
+        **settings,
+    }
+    with frontend.serve(int(url.rpartition(":")[2]), **environ) as stack.log, stack._api:
+        stack.start_api()
+        yield stack
+
+
+def _api_settings(mode: str, url: str) -> dict[str, str]:
+    keys = {"BETTER_AUTH_SECRET": "", "BETTER_AUTH_URL": url} if mode == "key-pair" else {}
+    return {
+        **keys,
+        "JWT_ISSUER": url,
+        "JWT_AUDIENCE": url,
+        "JWT_MAX_LIFETIME": "7d",
+        "CORS_ORIGINS": url,
+        "RATE_LIMIT": "off",
+        "WEB_CONCURRENCY": "2",
+    }
+
+
+def _new_database(server_url: str) -> str:
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        taken = connection.execute("SELECT count(*) FROM pg_database").fetchone()
+        name = f"taskapi_{taken[0] if taken else 0}"
+        connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
+    head, _, query = server_url.partition("?")
+    return f"{head.rpartition('/')[0]}/{name}" + (f"?{query}" if query else "")

@@ -1,0 +1,119 @@
+"""Signing out counts at the API at once, for that session and no other; the notice is never lost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+
+from playwright.sync_api import expect
+
+from tests.e2e.api import ask, everywhere
+from tests.e2e.conftest import Arrive
+from tests.e2e.person import SLOW, Person
+
+
+def refused_within(seconds: float, asked: Callable[[], set[int]]) -> None:
+    """Every answer is 401 before the time is over, and stays so."""
+    deadline = time.monotonic() + seconds
+    while asked() != {401}:
+        assert time.monotonic() < deadline, "the token still works"
+    assert asked() == {401}
+
+
+def test_a_copied_token_dies_with_its_session_and_the_other_browser_goes_on(alice: Person, arrive: Arrive):
+    elsewhere = arrive("Alice", email=alice.email).sign_in()
+    alice.add("Buy milk")
+    copied, others = alice.token(), elsewhere.token()
+    assert everywhere(alice.stack, copied) == everywhere(alice.stack, others) == {200}
+
+    alice.sign_out()
+
+    refused_within(1, lambda: everywhere(alice.stack, copied))
+    assert everywhere(alice.stack, others) == {200}
+    elsewhere.page.reload()
+    expect(elsewhere.task("Buy milk")).to_be_visible(timeout=SLOW)
+    elsewhere.add("Buy bread")
+
+
+def test_a_session_is_signed_out_from_the_account_page_of_another(alice: Person, arrive: Arrive):
+    elsewhere = arrive("Alice", email=alice.email).sign_in()
+    copied, others = elsewhere.token(), alice.token()
+
+    alice.go("/account")
+    expect(alice.page.get_by_text("This device")).to_be_visible(timeout=SLOW)
+    alice.page.get_by_role("button", name="Sign out everywhere else").click()
+
+    refused_within(5, lambda: everywhere(alice.stack, copied))
+    assert everywhere(alice.stack, others) == {200}
+    # The page there notices by itself: its next question to the API is refused, and no new token is issued.
+    elsewhere.sees_sign_in()
+    expect(elsewhere.page.get_by_text("Your session has ended. Sign in again.")).to_be_visible()
+
+
+def test_a_new_password_signs_the_other_browsers_out(alice: Person, arrive: Arrive):
+    elsewhere = arrive("Alice", email=alice.email).sign_in()
+    copied = elsewhere.token()
+    page = alice.go("/account")
+    page.get_by_label("Current password").fill(alice.password)
+    page.get_by_label("New password").fill("another long password")
+    page.get_by_role("button", name="Change password").click()
+
+    refused_within(5, lambda: everywhere(alice.stack, copied))
+    alice.go("/")
+    alice.sees_tasks()
+    assert everywhere(alice.stack, alice.token()) == {200}
+    elsewhere.sign_in("another long password")
+
+
+def test_a_deleted_account_leaves_neither_session_nor_task(alice: Person, arrive: Arrive):
+    alice.add("Alice's secret")
+    elsewhere = arrive("Alice", email=alice.email).sign_in()
+    tokens = [alice.token(), elsewhere.token()]
+    page = alice.go("/account")
+
+    page.get_by_role("button", name="Delete account").click()
+    dialog = page.get_by_role("alertdialog")
+    dialog.get_by_label("Password").fill(alice.password)
+    dialog.get_by_role("button", name="Delete everything").click()
+
+    expect(page.get_by_role("heading", level=1, name="Create your account")).to_be_visible(timeout=SLOW)
+    for token in tokens:
+        refused_within(5, partial(everywhere, alice.stack, token))
+    page.goto(alice.stack.url + "/sign-in")
+    page.get_by_label("Email").fill(alice.email)
+    page.get_by_label("Password").fill(alice.password)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert").filter(has_text="password")).to_be_visible(timeout=SLOW)
+
+
+def test_a_sign_out_while_the_api_is_away_counts_when_it_is_back(alice: Person):
+    copied = alice.token()
+    alice.stack.stop_api()
+    try:
+        started = time.monotonic()
+        alice.sign_out()
+        assert time.monotonic() - started < 10
+    finally:
+        alice.stack.start_api()
+
+    refused_within(20, lambda: everywhere(alice.stack, copied))
+
+
+def test_signing_out_empties_the_page_of_the_other_tab_as_well(alice: Person):
+    tab = alice.context.new_page()
+    tab.goto(alice.stack.url)
+    expect(tab.get_by_role("heading", name="Tasks", level=1)).to_be_visible(timeout=SLOW)
+
+    alice.sign_out()
+
+    expect(tab.get_by_role("heading", name="Sign in", level=1)).to_be_visible(timeout=SLOW)
+
+
+def test_a_session_that_has_ended_does_not_revive_with_a_new_sign_in(alice: Person):
+    copied = alice.token()
+    alice.sign_out()
+    alice.sign_in()
+
+    refused_within(1, lambda: everywhere(alice.stack, copied))
+    assert ask(alice.stack, alice.token())[0] == 200
