@@ -20,15 +20,15 @@ run: $(VENV)/.installed  ## set up, migrate an embedded SQLite database and serv
 	@$(BIN)/flask token alice --curl
 	@$(BIN)/flask run
 
+app: SHELL := /bin/bash  # sh has no wait -n
 app: $(VENV)/.installed $(INSTALLED)  ## set up, and serve API and frontend together, with matching development settings
 	@$(BIN)/flask db upgrade
 	@echo "Open http://localhost:3000 and sign up with any e-mail address; Ctrl-C ends both."
-	@set -a; . ./.flaskenv; set +a; \
-	trap 'kill 0' EXIT; trap 'exit 0' INT TERM; \
+	@set -a; . ./.flaskenv; set +a; trap 'kill 0' EXIT; trap 'exit 0' INT TERM; \
 	JWT_ISSUER=http://localhost:3000 JWT_AUDIENCE=http://localhost:3000 JWT_MAX_LIFETIME=7d $(BIN)/flask run & \
-	cd frontend; \
-	BETTER_AUTH_URL=http://localhost:3000 API_URL=http://localhost:8000 API_INTERNAL_URL=http://127.0.0.1:8000 \
-	npm run dev
+	(cd frontend && BETTER_AUTH_URL=http://localhost:3000 API_URL=http://localhost:8000 \
+	API_INTERNAL_URL=http://127.0.0.1:8000 npm run dev -- -p 3000) & \
+	wait -n; echo "One of the two has ended, so both do." >&2; exit 1
 
 test: $(VENV)/.installed-dev  ## set up and test, on SQLite and on a PostgreSQL started for it (or TEST_DATABASE_URL)
 	$(BIN)/coverage run -m pytest $(ARGS)

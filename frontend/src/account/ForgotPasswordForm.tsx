@@ -15,9 +15,7 @@ export function ForgotPasswordForm() {
   const form = useSubmission(async (value) => {
     const email = value("email").trim()
     if (!email) return { field: "email", message: "Enter your email." }
-    const { refusal } = await ask(() =>
-      authClient.requestPasswordReset({ email, redirectTo: "/reset-password" }),
-    )
+    const { refusal } = await ask(() => authClient.requestPasswordReset({ email }))
     if (!refusal) setSentTo(email)
     return refusal
   })

@@ -21,10 +21,6 @@ const byCode: Record<string, Refusal> = {
     message: "This password is too short. Use at least 8 characters.",
   },
   PASSWORD_TOO_LONG: { field: "password", message: "This password is too long. Use at most 128 characters." },
-  PASSWORD_COMPROMISED: {
-    field: "password",
-    message: "This password is known from a leak. Use another one.",
-  },
   INVALID_PASSWORD: { field: "current", message: "This is not your password." },
   TASKS_NOT_ERASED: {
     message: "Your tasks could not be erased, so your account is still there. Try again in a moment.",

@@ -32,16 +32,23 @@ describe("accounts", () => {
     expect((await trial.browser().signUp("ada@example.com")).status).toBe(400)
   })
 
-  it("stay when somebody deletes one without its password in an old session", async () => {
-    trial = await openTrial("sqlite")
-    const browser = trial.browser()
-    await browser.signUp("ada@example.com")
-    const { adapter } = await (await trial.server.ready()).$context
-    const createdAt = new Date(Date.now() - 2 * 24 * 60 * 60 * 1000)
-    await adapter.updateMany({ model: "session", where: [], update: { createdAt } })
-    expect((await browser.post("/delete-user")).status).toBe(400)
-    expect((await browser.post("/delete-user", { password: PASSWORD })).status).toBe(200)
-  })
+  it.each(["a fresh", "an old"])(
+    "stay when somebody deletes one without its password in %s session",
+    async (age) => {
+      trial = await openTrial("sqlite")
+      const browser = trial.browser()
+      await browser.signUp("ada@example.com")
+      const { adapter } = await (await trial.server.ready()).$context
+      const createdAt = new Date(Date.now() - 2 * 24 * 60 * 60 * 1000)
+      if (age === "an old") await adapter.updateMany({ model: "session", where: [], update: { createdAt } })
+      for (const body of [undefined, {}, { password: "" }, { password: null }, { token: "x" }])
+        expect((await browser.post("/delete-user", body)).status).toBe(400)
+      expect(trial.api.erasures).toEqual([])
+      // Whoever has been signed in for days may still look for a session that is not theirs, and end it.
+      expect((await browser.call("GET", "/list-sessions")).status).toBe(200)
+      expect((await browser.post("/delete-user", { password: PASSWORD })).status).toBe(200)
+    },
+  )
 })
 
 describe("requests", () => {

@@ -1,4 +1,6 @@
 import { betterAuth, type AuthContext, type BetterAuthOptions } from "better-auth"
+import { APIError, createAuthMiddleware } from "better-auth/api"
+import { parseCookies } from "better-auth/cookies"
 import { getMigrations } from "better-auth/db/migration"
 import { jwt } from "better-auth/plugins/jwt"
 import { migrate, openDatabase, type Database } from "./database"
@@ -51,6 +53,17 @@ function authOptions(
           }
         : {}),
     },
+    // By default somebody who signed in a day ago could not see the list of sessions, and end one that is not theirs.
+    session: { freshAge: 0 },
+    hooks: {
+      // Better Auth asks for the password only of those who signed in a while ago.
+      before: createAuthMiddleware(async ({ path, body }) => {
+        if (path !== "/delete-user") return
+        const { password } = (body ?? {}) as { password?: unknown }
+        if (typeof password !== "string" || password === "")
+          throw new APIError("BAD_REQUEST", { code: "INVALID_PASSWORD", message: "The password is needed." })
+      }),
+    },
     // Asked once the password is known to be right.
     user: { deleteUser: { enabled: true, beforeDelete: (user) => erase(user.id) } },
     plugins: [jwt(jwtOptions(settings))],
@@ -75,7 +88,8 @@ function authOptions(
 /**
  * Better Auth counts by client address, three tries to sign in in ten seconds for instance. Without a header to
  * believe it knows no address and everybody shares one count, so its own limits would let anyone lock everyone out.
- * Then the limits are those of the whole site: they bound the work that hashing passwords makes, and the rest is free.
+ * Then the limits are those of the whole site, and far higher: they bound the work that hashing passwords makes. Ten
+ * requests a second still lock everyone out, and one password can be guessed at as often: see `start.ts`, which warns.
  * Each process counts for itself.
  */
 function rateLimit(settings: Settings) {
@@ -131,6 +145,7 @@ export function openAuth(settings: Settings): AuthServer {
     // cannot be read for one that is not there.
     const doubtful = response.status === 500 || response.status === 401
     if (doubtful && !(await database.reachable())) return unavailable()
+    if (response.ok && (await outlived(auth, request))) return unavailable()
     if (!response.headers.has("cache-control")) response.headers.set("cache-control", "no-store")
     return response
   }
@@ -170,6 +185,23 @@ async function prepareKeys(auth: Auth, settings: Settings): Promise<void> {
   await auth.api.signJWT({ body: { payload: {} } })
 }
 
+/**
+ * Better Auth says that a sign-out worked also when the session could not be deleted, and takes the cookie away: nobody
+ * could end that session any more. Then the cookie has to stay, so that the person can try again.
+ */
+async function outlived(auth: Auth, request: Request): Promise<boolean> {
+  if (!new URL(request.url).pathname.endsWith("/sign-out")) return false
+  const { adapter, authCookies } = await auth.$context
+  const cookie = parseCookies(request.headers.get("cookie") ?? "").get(authCookies.sessionToken.name)
+  const [token] = (cookie ?? "").split(".")
+  if (!token) return false
+  try {
+    return (await adapter.findOne({ model: "session", where: [{ field: "token", value: token }] })) !== null
+  } catch {
+    return true
+  }
+}
+
 /** In the form of Better Auth's own errors, which its client understands. */
 function unavailable(): Response {
   return Response.json(
@@ -188,12 +220,8 @@ export function authServer(): AuthServer {
   return (shared[KEY] ??= openAuth(current()))
 }
 
-export async function getAuth(): Promise<Auth> {
-  return authServer().ready()
-}
-
 /** Who is signed in, for server components. These cannot set cookies, so they do not prolong the session either. */
 export async function getSession(headers: Headers): Promise<Session | null> {
-  const auth = await getAuth()
+  const auth = await authServer().ready()
   return auth.api.getSession({ headers, query: { disableRefresh: true } })
 }

@@ -112,9 +112,14 @@ describe.each(DIALECTS.filter((dialect) => dialect === "postgresql"))(
       expect((await browser.call("GET", "/get-session")).status).toBe(503)
       expect((await browser.call("GET", "/token")).status).toBe(503)
       expect((await browser.signIn("ada@example.com")).status).toBe(503)
+      const refusedToEnd = await browser.post("/sign-out")
+      expect(refusedToEnd.status).toBe(503)
+      expect(refusedToEnd.headers.getSetCookie()).toEqual([])
 
       await relay.start()
       expect(await browser.session()).toEqual(session)
+      expect((await browser.post("/sign-out")).status).toBe(200)
+      expect(await browser.session()).toBeUndefined()
       await relay.stop()
     })
   },

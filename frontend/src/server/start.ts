@@ -1,8 +1,13 @@
 import { authServer, type AuthServer } from "./auth"
-import { SettingsError } from "./settings"
+import { settings, SettingsError } from "./settings"
 
 export async function start(): Promise<void> {
   const server = opened()
+  const { production, rateLimit, clientIpHeader } = settings()
+  if (production && rateLimit && clientIpHeader === undefined)
+    console.warn(
+      "CLIENT_IP_HEADER is not set: tries to sign in are counted for everybody together, so anybody can use them up.",
+    )
   // A database that is away now may be there in a minute: every request tries again, and so does the outbox.
   await server.ready().catch((error: unknown) => {
     console.error(
