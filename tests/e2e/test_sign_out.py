@@ -117,3 +117,26 @@ def test_a_session_that_has_ended_does_not_revive_with_a_new_sign_in(alice: Pers
 
     refused_within(1, lambda: everywhere(alice.stack, copied))
     assert ask(alice.stack, alice.token())[0] == 200
+
+
+def test_a_session_that_ends_in_mid_edit_keeps_what_was_typed_and_goes_on_after_a_new_sign_in(
+    alice: Person, arrive: Arrive
+):
+    elsewhere = arrive("Alice", email=alice.email).sign_in()
+    alice.add("Buy mlik")
+    alice.page.get_by_role("button", name="Edit “Buy mlik”").click()
+    alice.page.get_by_role("textbox", name="Title").fill("Buy milk")
+    elsewhere.go("/account").get_by_role("button", name="Sign out everywhere else").click()
+
+    expect(alice.page.get_by_text("Your session has ended.")).to_be_visible(timeout=SLOW)
+    alice.page.get_by_role("textbox", name="Title").press("Enter")
+    with alice.context.expect_page() as opened:
+        alice.page.get_by_role("link", name="Sign in").click()
+    tab = opened.value
+    tab.get_by_label("Email").fill(alice.email)
+    tab.get_by_label("Password").fill(alice.password)
+    tab.get_by_role("button", name="Sign in").click()
+
+    expect(alice.page.get_by_text("Your session has ended.")).to_have_count(0, timeout=SLOW)
+    alice.is_up_to_date()
+    assert [task["title"] for task in ask(alice.stack, alice.token())[1]] == ["Buy milk"]

@@ -5,10 +5,9 @@ import { useRouter } from "next/navigation"
 import { useState } from "react"
 import { OverlayTheme } from "@/app/OverlayTheme"
 import { Refused } from "@/form/Refused"
-import { useEndSession, useUnsavedChanges } from "@/tasks/queries"
 import styles from "./account.module.css"
 import { AccountMenuButton } from "./AccountMenu"
-import { signOut } from "./signOut"
+import { useSignOut } from "./signOut"
 
 type AccountMenuItemsProps = {
   name: string
@@ -19,17 +18,14 @@ type AccountMenuItemsProps = {
 
 export function AccountMenuItems({ name, email, open, onOpenChange }: AccountMenuItemsProps) {
   const router = useRouter()
-  const endSession = useEndSession()
-  const unsaved = useUnsavedChanges()
+  const signOut = useSignOut()
   // The menu opens within the main part of the page and not at the end of the document, outside all landmarks.
   const [frame, setFrame] = useState<HTMLDivElement | null>(null)
   const [refused, setRefused] = useState<string>()
 
   async function leave() {
-    if (unsaved > 0 && !window.confirm("Some changes are not saved yet and would be lost. Sign out anyway?"))
-      return
     setRefused(undefined)
-    const refusal = await signOut(endSession)
+    const refusal = await signOut()
     setRefused(refusal?.message)
   }
 

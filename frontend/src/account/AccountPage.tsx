@@ -5,6 +5,9 @@ import { Text } from "@radix-ui/themes/components/text"
 import Link from "next/link"
 import { ApiProvider } from "@/api/ApiProvider"
 import { BackIcon } from "@/icons"
+import { ConnectionBanner } from "@/tasks/ConnectionBanner"
+import { Problems } from "@/tasks/Problems"
+import { UnsavedGuard } from "@/tasks/UnsavedGuard"
 import styles from "./account.module.css"
 import { DeleteAccount } from "./DeleteAccount"
 import { PasswordForm } from "./PasswordForm"
@@ -19,25 +22,29 @@ type AccountPageProps = {
 export function AccountPage({ apiUrl, user, sessionId }: AccountPageProps) {
   return (
     <ApiProvider apiUrl={apiUrl} userId={user.id}>
-      <main className={styles.account}>
-        <nav>
-          <Link href="/" className={styles.back}>
-            <BackIcon />
-            Tasks
-          </Link>
-        </nav>
-        <header>
-          <Heading as="h1" size="8">
-            Account
-          </Heading>
-          <Text as="p" color="gray" className={styles.who}>
-            {user.name} · {user.email}
-          </Text>
-        </header>
-        <Sessions currentId={sessionId} />
-        <PasswordForm email={user.email} />
-        <DeleteAccount />
-      </main>
+      <UnsavedGuard />
+      <ConnectionBanner />
+      <Problems>
+        <main className={styles.account}>
+          <nav>
+            <Link href="/" className={styles.back}>
+              <BackIcon />
+              Tasks
+            </Link>
+          </nav>
+          <header>
+            <Heading as="h1" size="8">
+              Account
+            </Heading>
+            <Text as="p" color="gray" className={styles.who}>
+              {user.name} · {user.email}
+            </Text>
+          </header>
+          <Sessions currentId={sessionId} />
+          <PasswordForm email={user.email} />
+          <DeleteAccount />
+        </main>
+      </Problems>
     </ApiProvider>
   )
 }

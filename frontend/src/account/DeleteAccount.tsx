@@ -9,6 +9,7 @@ import { Refused } from "@/form/Refused"
 import { useSubmission } from "@/form/submission"
 import { authClient } from "@/session"
 import { useEndSession } from "@/tasks/queries"
+import { leaveUnasked } from "@/tasks/UnsavedGuard"
 import styles from "./account.module.css"
 import { load } from "./navigation"
 import { ask } from "./refusal"
@@ -25,6 +26,7 @@ export function DeleteAccount() {
     const { refusal } = await ask(() => authClient.deleteUser({ password }))
     if (refusal) return refusal
     endSession()
+    leaveUnasked()
     load("/sign-up")
     return "leaving"
   })

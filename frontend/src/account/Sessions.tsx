@@ -7,12 +7,11 @@ import { Text } from "@radix-ui/themes/components/text"
 import { useCallback, useEffect, useRef, useState } from "react"
 import { Refused } from "@/form/Refused"
 import { authClient } from "@/session"
-import { useEndSession } from "@/tasks/queries"
 import styles from "./account.module.css"
 import { deviceName } from "./device"
 import { ask } from "./refusal"
 import { Section } from "./Section"
-import { signOut } from "./signOut"
+import { useSignOut } from "./signOut"
 
 type Session = { id: string; token: string; createdAt: Date; userAgent?: string | null | undefined }
 
@@ -24,7 +23,7 @@ export function Sessions({ currentId }: { currentId: string }) {
   const [busy, setBusy] = useState<string>()
   const [said, setSaid] = useState("")
   const list = useRef<HTMLUListElement>(null)
-  const endSession = useEndSession()
+  const signOut = useSignOut()
 
   const load = useCallback(async () => {
     const { data, refusal } = await ask(() => authClient.listSessions())
@@ -56,7 +55,7 @@ export function Sessions({ currentId }: { currentId: string }) {
 
   async function leave() {
     setBusy(currentId)
-    setRefused((await signOut(endSession))?.message)
+    setRefused((await signOut())?.message)
     setBusy(undefined)
   }
 

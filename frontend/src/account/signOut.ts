@@ -1,14 +1,26 @@
+"use client"
+
 import { authClient } from "@/session"
 import type { Refusal } from "@/form/submission"
+import { useEndSession, useUnsavedChanges } from "@/tasks/queries"
+import { leaveUnasked } from "@/tasks/UnsavedGuard"
 import { load } from "./navigation"
 import { ask } from "./refusal"
 
+const question = "Some changes are not saved yet and would be lost. Sign out anyway?"
+
 /** Ends the session, then loads the sign-in page anew, so that nothing of the person stays in memory. */
-export async function signOut(endSession: () => void): Promise<Refusal | null> {
-  const { refusal } = await ask(() => authClient.signOut())
-  if (refusal === "leaving") return null
-  if (refusal) return refusal
-  endSession()
-  load("/sign-in")
-  return null
+export function useSignOut(): () => Promise<Refusal | null> {
+  const unsaved = useUnsavedChanges() > 0
+  const endSession = useEndSession()
+  return async () => {
+    if (unsaved && !window.confirm(question)) return null
+    const { refusal } = await ask(() => authClient.signOut())
+    if (refusal === "leaving") return null
+    if (refusal) return refusal
+    endSession()
+    leaveUnasked()
+    load("/sign-in")
+    return null
+  }
 }

@@ -17,11 +17,14 @@ function PersonProvider({ apiUrl, userId, children }: Props): JSX.Element {
   const [services] = useState(() => servicesOf(apiUrl, userId))
   useEffect(() => {
     const { token, tabs, tasks } = services
-    const look = () => void tasks.pulse.look()
+    const look = () => {
+      // Whoever comes back to this tab may have signed in again in another one.
+      void token.look().then(() => tasks.pulse.look())
+    }
     const close = tabs.open((what) => {
       // Whether the session has ended is for the token's issuer to say.
-      if (what === "signed-out") token.drop()
-      look()
+      if (what === "signed-out") void token.doubt()
+      else void tasks.pulse.look()
     })
     // TanStack looks when the tab comes into view; a window may be in view without having been the one in use.
     window.addEventListener("focus", look)

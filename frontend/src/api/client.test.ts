@@ -13,7 +13,7 @@ beforeEach(async () => {
   gateway = new Gateway()
   await gateway.start()
   connection = new Connection()
-  const token = new AccessToken("alice", connection, `${gateway.url}/api/auth/token`)
+  const token = new AccessToken("alice", connection, { url: `${gateway.url}/api/auth/token` })
   api = createApi({ url: gateway.url, token, connection, timeout: 300 })
 })
 

@@ -48,12 +48,21 @@ export class ConflictError extends ApiError {
   }
 }
 
+/** The session has ended, but this page holds what is not saved yet: it waits until the person has signed in again. */
+export class SessionExpired extends ApiError {
+  override name = "SessionExpired"
+
+  constructor() {
+    super({ status: 401, code: "session-expired", detail: "The session has ended." })
+  }
+}
+
 /**
  * Nothing can be asked in this person's name any more.
  *
  * `expired`: the session has ended. `other-user`: somebody else has signed in, in another tab. `signed-out`: here, by
- * the person. `refused`: the session lives, but the task service does not accept its tokens; to sign in again would
- * not help, so nobody is sent to do it.
+ * the person. `refused`: the session lives, but the task service does not accept its tokens, which is for those who
+ * run the service to mend. Nobody is sent to the sign-in page for it: with a session, it leads back here.
  */
 export class SessionOver extends Error {
   override name = "SessionOver"
@@ -121,7 +130,7 @@ export function sentence(error: unknown): string {
       expired: SIGN_IN_AGAIN,
       "signed-out": SIGN_IN_AGAIN,
       "other-user": "Somebody else has signed in. Reload the page.",
-      refused: "The task service does not accept your sign-in. Sign out, sign in again and try once more.",
+      refused: "The task service does not accept your sign-in. Try again later.",
     }[error.reason]
   }
   return error instanceof ApiError

@@ -1,5 +1,5 @@
 import type { Connection } from "./connection"
-import { ApiError } from "./problem"
+import { ApiError, SessionExpired } from "./problem"
 
 const FIRST_DELAY = 400
 /** With the spread on top at most three seconds: no longer shall the page lie idle once the service is back. */
@@ -8,6 +8,7 @@ const LONGEST_WISH = 3_600_000
 
 /** Whether the same request may succeed later: nobody has said anything against it. */
 export function isTemporary(error: unknown): boolean {
+  if (error instanceof SessionExpired) return true
   if (!(error instanceof ApiError)) return false
   return [0, 429, 502, 503, 504].includes(error.status) || error.code === "in-flight"
 }
@@ -36,7 +37,7 @@ export async function persist<T>(attempt: () => Promise<T>, connection: Connecti
   }
 }
 
-/** Ends early when the service is found to be back, unless it asked for the time itself. */
+/** Ends early when the service or the session is found to be back, unless it asked for the time itself. */
 function pause(milliseconds: number, connection: Connection, error: unknown): Promise<void> {
   return new Promise((resolve) => {
     const end = () => {

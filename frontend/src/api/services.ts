@@ -1,5 +1,6 @@
-import { MutationCache, QueryCache, QueryClient } from "@tanstack/react-query"
+import { QueryClient } from "@tanstack/react-query"
 import { createTaskData, type TaskData } from "@/tasks/data"
+import { Unsaved } from "@/tasks/unsaved"
 import { createApi } from "./client"
 import { Connection } from "./connection"
 import { SessionOver } from "./problem"
@@ -13,6 +14,7 @@ export type Services = {
   connection: Connection
   tabs: Tabs
   tasks: TaskData
+  unsaved: Unsaved
 }
 
 let held: { whose: string; services: Services } | undefined
@@ -46,32 +48,29 @@ function forget({ token, client }: Services): void {
 }
 
 function createServices(apiUrl: string, userId: string): Services {
-  let left = false
-  const onError = (error: unknown) => {
-    // All that waits fails for the same reason, and one way out is enough.
-    if (!(error instanceof SessionOver) || left) return
-    left = leave(error)
-  }
-  const client = new QueryClient({
-    queryCache: new QueryCache({ onError }),
-    mutationCache: new MutationCache({ onError }),
-  })
+  const client = new QueryClient()
   const connection = new Connection()
-  const token = new AccessToken(userId, connection)
+  const token = new AccessToken(userId, connection, {
+    holds: () => unsaved.count() > 0,
+    over: (over) => {
+      unsaved.abandon()
+      leave(over)
+    },
+  })
   const api = createApi({ url: apiUrl, token, connection })
   const tabs = new Tabs(userId)
   const tasks = createTaskData({ client, api, userId, connection, announce: () => tabs.tell("changed") })
-  return { client, token, connection, tabs, tasks }
+  const unsaved = new Unsaved(tasks.changes)
+  return { client, token, connection, tabs, tasks, unsaved }
 }
 
-/** Milliseconds in which all that waits is refused, so that the browser has no reason to ask about unsaved changes. */
+/** Milliseconds in which the page learns that nothing is kept, so that the browser has no reason to ask about it. */
 const GOODBYE = 100
 
 /** Go where the person can do something about it. A whole new page: of this one nothing shall stay. */
-function leave({ reason }: SessionOver): boolean {
+function leave({ reason }: SessionOver): void {
   const address = { expired: "/sign-in?expired=1", "other-user": "/", "signed-out": null, refused: null }[
     reason
   ]
   if (address) setTimeout(() => window.location.replace(address), GOODBYE)
-  return address !== null
 }

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest"
 import { Connection } from "./connection"
-import { ApiError, SessionOver } from "./problem"
+import { ApiError, SessionExpired, SessionOver } from "./problem"
 import { Gateway, sign } from "./service.fixture"
 import { AccessToken } from "./token"
 
@@ -12,7 +12,7 @@ beforeEach(async () => {
   gateway = new Gateway()
   await gateway.start()
   connection = new Connection()
-  token = new AccessToken("alice", connection, `${gateway.url}/api/auth/token`)
+  token = new AccessToken("alice", connection, { url: `${gateway.url}/api/auth/token` })
 })
 
 afterEach(async () => {
@@ -78,6 +78,24 @@ test("the issuer's 401 ends it all, for good", async () => {
   gateway.token = async () => ({ status: 200, body: { token: await sign("alice") } })
   await expect(token.get()).rejects.toBeInstanceOf(SessionOver)
   expect(gateway.tokens).toBe(1)
+})
+
+test("a session that is waited for ends the old token too, and is over once nothing is held", async () => {
+  let holds = true
+  token = new AccessToken("alice", connection, { url: `${gateway.url}/api/auth/token`, holds: () => holds })
+  await token.get()
+  gateway.token = async () => ({ status: 401 })
+  later(880)
+  await expect(token.get()).rejects.toBeInstanceOf(SessionExpired)
+  expect(connection.reach()).toBe("expired")
+  lifetime(900)
+  await token.look()
+  await expect(token.get()).resolves.toEqual(expect.any(String))
+  expect(connection.reach()).toBe("online")
+  holds = false
+  token.drop()
+  gateway.token = async () => ({ status: 401 })
+  await expect(token.get()).rejects.toEqual(new SessionOver("expired"))
 })
 
 test("the token of another person is not used", async () => {

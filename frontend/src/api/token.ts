@@ -1,12 +1,22 @@
 import { decodeJwt } from "jose"
 import type { Connection } from "./connection"
-import { ApiError, SessionOver, refusal, unanswered } from "./problem"
+import { ApiError, SessionExpired, SessionOver, refusal, unanswered } from "./problem"
 
 const TIMEOUT = 10_000
 /** Milliseconds before its end at which a token is replaced; a short-lived one after four fifths of its life. */
 const MARGIN = 30_000
+/** Milliseconds between two questions whether an expired session is back, however many wait for it. */
+const EXPIRED = 2_000
 
 type Held = { token: string; renewAt: number; endsAt: number }
+
+type Options = {
+  url?: string
+  /** Whether something would be lost with the page. Then an expired session is waited for and not given up. */
+  holds?: () => boolean
+  /** Called once, when no token will be had any more. */
+  over?: (over: SessionOver) => void
+}
 
 /**
  * The access token of one user, kept in this object and nowhere else.
@@ -17,27 +27,42 @@ export class AccessToken {
   #held: Held | undefined
   #coming: Promise<string> | undefined
   #over: SessionOver | undefined
+  #expired: { error: SessionExpired; askAt: number } | undefined
+  #signedOut = false
   #dropped = 0
   readonly #userId: string
   readonly #url: string
   readonly #connection: Connection
+  readonly #holds: () => boolean
+  readonly #tellOver: (over: SessionOver) => void
 
-  constructor(userId: string, connection: Connection, url = "/api/auth/token") {
+  constructor(
+    userId: string,
+    connection: Connection,
+    { url = "/api/auth/token", holds = () => false, over = () => undefined }: Options = {},
+  ) {
     this.#userId = userId
     this.#url = url
     this.#connection = connection
+    this.#holds = holds
+    this.#tellOver = over
   }
 
-  /** A token that is good for a while. Throws `SessionOver`, and `ApiError` if none can be had right now. */
+  /**
+   * A token that is good for a while. Throws `SessionOver`, and `ApiError` if none can be had right now, which is
+   * `SessionExpired` while the person is waited for.
+   */
   async get(): Promise<string> {
     const held = this.#held
     if (this.#over) throw this.#over
     if (held && Date.now() < held.renewAt) return held.token
+    if (this.#expired && Date.now() < this.#expired.askAt) throw this.#expired.error
     try {
       return await this.#next()
     } catch (error) {
       // The old one is still good; that the issuer is away for a moment need not concern anybody yet.
-      if (held && error instanceof ApiError && Date.now() < held.endsAt) return held.token
+      const away = error instanceof ApiError && !(error instanceof SessionExpired)
+      if (held && away && Date.now() < held.endsAt) return held.token
       throw error
     }
   }
@@ -46,6 +71,20 @@ export class AccessToken {
   async renew(refused: string): Promise<string> {
     if (this.#held?.token === refused) this.#held = undefined
     return this.get()
+  }
+
+  /** Ask at once whether an expired session is back. */
+  async look(): Promise<void> {
+    if (this.#expired) this.#expired.askAt = 0
+    // Whatever comes of it is told to those who wait.
+    await this.get().catch(() => undefined)
+  }
+
+  /** The person says to have signed out in another tab. If it is so, it was meant, and nothing is waited for. */
+  async doubt(): Promise<void> {
+    this.#signedOut = true
+    this.drop()
+    await this.look()
   }
 
   /** Keep nothing, not even what is on its way. */
@@ -58,8 +97,12 @@ export class AccessToken {
   /** Keep nothing, and ask for none any more. */
   end(over: SessionOver): SessionOver {
     this.drop()
-    this.#over ??= over
-    return this.#over
+    if (this.#over) return this.#over
+    this.#over = over
+    // What waits for a session learns that none will come.
+    this.#connection.noteSession(true)
+    this.#tellOver(over)
+    return over
   }
 
   #next(): Promise<string> {
@@ -75,7 +118,7 @@ export class AccessToken {
     const [asked, dropped] = [Date.now(), this.#dropped]
     const { response, body } = await this.#fetch()
     if (this.#over) throw this.#over
-    if (response.status === 401) throw this.end(new SessionOver("expired"))
+    if (response.status === 401) throw this.#ended()
     if (!response.ok) throw refusal(response, body)
     const token = tokenIn(body)
     const { sub, iat, exp } = claims(token)
@@ -85,8 +128,21 @@ export class AccessToken {
     const life = exp === undefined ? 0 : (exp - (iat ?? asked / 1000)) * 1000
     if (dropped === this.#dropped) {
       this.#held = { token, renewAt: asked + life - Math.min(MARGIN, life / 5), endsAt: asked + life }
+      this.#expired = undefined
+      this.#signedOut = false
+      // Last, because whoever waited asks in the same moment.
+      this.#connection.noteSession(true)
     }
     return token
+  }
+
+  #ended(): SessionOver | SessionExpired {
+    if (this.#signedOut || !this.#holds()) return this.end(new SessionOver("expired"))
+    const error = new SessionExpired()
+    this.#held = undefined
+    this.#expired = { error, askAt: Date.now() + EXPIRED }
+    this.#connection.noteSession(false)
+    return error
   }
 
   async #fetch(): Promise<{ response: Response; body: string }> {

@@ -7,8 +7,9 @@ import { ApiError, sentence } from "@/api/problem"
 import { FieldError } from "@/form/Field"
 import { PlusIcon } from "@/icons"
 import { useAnnounce } from "./Announcer"
+import { useMounted } from "./mounted"
 import { useReportProblem } from "./Problems"
-import { useAddTask } from "./queries"
+import { useAddTask, useDraft } from "./queries"
 import styles from "./tasks.module.css"
 
 export function AddTask({ box }: { box: RefObject<HTMLInputElement | null> }) {
@@ -17,8 +18,10 @@ export function AddTask({ box }: { box: RefObject<HTMLInputElement | null> }) {
   const current = useRef("")
   const id = useId()
   const addTask = useAddTask()
+  useDraft(text.trim() !== "")
   const announce = useAnnounce()
   const report = useReportProblem()
+  const mounted = useMounted()
 
   function type(next: string) {
     current.current = next
@@ -30,8 +33,8 @@ export function AddTask({ box }: { box: RefObject<HTMLInputElement | null> }) {
       await addTask({ title })
       announce("Task added.")
     } catch (cause) {
-      // The words come back, unless the next task is being typed already: then they wait beside it.
-      if (current.current.trim() && current.current !== title)
+      // The words come back, unless the box is gone or the next task is being typed already: then they wait beside it.
+      if (!mounted.current || (current.current.trim() && current.current !== title))
         return report(`“${title}” was not added.`, cause, () => void add(title))
       type(title)
       setError((cause instanceof ApiError && cause.fields.title) || sentence(cause))

@@ -2,12 +2,10 @@
 
 import * as Callout from "@radix-ui/themes/components/callout"
 import { Button } from "@radix-ui/themes/components/button"
-import { createContext, useContext, useState, type ReactNode } from "react"
-import { sentence } from "@/api/problem"
+import { createContext, useContext, useSyncExternalStore, type ReactNode } from "react"
+import { useServices } from "@/api/ApiProvider"
+import { ProblemList, type Problem, type Report } from "./problemList"
 import styles from "./tasks.module.css"
-
-type Problem = { id: number; text: string; retry(): void }
-type Report = (what: string, error: unknown, retry: () => void) => void
 
 const ReportProblem = createContext<Report>(() => undefined)
 
@@ -16,40 +14,38 @@ export function useReportProblem(): Report {
   return useContext(ReportProblem)
 }
 
-let count = 0
+/** A change may be refused when the person has gone on to another page: what is reported goes along. */
+const lists = new WeakMap<object, ProblemList>()
+const none: readonly Problem[] = []
+
+function useProblems(): ProblemList {
+  const services = useServices()
+  const list = lists.get(services) ?? new ProblemList()
+  lists.set(services, list)
+  return list
+}
 
 export function Problems({ children }: { children: ReactNode }) {
-  const [problems, setProblems] = useState<Problem[]>([])
-  const [report] = useState(() => (what: string, error: unknown, retry: () => void) => {
-    const problem = { id: (count += 1), text: `${what} ${sentence(error)}`, retry }
-    setProblems((earlier) => [...earlier.filter(({ text }) => text !== problem.text), problem].slice(-3))
-  })
-  const dismiss = (id: number) => setProblems((all) => all.filter((problem) => problem.id !== id))
+  const list = useProblems()
+  const problems = useSyncExternalStore(list.subscribe, list.all, () => none)
   return (
-    <ReportProblem value={report}>
+    <ReportProblem value={list.report}>
       {children}
       {problems.length > 0 && (
         <div className={styles.problems}>
-          {problems.map(({ id, text, retry }) => (
-            <Callout.Root key={id} color="red" size="1" role="alert" className={styles.problem ?? ""}>
-              <Callout.Text size="2">{text}</Callout.Text>
+          {problems.map((problem) => (
+            <Callout.Root key={problem.id} color="red" size="1" role="alert" className={styles.problem ?? ""}>
+              <Callout.Text size="2">{problem.text}</Callout.Text>
               <div className={styles.problemActions}>
-                <Button
-                  size="2"
-                  variant="soft"
-                  onClick={() => {
-                    dismiss(id)
-                    retry()
-                  }}
-                >
-                  Try again
+                <Button size="2" variant="soft" onClick={() => list.retry(problem)}>
+                  {problem.action}
                 </Button>
                 <Button
                   size="2"
                   variant="soft"
                   color="gray"
                   className={styles.plain ?? ""}
-                  onClick={() => dismiss(id)}
+                  onClick={() => list.dismiss(problem.id)}
                 >
                   Dismiss
                 </Button>

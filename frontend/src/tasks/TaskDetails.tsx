@@ -10,7 +10,10 @@ import { Refused } from "@/form/Refused"
 import { useAnnounce } from "./Announcer"
 import { ConflictAlert } from "./ConflictAlert"
 import { changesOf, detailsOf, theirWords, type Details } from "./details"
-import { useEditTask, type Task, type TaskUpdate, type TaskView } from "./queries"
+import { useHeldRow } from "./held"
+import { useMounted } from "./mounted"
+import { useReportProblem } from "./Problems"
+import { useDraft, useEditTask, type Task, type TaskUpdate, type TaskView } from "./queries"
 import { repeatChoices } from "./repeat"
 import styles from "./tasks.module.css"
 
@@ -30,12 +33,18 @@ export function TaskDetails({ id, task, onClose }: TaskDetailsProps) {
   const [seen] = useState<Task>(task)
   const [details, setDetails] = useState(() => detailsOf(task))
   const [errors, setErrors] = useState<Errors>({})
-  const [conflict, setConflict] = useState<{ theirs: Task; changes: TaskUpdate } | null>(null)
+  const [conflict, setConflict] = useState<Task | null>(null)
   const [busy, setBusy] = useState(false)
   const sending = useRef(false)
   const form = useRef<HTMLFormElement>(null)
   const editTask = useEditTask()
   const announce = useAnnounce()
+  const report = useReportProblem()
+  const mounted = useMounted()
+  const changes = changesOf(seen, details, Intl.DateTimeFormat().resolvedOptions().timeZone)
+  const changed = Object.keys(changes).length > 0
+  useHeldRow(task.key, changed)
+  useDraft(changed)
 
   // The button that was pressed is out of reach while it waits, and the focus with it: it goes to what is to be done.
   useEffect(() => {
@@ -44,33 +53,47 @@ export function TaskDetails({ id, task, onClose }: TaskDetailsProps) {
       ?.focus()
   }, [errors, conflict])
 
-  const set = <K extends keyof Details>(key: K, value: Details[K]) => setDetails({ ...details, [key]: value })
+  const set = <K extends keyof Details>(key: K, value: Details[K]) =>
+    setDetails((before) => ({ ...before, [key]: value }))
 
-  async function send(base: Task, changes: TaskUpdate, overwrite: boolean) {
+  async function send(base: Task, update: TaskUpdate, overwrite: boolean) {
     if (sending.current) return
     sending.current = true
     setBusy(true)
     setErrors({})
     setConflict(null)
     try {
-      await editTask(base, changes, { overwrite })
+      await editTask(base, update, { overwrite })
       announce("Task saved.")
-      onClose()
+      if (mounted.current) onClose()
     } catch (error) {
-      if (error instanceof ConflictError) setConflict({ theirs: error.current, changes })
-      else setErrors(errorsOf(error))
+      const theirs = error instanceof ConflictError ? error.current : null
+      if (!mounted.current) {
+        // The fields are gone, and what was typed waits beside them.
+        const what = `The changes to “${seen.title}” were not saved.`
+        if (theirs) report(what, error, () => void send(theirs, update, true), "Keep mine")
+        else report(what, error, () => void send(base, update, overwrite))
+        return
+      }
+      setConflict(theirs)
+      if (!theirs) setErrors(errorsOf(error))
       setBusy(false)
     } finally {
       sending.current = false
     }
   }
 
-  function save() {
-    const changes = changesOf(seen, details, Intl.DateTimeFormat().resolvedOptions().timeZone)
-    if (Object.keys(changes).length === 0) return onClose()
+  /** `base`: what the fields are meant to change; the task as it is now for whoever insists on the own words. */
+  function save(base: Task, overwrite: boolean) {
+    if (!changed) return onClose()
     const undated = details.date ? {} : undatedErrors(changes)
     if (Object.keys(undated).length > 0) return setErrors(undated)
-    void send(seen, changes, false)
+    void send(base, changes, overwrite)
+  }
+
+  function cancel() {
+    // What is on its way cannot be called back.
+    if (!sending.current) onClose()
   }
 
   return (
@@ -82,104 +105,111 @@ export function TaskDetails({ id, task, onClose }: TaskDetailsProps) {
       noValidate
       onSubmit={(event) => {
         event.preventDefault()
-        save()
+        save(seen, false)
       }}
       onKeyDown={(event) => {
-        if (event.key === "Escape") onClose()
+        if (event.key === "Escape") cancel()
       }}
     >
-      <Field label="Description" error={errors.description}>
-        {(field) => (
-          <TextArea
-            {...field}
-            autoFocus
-            size="3"
-            rows={3}
-            resize="vertical"
-            value={details.description}
-            onChange={(event) => set("description", event.target.value)}
+      {/* What is typed while it is being sent would be lost when the form closes. */}
+      <fieldset className={styles.fields} disabled={busy}>
+        <Field label="Description" error={errors.description}>
+          {(field) => (
+            <TextArea
+              {...field}
+              autoFocus
+              size="3"
+              rows={3}
+              resize="vertical"
+              value={details.description}
+              onChange={(event) => set("description", event.target.value)}
+            />
+          )}
+        </Field>
+        <div className={styles.pair}>
+          <Field label="Priority" error={errors.priority}>
+            {(field) => (
+              <Choice
+                {...field}
+                value={details.priority}
+                onChange={(event) => {
+                  const chosen = priorities.find(({ value }) => value === event.target.value)
+                  if (chosen) set("priority", chosen.value)
+                }}
+              >
+                {priorities.map(({ value, label }) => (
+                  <option key={value} value={value}>
+                    {label}
+                  </option>
+                ))}
+              </Choice>
+            )}
+          </Field>
+          <Field label="Repeat" error={errors.recurrence}>
+            {(field) => (
+              <Choice
+                {...field}
+                value={details.repeat}
+                onChange={(event) => set("repeat", event.target.value)}
+              >
+                {repeatChoices(seen.recurrence ?? "").map(({ value, label }) => (
+                  <option key={value} value={value}>
+                    {label}
+                  </option>
+                ))}
+              </Choice>
+            )}
+          </Field>
+          <LabelledText
+            label="Due date"
+            type="date"
+            error={errors.due_date}
+            value={details.date}
+            onChange={(event) => set("date", event.target.value)}
+          />
+          <LabelledText
+            label="Due time"
+            type="time"
+            error={errors.due_time}
+            value={details.time}
+            onChange={(event) => set("time", event.target.value)}
+          />
+        </div>
+        <LabelledText
+          label="Tags"
+          autoComplete="off"
+          autoCapitalize="none"
+          hint="Separated by commas."
+          error={errors.tags}
+          value={details.tags}
+          onChange={(event) => set("tags", event.target.value)}
+        />
+        {errors.form && (
+          <>
+            <Refused>{errors.form}</Refused>
+            <div>
+              <Button type="submit" variant="soft" size="2" data-retry>
+                Try again
+              </Button>
+            </div>
+          </>
+        )}
+        {conflict && (
+          <ConflictAlert
+            now={theirWords(seen, conflict, changes)}
+            onKeep={() => save(conflict, true)}
+            onTake={onClose}
           />
         )}
-      </Field>
-      <div className={styles.pair}>
-        <Field label="Priority" error={errors.priority}>
-          {(field) => (
-            <Choice
-              {...field}
-              value={details.priority}
-              onChange={(event) => {
-                const chosen = priorities.find(({ value }) => value === event.target.value)
-                if (chosen) set("priority", chosen.value)
-              }}
-            >
-              {priorities.map(({ value, label }) => (
-                <option key={value} value={value}>
-                  {label}
-                </option>
-              ))}
-            </Choice>
-          )}
-        </Field>
-        <Field label="Repeat" error={errors.recurrence}>
-          {(field) => (
-            <Choice {...field} value={details.repeat} onChange={(event) => set("repeat", event.target.value)}>
-              {repeatChoices(seen.recurrence ?? "").map(({ value, label }) => (
-                <option key={value} value={value}>
-                  {label}
-                </option>
-              ))}
-            </Choice>
-          )}
-        </Field>
-        <LabelledText
-          label="Due date"
-          type="date"
-          error={errors.due_date}
-          value={details.date}
-          onChange={(event) => set("date", event.target.value)}
-        />
-        <LabelledText
-          label="Due time"
-          type="time"
-          error={errors.due_time}
-          value={details.time}
-          onChange={(event) => set("time", event.target.value)}
-        />
-      </div>
-      <LabelledText
-        label="Tags"
-        autoComplete="off"
-        autoCapitalize="none"
-        hint="Separated by commas."
-        error={errors.tags}
-        value={details.tags}
-        onChange={(event) => set("tags", event.target.value)}
-      />
-      {errors.form && (
-        <>
-          <Refused>{errors.form}</Refused>
-          <div>
-            <Button type="submit" variant="soft" size="2" data-retry>
-              Try again
-            </Button>
-          </div>
-        </>
-      )}
-      {conflict && (
-        <ConflictAlert
-          now={theirWords(seen, conflict.theirs, conflict.changes)}
-          onKeep={() => void send(conflict.theirs, conflict.changes, true)}
-          onTake={onClose}
-        />
-      )}
-      <div className={styles.detailActions}>
-        <Button type="submit" size="2" loading={busy}>
-          Save
-        </Button>
-        <Button type="button" size="2" variant="soft" color="gray" onClick={onClose}>
-          Cancel
-        </Button>
-      </div>
+        <div className={styles.detailActions}>
+          <Button type="submit" size="2" loading={busy}>
+            Save
+          </Button>
+          <Button type="button" size="2" variant="soft" color="gray" onClick={cancel}>
+            Cancel
+          </Button>
+        </div>
+      </fieldset>
     </form>
   )
 }

@@ -8,7 +8,8 @@ import { sentence } from "@/api/problem"
 import { Refused } from "@/form/Refused"
 import { useAnnounce } from "./Announcer"
 import { narrows } from "./filterAddress"
-import { useFocusKeeper, type Part } from "./focus"
+import { useFocusKeeper, type FocusKeeper } from "./focus"
+import { HoldRow, useHeldRows } from "./held"
 import { useReportProblem } from "./Problems"
 import {
   useCompleteTask,
@@ -28,47 +29,54 @@ type TaskListProps = { filters: Filters; box: RefObject<HTMLElement | null> }
 export function TaskList({ filters, box }: TaskListProps) {
   const { tasks, status, error, hasMore, loadingMore, loadMore, retry } = useTasks(filters)
   const list = useRef<HTMLUListElement>(null)
-  const focus = useFocusKeeper(tasks, list, box)
-  const { complete, remove } = useRowActions(focus)
+  const keeper = useRef<FocusKeeper>(null)
+  const { rows, hold, release } = useHeldRows(tasks, (key) => keeper.current?.leaving(key, "title"))
+  const focus = useFocusKeeper(rows, list, box)
+  useEffect(() => {
+    keeper.current = focus
+  }, [focus])
+  const { complete, remove } = useRowActions(focus, release)
   const end = useReached(hasMore && !loadingMore, tasks.length, loadMore)
 
-  if (status === "loading") return <LoadingRows />
-  if (status === "error")
-    return (
-      <div className={styles.failed}>
-        <Refused>{sentence(error)}</Refused>
-        <Button size="3" variant="soft" onClick={retry}>
-          Try again
-        </Button>
-      </div>
-    )
+  if (status === "loading" && rows.length === 0) return <LoadingRows />
+  // The list keeps its place in all cases, for a row that is being edited stays in it whatever becomes of the rest.
   return (
-    <>
-      <ul
-        ref={list}
-        role="list"
-        aria-label="Tasks"
-        className={styles.list}
-        data-empty={tasks.length ? undefined : ""}
-      >
-        {tasks.map((task) => (
-          <TaskRow key={task.key} task={task} onComplete={complete} onDelete={remove} />
-        ))}
-      </ul>
-      {tasks.length === 0 && <Nothing narrowed={narrows(filters)} />}
-      {hasMore && (
+    <HoldRow value={hold}>
+      {status === "error" && (
+        <div className={styles.failed}>
+          <Refused>{sentence(error)}</Refused>
+          <Button size="3" variant="soft" onClick={retry}>
+            Try again
+          </Button>
+        </div>
+      )}
+      {(status !== "error" || rows.length > 0) && (
+        <ul
+          ref={list}
+          role="list"
+          aria-label="Tasks"
+          className={styles.list}
+          data-empty={rows.length ? undefined : ""}
+        >
+          {rows.map((task) => (
+            <TaskRow key={task.key} task={task} onComplete={complete} onDelete={remove} />
+          ))}
+        </ul>
+      )}
+      {status === "ready" && rows.length === 0 && <Nothing narrowed={narrows(filters)} />}
+      {status === "ready" && hasMore && (
         <div ref={end} className={styles.more}>
           <Button size="3" variant="soft" color="gray" loading={loadingMore} onClick={loadMore}>
             Show more
           </Button>
         </div>
       )}
-    </>
+    </HoldRow>
   )
 }
 
 /** What a row can do to the list as a whole. Stable, so that a row is drawn again only when its task changes. */
-function useRowActions(focus: { leaving(key: string, part: Part): void; arriving(id: number): void }) {
+function useRowActions(focus: FocusKeeper, release: (key: string) => void) {
   const completeTask = useCompleteTask()
   const deleteTask = useDeleteTask()
   const restoreTask = useRestoreTask()
@@ -99,6 +107,7 @@ function useRowActions(focus: { leaving(key: string, part: Part): void; arriving
 
   async function remove(task: TaskView) {
     focus.leaving(task.key, "title")
+    release(task.key) // who deletes a task does not want what was being typed there
     toast({ text: `Deleted “${task.title}”`, action: "Undo", onAction: () => void restore(task) })
     try {
       await deleteTask(task)

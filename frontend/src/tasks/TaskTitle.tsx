@@ -7,7 +7,10 @@ import { ApiError, ConflictError, sentence } from "@/api/problem"
 import { FieldError } from "@/form/Field"
 import { useAnnounce } from "./Announcer"
 import { ConflictAlert } from "./ConflictAlert"
-import { useEditTask, type Task, type TaskView } from "./queries"
+import { useHeldRow } from "./held"
+import { useMounted } from "./mounted"
+import { useReportProblem } from "./Problems"
+import { useDraft, useEditTask, type Task, type TaskView } from "./queries"
 import styles from "./tasks.module.css"
 
 /** An edit under way. `seen`: the task as it was when the person began; what the words are compared with. */
@@ -15,32 +18,53 @@ type Draft = { seen: Task; text: string; error?: string | undefined; theirs?: Ta
 
 export function TaskTitle({ task }: { task: TaskView }) {
   const [draft, setDraft] = useState<Draft | null>(null)
+  // The same, for what is answered later than it was drawn.
+  const latest = useRef<Draft | null>(null)
   const button = useRef<HTMLButtonElement>(null)
   const input = useRef<HTMLInputElement>(null)
   const id = useId()
   const editTask = useEditTask()
   const announce = useAnnounce()
+  const report = useReportProblem()
+  const mounted = useMounted()
+  useHeldRow(task.key, draft !== null)
+  useDraft(draft !== null && draft.text.trim() !== draft.seen.title)
+
+  function put(next: Draft | null) {
+    latest.current = next
+    setDraft(next)
+  }
 
   /** Focus has to follow in the same moment, or a phone would not show its keyboard, and the next key would be lost. */
   function show(next: Draft | null, focus: boolean) {
-    flushSync(() => setDraft(next))
+    flushSync(() => put(next))
     if (focus) (next ? input : button).current?.focus()
   }
 
-  async function save({ seen, text }: Draft, focus: boolean, overwrite = false) {
+  function save({ seen, text }: Draft, focus: boolean, overwrite = false) {
     const title = text.trim()
     if (!title) return show({ seen, text, error: "A task needs a title." }, focus)
     show(null, focus)
-    if (title === seen.title) return
+    if (title !== seen.title) void send(seen, title, overwrite)
+  }
+
+  async function send(seen: Task, title: string, overwrite: boolean) {
     try {
       await editTask(seen, { title }, { overwrite })
       announce("Task saved.")
     } catch (error) {
+      const theirs = error instanceof ConflictError ? error.current : undefined
+      // Without the row, or with newer words in its field, there is no place for these here: they wait beside it.
+      if (!mounted.current || latest.current) {
+        const what = `“${seen.title}” was not changed to “${title}”.`
+        if (theirs) return report(what, error, () => void send(theirs, title, true), "Keep mine")
+        return report(what, error, () => void send(seen, title, overwrite))
+      }
       // Opened again with what was typed. The focus comes along only if it would not be taken from anything.
       const idle = document.activeElement === document.body || document.activeElement === button.current
-      if (error instanceof ConflictError) return show({ seen, text, theirs: error.current }, idle)
+      if (theirs) return show({ seen, text: title, theirs }, idle)
       const reason = error instanceof ApiError ? error.fields.title : undefined
-      show({ seen, text, error: reason ?? sentence(error) }, idle)
+      show({ seen, text: title, error: reason ?? sentence(error) }, idle)
     }
   }
 
@@ -65,7 +89,7 @@ export function TaskTitle({ task }: { task: TaskView }) {
       method="post"
       onSubmit={(event) => {
         event.preventDefault()
-        if (!theirs) void save(draft, true)
+        if (!theirs) save(draft, true)
       }}
     >
       <TextField.Root
@@ -78,7 +102,7 @@ export function TaskTitle({ task }: { task: TaskView }) {
         enterKeyHint="done"
         spellCheck
         value={draft.text}
-        onChange={(event) => setDraft({ ...draft, text: event.target.value, error: undefined })}
+        onChange={(event) => put({ ...draft, text: event.target.value, error: undefined })}
         onFocus={(event) =>
           event.target.setSelectionRange(event.target.value.length, event.target.value.length)
         }
@@ -87,14 +111,14 @@ export function TaskTitle({ task }: { task: TaskView }) {
         }}
         onBlur={() => {
           // Leaving saves. What was refused already stays open until the person decides.
-          if (!error && !theirs) void save(draft, false)
+          if (!error && !theirs) save(draft, false)
         }}
       />
       {error && <FieldError id={id}>{error}</FieldError>}
       {theirs && (
         <ConflictAlert
           now={`The title is now “${theirs.title}”.`}
-          onKeep={() => void save({ seen: theirs, text: draft.text }, true, true)}
+          onKeep={() => save({ seen: theirs, text: draft.text }, true, true)}
           onTake={() => show(null, true)}
         />
       )}

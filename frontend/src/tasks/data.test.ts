@@ -1,6 +1,6 @@
 import { environmentManager, QueryObserver } from "@tanstack/react-query"
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest"
-import { ApiError, ConflictError, SessionOver } from "@/api/problem"
+import { ApiError, ConflictError } from "@/api/problem"
 import { TaskService, type Seen } from "@/api/service.fixture"
 import { ALL, OpenPage, settled } from "./page.fixture"
 import type { Filters, TaskView } from "./task"
@@ -328,12 +328,26 @@ test("what cannot be sought is left out of a search", async () => {
   expect(found.pages[0]?.tasks).toHaveLength(1)
 })
 
-test("after the end of the session every change is refused at once", async () => {
+test("what is changed after the end of the session is kept, and sent in its order once the session is back", async () => {
+  const kept = await page.changes.add({ title: "Kept" })
   await page.show()
+  const issue = page.gateway.token
   page.gateway.token = async () => ({ status: 401 })
   interfere({ status: 401 })
-  const [one, two] = [page.changes.add({ title: "One" }), page.changes.add({ title: "Two" })]
-  await expect(one).rejects.toEqual(new SessionOver("expired"))
-  await expect(two).rejects.toEqual(new SessionOver("expired"))
-  expect(page.titles()).toEqual([])
+  const all = [
+    page.changes.complete(kept, true),
+    page.changes.add({ title: "One" }),
+    page.changes.add({ title: "Two" }),
+  ]
+  await settled(() => page.connection.reach() === "expired")
+  expect(page.titles()).toEqual(["Two", "One", "Kept"])
+  expect(page.changes.unsaved()).toBe(3)
+  page.gateway.token = issue
+  await Promise.all(all)
+  expect(page.connection.reach()).toBe("online")
+  expect((await page.stored()).map(({ title, completed }) => [title, completed])).toEqual([
+    ["Two", false],
+    ["One", false],
+    ["Kept", true],
+  ])
 })

@@ -26,7 +26,10 @@ export class OpenPage {
     this.userId = userId
     gateway.token = async () => ({ status: 200, body: { token: await sign(userId) } })
     const { client, connection } = this
-    const token = new AccessToken(userId, connection, `${gateway.url}/api/auth/token`)
+    const token = new AccessToken(userId, connection, {
+      url: `${gateway.url}/api/auth/token`,
+      holds: () => this.changes.unsaved() > 0,
+    })
     this.api = createApi({ url: gateway.url, token, connection, timeout: 2_000 })
     const announce = () => void this.announced++
     this.data = createTaskData({ client, api: this.api, userId, connection, announce })

@@ -20,7 +20,6 @@ export type TaskList = {
   loadingMore: boolean
   loadMore(): void
   retry(): void
-  refreshing: boolean
 }
 
 /** Milliseconds without another letter after which a search is sent. */
@@ -49,7 +48,6 @@ export function useTasks({ show, search, sort }: Filters): TaskList {
     loadingMore: list.isFetchingNextPage,
     loadMore: () => void list.fetchNextPage({ cancelRefetch: false }),
     retry: () => void list.refetch(),
-    refreshing: list.isFetching && !list.isFetchingNextPage,
   }
 }
 
@@ -92,16 +90,22 @@ export function useRestoreTask(): (task: Task) => Promise<Task> {
   return (task) => changes.restore(task)
 }
 
-/** `away`: the browser has a network, the API does not answer. */
+/** Whether the services can be asked, and if not, what is in the way. */
 export function useConnection(): Reach {
   const { connection } = useServices()
   return useSyncExternalStore(connection.subscribe, connection.reach, () => "online")
 }
 
-/** How many changes made here are not confirmed yet. */
+/** How much would be lost with this page: changes that are not confirmed yet, and drafts. */
 export function useUnsavedChanges(): number {
-  const changes = useChanges()
-  return useSyncExternalStore(changes.subscribe, changes.unsaved, () => 0)
+  const { unsaved } = useServices()
+  return useSyncExternalStore(unsaved.subscribe, unsaved.count, () => 0)
+}
+
+/** `open`: whether something is typed that is not handed over yet. For that long it counts as unsaved. */
+export function useDraft(open: boolean): void {
+  const { unsaved } = useServices()
+  useEffect(() => (open ? unsaved.draft() : undefined), [open, unsaved])
 }
 
 /** To be called when the person has signed out: nothing is kept, and the other tabs look whether it is so. */

@@ -16,8 +16,9 @@ type PageProps = { searchParams: Promise<Record<string, string | string[] | unde
 
 export default async function Page({ searchParams }: PageProps) {
   const { expired, reset } = await searchParams
-  // Whoever was sent here stays, even with a session: where the API refuses its tokens, the way back would be a circle.
-  if (!expired && (await getSession(await headers()))) redirect("/")
+  // Even of those who were sent here: the session may be back. This makes no circle, because the task page sends nobody
+  // here who has a session, not even one whose tokens the API refuses.
+  if (await getSession(await headers())) redirect("/")
   const notice = expired
     ? "Your session has ended. Sign in again."
     : reset
