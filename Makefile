@@ -26,12 +26,16 @@ app: $(VENV)/.installed $(INSTALLED)  ## set up, and serve API and frontend toge
 	@echo "Open http://localhost:3000 and sign up with any e-mail address; Ctrl-C ends both."
 	@set -a; . ./.flaskenv; set +a; trap 'kill 0' EXIT; trap 'exit 0' INT TERM; \
 	JWT_ISSUER=http://localhost:3000 JWT_AUDIENCE=http://localhost:3000 JWT_MAX_LIFETIME=7d $(BIN)/flask run & \
-	(cd frontend && BETTER_AUTH_URL=http://localhost:3000 API_URL=http://localhost:8000 \
+	(cd frontend && NEXT_TELEMETRY_DISABLED=1 BETTER_AUTH_URL=http://localhost:3000 API_URL=http://localhost:8000 \
 	API_INTERNAL_URL=http://127.0.0.1:8000 npm run dev -- -p 3000) & \
 	wait -n; echo "One of the two has ended, so both do." >&2; exit 1
 
 test: $(VENV)/.installed-dev  ## set up and test, on SQLite and on a PostgreSQL started for it (or TEST_DATABASE_URL)
-	$(BIN)/coverage run -m pytest $(ARGS)
+	@# The tests in the browser mostly wait, and run beside the others; what they printed comes last.
+	@if [ -n "$(ARGS)" ]; then $(BIN)/coverage run -m pytest $(ARGS); else \
+	  $(BIN)/pytest -rs tests/e2e > .e2e.log 2>&1 & \
+	  $(BIN)/coverage run -m pytest --ignore tests/e2e; status=$$?; \
+	  wait $$! || status=1; cat .e2e.log; test $$status = 0; fi
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 

@@ -496,9 +496,8 @@ def test_sqlite_locked_for_too_long_is_503_and_nothing_was_changed(impatient: Fl
 
 
 def test_sqlite_is_read_while_somebody_writes(impatient: Flask, locked: sqlite3.Connection):
-    begin = time.monotonic()
+    # Had it waited for the lock, it would be 503 by now.
     assert Person(impatient.test_client(), "alice").titles() == []
-    assert time.monotonic() - begin < 0.4
 
 
 # Settings.

@@ -143,7 +143,7 @@ BAD_TOKENS = {
     "expired": (token("alice", exp=int(time.time()) - 1), "the token has expired"),
     "expired just now": (token("alice", exp=int(time.time())), "the token has expired"),
     "without exp": (token("alice", exp=None), "the token has no exp"),
-    "not valid yet": (token("alice", nbf=int(time.time()) + 600), "the token is not valid yet"),
+    "not valid yet": (token("alice", nbf=int(time.time()) + 86_400, exp=2**33), "the token is not valid yet"),
     "of another secret": (token("alice", secret="x" * 40), "the signature of the token is wrong"),
     "of nobody": (token(""), "sub of the token is not an id"),
     "unsigned": (
