@@ -9,6 +9,7 @@ from typing import Any
 
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
+from tests.e2e.api import ask
 from tests.e2e.stack import Stack
 
 _numbers = count(1)
@@ -110,6 +111,19 @@ class Person:
     def is_up_to_date(self) -> None:
         """Every change made here has arrived."""
         expect(self.page.locator("[data-pending]")).to_have_count(0, timeout=2 * SLOW)
+
+    def reload(self) -> None:
+        """Not before every change has arrived: the page would ask."""
+        self.is_up_to_date()
+        self.page.reload()
+
+    def saved(self) -> list[Any]:
+        """What the API holds, once every change made here has arrived."""
+        self.is_up_to_date()
+        status, tasks = ask(self.stack, self.token())
+        assert status == 200
+        saved: list[Any] = tasks
+        return saved
 
     def titles(self) -> list[str]:
         """What stands in the list, from top to bottom."""

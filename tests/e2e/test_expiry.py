@@ -53,7 +53,7 @@ def test_a_token_that_expires_in_mid_work_is_not_noticed(alice: Person):
     alice.rename("Before", "Long before")
 
     expect(alice.page.get_by_role("alert").filter(has_text="session")).to_have_count(0)
-    assert [task["title"] for task in ask(alice.stack, alice.token())[1]] == ["After", "Long before"]
+    assert [task["title"] for task in alice.saved()] == ["After", "Long before"]
 
 
 def test_a_page_that_slept_for_long_wakes_up_and_works(alice: Person):
@@ -77,4 +77,4 @@ def test_a_key_rotation_while_signed_in_is_not_noticed(arrive: Arrive, hasty: St
     alice.add("Last")
 
     assert len(kids) > 1
-    assert len(ask(hasty, alice.token())[1]) == 4
+    assert len(alice.saved()) == 4

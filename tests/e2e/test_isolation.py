@@ -19,7 +19,7 @@ def test_alice_and_mallory_see_their_own_tasks_only(alice: Person, arrive: Arriv
         (alice, "Alice's secret", "Mallory's plan"),
         (mallory, "Mallory's plan", "Alice's secret"),
     ):
-        person.page.reload()
+        person.reload()
         expect(person.task(theirs)).to_be_visible()
         expect(person.task(others)).to_have_count(0)
 
@@ -35,7 +35,7 @@ def test_mallorys_own_token_opens_nothing_on_alices_path(alice: Person, arrive: 
     ):
         status, body = ask(alice.stack, mallorys, of=alices, path=path, method=method)
         assert (status, body["code"]) == (403, "forbidden")
-    assert ask(alice.stack, alice.token())[1][0]["title"] == "Alice's secret"
+    assert alice.saved()[0]["title"] == "Alice's secret"
 
 
 def test_who_is_not_signed_in_is_asked_to(arrive: Arrive):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from playwright.sync_api import expect
 
-from tests.e2e.api import ask
 from tests.e2e.person import SLOW, Person
 
 AWAY = "The task service cannot be reached."
@@ -30,10 +29,9 @@ def test_an_api_that_restarts_in_mid_edit_loses_nothing(alice: Person):
         alice.stack.start_api()
 
     expect(page.get_by_text(AWAY)).to_have_count(0, timeout=RECOVERING)
-    alice.is_up_to_date()
-    page.reload()
+    alice.reload()
     expect(alice.task("Added in the dark")).to_be_visible(timeout=SLOW)
-    tasks = {task["title"]: task["completed"] for task in ask(alice.stack, alice.token())[1]}
+    tasks = {task["title"]: task["completed"] for task in alice.saved()}
     assert tasks == {"Buy milk": False, "Call the plumber": True, "Added in the dark": False}
 
 
@@ -47,7 +45,7 @@ def test_a_browser_that_is_offline_says_so_and_goes_on_when_it_is_back(alice: Pe
         alice.context.set_offline(False)
 
     expect(alice.page.get_by_text("You are offline.")).to_have_count(0, timeout=SLOW)
-    alice.page.reload()
+    alice.reload()
     expect(alice.task("In the tunnel")).to_be_visible(timeout=SLOW)
 
 

@@ -9,7 +9,6 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Route, expect
 
-from tests.e2e.api import ask
 from tests.e2e.conftest import Arrive, on_one_stack
 from tests.e2e.person import SLOW, Person
 
@@ -117,7 +116,7 @@ def test_a_final_refusal_is_said_the_list_is_right_again_and_a_retry_works(
     box.press("Enter")
     expect(alice.task("Buy milk")).to_be_visible(timeout=SLOW)
     expect(box).to_have_count(0, timeout=SLOW)
-    assert ask(alice.stack, alice.token())[1][0]["title"] == "Buy milk"
+    assert alice.saved()[0]["title"] == "Buy milk"
 
 
 PASSING = {
@@ -143,8 +142,7 @@ def test_a_passing_refusal_is_waited_out_and_done_once(alice: Person, status: in
 
     alice.add("Buy milk")
 
-    alice.is_up_to_date()
-    alice.page.reload()
+    alice.reload()
     expect(alice.task("Buy milk")).to_have_count(1, timeout=SLOW)
     assert len(times) == 2
     assert len(set(times)) == 1
@@ -164,8 +162,7 @@ def test_an_answer_that_was_lost_makes_no_second_task(alice: Person):
 
     alice.page.route("**/api/*/tasks", lose)
     alice.add("Buy milk")
-    alice.is_up_to_date()
-    alice.page.reload()
+    alice.reload()
 
     expect(alice.task("Buy milk")).to_have_count(1, timeout=SLOW)
     assert lost
@@ -188,7 +185,7 @@ def test_a_refused_token_is_renewed_once_and_nobody_is_signed_out(alice: Person)
 
     assert refused
     alice.sees_tasks()
-    alice.page.reload()
+    alice.reload()
     expect(alice.task("Buy milk")).to_have_count(1, timeout=SLOW)
 
 
@@ -205,7 +202,7 @@ def test_changes_of_different_members_elsewhere_are_merged(alice: Person, arrive
     box.press("Enter")
 
     expect(alice.checkbox("Buy oat milk")).to_be_checked(timeout=SLOW)
-    assert [(t["title"], t["completed"]) for t in ask(alice.stack, alice.token())[1]] == [("Buy oat milk", True)]
+    assert [(t["title"], t["completed"]) for t in alice.saved()] == [("Buy oat milk", True)]
 
 
 @pytest.mark.parametrize(("button", "kept"), [("Keep mine", "Buy oat milk"), ("Take theirs", "Buy soy milk")])
@@ -228,4 +225,4 @@ def test_changes_of_the_same_member_elsewhere_are_put_before_the_person(
     expect(alice.task(kept)).to_be_visible(timeout=SLOW)
     expect(box).to_have_count(0, timeout=SLOW)
     alice.is_up_to_date()
-    assert [task["title"] for task in ask(alice.stack, alice.token())[1]] == [kept]
+    assert [task["title"] for task in alice.saved()] == [kept]

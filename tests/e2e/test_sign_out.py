@@ -139,4 +139,4 @@ def test_a_session_that_ends_in_mid_edit_keeps_what_was_typed_and_goes_on_after_
 
     expect(alice.page.get_by_text("Your session has ended.")).to_have_count(0, timeout=SLOW)
     alice.is_up_to_date()
-    assert [task["title"] for task in ask(alice.stack, alice.token())[1]] == ["Buy milk"]
+    assert [task["title"] for task in alice.saved()] == ["Buy milk"]

@@ -6,7 +6,6 @@ import re
 
 from playwright.sync_api import expect
 
-from tests.e2e.api import ask
 from tests.e2e.conftest import Arrive, on_one_stack
 from tests.e2e.person import SLOW, Person
 
@@ -17,13 +16,12 @@ def test_a_task_that_is_added_and_completed_is_still_there_after_a_reload(alice:
     alice.complete("Buy milk")
     expect(alice.page.get_by_text("1 open")).to_be_visible(timeout=SLOW)
 
-    alice.page.reload()
+    alice.reload()
 
     expect(alice.task("Call the plumber")).to_be_visible(timeout=SLOW)
     expect(alice.checkbox("Buy milk")).to_be_checked()
     expect(alice.checkbox("Call the plumber")).not_to_be_checked()
-    status, tasks = ask(alice.stack, alice.token())
-    assert status == 200
+    tasks = alice.saved()
     assert [(task["title"], task["completed"]) for task in tasks] == [("Call the plumber", False), ("Buy milk", True)]
 
 
@@ -35,7 +33,7 @@ def test_a_title_is_edited_in_place(alice: Person):
 
     expect(alice.task("Buy milk")).to_be_visible()
     expect(alice.page.get_by_role("button", name="Edit “Buy milk”")).to_be_focused()
-    alice.page.reload()
+    alice.reload()
     expect(alice.task("Buy milk")).to_be_visible(timeout=SLOW)
     expect(alice.task("Buy mlik")).to_have_count(0)
 
@@ -62,7 +60,7 @@ def test_a_deleted_task_comes_back_with_undo(alice: Person):
     alice.page.get_by_role("button", name="Undo").click()
 
     expect(alice.task("Buy milk")).to_be_visible()
-    alice.page.reload()
+    alice.reload()
     expect(alice.task("Buy milk")).to_be_visible(timeout=SLOW)
 
 
@@ -73,7 +71,7 @@ def test_a_deleted_task_is_gone_after_a_reload(alice: Person):
     with alice.page.expect_response(lambda response: response.request.method == "DELETE"):
         alice.page.get_by_role("button", name="Delete “Drop”").click()
 
-    alice.page.reload()
+    alice.reload()
 
     expect(alice.task("Keep")).to_be_visible(timeout=SLOW)
     expect(alice.task("Drop")).to_have_count(0)
@@ -95,7 +93,7 @@ def test_further_fields_are_saved_and_shown(alice: Person):
     expect(row).to_contain_text("High")
     expect(row).to_contain_text("home")
     expect(row).to_contain_text("Overdue")
-    _, tasks = ask(alice.stack, alice.token())
+    tasks = alice.saved()
     kept = {name: tasks[0][name] for name in ("description", "tags", "due_date", "priority", "recurrence")}
     assert kept == {
         "description": "By bank transfer.",
@@ -144,7 +142,7 @@ def test_filter_search_and_sort_show_what_they_say(alice: Person):
     expect(alice.task("apples")).to_have_count(0, timeout=SLOW)
     assert alice.titles() == ["Crème"]
 
-    page.reload()
+    alice.reload()
 
     expect(alice.task("Crème")).to_be_visible(timeout=SLOW)
     assert alice.titles() == ["Crème"]
