@@ -149,6 +149,8 @@ def client(app: Flask) -> FlaskClient:
 
 def token(sub: str, *, secret: str = SECRET, headers: dict[str, Any] | None = None, **claims: Any) -> str:
     """A token as Better Auth signs it with the shared secret; a claim of None is left out."""
+    collecting = "PYTEST_VERSION" in os.environ and "PYTEST_CURRENT_TEST" not in os.environ
+    assert not collecting, "a token made while tests are collected is old when its test runs"
     now = int(time.time())
     payload = {"sub": sub, "iat": now, "exp": now + 900, **claims}
     return jwt.encode({k: v for k, v in payload.items() if v is not None}, secret, "HS256", headers)

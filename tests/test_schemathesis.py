@@ -17,9 +17,9 @@ from tests.gunicorn_server import serve
 SECONDS = 120
 PHASES = {"sqlite": "coverage,fuzzing,stateful", "postgresql": "fuzzing,stateful"}
 """The systematic phase is the slowest, and the same cases again: once is enough."""
-EXAMPLES = {"sqlite": 10, "postgresql": 5}
+EXAMPLES = {"sqlite": 5, "postgresql": 3}
 """Random cases for each operation and phase; the systematic ones come on top, several hundred of them."""
-CASES = {"sqlite": 400, "postgresql": 50}
+CASES = {"sqlite": 400, "postgresql": 30}
 """At least as many must have been sent: a run that tries nothing proves nothing."""
 
 SETTINGS = """

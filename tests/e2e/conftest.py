@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Error, sync_playwright
 
 from tests.e2e import frontend
 from tests.e2e.person import SLOW, Person
@@ -111,11 +111,16 @@ def assert_holds_no_token(page: Any) -> None:
     """A JWT begins with `eyJ`: neither storage, cookie that scripts can read, nor address may hold one."""
     if not page.url.startswith("http"):
         return
-    page.wait_for_load_state("networkidle")  # it may be on its way to another page
-    kept = page.evaluate(
-        "() => JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, location.href])"
-    )
-    assert "eyJ" not in kept
+    everything = "() => JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, location.href])"
+    for _ in range(5):
+        page.wait_for_load_state("networkidle")
+        try:
+            kept = page.evaluate(everything)
+        except Error:  # it was on its way to another page
+            continue
+        assert "eyJ" not in kept
+        return
+    raise AssertionError("the page does not come to rest")
 
 
 @pytest.fixture

@@ -139,7 +139,7 @@ def comparable(task: dict[str, Any]) -> dict[str, Any]:
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(deliveries=st.lists(DELIVERIES, min_size=4, max_size=14))
 def test_delivered_once_or_several_times_the_end_is_the_same(

@@ -29,6 +29,12 @@ export function AccountMenu(props: { name: string; email: string }) {
     )
   }
 
+  function show() {
+    opening.current = true
+    setOpen(true)
+    load()
+  }
+
   useEffect(() => {
     const timer = setTimeout(load, 1500)
     return () => clearTimeout(timer)
@@ -44,11 +50,11 @@ export function AccountMenu(props: { name: string; email: string }) {
           aria-expanded={false}
           onPointerEnter={load}
           onFocus={load}
-          onClick={() => {
-            opening.current = true
-            setOpen(true)
-            load()
+          // As the menu's own button does it: the press opens, for this button may be gone before it is let go.
+          onPointerDown={(event) => {
+            if (event.button === 0 && !event.ctrlKey) show()
           }}
+          onClick={show} // by the keyboard, or by what assists
         />
       )}
     </div>
