@@ -9,7 +9,7 @@ INSTALLED := frontend/node_modules/.package-lock.json
 LEFT_OUT := echo "npm is not installed: the frontend was left out" >&2; test -z "$$CI"
 
 .DEFAULT_GOAL := help
-.PHONY: help run app test coverage check check-service check-frontend format types screenshots lock clean
+.PHONY: help run app test coverage check check-service check-frontend format types screenshots lock audit clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,6 +77,11 @@ lock: $(VENV)/.installed-dev  ## pin the newest versions that the .in files allo
 	  $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-header $$name.in --output-file $$name.txt; \
 	done
+
+audit: $(VENV)/.installed-dev  ## ask the public databases for known weaknesses of what is pinned (needs the internet)
+	$(BIN)/pip install --quiet pip-audit
+	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements.txt
+	cd frontend && npm audit --omit=dev
 
 clean:  ## remove what the targets made, the development database included
 	rm -rf frontend/node_modules frontend/.next frontend/data

@@ -1,10 +1,13 @@
-"""Runs the migrations: in one transaction, on the engine of the application, never waiting long for a lock."""
+"""Runs the migrations: in one transaction, never waiting long for a lock, and grants the service what it needs.
+
+As the role of `MIGRATION_DATABASE_URL`, which owns the tables; without one, as the service itself.
+"""
 
 from __future__ import annotations
 
 from alembic import context
 from flask import current_app
-from sqlalchemy import text
+from sqlalchemy import Connection, NullPool, create_engine, inspect, text
 
 LOCK_TIMEOUT = "4s"
 """A migration that waits for a lock makes everybody else wait behind it; better to give up and try again."""
@@ -14,11 +17,26 @@ if context.is_offline_mode():
 
 migrate = current_app.extensions["migrate"]
 
-with migrate.db.engine.connect() as connection:
+service = migrate.db.engine
+url = current_app.config["MIGRATION_DATABASE_URL"]
+# On PostgreSQL without the service's deadlines, which a long step would meet.
+engine = service if service.dialect.name == "sqlite" else create_engine(url or service.url, poolclass=NullPool)
+
+
+def grant(connection: Connection) -> None:
+    """Let the service's role read and write rows, and read how far the schema is; no more."""
+    with service.connect() as other:
+        role = other.execute(text("SELECT quote_ident(current_user)")).scalar_one()
+    there = set(inspect(connection).get_table_names())
+    for name in there & migrate.db.metadata.tables.keys():
+        connection.execute(text(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {name} TO {role}"))
+    if "alembic_version" in there:
+        connection.execute(text(f"GRANT SELECT ON alembic_version TO {role}"))
+
+
+with engine.connect() as connection:
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
-        connection.execute(text("SET statement_timeout = 0"))
-        connection.execute(text("SET idle_in_transaction_session_timeout = 0"))
         connection.commit()
     context.configure(
         connection=connection,
@@ -27,4 +45,6 @@ with migrate.db.engine.connect() as connection:
     )
     with context.begin_transaction():
         context.run_migrations()
+        if url:
+            grant(connection)
     connection.commit()

@@ -43,6 +43,7 @@ class Config:
     audience: str | None = None
     max_lifetime: int | None = None
     database_url: str = field(default="sqlite:///taskapi.db", repr=False)  # it may hold a password
+    migration_database_url: str | None = field(default=None, repr=False)
     cors_origins: tuple[str, ...] = ()
     redis_url: str | None = None
     rate_limit: str | None = "600/minute"
@@ -66,7 +67,8 @@ class Config:
             issuer=env.text("JWT_ISSUER"),
             audience=env.text("JWT_AUDIENCE"),
             max_lifetime=env.seconds("JWT_MAX_LIFETIME"),
-            database_url=env.database_url(),
+            database_url=env.database_url("DATABASE_URL") or Config.database_url,
+            migration_database_url=env.database_url("MIGRATION_DATABASE_URL"),
             cors_origins=env.origins("CORS_ORIGINS"),
             redis_url=env.redis_url(),
             rate_limit=env.rate_limit(),
@@ -75,6 +77,9 @@ class Config:
             require_if_match=env.flag("REQUIRE_IF_MATCH"),
             log_level=env.log_level(),
         )
+        migrates = config.migration_database_url
+        if migrates and migrates.partition(":")[0] != config.database_url.partition(":")[0]:
+            env.problems.append("MIGRATION_DATABASE_URL is of another kind than DATABASE_URL")
         if not env.names_a_key_source():
             env.problems.append(
                 "no key source: set BETTER_AUTH_SECRET (HS256), "
@@ -150,10 +155,10 @@ class _Environment:
             return None
         return int(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
 
-    def database_url(self) -> str:
-        value = self.text("DATABASE_URL")
+    def database_url(self, name: str) -> str | None:
+        value = self.text(name)
         if value is None:
-            return Config.database_url
+            return None
         try:
             url = make_url(value)
         except (ArgumentError, ValueError):
@@ -162,9 +167,7 @@ class _Environment:
             return url.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
         # An in-memory database would be another one in every worker, and gone with it.
         if not (url and url.drivername == "sqlite" and url.database and ":memory:" not in value and not url.query):
-            self.problems.append(
-                "DATABASE_URL is neither postgresql://USER:PASSWORD@HOST/NAME nor sqlite:////PATH/TO/FILE"
-            )
+            self.problems.append(f"{name} is neither postgresql://USER:PASSWORD@HOST/NAME nor sqlite:////PATH/TO/FILE")
         return value
 
     def origins(self, name: str) -> tuple[str, ...]:

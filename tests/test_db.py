@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import socket
 import sqlite3
 import threading
@@ -15,11 +17,12 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import create_engine, insert, make_url, select, text
+from sqlalchemy import Select, create_engine, func, insert, make_url, select, text
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError, StatementError
 
 import taskapi.db
+import taskapi.postgresql
 from taskapi.auth.tokens import User
 from taskapi.db import (
     ATTEMPTS,
@@ -34,7 +37,7 @@ from taskapi.db import (
     rows,
     writes,
 )
-from tests.conftest import Person, build, migrate
+from tests.conftest import Person, beyond_walls, build, migrate
 
 ALICE = User("alice")
 
@@ -76,7 +79,7 @@ def postgresql(app: Flask) -> Engine:
 @pytest.fixture
 def operator(postgresql: Engine) -> Iterator[Engine]:
     """Somebody else at the same PostgreSQL, with connections of their own."""
-    engine = create_engine(postgresql.url, isolation_level="AUTOCOMMIT")
+    engine = create_engine(beyond_walls().url, isolation_level="AUTOCOMMIT")
     yield engine
     engine.dispose()
 
@@ -212,21 +215,25 @@ def test_a_deadlock_is_repeated_until_both_are_done(app: Flask, postgresql: Engi
     failures: list[Exception] = []
 
     @writes
-    def cross(first: User, second: User) -> None:
-        attempts.append(first.id)
-        step(first)
-        if attempts.count(first.id) == 1:
+    def cross(owner: User, first: int, second: int) -> None:
+        attempts.append(owner.id)
+        step(owner)
+        execute(lock(first))
+        if attempts.count(owner.id) == 1:
             meeting.wait(5)  # each holds what the other wants next
-        step(second)
+        execute(lock(second))
 
-    def run(*users: User) -> None:
+    def lock(number: int) -> Select[Any]:
+        return select(func.pg_advisory_xact_lock(number))
+
+    def run(*args: Any) -> None:
         try:
-            _in_context(app, cross, *users)
+            _in_context(app, cross, *args)
         except Exception as error:  # noqa: BLE001  any would be a failure
             failures.append(error)
 
-    users = (ALICE, User("bob"))
-    threads = [threading.Thread(target=run, args=pair) for pair in (users, users[::-1])]
+    both = ((ALICE, 1, 2), (User("bob"), 2, 1))
+    threads = [threading.Thread(target=run, args=args) for args in both]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -234,16 +241,16 @@ def test_a_deadlock_is_repeated_until_both_are_done(app: Flask, postgresql: Engi
 
     assert failures == []
     assert len(attempts) >= 3, "there was no deadlock"
-    assert revision(ALICE) == revision(User("bob")) == 3
+    assert revision(ALICE) == revision(User("bob")) == 2
 
 
 def serialized(operator: Engine, disturbances: int) -> tuple[Callable[[User], None], list[int]]:
     """Work that somebody else gets in the way of, so many times; and the list of its attempts."""
     attempts: list[int] = []
+    db.engine.update_execution_options(isolation_level="REPEATABLE READ")
 
     @writes
     def work(owner: User) -> None:
-        execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
         attempts.append(revision(owner) or 0)
         if len(attempts) <= disturbances:
             with operator.connect() as other:
@@ -332,6 +339,7 @@ def test_a_connection_lost_in_its_commit_is_uncertain_and_never_repeated(operato
     with operator.connect() as connection:
         for statement in (
             "CREATE TABLE fragile (x int)",
+            "GRANT INSERT ON fragile TO PUBLIC",
             """CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS
                $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$""",
             # Deferred: it fires inside of COMMIT.
@@ -354,6 +362,30 @@ def test_a_connection_lost_in_its_commit_is_uncertain_and_never_repeated(operato
             connection.execute(text("DROP FUNCTION lose"))
     assert caught.value.uncertain
     assert len(attempts) == 1
+
+
+def test_a_frozen_server_is_503_and_a_connection_that_answers_is_made_afterwards(
+    app: Flask, operator: Engine, monkeypatch: pytest.MonkeyPatch
+):
+    """Its statement timeout is frozen with it, and its kernel goes on acknowledging what is sent."""
+    monkeypatch.setattr(taskapi.postgresql, "ANSWER_TIMEOUT", 1)
+    alice = Person(app.test_client(), "alice")
+    for act in (alice.get, lambda: alice.post(json={"title": "x"})):
+        alice.add()
+        with operator.connect() as connection:
+            pids = connection.execute(text("SELECT pid FROM pg_stat_activity WHERE application_name = 'taskapi'"))
+            frozen = list(pids.scalars())
+        for pid in frozen:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            response = act()
+            assert response.status_code == 503
+            assert response.headers["Retry-After"] == "1"
+            assert "Nothing was changed" in response.get_json()["detail"]
+            assert alice.get().status_code == 200
+        finally:
+            for pid in frozen:
+                os.kill(pid, signal.SIGCONT)
 
 
 # What a failure means.
@@ -572,18 +604,19 @@ def test_a_time_comes_out_as_it_went_in_and_in_utc(app: Flask, moment: datetime 
     from sqlalchemy import Column, Integer, MetaData, Table
 
     table = Table("moments", MetaData(), Column("id", Integer, primary_key=True), Column("at", UTCDateTime()))
-    table.create(db.engine)
+    engine = beyond_walls()  # the service's role makes no tables
+    table.create(engine)
     try:
-        with db.engine.begin() as connection:
+        with engine.begin() as connection:
             connection.execute(insert(table).values(id=1, at=moment))
-        with db.engine.connect() as connection:
+        with engine.connect() as connection:
             (found,) = connection.execute(select(table.c.at)).one()
         assert found == moment
         assert moment is None or found.tzinfo is UTC or found.utcoffset() == timedelta(0)
-        with db.engine.connect() as connection, pytest.raises(StatementError, match="naive datetime"):
+        with engine.connect() as connection, pytest.raises(StatementError, match="naive datetime"):
             connection.execute(insert(table).values(id=2, at=datetime(2026, 11, 21, 9, 30)))  # noqa: DTZ001
     finally:
-        table.drop(db.engine)
+        table.drop(engine)
 
 
 def test_now_is_in_utc_and_in_whole_milliseconds():

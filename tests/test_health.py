@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 
 from taskapi.db import db
-from tests.conftest import Statements, build, migrate
+from tests.conftest import Statements, beyond_walls, build, migrate
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def unreachable() -> Iterator[str]:
 
 
 def set_revision(app: Flask, revision: str | None) -> None:
-    with app.app_context(), db.engine.begin() as connection:
+    with app.app_context(), beyond_walls().begin() as connection:
         connection.execute(text("DELETE FROM alembic_version"))
         if revision is not None:
             connection.execute(text("INSERT INTO alembic_version VALUES (:revision)"), {"revision": revision})

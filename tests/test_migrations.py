@@ -11,10 +11,11 @@ from alembic.config import Config as AlembicConfig
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import Flask
-from sqlalchemy import create_engine, inspect, make_url, text
+from sqlalchemy import inspect, text
 
 from taskapi.db import MIGRATIONS, db
 from taskapi.tasks.models import Bytewise
+from tests import postgres
 from tests.conftest import Person, build
 
 
@@ -24,18 +25,14 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/own.db"
         return
-    url = make_url(request.getfixturevalue("postgresql_url")).set(drivername="postgresql+psycopg")
-    server = create_engine(url, isolation_level="AUTOCOMMIT")
-    with server.connect() as connection:
-        connection.execute(text("CREATE DATABASE taskapi_migrations"))
-        yield url.set(database="taskapi_migrations").render_as_string(hide_password=False)
-        connection.execute(text("DROP DATABASE taskapi_migrations WITH (FORCE)"))
-    server.dispose()
+    with postgres.new_database(request.getfixturevalue("postgresql_server")) as url:
+        yield url
 
 
 @pytest.fixture
 def app(empty_url: str) -> Iterator[Flask]:
-    made = build(empty_url)
+    settings = {} if empty_url.startswith("sqlite") else {"MIGRATION_DATABASE_URL": postgres.as_owner(empty_url)}
+    made = build(empty_url, **settings)
     yield made
     with made.app_context():
         db.engine.dispose()

@@ -11,6 +11,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import make_url
+
 from tests.conftest import SECRET, token
 from tests.gunicorn_server import serve
 
@@ -154,7 +156,7 @@ def describe(address: str) -> dict[str, Any]:
 
 
 def test_nothing_that_is_sent_makes_the_service_break_its_word(emptied: str, tmp_path: Path):
-    dialect = emptied.partition(":")[0]
+    dialect = make_url(emptied).get_backend_name()
     (tmp_path / "hooks.py").write_text(HOOKS.replace("SECRET", SECRET))
     settings = SETTINGS.format(examples=EXAMPLES[dialect], token=token("alice"))
     (tmp_path / "schemathesis.toml").write_text(settings)

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import delete, func, insert, select, union, update
 
-from ..db import db, execute, now, reads, rows, writes
+from ..db import PURGE, SIGN_OUTS, db, execute, now, reads, rows, writes
 from .models import EndedSession, SeenNotice
 from .tokens import User
 
@@ -45,7 +45,8 @@ def end(user: User, notice: str, *, forget_session: datetime, forget_notice: dat
     execute(insert(SeenNotice).values(user_id=user.id, notice_id=notice, forget_at=forget_notice))
     again = update(EndedSession).where(EndedSession.user_id == user.id, EndedSession.session_id == user.session)
     if not execute(again.values(forget_at=forget_session)).rowcount:
-        number = execute(select(func.coalesce(func.max(EndedSession.number), 0) + 1)).scalar_one()
+        last = select(func.coalesce(func.max(EndedSession.number), 0))  # of all users
+        number = execute(last, job=SIGN_OUTS).scalar_one() + 1
         row = {"session_id": user.session, "number": number, "forget_at": forget_session}
         execute(insert(EndedSession).values(user_id=user.id, **row))
 
@@ -66,14 +67,14 @@ def has_ended(user: User) -> bool:
 def log(since: int, most: int) -> Sequence[Entry]:
     """At most so many entries from that number on; about no user, for every worker needs to know of all."""
     entries = select(EndedSession.__table__).where(EndedSession.number >= since)
-    found = rows(entries.order_by(EndedSession.number).limit(most))
+    found = rows(entries.order_by(EndedSession.number).limit(most), job=SIGN_OUTS)
     return [Entry(row.number, name(row.user_id, row.session_id), row.forget_at) for row in found]
 
 
 def users_due() -> list[User]:
     """Who has something to forget; about no user, so for the purge only."""
     due = union(*(select(table.user_id).where(table.forget_at <= now()) for table in (EndedSession, SeenNotice)))
-    return [User(row.user_id) for row in rows(due)]
+    return [User(row.user_id) for row in rows(due, job=PURGE)]
 
 
 @writes

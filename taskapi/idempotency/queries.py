@@ -10,7 +10,7 @@ from datetime import timedelta
 from sqlalchemy import delete, func, insert, select
 
 from ..auth.tokens import User
-from ..db import db, execute, now, rows, writes
+from ..db import PURGE, db, execute, now, rows, writes
 from .models import Answered
 
 LIFETIME = timedelta(hours=24)
@@ -77,7 +77,7 @@ def forget(user: User) -> None:
 def users_due() -> list[User]:
     """Who has keys past their lifetime; about no user, so for the purge only."""
     due = select(Answered.user_id).where(Answered.created_at <= now() - LIFETIME).distinct()
-    return [User(row.user_id) for row in rows(due)]
+    return [User(row.user_id) for row in rows(due, job=PURGE)]
 
 
 @writes

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import case, delete, func, select, update
 
 from ..auth.tokens import User
-from ..db import execute, now, rows, writes
+from ..db import PURGE, execute, now, rows, writes
 from . import models
 from .models import Task
 from .statements import TOMBSTONE, Absent, count_up
@@ -25,7 +25,8 @@ def users_due() -> Iterable[User]:
     moment = now()
     emptied = Task.purged_at.is_(None) & (Task.deleted_at <= moment - TRASH_LIFETIME)
     forgotten = Task.deleted_at <= moment - TOMBSTONE_LIFETIME
-    return [User(row.user_id) for row in rows(select(Task.user_id).where(emptied | forgotten).distinct())]
+    due = select(Task.user_id).where(emptied | forgotten).distinct()
+    return [User(row.user_id) for row in rows(due, job=PURGE)]
 
 
 @writes

@@ -23,7 +23,7 @@ from taskapi.db import POOL_SIZE, db
 from tests.auth.conftest import Clock
 from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, compact, hs256, notice, said, segment
 from tests.auth.key_server import KeyServer
-from tests.conftest import SECRET, Person, Statements, empty, token
+from tests.conftest import SECRET, Person, Statements, beyond_walls, empty, token
 from tests.gunicorn_server import Answer, Request, Server, serve
 from tests.test_invariants import API, at
 
@@ -52,7 +52,7 @@ def signed_in(client: FlaskClient, user: str, session: str | None) -> Person:
 
 def written(app: Flask) -> tuple[int, int]:
     """How many sessions have ended, and how many notices were carried out."""
-    with app.app_context(), db.engine.connect() as connection:
+    with app.app_context(), beyond_walls().connect() as connection:
         ended, seen = (connection.execute(select(table.__table__)).all() for table in (EndedSession, SeenNotice))
     return len(ended), len(seen)
 

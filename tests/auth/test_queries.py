@@ -16,8 +16,8 @@ from taskapi.auth import queries
 from taskapi.auth.models import EndedSession, SeenNotice
 from taskapi.auth.queries import Entry, Replayed
 from taskapi.auth.tokens import User
-from taskapi.db import db, now
-from tests.conftest import Statements
+from taskapi.db import now
+from tests.conftest import Statements, beyond_walls
 from tests.test_invariants import owners
 
 HOUR = timedelta(hours=1)
@@ -40,7 +40,7 @@ def names(since: int = 0, most: int = 1000) -> list[tuple[int, str]]:
 
 def age(by: timedelta) -> None:
     """Let that much time have passed for all that was written."""
-    with db.engine.begin() as connection:
+    with beyond_walls().begin() as connection:
         for table in (EndedSession, SeenNotice):
             for key, at in connection.execute(table.__table__.select().with_only_columns(
                 table.user_id, table.forget_at
@@ -49,7 +49,7 @@ def age(by: timedelta) -> None:
 
 
 def count(table: Any) -> int:
-    with db.engine.connect() as connection:
+    with beyond_walls().connect() as connection:
         return len(connection.execute(table.__table__.select()).all())
 
 

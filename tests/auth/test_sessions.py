@@ -24,7 +24,7 @@ from taskapi.auth.sessions import EndedSessions
 from taskapi.auth.tokens import User
 from taskapi.db import POOL_SIZE, POOL_TIMEOUT, DatabaseUnavailable, db
 from tests.auth.conftest import Clock
-from tests.conftest import Statements, empty
+from tests.conftest import Statements, beyond_walls, empty
 
 ALICE, MALLORY = User("alice", "s-1"), User("mallory", "s-1")
 
@@ -69,14 +69,14 @@ def notice(user: User, calendar: Callable[[], datetime] | None = None) -> Notice
 
 def fill(*rows: tuple[int, str], user: str = "alice", forget_at: datetime = datetime(2099, 1, 1, tzinfo=UTC)) -> None:
     """Sign-outs as they were written long ago or elsewhere."""
-    with db.engine.begin() as connection:
+    with beyond_walls().begin() as connection:
         for number, session in rows:
             row = {"user_id": user, "session_id": session, "number": number, "forget_at": forget_at}
             connection.execute(insert(EndedSession).values(**row))
 
 
 def remove(*sessions: str) -> None:
-    with db.engine.begin() as connection:
+    with beyond_walls().begin() as connection:
         connection.execute(EndedSession.__table__.delete().where(EndedSession.session_id.in_(sessions)))
 
 
@@ -351,7 +351,7 @@ def test_a_session_is_remembered_until_its_last_token_has_died_and_no_longer(
     view.end(notice(ALICE, calendar))
     keep = timedelta(seconds=life) + AFTERLIFE
     (entry,) = queries.log(0, 10)
-    with db.engine.connect() as connection:
+    with beyond_walls().connect() as connection:
         (row,) = connection.execute(EndedSession.__table__.select()).all()
         (seen,) = connection.execute(SeenNotice.__table__.select()).all()
     assert row.forget_at == entry.forget_at == calendar() + keep
@@ -381,7 +381,7 @@ STEPS = st.one_of(
 
 
 def rows() -> list[dict[str, Any]]:
-    with db.engine.connect() as connection:
+    with beyond_walls().connect() as connection:
         return [dict(row._mapping) for row in connection.execute(EndedSession.__table__.select())]
 
 
@@ -424,7 +424,7 @@ def test_no_worker_that_has_just_read_accepts_an_ended_session_and_none_refuses_
             kept = rows(), dict(ended)
         else:
             ended = dict(kept[1])
-            with db.engine.begin() as connection:
+            with beyond_walls().begin() as connection:
                 connection.execute(EndedSession.__table__.delete())
                 for row in kept[0]:
                     connection.execute(insert(EndedSession).values(**row))

@@ -41,9 +41,11 @@ def built() -> None:
 
 
 @package
-def module_tests(built: None, postgresql_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleTests]:
+def module_tests(
+    built: None, postgresql_server: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ModuleTests]:
     """The frontend's own tests, which run beside those in the browser: these mostly wait."""
-    environ = {**os.environ, "TEST_AUTH_DATABASE_URL": postgresql_url}
+    environ = {**os.environ, "TEST_AUTH_DATABASE_URL": postgresql_server}
     printed = tmp_path_factory.mktemp("modules") / "printed"
     with printed.open("w") as log:
         command = ["npm", "test"]
@@ -75,12 +77,12 @@ on_one_stack = pytest.mark.parametrize("stack", STACKS[:1], indirect=True, ids="
 def stack(
     request: pytest.FixtureRequest,
     built: None,
-    postgresql_url: str,
+    postgresql_server: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Stack]:
     """The whole system: in each mode, on each database."""
     mode, dialect = request.param
-    with run(mode, dialect, tmp_path_factory.mktemp("stack"), postgresql_url) as started:
+    with run(mode, dialect, tmp_path_factory.mktemp("stack"), postgresql_server) as started:
         yield started
 
 

@@ -7,13 +7,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psycopg
-from psycopg.sql import SQL, Identifier
-
 from tests import gunicorn_server
 from tests.conftest import SECRET, migrate
 from tests.e2e import frontend
 from tests.gunicorn_server import free_port
+from tests.postgres import as_owner, new_database
 
 
 @dataclass
@@ -40,13 +38,21 @@ class Stack:
 
 
 @contextmanager
-def run(mode: str, dialect: str, folder: Path, postgresql_url: str, **settings: str) -> Iterator[Stack]:
+def run(mode: str, dialect: str, folder: Path, postgresql_server: str, **settings: str) -> Iterator[Stack]:
     """Start everything on fresh databases; `settings` are the frontend's."""
-    if dialect == "sqlite":
-        database_url, auth_database_url = f"sqlite:///{folder}/taskapi.db", f"file:{folder}/auth.db"
-    else:
-        database_url, auth_database_url = (_new_database(postgresql_url) for _ in range(2))
-    migrate(database_url)
+    with ExitStack() as databases:
+        if dialect == "sqlite":
+            database_url, auth_database_url = f"sqlite:///{folder}/taskapi.db", f"file:{folder}/auth.db"
+        else:
+            database_url, owned = (databases.enter_context(new_database(postgresql_server)) for _ in range(2))
+            auth_database_url = as_owner(owned).replace("+psycopg", "")
+        migrate(database_url)
+        yield from _run(mode, folder, database_url, auth_database_url, settings)
+
+
+def _run(
+    mode: str, folder: Path, database_url: str, auth_database_url: str, settings: dict[str, str]
+) -> Iterator[Stack]:
     # 127.0.0.1 and localhost are two sites to a browser and two addresses to Node: one name everywhere.
     url, api_url = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
     stack = Stack(mode, url, api_url, folder, database_url, _api_settings(mode, url))
@@ -76,12 +82,3 @@ def _api_settings(mode: str, url: str) -> dict[str, str]:
         "RATE_LIMIT": "off",
         "WEB_CONCURRENCY": "2",
     }
-
-
-def _new_database(server_url: str) -> str:
-    with psycopg.connect(server_url, autocommit=True) as connection:
-        taken = connection.execute("SELECT count(*) FROM pg_database").fetchone()
-        name = f"taskapi_{taken[0] if taken else 0}"
-        connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
-    head, _, query = server_url.partition("?")
-    return f"{head.rpartition('/')[0]}/{name}" + (f"?{query}" if query else "")

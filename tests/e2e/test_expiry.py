@@ -28,13 +28,13 @@ in_key_pair_mode = pytest.mark.parametrize("hasty", MODES[1:], indirect=True)
 def hasty(
     request: pytest.FixtureRequest,
     built: None,
-    postgresql_url: str,
+    postgresql_server: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Stack]:
     """Where tokens live for seconds, and each key pair signs for as long."""
     rotation = {"KEY_ROTATION": f"{LIFE}s"} if request.param == "key-pair" else {}
     folder = tmp_path_factory.mktemp("hasty")
-    with run(request.param, DIALECTS[0], folder, postgresql_url, TOKEN_LIFETIME=f"{LIFE}s", **rotation) as started:
+    with run(request.param, DIALECTS[0], folder, postgresql_server, TOKEN_LIFETIME=f"{LIFE}s", **rotation) as started:
         yield started
 
 

@@ -17,14 +17,13 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from werkzeug.test import TestResponse
 
-from taskapi.config import Config
-from taskapi.db import db, now
+from taskapi.db import now
 from taskapi.idempotency.models import Answered
-from tests.conftest import SECRET, Person, token
+from tests.conftest import Person, beyond_walls, token
 from tests.gunicorn_server import Answer, Request, Server, serve
 
 KEPT = ("Content-Type", "ETag", "Location")
@@ -223,7 +222,7 @@ def test_a_replay_comes_before_428(make_app: Callable[..., Flask]) -> None:
 
 
 def move_into_the_past(app: Flask, by: timedelta) -> None:
-    with app.app_context(), db.engine.begin() as connection:
+    with app.app_context(), beyond_walls().begin() as connection:
         connection.execute(Answered.__table__.update().values(created_at=now() - by))
 
 
@@ -286,7 +285,7 @@ COMMITS_AGAIN = {
 @contextmanager
 def commits_fail(url: str) -> Iterator[None]:
     dialect = make_url(url).get_backend_name()
-    engine = create_engine(Config.from_env({"BETTER_AUTH_SECRET": SECRET, "DATABASE_URL": url}).database_url)
+    engine = beyond_walls(url)
     with engine.begin() as connection:
         for statement in COMMIT_FAILS[dialect]:
             connection.execute(text(statement))
@@ -294,14 +293,13 @@ def commits_fail(url: str) -> Iterator[None]:
     with engine.begin() as connection:
         for statement in COMMITS_AGAIN[dialect]:
             connection.execute(text(statement))
-    engine.dispose()
 
 
 def test_a_failure_at_commit_leaves_neither_the_task_nor_the_key(app: Flask, alice: Person, database_url: str) -> None:
     with commits_fail(database_url):
         assert alice.post(json={"title": "T"}, headers=keyed()).status_code >= 500
         assert alice.titles() == []
-        with app.app_context(), db.engine.connect() as connection:
+        with app.app_context(), beyond_walls().connect() as connection:
             assert connection.execute(Answered.__table__.select()).all() == []
     again = alice.post(json={"title": "T"}, headers=keyed())
     assert (again.status_code, again.get_json()["id"]) == (201, 1)
@@ -320,12 +318,11 @@ def held(url: str, user: str) -> Iterator[None]:
             yield
             connection.execute("ROLLBACK")
         return
-    engine = create_engine(Config.from_env({"BETTER_AUTH_SECRET": SECRET, "DATABASE_URL": url}).database_url)
+    engine = beyond_walls(url)
     with engine.begin() as connection:
         locked = connection.execute(text("SELECT 1 FROM users WHERE user_id = :u FOR UPDATE"), {"u": user})
         assert locked.one()
         yield
-    engine.dispose()
 
 
 def wait_until_working(url: str) -> None:
@@ -333,10 +330,9 @@ def wait_until_working(url: str) -> None:
     if url.startswith("sqlite"):
         time.sleep(0.3)
         return
-    engine = create_engine(Config.from_env({"BETTER_AUTH_SECRET": SECRET, "DATABASE_URL": url}).database_url)
+    engine = beyond_walls(url)
     waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%users%'")
     until(lambda: _scalar(engine, waiting) > 0)
-    engine.dispose()
 
 
 def _scalar(engine: Any, statement: Any) -> Any:

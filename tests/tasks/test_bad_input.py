@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from taskapi.db import db
-from tests.conftest import Person, token
+from tests.conftest import Person, beyond_walls, token
 from tests.gunicorn_server import Answer, Request, Server, serve
 
 CANARY = "c4n4ry"
@@ -27,7 +27,7 @@ def rows(app: Flask) -> Rows:
     """Everything in the database, to compare."""
 
     def read() -> dict[str, Any]:
-        with app.app_context(), db.engine.connect() as connection:
+        with app.app_context(), beyond_walls().connect() as connection:
             return {
                 table.name: connection.execute(table.select().order_by(*table.primary_key)).all()
                 for table in db.metadata.sorted_tables

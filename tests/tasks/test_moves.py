@@ -14,9 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from taskapi.db import db
 from taskapi.tasks.positions import MAX_POSITION, between, of_new, reached
-from tests.conftest import Person
+from tests.conftest import Person, beyond_walls
 
 PEOPLE = (f"mover-{number}" for number in count())
 
@@ -49,7 +48,7 @@ def move(person: Person, id: int, **where: int | None) -> dict[str, Any]:
 def set_positions(person: Person, positions: dict[int, str]) -> None:
     """As code older than positions, or a hand in the database, may have left them."""
     statement = text("UPDATE tasks SET position = :position WHERE user_id = :user AND id = :id")
-    with person.client.application.app_context(), db.engine.begin() as connection:
+    with person.client.application.app_context(), beyond_walls().begin() as connection:
         for id, position in positions.items():
             connection.execute(statement, {"position": position, "user": person.id, "id": id})
 

@@ -19,9 +19,9 @@ from flask import Flask
 from sqlalchemy import update
 from werkzeug.test import TestResponse
 
-from taskapi.db import db, now
+from taskapi.db import now
 from taskapi.tasks.models import Task, User
-from tests.conftest import Person, Statements, token
+from tests.conftest import Person, Statements, beyond_walls, token
 from tests.gunicorn_server import Request, Server, serve
 
 
@@ -85,7 +85,7 @@ def table(person: Person) -> dict[int, Any]:
 
 def age(app: Flask, days: float, *ids: int, user: str = "alice") -> None:
     """Let tasks in the trash have been deleted so many days ago."""
-    with app.app_context(), db.engine.begin() as connection:
+    with app.app_context(), beyond_walls().begin() as connection:
         aged = update(Task.__table__).where(Task.user_id == user, Task.id.in_(ids))
         connection.execute(aged.values(deleted_at=now() - timedelta(days=days)))
 
@@ -291,7 +291,7 @@ def test_a_token_of_data_that_was_set_back_to_a_backup_is_410(app: Flask, alice:
     alice.add()
     alice.add()
     since = page(alice)["next"]
-    with app.app_context(), db.engine.begin() as connection:
+    with app.app_context(), beyond_walls().begin() as connection:
         connection.execute(Task.__table__.delete().where(Task.id == 2))
         connection.execute(update(User.__table__).values(revision=1, last_task_id=1))
     assert_gone(feed(alice, since))
@@ -312,7 +312,7 @@ def test_the_purge_empties_the_trash_after_30_days_and_forgets_after_90(app: Fla
     assert purge(app) == "2 tasks emptied; 1 tombstones, 0 idempotency keys and 0 ended sessions removed"
     assert [task["id"] for task in alice.get("?trash=true").get_json()] == [1]
     assert alice.post("/2/restore").status_code == 404
-    with app.app_context(), db.engine.connect() as connection:
+    with app.app_context(), beyond_walls().connect() as connection:
         rows = connection.execute(Task.__table__.select().order_by(Task.id)).all()
     assert [(row.id, row.title) for row in rows] == [(1, "Secret 1"), (2, ""), (4, "Secret 4")]
     assert rows[1].folded_title == ""
@@ -449,7 +449,7 @@ def test_a_completion_that_makes_the_next_task_and_takes_it_back_is_not_torn(ali
 def test_a_move_that_numbers_all_anew_is_not_torn(app: Flask, alice: Person, limit: int) -> None:
     for number in range(5):
         alice.add(str(number))
-    with app.app_context(), db.engine.begin() as connection:
+    with app.app_context(), beyond_walls().begin() as connection:
         # Two neighbours with no room between them.
         for id, position in ((1, "a1"), (2, "a1")):
             connection.execute(update(Task.__table__).where(Task.id == id).values(position=position))
@@ -565,7 +565,7 @@ def test_under_eight_writers_a_reader_misses_nothing(server: Server, app: Flask)
             done.set()
         following.result()
     tasks = {task["id"]: task for task in server.send("eight", Request("GET")).json}
-    with app.app_context(), db.engine.connect() as connection:
+    with app.app_context(), beyond_walls().connect() as connection:
         rows = connection.execute(Task.__table__.select().where(Task.user_id == "eight")).all()
     gone = {row.id for row in rows if row.deleted_at is not None}
     assert live.copy == tasks

@@ -23,7 +23,7 @@ from werkzeug.test import TestResponse
 
 from taskapi.db import db
 from taskapi.tasks.transfer import MAX_IMPORTED_ID, PIECE
-from tests.conftest import Person, Statements
+from tests.conftest import Person, Statements, beyond_walls
 
 LIMIT = 1024 * 1024
 
@@ -58,7 +58,7 @@ def without_version(document: dict[str, Any]) -> list[dict[str, Any]]:
 
 def rows(app: Flask) -> dict[str, list[tuple[Any, ...]]]:
     """Every row of every table, but where the migrations stand."""
-    with app.app_context(), db.engine.connect() as connection:
+    with app.app_context(), beyond_walls().connect() as connection:
         return {
             table.name: [tuple(row) for row in connection.execute(table.select())]
             for table in db.metadata.sorted_tables
@@ -420,7 +420,7 @@ def fill(person: Person, number: int) -> None:
     columns = "revision, title, description, completed, due_date, folded_title, created_at, updated_at"
     statement = f"{series} SELECT user_id, n.id, {columns} FROM tasks, n WHERE user_id = :user AND tasks.id = 1"
     statement = f"INSERT INTO tasks (user_id, id, {columns}) {statement}"
-    with db.engine.begin() as connection:
+    with beyond_walls().begin() as connection:
         connection.execute(text(statement), {"number": number, "user": person.id})
 
 

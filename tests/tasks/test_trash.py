@@ -12,8 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from taskapi.db import db
-from tests.conftest import Person
+from tests.conftest import Person, beyond_walls
 
 ABSENT = "You have no task of this id."
 PEOPLE = (f"person-{number}" for number in count())
@@ -29,14 +28,14 @@ def busy(make_app: Callable[..., Flask]) -> Callable[[], Person]:
 def row(app: Flask, person: Person, id: int) -> dict[str, Any]:
     """A task as the table has it."""
     query = text("SELECT * FROM tasks WHERE user_id = :user AND id = :id")
-    with app.app_context(), db.engine.connect() as connection:
+    with app.app_context(), beyond_walls().connect() as connection:
         return dict(connection.execute(query, {"user": person.id, "id": id}).mappings().one())
 
 
 def counted_and_live(app: Flask, person: Person) -> tuple[int, int]:
     counted = text("SELECT live_tasks FROM users WHERE user_id = :user")
     live = text("SELECT count(*) FROM tasks WHERE user_id = :user AND deleted_at IS NULL")
-    with app.app_context(), db.engine.connect() as connection:
+    with app.app_context(), beyond_walls().connect() as connection:
         return tuple(connection.execute(query, {"user": person.id}).scalar_one() for query in (counted, live))
 
 
