@@ -9,6 +9,8 @@ from alembic import context
 from flask import current_app
 from sqlalchemy import Connection, NullPool, create_engine, inspect, text
 
+from taskapi.db import CONNECT_TIMEOUT
+
 LOCK_TIMEOUT = "4s"
 """A migration that waits for a lock makes everybody else wait behind it; better to give up and try again."""
 
@@ -20,13 +22,30 @@ migrate = current_app.extensions["migrate"]
 service = migrate.db.engine
 url = current_app.config["MIGRATION_DATABASE_URL"]
 # On PostgreSQL without the service's deadlines, which a long step would meet.
-engine = service if service.dialect.name == "sqlite" else create_engine(url or service.url, poolclass=NullPool)
+engine = (
+    service
+    if service.dialect.name == "sqlite"
+    else create_engine(
+        url or service.url,
+        poolclass=NullPool,
+        connect_args={
+            "connect_timeout": CONNECT_TIMEOUT,
+            "options": f"-c timezone=UTC -c lock_timeout={LOCK_TIMEOUT}",
+            "application_name": "taskapi-migrations",
+        },
+    )
+)
 
 
-def grant(connection: Connection) -> None:
+def role() -> str:
+    """Whom to grant it, quoted; asked before anything is changed, for a role that cannot log in cannot serve."""
+    with service.connect() as connection:
+        name: str = connection.execute(text("SELECT quote_ident(current_user)")).scalar_one()
+        return name
+
+
+def grant(connection: Connection, role: str) -> None:
     """Let the service's role read and write rows, and read how far the schema is; no more."""
-    with service.connect() as other:
-        role = other.execute(text("SELECT quote_ident(current_user)")).scalar_one()
     there = set(inspect(connection).get_table_names())
     for name in there & migrate.db.metadata.tables.keys():
         connection.execute(text(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {name} TO {role}"))
@@ -34,10 +53,8 @@ def grant(connection: Connection) -> None:
         connection.execute(text(f"GRANT SELECT ON alembic_version TO {role}"))
 
 
+grantee = role() if url else None
 with engine.connect() as connection:
-    if connection.dialect.name == "postgresql":
-        connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
-        connection.commit()
     context.configure(
         connection=connection,
         target_metadata=migrate.db.metadata,
@@ -45,6 +62,6 @@ with engine.connect() as connection:
     )
     with context.begin_transaction():
         context.run_migrations()
-        if url:
-            grant(connection)
+        if grantee:
+            grant(connection, grantee)
     connection.commit()

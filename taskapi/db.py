@@ -201,6 +201,9 @@ def _begin_immediate(connection: Connection) -> None:
 PURGE, SIGN_OUTS = "purge", "sign-outs"
 """The jobs that look across users, and have a policy each: who has something to forget; which sessions have ended."""
 
+POLICIES = 4
+"""Of a table: for what is shown, added, changed and removed (migration 0005)."""
+
 
 def exempt_from_walls() -> str | None:
     """Why the database would show this service every user's rows; None if it would not. Asks PostgreSQL."""
@@ -211,6 +214,8 @@ def exempt_from_walls() -> str | None:
         return "The database role of the service is a superuser or has BYPASSRLS"
     if found.walls < len(Base.metadata.tables):
         return "A table has no row-level security, or does not force it on its owner"
+    if found.policies != POLICIES * len(Base.metadata.tables):
+        return "A policy of row-level security is missing, or was added"
     return None
 
 

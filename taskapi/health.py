@@ -49,7 +49,7 @@ def _flaw() -> str | None:
         revision = next((row.version_num for row in db.rows(text("SELECT version_num FROM alembic_version"))), None)
     except DBAPIError:
         revision = None  # it answers, but was never migrated
-    # A revision that is unknown here comes from a later release: every migration runs under the code already there.
+    # A revision that is unknown here comes from a later release: migrations run under the code already there.
     if revision is None or revision in _outdated():
         return "The database is not migrated: run `flask db upgrade`."
     if exempt := db.exempt_from_walls():

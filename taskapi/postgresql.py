@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+import select
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
 from sqlalchemy import Engine, MetaData, TextClause, event, text
+
+# A connection that died while it lay idle is replaced; the driver's warning about it is nobody's business.
+logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 ANSWER_TIMEOUT = 6
 """Seconds after which a server that says nothing at all is given up: it ends a statement itself before that."""
@@ -25,14 +30,36 @@ class Patient(psycopg.Connection[Any]):
     """A connection whose patience has an end: a frozen server keeps its sockets open, and its kernel acknowledges."""
 
     def wait(self, gen: PQGen[R], interval: float = 0.1, timeout: float | None = None) -> R:
-        """Wait for the server; raises `ConnectionTimeout`, and is closed then."""
+        """Wait for the server; raises `ConnectionTimeout` after a silence of `ANSWER_TIMEOUT`, and is closed then."""
         if timeout is not None:
             return super().wait(gen, interval, timeout)
+        return super().wait(self._listen(gen, interval), interval)
+
+    def _listen(self, gen: PQGen[R], interval: float) -> PQGen[R]:
+        """Relay what the driver waits for, and count the times it waited in vain.
+
+        Not by the clock: a process that is busy with other requests has not listened meanwhile.
+        """
+        silence = 0.0
+        answer: R
         try:
-            return super().wait(gen, interval, ANSWER_TIMEOUT)
-        except psycopg.errors._WaitTimeout as error:  # noqa: SLF001  `wait` is documented to raise it
-            self.close()
-            raise psycopg.errors.ConnectionTimeout("the server does not answer") from error
+            waiting_for = next(gen)
+            while True:
+                ready = yield waiting_for
+                silence = 0.0 if ready or _readable(self.pgconn.socket) else silence + interval
+                if silence > ANSWER_TIMEOUT:
+                    self.close()
+                    raise psycopg.errors.ConnectionTimeout("the server does not answer")
+                waiting_for = gen.send(ready)
+        except StopIteration as end:
+            answer = end.value
+        return answer
+
+
+def _readable(socket: int) -> bool:
+    poll = select.poll()
+    poll.register(socket, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def connect_patiently(engine: Engine) -> None:
@@ -67,9 +94,11 @@ def name_users(engine: Engine, names_for: Callable[..., Names | None]) -> None:
 
 
 def walls(metadata: MetaData) -> TextClause:
-    """Ask whether the role is `exempt` from row-level security, and how many tables force it (`walls`)."""
+    """Ask whether the role is `exempt` from row-level security, how many tables force it, and by how many policies."""
     return text(
-        "SELECT (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user) AS exempt,"
-        " (SELECT count(*) FROM pg_class WHERE relrowsecurity AND relforcerowsecurity"
-        " AND oid IN (SELECT to_regclass(name) FROM unnest(CAST(:names AS text[])) AS name)) AS walls"
+        "WITH tables AS (SELECT to_regclass(name) AS id FROM unnest(CAST(:names AS text[])) AS name) SELECT"
+        " (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user) AS exempt,"
+        " (SELECT count(*) FROM pg_class JOIN tables ON oid = id"
+        " WHERE relrowsecurity AND relforcerowsecurity) AS walls,"
+        " (SELECT count(*) FROM pg_policy JOIN tables ON polrelid = id) AS policies"
     ).bindparams(names=list(metadata.tables))

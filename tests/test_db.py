@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -386,6 +387,34 @@ def test_a_frozen_server_is_503_and_a_connection_that_answers_is_made_afterwards
         finally:
             for pid in frozen:
                 os.kill(pid, signal.SIGCONT)
+
+
+def test_a_process_that_is_busy_does_not_take_a_server_for_silent(
+    app: Flask, postgresql: Engine, monkeypatch: pytest.MonkeyPatch
+):
+    """It went by the clock, and gave up answers that lay there while other requests were worked on."""
+    assert postgresql
+    monkeypatch.setattr(taskapi.postgresql, "ANSWER_TIMEOUT", 0.3)
+    alice = Person(app.test_client(), "alice")
+    alice.add()
+    over = threading.Event()
+
+    def compute() -> None:
+        while not over.is_set():
+            pass
+
+    others = [threading.Thread(target=compute) for _ in range(2)]
+    switching = sys.getswitchinterval()
+    sys.setswitchinterval(0.2)  # so each comes back to its work after 0.4 s
+    try:
+        for other in others:
+            other.start()
+        assert alice.get("/1").status_code == 200
+    finally:
+        over.set()
+        sys.setswitchinterval(switching)
+        for other in others:
+            other.join()
 
 
 # What a failure means.

@@ -105,6 +105,17 @@ def test_a_job_is_shown_the_tables_that_it_is_about(both: object, table: Any, jo
     assert seen(ALICE, table) == {"alice"}
 
 
+@pytest.mark.parametrize("kind", [reads, writes])
+def test_a_job_lasts_for_one_statement(both: object, kind: Callable[[Any], Callable[[User], Any]]):
+    tasks = Base.metadata.tables["tasks"]
+
+    @kind
+    def work(_owner: User) -> list[int]:
+        return [len(execute(select(tasks), job=job).all()) for job in ("", PURGE, "", PURGE, "")]
+
+    assert work(ALICE) == [1, 2, 1, 2, 1]
+
+
 # What can be written
 
 
@@ -178,7 +189,19 @@ def test_one_users_work_inside_of_anothers_is_a_defect(app: Flask):
 def test_the_name_does_not_outlive_the_transaction(both: tuple[Person, Person]):
     alice, _ = both
     named = text("SELECT current_setting('taskapi.user_id', true) AS id, current_setting('taskapi.job', true) AS job")
-    for request in (alice.titles, alice.add, lambda: alice.get("/999"), lambda: alice.post(json={"title": ""})):
+
+    @writes
+    def job(_owner: User) -> None:
+        execute(select(Base.metadata.tables["tasks"]), job=PURGE)
+
+    for request in (
+        alice.titles,
+        alice.add,
+        lambda: alice.get("/999"),
+        lambda: alice.post(json={"title": ""}),
+        lambda: rows(select(Base.metadata.tables["tasks"]), job=PURGE),
+        lambda: job(ALICE),
+    ):
         request()
         for isolation_level in ("AUTOCOMMIT", "READ COMMITTED"):
             with db.engine.execution_options(isolation_level=isolation_level).connect() as connection:
@@ -270,6 +293,26 @@ def test_not_ready_when_a_table_has_no_wall(
     assert detail.startswith("A table has no row-level security, or does not force it on its owner: ")
 
 
+REMOVED = (
+    "CREATE POLICY removed ON tasks FOR DELETE"
+    " USING (user_id = (SELECT nullif(current_setting('taskapi.user_id', true), '')))"
+)
+ANOTHER_POLICY = {
+    "dropped": ("DROP POLICY removed ON tasks", REMOVED),
+    "added": ("CREATE POLICY all_see ON tasks USING (true)", "DROP POLICY all_see ON tasks"),
+}
+
+
+@pytest.mark.parametrize(("there", "back"), ANOTHER_POLICY.values(), ids=ANOTHER_POLICY.keys())
+def test_not_ready_when_a_policy_is_missing_or_was_added(
+    postgresql_server: str, changed: Callable[[str, str], None], there: str, back: str, postgresql_url: str
+):
+    changed(there, back)
+    status, detail = ready(postgresql_url)
+    assert status == 503
+    assert detail.startswith("A policy of row-level security is missing, or was added: ")
+
+
 def test_one_role_for_all_is_enough_where_it_is_no_superuser(postgresql_server: str):
     """Without `MIGRATION_DATABASE_URL` the service owns its tables; FORCE holds for their owner."""
     with new_database(postgresql_server) as url:
@@ -296,17 +339,10 @@ def test_the_two_urls_name_the_same_kind_of_database():
 
 # The wall alone
 
-KNOWN = {
-    "test_every_statement_names_the_owner[postgresql]",
-    "test_every_statement_about_one_user_names_the_owner[postgresql]",
-}
-"""The tests that are about the WHERE itself."""
-
 
 def test_when_every_statement_forgets_its_owner_each_user_still_has_their_own():
-    assert failures("tests/test_invariants.py", "tests/tasks/test_trash.py") == KNOWN & {
-        "test_every_statement_names_the_owner[postgresql]"
-    }
+    about_the_where = {"test_every_statement_names_the_owner[postgresql]"}
+    assert failures("tests/test_invariants.py", "tests/tasks/test_trash.py") == about_the_where
 
 
 def failures(*paths: str) -> set[str]:
