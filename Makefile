@@ -9,7 +9,7 @@ INSTALLED := frontend/node_modules/.package-lock.json
 LEFT_OUT := echo "npm is not installed: the frontend was left out" >&2; test -z "$$CI"
 
 .DEFAULT_GOAL := help
-.PHONY: help run app test coverage check check-service check-frontend format types screenshots lock audit clean
+.PHONY: help run app test chaos coverage check check-service check-frontend format types screenshots lock audit clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,10 @@ else
 	$(BIN)/pytest --ignore tests/e2e || status=1; \
 	wait $$! || status=1; cat .e2e.log; exit $$status
 endif
+
+chaos: $(VENV)/.installed-dev  ## kill, freeze, fill and slow down what the service needs, for a quarter of an hour
+	@# Not a test_*.py, so that nothing else collects it. The figures come last.
+	$(BIN)/pytest -rP tests/chaos/minutes.py
 
 coverage: $(VENV)/.installed-dev  ## which branches the tests on SQLite run through; takes half as long again
 	$(BIN)/coverage run -m pytest --ignore tests/e2e -k "not postgresql"

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-from typing import Any
+from gevent import monkey
 
-from taskapi.db import POOL_SIZE, forget_connections
+# First of all: whatever is imported from here on waits without holding up its whole process. What only the master
+# needs stays as it is, so that it minds its signals and workers as ever; the service uses none of that.
+monkey.patch_all(os=False, signal=False, subprocess=False, queue=False)
+
+import os  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
+
+from taskapi.db import forget_connections  # noqa: E402
+from taskapi.health import report  # noqa: E402
+from taskapi.serving import Worker, quote_nothing  # noqa: E402
 
 # An empty variable counts as absent, as everywhere (gunicorn itself insists on a number in WEB_CONCURRENCY).
 bind = f"0.0.0.0:{os.environ.get('PORT') or '8000'}"
@@ -14,10 +22,8 @@ bind = f"0.0.0.0:{os.environ.get('PORT') or '8000'}"
 # Two processes use both cores of a small machine; set WEB_CONCURRENCY to the number of cores.
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 
-# Threads, because a request mostly waits for the database; as many as a worker has connections, so that a request
-# that got a thread does not wait again for a connection.
-worker_class = "gthread"
-threads = POOL_SIZE
+# Many clients at once, whatever they are at, and no thread for any: slow ones hold up nobody (taskapi/serving.py).
+worker_class = Worker
 
 # The application is loaded once and its memory shared by the workers; bad configuration stops the master at once
 # instead of restarting workers for ever.
@@ -29,6 +35,10 @@ timeout = 30
 graceful_timeout = 20
 # Longer than the idle time of common load balancers (60 s), so that they close first and never into a request.
 keepalive = 75
+
+# Connections a worker holds at the same time, whatever they are at; the next ones wait in the kernel. With its files
+# they fit into the 1,024 that a process may commonly open.
+worker_connections = 900
 
 # A worker retires after so many requests, not all at the same moment: a slow leak never becomes an outage.
 max_requests = 50_000
@@ -43,6 +53,15 @@ limit_request_fields = 64
 # Heartbeat files in memory: a busy disk must not look like a dead worker.
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None
 
+# No header is more than a header: SCRIPT_NAME, from a proxy on this host, would move the whole application.
+forwarder_headers = ""
+
+# A token in a place where gunicorn cannot read it must not be quoted.
+quote_nothing()
+
+# A way into the master that nobody uses here.
+control_socket_disable = True
+
 # The path without the query string, and no headers: a token that somebody put into an address is not kept in a log.
 accesslog = "-"
 access_log_format = '%(h)s "%(m)s %(U)s" %(s)s %(B)s %(M)sms %({x-request-id}o)s'
@@ -52,3 +71,8 @@ loglevel = os.environ.get("LOG_LEVEL", "info").lower() or "info"
 def post_fork(server: Any, worker: Any) -> None:
     """A connection made before the fork would be shared by two processes, who would read each other's answers."""
     forget_connections(worker.app.wsgi())
+
+
+def when_ready(server: Any) -> None:
+    """Say in the log what keeps the service from being ready; it starts nevertheless."""
+    report(server.app.wsgi())

@@ -46,7 +46,7 @@ MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 """Where Alembic's steps stand, whatever directory a command is run from."""
 
 POOL_SIZE = 8
-"""Connections a worker holds at most: one for each thread that `gunicorn.conf.py` gives it."""
+"""Connections a worker holds at most, and requests it works on at a time (taskapi/serving.py)."""
 
 POOL_TIMEOUT = 2
 """Seconds a request waits for a free connection before it is told to come back (503)."""

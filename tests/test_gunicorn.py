@@ -20,6 +20,7 @@ import pytest
 from sqlalchemy import Connection, create_engine, text
 
 from taskapi.config import BETTER_AUTH_DEFAULT_SECRET, DEVELOPMENT_SECRET, Config
+from tests import postgres
 from tests.conftest import SECRET, empty, migrate, token
 from tests.gunicorn_server import STARTING, STOPPING, Request, Server, free_port, serve
 
@@ -184,6 +185,20 @@ def test_it_serves(url: str):
         assert server.send("alice", Request("GET", "/1", headers=(("Authorization", "Bearer x"),))).status == 401
         ready = server.raw(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
         assert (ready.status, ready.json) == (200, {"status": "ok"})
+
+
+def starting_says(url: str, folder: Path) -> str:
+    """What a server that starts on this database writes down."""
+    with serve(url, GUNICORN_CMD_ARGS=f"--capture-output --error-logfile {folder}/log"):
+        return (folder / "log").read_text()
+
+
+def test_starting_it_tells_what_keeps_it_from_being_ready(postgresql_url: str, tmp_path: Path):
+    assert "not ready" not in starting_says(postgresql_url, tmp_path)
+    said = starting_says(postgres.beyond_walls(postgresql_url), tmp_path)
+    assert "not ready: The database role of the service is a superuser or has BYPASSRLS" in said
+    said = starting_says(f"sqlite:///{tmp_path}/unmigrated.db", tmp_path)
+    assert "not ready: The database is not migrated" in said
 
 
 def test_the_access_log_keeps_no_query_string_and_no_token(tmp_path: Path):

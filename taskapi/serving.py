@@ -1,0 +1,150 @@
+"""The worker of gunicorn: many slow clients at once, none for too long, and nothing quoted that cannot be read.
+
+`gunicorn.conf.py` imports it, after gevent has patched what waits.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from contextlib import suppress
+from typing import Any
+
+import gevent
+from gevent.lock import BoundedSemaphore
+from gunicorn.http import errors
+from gunicorn.workers.ggevent import GeventWorker
+
+from .db import POOL_SIZE
+
+ARRIVING = 20
+"""Seconds from the first byte of a request to its last, and for each piece of an answer to be taken."""
+
+LINGERING = 2
+"""Seconds that a worker which is stopping leaves an idle connection open, for a request that is on its way."""
+
+
+class Client:
+    """A connection whose requests arrive in time: one that is late is taken for one whose client has hung up."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        self._socket = connected
+        self._late = False
+        self._due: float | None = time.monotonic() + ARRIVING  # a new one has no reason to wait
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._socket, name)
+
+    @property
+    def idle(self) -> bool:
+        """Whether a request was answered and no other has begun."""
+        return self._due is None
+
+    def asked(self) -> None:
+        """A request is worked on; it may have come with the one before, so that nothing was received for it."""
+        self._due = self._due or time.monotonic() + ARRIVING
+
+    def answered(self) -> None:
+        """It is done, and nothing is due until the next one begins."""
+        self._due = None
+
+    def recv(self, size: int) -> bytes:
+        """As a socket's; nothing more once a request is late."""
+        if self._late:
+            return b""  # for good: what still comes is the rest of a request, and not another one
+        # Between requests nothing is due: gunicorn waits as long as `keepalive` says.
+        self._socket.settimeout(None if self._due is None else max(0.001, self._due - time.monotonic()))
+        try:
+            received = self._socket.recv(size)
+        except TimeoutError:
+            self._late = True
+            return b""
+        finally:
+            self._socket.settimeout(ARRIVING)  # for what is sent
+        if self._due is None:
+            self._due = time.monotonic() + ARRIVING
+        return received
+
+
+class Body:
+    """What a request brings along; while it is waited for, another request is worked on."""
+
+    def __init__(self, body: Any, places: BoundedSemaphore) -> None:
+        self._body, self._places = body, places
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._body, name)
+
+    def read(self, size: int | None = None) -> bytes:
+        """As a file's."""
+        self._places.release()
+        try:
+            received: bytes = self._body.read(size)
+        finally:
+            self._places.acquire()
+        return received
+
+
+class Worker(GeventWorker):
+    """Waits for many clients at once and for none too long; works for as many as it has connections to the database."""
+
+    sockets: Any
+    wsgi: Any
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._clients: set[Client] = set()
+        self._leaves_at: float | None = None
+
+    def patch(self) -> None:
+        """Wait for the listening sockets too; all else was done above, before anything was imported."""
+        self.sockets = [
+            socket.socket(listener.FAMILY, socket.SOCK_STREAM, fileno=listener.sock.detach())
+            for listener in self.sockets
+        ]
+
+    def load_wsgi(self) -> None:
+        """Work on as many requests as there are connections to the database; the others wait here, in line."""
+        super().load_wsgi()
+        application, places = self.wsgi, BoundedSemaphore(POOL_SIZE)
+
+        def in_turn(environ: dict[str, Any], start_response: Any) -> Any:
+            if environ["PATH_INFO"] == "/healthz":
+                return application(environ, start_response)  # whether it lives must not depend on who waits in line
+            environ["wsgi.input"] = Body(environ["wsgi.input"], places)
+            gevent.sleep(0)  # whoever has come meanwhile is received first, and has a place in the line
+            with places:
+                return application(environ, start_response)
+
+        self.wsgi = in_turn
+
+    def handle(self, listener: Any, connected: socket.socket, address: Any) -> None:
+        client = Client(connected)
+        self._clients.add(client)
+        try:
+            super().handle(listener, client, address)
+        finally:
+            self._clients.discard(client)
+
+    def handle_request(self, listener_name: Any, request: Any, client: Client, address: Any) -> None:
+        client.asked()
+        super().handle_request(listener_name, request, client, address)
+        client.answered()
+
+    def notify(self) -> None:
+        """Once a second: tell the master that this worker lives; and when it is to stop, close what is idle."""
+        super().notify()
+        if self.alive:
+            return
+        self._leaves_at = self._leaves_at or time.monotonic() + LINGERING
+        if time.monotonic() >= self._leaves_at:
+            for client in [client for client in self._clients if client.idle]:
+                with suppress(OSError):  # it is gone already
+                    client.shutdown(socket.SHUT_RD)
+
+
+def quote_nothing() -> None:
+    """Let gunicorn name a fault and no more, in its page and in its log: what it quotes may be a token."""
+    for refusal in vars(errors).values():
+        if isinstance(refusal, type) and refusal.__module__ == errors.__name__:
+            type.__setattr__(refusal, "__str__", lambda refused: type(refused).__name__)

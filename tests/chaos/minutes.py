@@ -1,0 +1,79 @@
+"""What `make test` does for seconds, for minutes and many times over: `make chaos`."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from tests.chaos.postgres import PostgreSQL
+from tests.chaos.scenarios import (
+    fill_disk,
+    freeze_database,
+    kill_database,
+    kill_workers,
+    signal_under_writes,
+    stop_database,
+    write_together,
+)
+from tests.chaos.slow import serve_beside_lingering_clients, serve_beside_slow_clients
+from tests.test_walls import failures
+
+Figures = Callable[..., None]
+
+
+@pytest.mark.parametrize("keyed", [True, False], ids=["with-keys", "without-keys"])
+def test_killed_workers_lose_nothing(url: str, figures: Figures, *, keyed: bool):
+    figures(**kill_workers(url, kills=25, every=1, keyed=keyed))
+
+
+@pytest.mark.parametrize("away", [0, 0.5, 5])
+def test_a_killed_postgresql_loses_nothing(instance: PostgreSQL, figures: Figures, away: float):
+    figures(**kill_database(instance, kills=5, away=away))
+
+
+def test_a_postgresql_that_stops_and_starts_is_503_and_then_served(instance: PostgreSQL, figures: Figures):
+    figures(**stop_database(instance, stops=4, away=8))
+
+
+def test_a_frozen_postgresql_holds_no_request_for_long(instance: PostgreSQL, figures: Figures):
+    figures(**freeze_database(instance, frozen=30))
+
+
+def test_many_processes_write_into_one_file(sqlite_url: str, figures: Figures):
+    figures(**write_together(sqlite_url, writes=5000))
+
+
+def test_a_full_disk_loses_nothing(sqlite_url: str, figures: Figures):
+    figures(**fill_disk(sqlite_url))
+
+
+@pytest.mark.parametrize("kind", [signal.SIGHUP, signal.SIGTERM], ids=["reloaded", "replaced-worker-by-worker"])
+def test_a_deployment_under_writes_fails_no_request(url: str, figures: Figures, kind: signal.Signals):
+    figures(**signal_under_writes(url, kind, times=5))
+
+
+def test_four_hundred_slow_clients_are_closed_and_meanwhile_the_others_are_served(url: str, figures: Figures):
+    figures(**serve_beside_slow_clients(url, heads=200, bodies=100, silent=100, within=20))
+
+
+def test_two_hundred_clients_that_do_not_hang_up_hold_nobody_up(url: str, figures: Figures):
+    figures(**serve_beside_lingering_clients(url, count=200))
+
+
+ABOUT_THE_WHERE = {
+    "test_every_statement_about_one_user_names_the_owner[postgresql]",
+    "TestTag::test_an_unchanged_list_costs_one_read_by_primary_key[postgresql]",
+    "TestStatements::test_every_statement_on_tasks_names_the_owner_first[postgresql]",
+    "TestPlans::test_a_page_is_read_off_an_index_however_deep[postgresql]",
+    "TestPlans::test_no_list_reads_the_tasks_of_others[postgresql]",
+    "TestCompleting::test_is_one_transaction[postgresql]",
+    "test_all_numbers_take_one_statement[postgresql]",
+    "test_every_statement_names_the_owner[postgresql]",
+}
+"""The tests that read the statement itself, or how the database runs it."""
+
+
+def test_when_every_statement_forgets_its_owner_all_other_tests_pass_on_postgresql():
+    assert failures("tests", "--ignore", "tests/e2e") == ABOUT_THE_WHERE
