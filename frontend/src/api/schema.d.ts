@@ -262,7 +262,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Ready: the database answers and its schema is one that this code can work with. */
+        /** Ready: the database answers, its schema is one that this code can work with, and it keeps users apart. */
         get: operations["health_readyz"];
         put?: never;
         post?: never;
