@@ -8,6 +8,9 @@ INSTALLED := frontend/node_modules/.package-lock.json
 # Nobody must believe that something was tested which was not; in CI it is a failure.
 LEFT_OUT := echo "npm is not installed: the frontend was left out" >&2; test -z "$$CI"
 
+# The tests that go through servers, and mostly wait.
+SERVED := tests/e2e tests/faults tests/security tests/test_gunicorn.py tests/test_schemathesis.py
+
 .DEFAULT_GOAL := help
 .PHONY: help run app test chaos coverage check check-service check-frontend format types screenshots lock audit clean
 
@@ -34,10 +37,10 @@ test: $(VENV)/.installed-dev  ## set up and test, on SQLite and on a PostgreSQL 
 ifdef ARGS
 	$(BIN)/pytest $(ARGS)
 else
-	@# The tests in the browser mostly wait, and run beside the others; what they printed comes last.
-	@$(BIN)/pytest -rs tests/e2e > .e2e.log 2>&1 & status=0; \
-	$(BIN)/pytest --ignore tests/e2e || status=1; \
-	wait $$! || status=1; cat .e2e.log; exit $$status
+	@# In two rows, one for each core of a small machine; what the second printed comes last.
+	@$(BIN)/pytest -rs $(SERVED) > .served.log 2>&1 & status=0; \
+	$(BIN)/pytest $(SERVED:%=--ignore=%) || status=1; \
+	wait $$! || status=1; cat .served.log; exit $$status
 endif
 
 chaos: $(VENV)/.installed-dev  ## kill, freeze, fill and slow down what the service needs, for a quarter of an hour
@@ -45,7 +48,7 @@ chaos: $(VENV)/.installed-dev  ## kill, freeze, fill and slow down what the serv
 	$(BIN)/pytest -rP tests/chaos/minutes.py
 
 coverage: $(VENV)/.installed-dev  ## which branches the tests on SQLite run through; takes half as long again
-	$(BIN)/coverage run -m pytest --ignore tests/e2e -k "not postgresql"
+	$(BIN)/coverage run -m pytest $(SERVED:%=--ignore=%) -k "not postgresql"
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 
@@ -89,7 +92,7 @@ audit: $(VENV)/.installed-dev  ## ask the public databases for known weaknesses 
 
 clean:  ## remove what the targets made, the development database included
 	rm -rf frontend/node_modules frontend/.next frontend/data
-	rm -rf $(VENV) instance .coverage* .e2e.log .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) instance .coverage* .served.log .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; sys.exit("taskapi needs Python 3.11 or newer: make PYTHON=python3.12 …" if sys.version_info < (3, 11) else 0)'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gevent
 from gevent import monkey
 
 # First of all: whatever is imported from here on waits without holding up its whole process. What only the master
@@ -71,8 +72,12 @@ loglevel = os.environ.get("LOG_LEVEL", "info").lower() or "info"
 def post_fork(server: Any, worker: Any) -> None:
     """A connection made before the fork would be shared by two processes, who would read each other's answers."""
     forget_connections(worker.app.wsgi())
+    worker.told = server.SIG_QUEUE
 
 
 def when_ready(server: Any) -> None:
     """Say in the log what keeps the service from being ready; it starts nevertheless."""
     report(server.app.wsgi())
+    # What loading the application has begun (the storage of rates starts a timer) ends here and not in a worker, which
+    # would stumble over it.
+    gevent.sleep(0.1)

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import time
 from contextlib import suppress
+from queue import Empty
 from typing import Any
 
 import gevent
@@ -90,11 +92,21 @@ class Worker(GeventWorker):
 
     sockets: Any
     wsgi: Any
+    told: Any
+    """The master's queue of signals, as it was when this worker was forked (gunicorn.conf.py)."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._clients: set[Client] = set()
         self._leaves_at: float | None = None
+
+    def init_signals(self) -> None:
+        """Heed what was said since the fork as well: until now the master's own handlers have noted it, for nobody."""
+        super().init_signals()
+        with suppress(Empty):
+            while True:
+                if self.told.get_nowait() in (signal.SIGTERM, signal.SIGQUIT):
+                    self.alive = False
 
     def patch(self) -> None:
         """Wait for the listening sockets too; all else was done above, before anything was imported."""
