@@ -8,8 +8,9 @@ INSTALLED := frontend/node_modules/.package-lock.json
 # Nobody must believe that something was tested which was not; in CI it is a failure.
 LEFT_OUT := echo "npm is not installed: the frontend was left out" >&2; test -z "$$CI"
 
-# The tests that go through servers, and mostly wait.
-SERVED := tests/e2e tests/faults tests/security tests/test_gunicorn.py tests/test_schemathesis.py
+# Rows of tests that run beside the others: each mostly waits, for a browser or for a server.
+BROWSER := tests/e2e
+SERVERS := tests/faults tests/security tests/test_gunicorn.py tests/test_schemathesis.py
 
 .DEFAULT_GOAL := help
 .PHONY: help run app test chaos coverage check check-service check-frontend format types screenshots lock audit clean
@@ -37,10 +38,12 @@ test: $(VENV)/.installed-dev  ## set up and test, on SQLite and on a PostgreSQL 
 ifdef ARGS
 	$(BIN)/pytest $(ARGS)
 else
-	@# In two rows, one for each core of a small machine; what the second printed comes last.
-	@$(BIN)/pytest -rs $(SERVED) > .served.log 2>&1 & status=0; \
-	$(BIN)/pytest $(SERVED:%=--ignore=%) || status=1; \
-	wait $$! || status=1; cat .served.log; exit $$status
+	@# Three rows at a time; what the second and third printed comes last.
+	@$(BIN)/pytest -rs $(BROWSER) > .browser.log 2>&1 & browser=$$!; \
+	$(BIN)/pytest $(SERVERS) > .servers.log 2>&1 & servers=$$!; status=0; \
+	$(BIN)/pytest $(patsubst %,--ignore=%,$(BROWSER) $(SERVERS)) || status=1; \
+	wait $$servers || status=1; wait $$browser || status=1; \
+	cat .servers.log .browser.log; exit $$status
 endif
 
 chaos: $(VENV)/.installed-dev  ## kill, freeze, fill and slow down what the service needs, for a quarter of an hour
@@ -48,7 +51,7 @@ chaos: $(VENV)/.installed-dev  ## kill, freeze, fill and slow down what the serv
 	$(BIN)/pytest -rP tests/chaos/minutes.py
 
 coverage: $(VENV)/.installed-dev  ## which branches the tests on SQLite run through; takes half as long again
-	$(BIN)/coverage run -m pytest $(SERVED:%=--ignore=%) -k "not postgresql"
+	$(BIN)/coverage run -m pytest $(patsubst %,--ignore=%,$(BROWSER) $(SERVERS)) -k "not postgresql"
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 
@@ -60,8 +63,8 @@ check-service: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-check-frontend: $(VENV)/.installed-dev
-	@if command -v npm > /dev/null; then $(MAKE) --no-print-directory $(INSTALLED) && cd frontend && npx next typegen && \
+check-frontend: $(VENV)/.installed-dev $(if $(shell command -v npm),$(INSTALLED))
+	@if command -v npm > /dev/null; then cd frontend && npx next typegen && \
 	npm run types && npm run lint && \
 	(../$(BIN)/flask --app ../wsgi openapi | npx openapi-typescript | diff src/api/schema.d.ts - || \
 	{ echo "The types of the API are not those of /openapi.json: make types" >&2; exit 1; }); \
@@ -92,7 +95,7 @@ audit: $(VENV)/.installed-dev  ## ask the public databases for known weaknesses 
 
 clean:  ## remove what the targets made, the development database included
 	rm -rf frontend/node_modules frontend/.next frontend/data
-	rm -rf $(VENV) instance .coverage* .served.log .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) instance .coverage* .browser.log .servers.log .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; sys.exit("taskapi needs Python 3.11 or newer: make PYTHON=python3.12 …" if sys.version_info < (3, 11) else 0)'
