@@ -17,7 +17,7 @@ from tests.conftest import SECRET, token
 from tests.gunicorn_server import serve
 
 SECONDS = 120
-PHASES = {"sqlite": "coverage,fuzzing,stateful", "postgresql": "fuzzing,stateful"}
+PHASES = {"sqlite": "examples,coverage,fuzzing,stateful", "postgresql": "examples,fuzzing,stateful"}
 """The systematic phase is the slowest, and the same cases again: once is enough."""
 EXAMPLES = {"sqlite": 5, "postgresql": 3}
 """Random cases for each operation and phase; the systematic ones come on top, several hundred of them."""

@@ -359,6 +359,6 @@ def failures(*paths: str) -> set[str]:
         )
     assert re.search(r"\d\d passed", done.stdout), done.stdout[-5000:]
     return {
-        line.split(" ")[1].rpartition("::")[2]
+        line.split(" ")[1].partition("::")[2]
         for line in re.findall(r"^(?:FAILED|ERROR) .*", done.stdout, re.MULTILINE)
     }
