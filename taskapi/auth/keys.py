@@ -50,9 +50,9 @@ class KeysUnavailable(Exception):
     """The key set was never fetched and cannot be now: whether the token is good, nobody here knows."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Key:
-    """A key and the one algorithm it is for."""
+    """A key and the one algorithm it is for; equal to itself only, which is quick to tell."""
 
     algorithm: str
     material: Any = field(repr=False)

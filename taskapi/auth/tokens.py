@@ -20,6 +20,7 @@ from jwt.types import Options
 
 from .. import strict_json
 from .keys import Key, KeySource
+from .memory import Memory
 
 MAX_TOKEN_BYTES = 8192
 """Better Auth's largest, with the whole user row in it, is about 1 KB."""
@@ -54,12 +55,30 @@ class User:
     session: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What was found of a valid token: whose it is, the key that says so, and when the rules of time are met.
+
+    The times are seconds since 1970: from `since`, when it was verified, until before `expires`. In between `iat` and
+    `nbf` only lie further back, and the life that remains only grows shorter.
+    """
+
+    user: User
+    key: Key
+    kid: str | None
+    since: float
+    expires: float
+
+
 class TokenRefused(Exception):
     """The token is not valid; the message says why, in words that hold nothing of the token."""
 
 
 class Verifier:
-    """The rules a token must meet; `issuer`, `audience` and `max_lifetime` are checked when they are set."""
+    """The rules a token must meet; `issuer`, `audience` and `max_lifetime` are checked when they are set.
+
+    A token that met them is remembered. After that only what can change is asked, each time: the clock and the keys.
+    """
 
     def __init__(
         self,
@@ -75,6 +94,7 @@ class Verifier:
         self._audience = audience
         self._max_lifetime = max_lifetime
         self._clock = clock
+        self._memory: Memory[Verified] = Memory()
         self._options: Options = {
             # Times and subject are checked here, more strictly.
             "verify_exp": False,
@@ -89,19 +109,41 @@ class Verifier:
 
     def verify(self, token: str) -> User:
         """The user of a valid token. Raises `TokenRefused`, or `KeysUnavailable` if no key could be had."""
-        claims = self.claims(token, TYPES)
-        self._check_life(claims)
-        # Never another claim instead of `sub`: an e-mail-verification token has an `email` and no `sub`.
-        return User(identifier(claims, "sub"), self._session(claims))
+        _check_length(token)
+        known = self._memory.get(token)
+        if known is not None:
+            if self._holds(known):
+                return known.user
+            self._memory.forget(token)  # verified afresh, it is refused for the reason that it has now
+        known = self._verify(token)
+        self._memory.keep(token, known)
+        return known.user
 
     def claims(self, token: str, types: Set[str | None]) -> dict[str, Any]:
         """The claims of a valid token whose `typ` is one of these, of any length of life. Raises as `verify` does."""
+        _check_length(token)
         header, claims = _read(token, types)
         self._verify_signature(token, header)
-        self._check_times(claims)
+        _check_times(claims, self._clock())
         return claims
 
-    def _verify_signature(self, token: str, header: dict[str, Any]) -> None:
+    def _verify(self, token: str) -> Verified:
+        header, claims = _read(token, TYPES)
+        key = self._verify_signature(token, header)
+        now = self._clock()  # read once, and after the keys, which may have been waited for
+        expires = _check_times(claims, now)
+        self._check_life(claims, now)
+        # Never another claim instead of `sub`: an e-mail-verification token has an `email` and no `sub`.
+        user = User(identifier(claims, "sub"), self._session(claims))
+        return Verified(user, key, header.get("kid"), since=now, expires=expires)
+
+    def _holds(self, known: Verified) -> bool:
+        # The key's algorithm is the token's: PyJWT saw to it. The clock comes last here, too.
+        keys = self._sources[known.key.algorithm].find(known.key.algorithm, known.kid)
+        return known.key in keys and known.since <= self._clock() < known.expires
+
+    def _verify_signature(self, token: str, header: dict[str, Any]) -> Key:
+        """The key that signed it."""
         algorithm, kid = header.get("alg"), header.get("kid")
         # The token's word picks the family; which algorithms there are is configuration's word alone.
         source = self._sources.get(algorithm) if isinstance(algorithm, str) else None
@@ -114,9 +156,10 @@ class Verifier:
             raise TokenRefused("the token is signed with an unknown key")
         for key in keys:
             try:
-                return self._decode(token, key)
+                self._decode(token, key)
             except jwt.InvalidSignatureError:
                 continue  # perhaps it was signed with the secret before
+            return key
         raise TokenRefused("the signature of the token is wrong")
 
     def _decode(self, token: str, key: Key) -> None:
@@ -141,22 +184,9 @@ class Verifier:
         except (jwt.PyJWTError, ValueError, TypeError) as error:
             raise TokenRefused("the token cannot be read") from error
 
-    def _check_times(self, claims: dict[str, Any]) -> None:
-        now = self._clock()
-        expires = moment(claims, "exp")
-        if expires is None:
-            raise TokenRefused("the token has no exp")
-        if now >= expires:
-            raise TokenRefused("the token has expired")
-        issued, not_before = moment(claims, "iat"), moment(claims, "nbf")
-        if issued is not None and issued > now + SKEW:
-            raise TokenRefused("the token was issued in the future")
-        if not_before is not None and not_before > now + SKEW:
-            raise TokenRefused("the token is not valid yet")
-
-    def _check_life(self, claims: dict[str, Any]) -> None:
+    def _check_life(self, claims: dict[str, Any], now: float) -> None:
         expires, issued = moment(claims, "exp"), moment(claims, "iat")
-        life = (expires or 0) - (self._clock() if issued is None else issued)
+        life = (expires or 0) - (now if issued is None else issued)
         if self._max_lifetime is not None and life > self._max_lifetime:
             raise TokenRefused("the token lives longer than is accepted here")
 
@@ -174,10 +204,13 @@ def session_life(max_lifetime: int | None) -> int:
     return min(max_lifetime or LONGEST_LIFE, LONGEST_LIFE)
 
 
-def _read(token: str, types: Set[str | None]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Header and claims of a token in canonical compact form, not yet verified."""
+def _check_length(token: str) -> None:
     if len(token) > MAX_TOKEN_BYTES:
         raise TokenRefused("the token is too long")
+
+
+def _read(token: str, types: Set[str | None]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Header and claims of a token in canonical compact form, not yet verified."""
     parts = token.split(".")
     if len(parts) != 3 or not all(_SEGMENT.fullmatch(part) for part in parts):
         raise TokenRefused("the token is not a signed JWT")
@@ -208,6 +241,21 @@ def _strict_object(raw: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise TokenRefused("the token does not hold a JSON object")
     return value
+
+
+def _check_times(claims: dict[str, Any], now: float) -> float:
+    """When it expires."""
+    expires = moment(claims, "exp")
+    if expires is None:
+        raise TokenRefused("the token has no exp")
+    if now >= expires:
+        raise TokenRefused("the token has expired")
+    issued, not_before = moment(claims, "iat"), moment(claims, "nbf")
+    if issued is not None and issued > now + SKEW:
+        raise TokenRefused("the token was issued in the future")
+    if not_before is not None and not_before > now + SKEW:
+        raise TokenRefused("the token is not valid yet")
+    return expires
 
 
 def moment(claims: dict[str, Any], name: str) -> float | None:

@@ -17,6 +17,7 @@ from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 import taskapi.db
+from taskapi.auth import hook
 from taskapi.auth.models import EndedSession, SeenNotice
 from taskapi.auth.sessions import EndedSessions
 from taskapi.db import POOL_SIZE, db
@@ -113,6 +114,18 @@ def test_after_a_notice_every_token_of_the_session_is_refused_on_every_route(cli
         for method, path in API:
             assert_ended(client.open(at(path, "alice"), method=method, headers=headers))
     assert len(signed_in(client, "alice", "s-2").get().get_json()) == len(people)
+
+
+def test_a_token_that_is_remembered_as_valid_is_refused_once_its_session_has_ended(
+    app: Flask, client: FlaskClient
+) -> None:
+    alice = signed_in(client, "alice", "s-1")
+    assert [alice.get().status_code for _ in range(2)] == [200, 200]
+    with app.app_context():
+        assert hook.verifier()._memory.get(alice.token)
+    assert tell(client, notice("alice", "s-1")).status_code == 200
+    for _ in range(2):
+        assert_ended(alice.get(headers={"X-Request-Id": "r-1"}))
 
 
 def test_a_refused_token_reads_no_body_and_tells_not_whose_path_it_is(client: FlaskClient) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 from base64 import urlsafe_b64decode
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
+from types import FunctionType, ModuleType
 from typing import Any
 
 import jwt
@@ -16,8 +20,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from taskapi.auth.keys import JWKS, KeySource, KeysUnavailable, SharedSecrets
+from taskapi.auth import memory
+from taskapi.auth.keys import JWKS, Key, KeySource, KeysUnavailable, SharedSecrets
 from taskapi.auth.tokens import FAR_FUTURE, MAX_TOKEN_BYTES, TokenRefused, User, Verifier
+from tests.auth.conftest import Clock
 from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, compact, hs256, segment
 from tests.auth.key_server import KeyServer
 from tests.conftest import SECRET
@@ -789,3 +795,340 @@ def test_whatever_was_signed_is_the_user_it_names_or_is_refused(header: dict[str
             continue
         assert user == User(said["sub"])
         assert NOW < said["exp"] <= FAR_FUTURE
+
+
+# What is remembered
+
+
+class Keys:
+    """A key source in whose place a test can put other keys, or none, or an outage."""
+
+    algorithms = frozenset({"HS256", *KEY_PAIR_ALGORITHMS})
+
+    def __init__(self, *keys: Key) -> None:
+        self.keys: tuple[Key, ...] | None = keys
+        self.asked: list[tuple[str, str | None]] = []
+        self.wait: Callable[[], None] = lambda: None
+
+    def find(self, algorithm: str, kid: str | None) -> tuple[Key, ...]:
+        self.asked.append((algorithm, kid))
+        self.wait()
+        if self.keys is None:
+            raise KeysUnavailable
+        return self.keys
+
+
+def secret(text: str = SECRET) -> Key:
+    return Key("HS256", text.encode())
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The tokens that PyJWT was asked to decode."""
+    tokens: list[str] = []
+    decode = jwt.decode
+
+    def counting(token: str, *args: Any, **options: Any) -> Any:
+        tokens.append(token)
+        return decode(token, *args, **options)
+
+    monkeypatch.setattr(jwt, "decode", counting)
+    return tokens
+
+
+@pytest.mark.parametrize("algorithm", ["HS256", *KEY_PAIR_ALGORITHMS])
+def test_a_token_is_decoded_once_however_often_it_comes(
+    published: JWKS, signers: dict[str, Signer], decoded: list[str], algorithm: str
+) -> None:
+    claims = {**CLAIMS, "sid": "s-1"}
+    text = token(sid="s-1") if algorithm == "HS256" else signers[algorithm].token(claims)
+    verifier = Verifier([SharedSecrets([SECRET]), published], clock=lambda: NOW)
+    assert [verifier.verify(text) for _ in range(3)] == [User("alice", "s-1")] * 3
+    assert decoded == [text]
+
+
+def test_the_keys_are_asked_for_each_time_with_the_words_of_the_token() -> None:
+    keys = Keys(secret())
+    verifier = Verifier([keys], clock=lambda: NOW)
+    text = compact({**HEADER, "kid": "k-1"}, CLAIMS, hs256())
+    for _ in range(3):
+        assert verifier.verify(text) == ALICE
+    assert keys.asked == [("HS256", "k-1")] * 3
+
+
+def test_tokens_of_several_users_and_sessions_are_not_mixed_up(decoded: list[str]) -> None:
+    verifier = with_secret()
+    users = [User(f"user-{number}", f"s-{number % 3}") for number in range(20)]
+    tokens = [token(sub=user.id, sid=user.session) for user in users]
+    for _ in range(2):
+        assert [verifier.verify(text) for text in tokens] == users
+    assert decoded == tokens
+
+
+def test_a_remembered_token_ends_in_the_second_that_it_says(decoded: list[str]) -> None:
+    clock = Clock(NOW)
+    verifier = with_secret(clock=clock)
+    text = token(exp=NOW + 900)
+    for moment in (NOW, NOW + 899, NOW + 899.999):
+        clock.now = moment
+        assert verifier.verify(text) == ALICE
+    assert decoded == [text]
+    for moment in (NOW + 900.0, NOW + 900.001, NOW + 10**6):
+        clock.now = moment
+        assert refusal(verifier, text) == "the token has expired"
+
+
+def test_a_token_that_expires_while_its_key_is_waited_for_has_expired() -> None:
+    now = NOW + 899.0
+    keys = Keys(secret())
+
+    def pass_time() -> None:
+        nonlocal now
+        now += 0.5
+
+    verifier = Verifier([keys], clock=lambda: now)
+    text = token(exp=NOW + 900)
+    assert verifier.verify(text) == ALICE
+    keys.wait = pass_time
+    assert verifier.verify(text) == ALICE
+    assert refusal(verifier, text) == "the token has expired"
+
+
+@pytest.mark.parametrize(
+    ("without", "claims", "reason"),
+    [
+        ((), {"iat": NOW + SKEW}, "the token was issued in the future"),
+        ((), {"nbf": NOW + SKEW}, "the token is not valid yet"),
+        (("iat",), {"exp": NOW + 900}, "the token lives longer than is accepted here"),
+    ],
+    ids=["iat", "nbf", "max_lifetime"],
+)
+def test_when_the_clock_is_set_back_a_remembered_token_is_not_valid_yet_again(
+    without: tuple[str, ...], claims: dict[str, int], reason: str
+) -> None:
+    now = NOW
+    verifier = with_secret(max_lifetime=900, clock=lambda: now)
+    text = token(*without, **claims)
+    assert verifier.verify(text) == ALICE
+    now = NOW - 1
+    assert refusal(verifier, text) == reason
+    now = NOW
+    assert verifier.verify(text) == ALICE
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    times=st.dictionaries(st.sampled_from(["exp", "iat", "nbf"]), st.integers(NOW - 50, NOW + 50)),
+    session=st.sampled_from([{}, {"sid": "s-1"}]),
+    max_lifetime=st.none() | st.integers(1, 60),
+    moments=st.lists(st.integers(NOW - 60, NOW + 60), min_size=1, max_size=8),
+)
+def test_at_each_moment_the_answer_is_that_of_a_verifier_that_never_saw_the_token(
+    times: dict[str, int], session: dict[str, str], max_lifetime: int | None, moments: list[int]
+) -> None:
+    clock = Clock(NOW)
+    rules: dict[str, Any] = {"max_lifetime": max_lifetime, "clock": clock}
+    remembering = with_secret(**rules)
+    claims = {"sub": "alice", "exp": NOW + 50, **times, **session}
+    text = compact(HEADER, claims, hs256())
+
+    def answer(verifier: Verifier) -> User | str:
+        try:
+            return verifier.verify(text)
+        except TokenRefused as refused:
+            return str(refused)
+
+    for moment in moments:
+        clock.now = moment
+        assert answer(remembering) == answer(with_secret(**rules))
+
+
+def test_a_remembered_token_is_refused_once_its_secret_is_no_longer_there() -> None:
+    current, previous = secret(), secret(PREVIOUS)
+    keys = Keys(current, previous)
+    verifier = Verifier([keys], clock=lambda: NOW)
+    old, new = compact(HEADER, CLAIMS, hs256(PREVIOUS)), token()
+    for _ in range(2):
+        assert verifier.verify(old) == verifier.verify(new) == ALICE
+    keys.keys = (current,)
+    assert refusal(verifier, old) == "the signature of the token is wrong"
+    assert verifier.verify(new) == ALICE
+    keys.keys = ()
+    assert refusal(verifier, new) == UNKNOWN
+
+
+def test_while_no_key_can_be_had_a_remembered_token_is_neither_believed_nor_refused(decoded: list[str]) -> None:
+    key = secret()
+    keys = Keys(key)
+    verifier = Verifier([keys], clock=lambda: NOW)
+    text = token()
+    assert verifier.verify(text) == ALICE
+    keys.keys = None
+    for _ in range(2):
+        with pytest.raises(KeysUnavailable):
+            verifier.verify(text)
+    keys.keys = (key,)
+    assert verifier.verify(text) == ALICE
+    assert decoded == [text]
+
+
+def fetch_anew(published: JWKS) -> None:
+    _, fetch = published._fetch()
+    assert fetch
+    assert fetch.wait(30)
+
+
+@pytest.mark.parametrize("algorithm", KEY_PAIR_ALGORITHMS)
+@pytest.mark.parametrize(
+    ("then", "reason"), [("withdrawn", UNKNOWN), ("replaced", "the signature of the token is wrong")]
+)
+def test_a_remembered_token_is_refused_once_its_published_key_is_withdrawn_or_replaced(
+    serve_keys: Callable[..., KeyServer],
+    signers: dict[str, Signer],
+    clock: Clock,
+    algorithm: str,
+    then: str,
+    reason: str,
+) -> None:
+    signer, other = signers[algorithm], Signer("EdDSA", "other")
+    server = serve_keys(signer.jwk(), other.jwk())
+    published = JWKS(server.url, clock=clock)
+    verifier = Verifier([published], clock=lambda: NOW)
+    text = signer.token(CLAIMS)
+    for _ in range(2):
+        assert verifier.verify(text) == ALICE
+    server.keys = [Signer(algorithm, signer.kid).jwk(), other.jwk()] if then == "replaced" else [other.jwk()]
+    clock.now += 301
+    fetch_anew(published)
+    assert refusal(verifier, text) == reason
+
+
+def test_a_token_is_verified_afresh_when_its_key_was_fetched_anew(
+    serve_keys: Callable[..., KeyServer], signers: dict[str, Signer], clock: Clock, decoded: list[str]
+) -> None:
+    signer = signers["EdDSA"]
+    published = JWKS(serve_keys(signer.jwk()).url, clock=clock)
+    verifier = Verifier([published], clock=lambda: NOW)
+    text = signer.token(CLAIMS)
+    assert verifier.verify(text) == ALICE
+    clock.now += 10
+    fetch_anew(published)
+    assert [verifier.verify(text) for _ in range(3)] == [ALICE] * 3
+    assert decoded == [text, text]
+
+
+def test_a_token_that_differs_in_one_character_from_a_remembered_one_is_refused() -> None:
+    verifier = with_secret()
+    good = token()
+    assert verifier.verify(good) == ALICE
+    for at, character in enumerate(good):
+        assert is_refused(verifier, good[:at] + ("A" if character != "A" else "B") + good[at + 1 :])
+        assert is_refused(verifier, good[:at] + good[at + 1 :])
+    for changed in (good + "=", good + "A", " " + good, good + "\ud800", good + good):
+        assert is_refused(verifier, changed)
+    assert verifier.verify(good) == ALICE
+
+
+def test_a_refusal_is_not_remembered() -> None:
+    now = NOW
+    keys = Keys()
+    verifier = Verifier([keys], clock=lambda: now)
+    text = token(nbf=NOW + SKEW + 60)
+    assert refusal(verifier, text) == UNKNOWN
+    keys.keys = (secret(),)
+    assert refusal(verifier, text) == "the token is not valid yet"
+    assert not verifier._memory._known
+    now = NOW + 60
+    assert verifier.verify(text) == ALICE
+
+
+def test_what_was_believed_as_a_notice_is_no_login_and_the_other_way_round() -> None:
+    verifier = with_secret()
+    logout = compact({**HEADER, "typ": "logout+jwt"}, CLAIMS, hs256())
+    assert verifier.claims(logout, {"logout+jwt"}) == CLAIMS
+    assert refusal(verifier, logout) == "the token is of another type"
+    assert not verifier._memory._known
+    assert verifier.verify(token()) == ALICE
+    with pytest.raises(TokenRefused, match="another type"):
+        verifier.claims(token(), {"logout+jwt"})
+
+
+def test_a_token_that_was_driven_out_is_verified_again(decoded: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "MOST_REMEMBERED", 2)
+    verifier = with_secret()
+    one, two, three = (token(sub=name) for name in ("one", "two", "three"))
+    for text in (one, two, three, three, two, one):
+        verifier.verify(text)
+    assert decoded == [one, two, three, one]
+    assert len(verifier._memory._known) == 2
+
+
+def test_an_expired_token_is_forgotten_when_it_comes() -> None:
+    now = NOW
+    verifier = with_secret(clock=lambda: now)
+    text = token()
+    assert verifier.verify(text) == ALICE
+    assert len(verifier._memory._known) == 1
+    now = NOW + 900
+    assert is_refused(verifier, text)
+    assert not verifier._memory._known
+
+
+def reachable(thing: object) -> Iterator[object]:
+    """All that an object holds, at any depth, but for code."""
+    waiting, seen = [thing], set()
+    while waiting:
+        found = waiting.pop()
+        if id(found) in seen or isinstance(found, type | ModuleType | FunctionType):
+            continue
+        seen.add(id(found))
+        yield found
+        waiting.extend(gc.get_referents(found))
+
+
+def test_no_part_of_a_token_that_could_be_used_is_held() -> None:
+    verifier = with_secret()
+    text = token(sid="s-1")
+    assert verifier.verify(text) == verifier.verify(text) == User("alice", "s-1")
+    message, _, signature = text.rpartition(".")
+    held = [
+        thing.encode() if isinstance(thing, str) else thing
+        for thing in reachable(verifier)
+        if isinstance(thing, str | bytes)
+    ]
+    assert b"s-1" in held  # so it looks in the right place
+    for part in (message, message.partition(".")[2], signature):
+        assert not [
+            thing
+            for thing in held
+            if part.encode() in thing or urlsafe_b64decode(part.partition(".")[0] + "==") in thing
+        ]
+
+
+def test_the_longest_text_is_refused_before_it_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_digest", None)
+    assert refusal(with_secret(), "x" * (MAX_TOKEN_BYTES + 1)) == "the token is too long"
+
+
+def test_threads_that_verify_at_once_are_each_told_of_their_own_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is room for fewer than come, and keys come and go."""
+    monkeypatch.setattr(memory, "MOST_REMEMBERED", 3)
+    key = secret()
+    keys = Keys(key)
+    verifier = Verifier([keys], clock=lambda: NOW)
+    tokens = {f"user-{number}": token(sub=f"user-{number}") for number in range(6)}
+    start = Barrier(8)
+
+    def work(thread: int) -> None:
+        start.wait(30)
+        for turn in range(100):
+            name = f"user-{(turn + thread) % 6}"
+            assert verifier.verify(tokens[name]) == User(name)
+            assert is_refused(verifier, tokens[name][:-2] + "AA")
+            if thread == 0:
+                keys.keys = (secret(),) if turn % 2 else (key,)
+
+    with ThreadPoolExecutor(8) as pool:
+        for done in [pool.submit(work, thread) for thread in range(8)]:
+            done.result(60)
+    assert len(verifier._memory._known) <= 3
