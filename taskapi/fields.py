@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from datetime import UTC, date, datetime
 from functools import cache
 from typing import Any, ClassVar
 from zoneinfo import available_timezones
 
+import orjson
 from marshmallow import RAISE, Schema, ValidationError, fields, pre_load
 
 
@@ -82,18 +83,26 @@ class StrictSchema(Schema):
 
 
 class StrictField(fields.Field[Any]):
-    """A field of a JSON Schema shape that refuses in `violations`' words."""
+    """A field of a JSON Schema shape that refuses in `violations`' words.
+
+    `outgoing` makes of a value, never None, what goes out; without it a value goes out as it is.
+    """
 
     violations: ClassVar[dict[str, Violation]] = {
         "required": Violation("required", "Is required."),
         "null": Violation("null", "Must not be null."),
     }
 
+    outgoing: Callable[[Any], Any] | None = None
+
     def __init__(self, shape: Mapping[str, Any], *, metadata: Mapping[str, Any] | None = None, **options: Any) -> None:
         super().__init__(metadata={**shape, **(metadata or {})}, **options)
 
     def make_error(self, key: str, **_: Any) -> ValidationError:
         return ValidationError([self.violations[key]])
+
+    def _serialize(self, value: Any, *_: Any, **__: Any) -> Any:
+        return value if value is None or self.outgoing is None else self.outgoing(value)
 
 
 def refuse(code: str, detail: str) -> ValidationError:
@@ -158,15 +167,24 @@ class Integer(StrictField):
         return value
 
 
+def rfc3339(moment: datetime) -> str:
+    """An aware time in UTC with milliseconds, cut off and not rounded, as JavaScript's `toISOString` writes it."""
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    # orjson writes a time in a third of what `isoformat` takes, in quotes: with six digits of a second, or with none.
+    if moment.microsecond:
+        return orjson.dumps(moment)[1:24].decode() + "Z"
+    return orjson.dumps(moment)[1:20].decode() + ".000Z"
+
+
 class Timestamp(StrictField):
-    """A time that goes out: RFC 3339 in UTC with milliseconds, as JavaScript's `toISOString` writes it."""
+    """A time that goes out, as `rfc3339` writes it."""
+
+    outgoing = staticmethod(rfc3339)
 
     def __init__(self, **options: Any) -> None:
         shape = {"type": "string", "format": "date-time", "examples": ["2026-11-21T09:30:00.000Z"]}
         super().__init__(shape, **options)
-
-    def _serialize(self, value: datetime | None, *_: Any, **__: Any) -> str | None:
-        return None if value is None else value.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 class Choice(StrictField):
@@ -177,9 +195,8 @@ class Choice(StrictField):
         # In JSON Schema null must stand among the values, whatever the type allows.
         values = [*words, *([None] if options.get("allow_none") else [])]
         super().__init__({"type": "string", "enum": values}, **options)
-
-    def _serialize(self, value: Any, *_: Any, **__: Any) -> str:
-        return next(word for word, meaning in self._words.items() if meaning == value)
+        # Of several words for one meaning, the first.
+        self.outgoing = {meaning: word for word, meaning in reversed([*words.items()])}.__getitem__
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
         if not isinstance(value, str) or value not in self._words:
@@ -207,9 +224,6 @@ class Day(StrictField):
     def __init__(self, **options: Any) -> None:
         shape = {"type": "string", "format": "date", "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"}
         super().__init__(shape, **options)
-
-    def _serialize(self, value: date | None, *_: Any, **__: Any) -> str | None:
-        return None if value is None else value.isoformat()
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> date:
         if not isinstance(value, str) or not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
@@ -268,9 +282,6 @@ class Tags(StrictField):
         self._tag = Text(least=1, most=longest)
         shape = {"type": "array", "maxItems": most, "items": self._tag.metadata}
         super().__init__(shape, **options)
-
-    def _serialize(self, value: Any, *_: Any, **__: Any) -> list[str]:
-        return list(value)
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> tuple[str, ...]:
         if not isinstance(value, list):

@@ -9,12 +9,15 @@ from __future__ import annotations
 import ipaddress
 import logging
 import math
+import threading
 import time
+from functools import lru_cache
+from typing import Protocol
 
 from flask import Flask, Response, current_app, g, request
 from limits import RateLimitItem, parse
 from limits.errors import StorageError
-from limits.storage import MemoryStorage, RedisStorage, Storage
+from limits.storage import RedisStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
 from .config import Config
@@ -43,7 +46,15 @@ class Limiter:
         self.address_item: RateLimitItem = parse(
             f"{self.item.amount * ADDRESS_FACTOR} per {self.item.get_expiry()} second"
         )
-        self._counter = SlidingWindowCounterRateLimiter(_storage(redis_url))
+        self.policy = f'"default";q={self.item.amount};w={self.item.get_expiry()}'
+        self._users: _Counts
+        self._addresses: _Counts
+        if redis_url is None:
+            self._users, self._addresses = _Own(self.item), _Own(self.address_item)
+        else:
+            counter = SlidingWindowCounterRateLimiter(_redis(redis_url))
+            self._users = _Shared(counter, self.item, "user")
+            self._addresses = _Shared(counter, self.address_item, "address")
         self._paused_until = 0.0
 
     def take(self, user_id: str, address: str | None) -> tuple[bool, int, float]:
@@ -59,23 +70,83 @@ class Limiter:
 
     def _take(self, user_id: str, address: str | None) -> tuple[bool, int, float]:
         # Looked at before the user is counted: who is refused for the neighbours' requests keeps the own allowance.
-        if address is not None and not self._counter.test(self.address_item, "address", address):
-            return False, 0, self._left(self.address_item, "address", address)[1]
-        allowed = self._counter.hit(self.item, "user", user_id)
+        if address is not None:
+            left, reset = self._addresses.left(address)
+            if not left:
+                return False, 0, reset
+        allowed = self._users.hit(user_id)
         if allowed and address is not None:
-            allowed = self._counter.hit(self.address_item, "address", address)
-        return allowed, *self._left(self.item, "user", user_id)
+            allowed = self._addresses.hit(address)
+        return allowed, *self._users.left(user_id)
 
-    def _left(self, item: RateLimitItem, *who: str) -> tuple[int, float]:
-        window = self._counter.get_window_stats(item, *who)
+
+class _Counts(Protocol):
+    """Requests against one limit, by who makes them.
+
+    Those of a window are counted; of the window before, as many as the length of one back from now still reaches.
+    """
+
+    def hit(self, who: str) -> bool:
+        """Count one more, if it is allowed."""
+
+    def left(self, who: str) -> tuple[int, float]:
+        """How many more are allowed, and the seconds until there is one more than that."""
+
+
+class _Own:
+    """The counts of this process, by the arithmetic of `limits`.
+
+    Its own storage in memory starts a thread that looks through all keys, up to a hundred times a second. Here the
+    counts of a window are forgotten all at once, when the one after the next begins: so much is held and no more.
+    """
+
+    def __init__(self, item: RateLimitItem) -> None:
+        self._amount, self._seconds = item.amount, item.get_expiry()
+        self._lock = threading.Lock()
+        self._window = 0.0
+        self._before: dict[str, int] = {}
+        self._counts: dict[str, int] = {}
+
+    def hit(self, who: str) -> bool:
+        with self._lock:
+            if not self._look(who)[0]:
+                return False
+            self._counts[who] = self._counts.get(who, 0) + 1
+            return True
+
+    def left(self, who: str) -> tuple[int, float]:
+        with self._lock:
+            return self._look(who)
+
+    def _look(self, who: str) -> tuple[int, float]:
+        window, elapsed = divmod(time.time(), self._seconds)
+        if window != self._window:
+            self._before = self._counts if window == self._window + 1 else {}
+            self._counts, self._window = {}, window
+        before, count, rest = self._before.get(who, 0), self._counts.get(who, 0), self._seconds - elapsed
+        left = max(0, self._amount - math.floor(before * rest / self._seconds + count))
+        # One of the window before falls out at a time, and those of this one begin to when the next begins.
+        reset = rest % (self._seconds / before) if before else rest if count else 0.0
+        return left, reset
+
+
+class _Shared:
+    """The counts of all processes, in Redis; each look at them is a round trip."""
+
+    def __init__(self, counter: SlidingWindowCounterRateLimiter, item: RateLimitItem, kind: str) -> None:
+        self._counter, self._item, self._kind = counter, item, kind
+
+    def hit(self, who: str) -> bool:
+        return self._counter.hit(self._item, self._kind, who)
+
+    def left(self, who: str) -> tuple[int, float]:
+        window = self._counter.get_window_stats(self._item, self._kind, who)
         return window.remaining, max(0.0, window.reset_time - time.time())
 
 
-def _storage(redis_url: str | None) -> Storage:
-    if redis_url is None:
-        return MemoryStorage()
+def _redis(url: str) -> RedisStorage:
     return RedisStorage(
-        redis_url,
+        url,
         wrap_exceptions=True,
         socket_timeout=REDIS_TIMEOUT,
         socket_connect_timeout=REDIS_TIMEOUT,
@@ -97,10 +168,10 @@ def require_allowance() -> None:
         return
     allowed, remaining, reset = limiter.take(g.user.id, _address(limiter.trusted_proxies))
     seconds = math.ceil(reset)
-    request.environ[_EXTENSION] = {
-        "RateLimit-Policy": f'"default";q={limiter.item.amount};w={limiter.item.get_expiry()}',
-        "RateLimit": f'"default";r={remaining};t={seconds}',
-    }
+    request.environ[_EXTENSION] = (
+        ("RateLimit-Policy", limiter.policy),
+        ("RateLimit", f'"default";r={remaining};t={seconds}'),
+    )
     if not allowed:
         raise TooManyRequests(
             "You have made too many requests. Wait, then go on.", headers={"Retry-After": str(max(1, seconds))}
@@ -112,14 +183,21 @@ def _address(trusted_proxies: int) -> str | None:
 
     Of X-Forwarded-For as many entries are believed, from the end, as there are proxies of ours; the rest is hearsay.
     """
-    forwarded = request.headers.get("X-Forwarded-For", "").split(",")
-    address = request.remote_addr or ""
-    if 0 < trusted_proxies <= len(forwarded):
-        address = forwarded[-trusted_proxies].strip()
+    address: str = request.environ.get("REMOTE_ADDR", "")
+    if trusted_proxies:
+        forwarded = request.environ.get("HTTP_X_FORWARDED_FOR", "").split(",")
+        if trusted_proxies <= len(forwarded):
+            address = forwarded[-trusted_proxies].strip()
     try:
-        known = ipaddress.ip_address(address)
+        return _counted(address)
     except ValueError:
         return None  # a Unix socket
+
+
+@lru_cache(1024)
+def _counted(address: str) -> str | None:
+    """As what an address counts. Raises `ValueError` for what is none, which is so not kept."""
+    known = ipaddress.ip_address(address)
     if not known.is_global:
         return None
     # A customer has a whole /64 of IPv6 addresses (RFC 6177), so it counts as one.
@@ -128,5 +206,6 @@ def _address(trusted_proxies: int) -> str | None:
 
 def _announce(response: Response) -> Response:
     """RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers), on refusals too."""
-    response.headers.update(request.environ.get(_EXTENSION, {}))
+    for line in request.environ.get(_EXTENSION, ()):
+        response.headers.add(*line)
     return response

@@ -16,9 +16,9 @@ _KEY = "taskapi.request_id"
 
 def request_id() -> str:
     """The client's `X-Request-Id` if it is sane, otherwise one of our own, the same for the whole request."""
-    known: str | None = request.environ.get(_KEY)
+    environ = request.environ
+    known: str | None = environ.get(_KEY)
     if known is None:
-        sent = request.headers.get(HEADER, "")
-        known = sent if SANE.fullmatch(sent) else uuid.uuid4().hex
-        request.environ[_KEY] = known
+        sent = environ.get("HTTP_X_REQUEST_ID", "")
+        known = environ[_KEY] = sent if SANE.fullmatch(sent) else uuid.uuid4().hex
     return known

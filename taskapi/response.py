@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 from flask import Flask, Response, stream_with_context
+from werkzeug.datastructures import Headers
 
 from .request_id import HEADER, request_id
 
@@ -19,40 +20,51 @@ def init_app(app: Flask) -> None:
 
 def _complete(response: Response) -> Response:
     headers = response.headers
-    headers[HEADER] = request_id()
-    headers["X-Content-Type-Options"] = "nosniff"
-    # An error may be gone a moment later; anything else may be kept by its user's own browser, but is asked for
-    # again each time, which an unchanged ETag makes cheap.
-    headers.setdefault("Cache-Control", "no-store" if response.status_code >= 400 else "private, no-cache")
+    # Looked at once: werkzeug would search all headers for each one that is set, and raise for each it does not find.
+    there = {name.lower() for name, _ in headers}
+    headers.add(HEADER, request_id())
+    headers.add("X-Content-Type-Options", "nosniff")
+    if "cache-control" not in there:
+        # An error may be gone a moment later; anything else may be kept by its user's own browser, but is asked for
+        # again each time, which an unchanged ETag makes cheap.
+        headers.add("Cache-Control", "no-store" if response.status_code >= 400 else "private, no-cache")
     # One cache entry for each user and each origin that asks.
-    response.vary.update(("Authorization", "Origin"))
+    if "vary" not in there:
+        headers.add("Vary", "Authorization, Origin")
+    else:
+        response.vary.update(("Authorization", "Origin"))
     return response
+
+
+class _Ready(Response):
+    """An answer whose headers need no more work when it is sent: what werkzeug would make of them, they are."""
+
+    default_mimetype = None  # what has no content has no type of it either
+
+    def get_wsgi_headers(self, _environ: dict[str, Any]) -> Headers:
+        return self.headers
 
 
 def answer(
     data: Any, status: int = 200, *, etag: str | None = None, headers: Mapping[str, str] | None = None
 ) -> Response:
     """`data` as JSON."""
-    response = Response(orjson.dumps(data), status, headers, content_type="application/json")
+    body = orjson.dumps(data)
+    lines = [*headers.items()] if headers else []
+    lines += ("Content-Type", "application/json"), ("Content-Length", str(len(body)))
     if etag is not None:
-        response.headers["ETag"] = etag
-    return response
+        lines.append(("ETag", etag))
+    return _Ready([body], status, lines)
 
 
 def unchanged(etag: str) -> Response:
     """304: the client has it already (RFC 9110, section 15.4.5)."""
-    return _empty(304, {"ETag": etag})
+    return _Ready(status=304, headers=[("ETag", etag)])
 
 
 def nothing() -> Response:
     """204: it is done and there is nothing to say."""
-    return _empty(204, {})
-
-
-def _empty(status: int, headers: Mapping[str, str]) -> Response:
-    response = Response(status=status, headers=headers)
-    del response.headers["Content-Type"]  # there is no content to have one
-    return response
+    return _Ready(status=204)
 
 
 def stream(pieces: Iterable[bytes], media_type: str, *, filename: str) -> Response:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import re
 import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +21,9 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from limits import parse
+from limits.storage import MemoryStorage
+from limits.strategies import SlidingWindowCounterRateLimiter
 from werkzeug.test import TestResponse
 
 from taskapi import limits
@@ -192,6 +197,53 @@ def test_limits_can_be_off(make_app: Make) -> None:
 def test_by_default_it_is_600_a_minute(make_app: Make) -> None:
     response = person(make_app()).get()
     assert (response.headers["RateLimit-Policy"], left(response)) == ('"default";q=600;w=60', 599)
+
+
+# In memory
+
+
+class Clock:
+    """What `time.time` tells, which only the test moves."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1_800_000_000.0
+        monkeypatch.setattr(time, "time", lambda: self.now)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_in_memory_it_counts_as_the_library_does(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    clock, chance, item = Clock(monkeypatch), random.Random(seed), parse("4 per 10 second")
+    own = limits._Own(item)
+    librarys = limits._Shared(SlidingWindowCounterRateLimiter(MemoryStorage()), item, "user")
+    hits = []
+    for _ in range(400):
+        clock.now += chance.choice((*[0.01] * 4, *[1.5] * 20, 4, 9, 31)) * chance.random()
+        who = chance.choice(("alice", "mallory"))
+        assert own.left(who) == pytest.approx(librarys.left(who), abs=1e-5)
+        hits.append(own.hit(who))
+        assert hits[-1] == librarys.hit(who)
+        assert own.left(who) == pytest.approx(librarys.left(who), abs=1e-5)
+    assert 0.2 < hits.count(True) / len(hits) < 0.9, "both answers were met"
+
+
+def test_in_memory_nobody_gets_through_a_race() -> None:
+    own = limits._Own(parse("50 per minute"))
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(lambda _: own.hit("alice"), range(400))) == 50
+
+
+def test_in_memory_two_windows_are_held_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    own = limits._Own(parse("7 per 10 second"))
+    threads = threading.active_count()
+    for number in range(100):
+        assert own.hit(f"user-{number}")
+        clock.now += 1
+        assert len(own._before) + len(own._counts) <= 20
+    assert threading.active_count() == threads
+    clock.now += 20
+    assert own.left("user-99") == (7, 0)
+    assert own._before == own._counts == {}
 
 
 # Addresses

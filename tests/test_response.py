@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
-from flask import Flask
+from flask import Flask, Response, request
 from flask.testing import FlaskClient
 
 from taskapi.response import answer, nothing, unchanged
@@ -83,3 +85,36 @@ def test_a_view_may_set_its_own_cache_time(client: FlaskClient):
     assert "max-age=86400" in response.headers["Cache-Control"]
     assert response.headers["X-Content-Type-Options"] == "nosniff"
     response.close()
+
+
+@pytest.mark.parametrize(
+    ("header", "sent", "there"),
+    [
+        ("Vary", "Accept", "Accept, Authorization, Origin"),
+        ("vary", "origin", "origin, Authorization"),
+        ("cache-control", "max-age=5", "max-age=5"),
+    ],
+)
+def test_what_a_view_says_of_caches_is_kept_and_vary_completed(app: Flask, header: str, sent: str, there: str):
+    with app.test_request_context():
+        response = app.process_response(Response(headers=[(header, sent)]))
+    assert response.headers.getlist(header) == [there]
+    assert len(response.headers.getlist("Vary")) == len(response.headers.getlist("Cache-Control")) == 1
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: answer({"title": "Café"}, etag='"3"'),
+        lambda: answer([], 201, headers={"Location": "/api/%C3%A9%2F%5B%3F/tasks/1", "Link": "</x?a=%26>; rel=x"}),
+        lambda: unchanged('"7"'),
+        nothing,
+    ],
+    ids=["answer", "created", "unchanged", "nothing"],
+)
+def test_werkzeug_would_send_the_same_headers(app: Flask, make: Callable[[], Response], method: str):
+    with app.test_request_context(method=method):
+        response = app.process_response(make())
+        sent = response.get_wsgi_headers(request.environ)
+        assert sent.to_wsgi_list() == Response.get_wsgi_headers(response, request.environ).to_wsgi_list()

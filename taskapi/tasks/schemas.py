@@ -27,6 +27,7 @@ from ..fields import (
     WallTime,
     refuse,
 )
+from ..outgoing import OutSchema
 from . import recurrence
 from .selection import PRIORITIES, SORTS, Selection, fold
 from .transfer import MAX_IMPORTED_ID
@@ -58,7 +59,7 @@ class Recurrence(StrictField):
         return recurrence.normalize(value)
 
 
-class TaskOut(Schema):
+class TaskOut(OutSchema):
     """A task as it is answered; every member is always there."""
 
     id = Integer(required=True, metadata={"description": "From the user's own counter: 1, 2, 3…, never reused."})
