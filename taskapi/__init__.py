@@ -8,6 +8,7 @@ import os
 from flask import Flask
 
 from . import cli, cors, db, docs, errors, health, limits, openapi, response
+from .application import Application
 from .auth import backchannel, hook
 from .config import Config
 from .tasks import answers, routes, routes_data
@@ -18,7 +19,7 @@ def create_app(config: Config | None = None) -> Flask:
     config = config or Config.from_env(os.environ)
     logging.getLogger(__name__).setLevel(config.log_level)
 
-    app = Flask(__name__, static_folder=None)
+    app = Application(__name__, static_folder=None)
     app.config["REQUIRE_IF_MATCH"] = config.require_if_match
     app.config["MAX_TASKS_PER_USER"] = config.max_tasks_per_user
     # `//` in a path is not answered with a redirect, which would come before the token is looked at.

@@ -18,15 +18,14 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
+import psycopg
 from flask import Flask, current_app
 from flask_sqlalchemy import SQLAlchemy
 from psycopg.errors import ConnectionTimeout, OperationalError
@@ -37,13 +36,16 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
 
-from . import postgresql
+from . import postgresql, prepared
 from .config import Config
+from .prepared import Call, Rows
 
 log = logging.getLogger(__name__)
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 """Where Alembic's steps stand, whatever directory a command is run from."""
+
+BEGIN_IMMEDIATE = "BEGIN IMMEDIATE"
 
 POOL_SIZE = 8
 """Connections a worker holds at most, and requests it works on at a time (taskapi/serving.py)."""
@@ -67,8 +69,9 @@ SESSION = {
 ATTEMPTS = 4
 """How often work is tried that the database asks to have repeated."""
 
-RETRYABLE = frozenset({"40001", "40P01"})
-"""SQLSTATE serialization_failure and deadlock_detected: the same work again will do (PostgreSQL, 13.5)."""
+RETRYABLE = frozenset({"40001", "40P01", "26000"})
+"""SQLSTATE serialization_failure and deadlock_detected: the same work again will do (PostgreSQL, 13.5); and
+invalid_sql_statement_name: the server has forgotten what a connection had prepared, which is then prepared anew."""
 
 UNAVAILABLE_CLASSES = ("08", "53", "57P", "58")
 """SQLSTATE classes of a server that cannot serve now: connection, resources, operator intervention, system."""
@@ -159,7 +162,7 @@ def init_app(app: Flask, config: Config) -> None:
             event.listen(db.engine, "begin", _begin_immediate)
         else:
             postgresql.connect_patiently(db.engine)
-            postgresql.name_users(db.engine, _names_for)
+            postgresql.speak_first(db.engine, _first)
 
 
 def forget_connections(app: Flask) -> None:
@@ -170,9 +173,11 @@ def forget_connections(app: Flask) -> None:
 
 def _engine_options(url: str) -> dict[str, Any]:
     options: dict[str, Any] = {"pool_size": POOL_SIZE, "max_overflow": 0, "pool_timeout": POOL_TIMEOUT}
+    options["pool_reset_on_return"] = None  # work ends its transaction itself
     if url.startswith("sqlite"):
         options["connect_args"] = {"timeout": STATEMENT_TIMEOUT}
     else:
+        options["isolation_level"] = "AUTOCOMMIT"  # we say BEGIN ourselves, together with the first statement
         options["connect_args"] = {
             "connect_timeout": CONNECT_TIMEOUT,
             # A peer that vanished is noticed by the kernel (milliseconds), not by a hanging request.
@@ -193,9 +198,10 @@ def _configure_sqlite(connection: sqlite3.Connection, _record: object) -> None:
 
 def _begin_immediate(connection: Connection) -> None:
     # Take the write lock at once and wait for it: a transaction that reads first and then writes cannot
-    # be made to wait, it fails (SQLITE_BUSY_SNAPSHOT). An autocommit connection begins nothing.
-    if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    # be made to wait, it fails (SQLITE_BUSY_SNAPSHOT). Who reads begins nothing.
+    work = _running.get()
+    if work is None or (work.writable and not work.has_begun):
+        connection.exec_driver_sql(BEGIN_IMMEDIATE)
 
 
 PURGE, SIGN_OUTS = "purge", "sign-outs"
@@ -224,29 +230,114 @@ R = TypeVar("R")
 O = TypeVar("O", bound=Owner)  # noqa: E741  O as in Owner
 
 
-@dataclass
 class _Work:
-    """The connection that the statements of the running work go to."""
+    """A piece of work under way: whose it is, and the connection that its statements go to."""
 
-    connection: Connection
-    writable: bool
-    names: postgresql.Names
-    named: postgresql.Names = ("", "")
-    """What the transaction was told."""
-    committing: bool = False
+    def __init__(self, owner: str, *, writable: bool) -> None:
+        self.owner = owner
+        self.writable = writable
+        self.committing = False
+        self.lost = False
+        """Whether the connection has died."""
+        self._named: postgresql.Names = ("", "")
+        """What the transaction was told."""
+        self._engine = db.engine
+        self._pool = self._engine.pool
+        self._pooled = self._engine.raw_connection()
+        self._core: Connection | None = None
+        self.job = ""
+        """Of the statement that is sent by way of SQLAlchemy."""
+
+    def is_on(self, connection: Connection) -> bool:
+        """Whether its statements go there."""
+        return connection is self._core
+
+    @property
+    def core(self) -> Connection:
+        """The connection as SQLAlchemy has it, for statements that are not prepared."""
+        if self._core is None:
+            self._core = Connection(self._engine, self._pooled)
+        return self._core
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a transaction is under way."""
+        return self._driver is not None and self._driver.in_transaction
+
+    @property
+    def _driver(self) -> Any:
+        return self._pooled.dbapi_connection
+
+    def first(self, job: str = "") -> list[postgresql.Message]:
+        """What PostgreSQL must be told before the next statement: that a transaction begins, and whose it is."""
+        messages = []
+        # Not in autocommit, which nothing here leaves, the driver would say it itself.
+        if self.writable and not self.has_begun and self._driver.autocommit:
+            messages.append(postgresql.BEGIN)
+        names = (self.owner, job)
+        if names != self._named:
+            messages.append(postgresql.name_the_user(names))
+            if self.writable:
+                self._named = names
+        return messages
+
+    def execute(self, statement: Executable, parameters: Any, job: str) -> CursorResult[Any]:
+        """Send a statement by way of SQLAlchemy."""
+        self.job = job
+        return self.core.execute(statement, parameters)
+
+    def fetch(self, calls: Sequence[Call]) -> Sequence[Rows]:
+        """Send prepared statements together."""
+        driver = self._driver
+        if isinstance(driver, sqlite3.Connection):
+            if self.writable and not driver.in_transaction:
+                driver.execute(BEGIN_IMMEDIATE)
+            return prepared.on_sqlite(driver, calls)
+        return prepared.on_postgresql(driver, self.first(), calls)
+
+    def commit(self) -> None:
+        """Make it last."""
+        self.committing = True
+        if self._core is not None:
+            self._core.commit()
+        self._finish(postgresql.COMMIT)
+
+    def end(self) -> None:
+        """Give the connection back as it was: what was not committed is rolled back, and what has died replaced."""
+        try:
+            self._finish(postgresql.ROLLBACK)
+        finally:
+            driver = self._driver
+            self.lost = driver is None or getattr(driver, "closed", False)
+            if driver is not None and self.lost:
+                self._pooled.invalidate()
+            if self.lost and self._engine.pool is self._pool:
+                self._engine.dispose()  # the others are of the same server
+            (self._core or self._pooled).close()
+
+    def _finish(self, how: postgresql.Message) -> None:
+        if not self.has_begun:
+            return
+        if isinstance(self._driver, sqlite3.Connection):
+            self._driver.execute(how.sql)
+        elif not self._driver.closed:
+            self._driver.exchange([how])
 
 
 _running: ContextVar[_Work | None] = ContextVar("taskapi_work", default=None)
 
 
-def _names_for(connection: Connection, *, in_transaction: bool) -> postgresql.Names | None:
+def _first(connection: Connection) -> list[postgresql.Message]:
     work = _running.get()
     # The driver's own questions about a new connection are nobody's.
-    if work is None or connection is not work.connection or work.named == work.names:
-        return None
-    if in_transaction:
-        work.named = work.names
-    return work.names
+    return work.first(work.job) if work is not None and work.is_on(connection) else []
+
+
+def _work() -> _Work:
+    work = _running.get()
+    if work is None:
+        raise RuntimeError("a statement outside of a function marked @reads or @writes")
+    return work
 
 
 def execute(statement: Executable, parameters: Any = None, *, job: str = "") -> CursorResult[Any]:
@@ -254,11 +345,12 @@ def execute(statement: Executable, parameters: Any = None, *, job: str = "") -> 
 
     `job` names the policy that lets it read other users' rows as well; none lets it write them.
     """
-    work = _running.get()
-    if work is None:
-        raise RuntimeError("a statement outside of a function marked @reads or @writes")
-    work.names = (work.names[0], job)
-    return work.connection.execute(statement, parameters)
+    return _work().execute(statement, parameters, job)
+
+
+def fetch(*calls: Call) -> Sequence[Rows]:
+    """Send prepared statements on the connection of the running work, in one round trip; the rows of each."""
+    return _work().fetch(calls)
 
 
 def setting(name: str) -> Any:
@@ -296,7 +388,7 @@ def writes(work: Callable[Concatenate[O, P], R]) -> Callable[Concatenate[O, P], 
 
 
 def _stay_with(owner: Owner, running: _Work) -> None:
-    if running.names[0] != owner.id:
+    if running.owner != owner.id:
         raise RuntimeError("one user's work inside of another's")
 
 
@@ -309,57 +401,54 @@ def _perform(work: Callable[[], R], owner: str, *, writable: bool) -> R:
     for attempt in range(1, ATTEMPTS + 1):
         running: _Work | None = None
         try:
-            with _connection(owner, writable=writable) as running:
-                return work()
+            running = _Work(owner, writable=writable)
+            return _run(work, running)
         except PoolTimeout as error:
             raise DatabaseUnavailable("no free connection") from error
-        except DBAPIError as error:
-            if attempt < ATTEMPTS and _may_repeat(error, running):
-                log.info("repeating work after %s (attempt %d)", _sqlstate(error) or "a lost connection", attempt)
-                time.sleep(0.002 * 4**attempt if _sqlstate(error) in RETRYABLE else 0)
+        except (DBAPIError, psycopg.Error, sqlite3.Error) as error:
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            lost = running is not None and running.lost
+            if attempt < ATTEMPTS and running is not None and _may_repeat(cause, running):
+                log.info("repeating work after %s (attempt %d)", _sqlstate(cause) or "a lost connection", attempt)
+                time.sleep(0.002 * 4**attempt if _sqlstate(cause) in RETRYABLE else 0)
                 continue
-            if _is_unavailable(error):
+            if lost or _is_unavailable(cause):
                 uncertain = writable and running is not None and running.committing
-                raise DatabaseUnavailable(str(error.orig), uncertain=uncertain) from error
+                raise DatabaseUnavailable(str(cause), uncertain=uncertain) from error
             raise
     raise AssertionError("unreachable")
 
 
-@contextmanager
-def _connection(owner: str, *, writable: bool) -> Iterator[_Work]:
-    engine = db.engine if writable else db.engine.execution_options(isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        work = _Work(connection, writable, (owner, ""))
-        token = _running.set(work)
-        try:
-            yield work
-            work.committing = True
-            connection.commit()
-        finally:
-            _running.reset(token)
+def _run(work: Callable[[], R], running: _Work) -> R:
+    token = _running.set(running)
+    try:
+        done = work()
+        running.commit()
+    finally:
+        _running.reset(token)
+        running.end()
+    return done
 
 
-def _may_repeat(error: DBAPIError, running: _Work | None) -> bool:
-    if _sqlstate(error) in RETRYABLE:
+def _may_repeat(cause: BaseException | None, running: _Work) -> bool:
+    if _sqlstate(cause) in RETRYABLE:
         return True
-    if isinstance(error.orig, ConnectionTimeout):
+    if isinstance(cause, ConnectionTimeout):
         return False  # the next would be as silent
     # A pooled connection that died while it lay idle. Once COMMIT was sent, nobody knows what became of it.
-    return error.connection_invalidated and running is not None and not running.committing
+    return running.lost and not (running.committing and running.writable)
 
 
-def _sqlstate(error: DBAPIError) -> str | None:
-    return getattr(error.orig, "sqlstate", None)
+def _sqlstate(cause: BaseException | None) -> str | None:
+    return getattr(cause, "sqlstate", None)
 
 
-def _is_unavailable(error: DBAPIError) -> bool:
-    if error.connection_invalidated:
-        return True
-    if isinstance(error.orig, sqlite3.Error):
+def _is_unavailable(cause: BaseException | None) -> bool:
+    if isinstance(cause, sqlite3.Error):
         # The extended code's low byte is the primary one (SQLITE_BUSY_SNAPSHOT is a SQLITE_BUSY).
-        return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in UNAVAILABLE_SQLITE
-    state = _sqlstate(error)
+        return getattr(cause, "sqlite_errorcode", 0) & 0xFF in UNAVAILABLE_SQLITE
+    state = _sqlstate(cause)
     if state is None:
         # psycopg raises without a state when there was no server to give one.
-        return type(error.orig) in (OperationalError, ConnectionTimeout)
+        return type(cause) in (OperationalError, ConnectionTimeout)
     return state.startswith(UNAVAILABLE_CLASSES) or state in UNAVAILABLE_STATES

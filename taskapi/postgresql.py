@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import logging
+import os
 import select
-from collections.abc import Callable
-from typing import Any, TypeVar
+import socket
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from itertools import count
+from typing import Any, NamedTuple, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
-from sqlalchemy import Engine, MetaData, TextClause, event, text
+from psycopg.adapt import PyFormat, Transformer
+from psycopg.errors import ConnectionTimeout, InvalidSqlStatementName, OperationalError, error_from_result
+from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
+from psycopg.pq.abc import PGconn, PGresult
+from psycopg.waiting import Ready, Wait
+from sqlalchemy import Connection, Engine, MetaData, TextClause, event, text
 
 # A connection that died while it lay idle is replaced; the driver's warning about it is nobody's business.
 logging.getLogger("psycopg").setLevel(logging.ERROR)
@@ -17,8 +26,8 @@ logging.getLogger("psycopg").setLevel(logging.ERROR)
 ANSWER_TIMEOUT = 6
 """Seconds after which a server that says nothing at all is given up: it ends a statement itself before that."""
 
-NAME_THE_USER = "SELECT set_config('taskapi.user_id', %s, true), set_config('taskapi.job', %s, true)"
-"""Whose rows the policies show, until the end of the transaction: it holds behind a pooler and outlives nothing."""
+LISTENING = 0.1
+"""Seconds for which it is listened to at a time."""
 
 Names = tuple[str, str]
 """The user, and the job that lets a statement see across users; empty for none."""
@@ -26,20 +35,129 @@ Names = tuple[str, str]
 R = TypeVar("R")
 
 
+class Message(NamedTuple):
+    """A statement with `$1`, `$2`… for its values, and what makes a row of the cells that come back."""
+
+    sql: str
+    values: Sequence[Any] = ()
+    row: Callable[[Sequence[Any]], Any] = tuple
+
+
+BEGIN, COMMIT, ROLLBACK = Message("BEGIN"), Message("COMMIT"), Message("ROLLBACK")
+
+
+def name_the_user(names: Names) -> Message:
+    """Whose rows the policies show, until the end of the transaction: it holds behind a pooler and outlives nothing."""
+    return Message("SELECT set_config('taskapi.user_id', $1, true), set_config('taskapi.job', $2, true)", names)
+
+
 class Patient(psycopg.Connection[Any]):
     """A connection whose patience has an end: a frozen server keeps its sockets open, and its kernel acknowledges."""
 
-    def wait(self, gen: PQGen[R], interval: float = 0.1, timeout: float | None = None) -> R:
-        """Wait for the server; raises `ConnectionTimeout` after a silence of `ANSWER_TIMEOUT`, and is closed then."""
-        if timeout is not None:
-            return super().wait(gen, interval, timeout)
-        return super().wait(self._listen(gen, interval), interval)
+    @property
+    def in_transaction(self) -> bool:
+        """Whether one was begun and has not ended."""
+        return self.pgconn.transaction_status != TransactionStatus.IDLE
 
-    def _listen(self, gen: PQGen[R], interval: float) -> PQGen[R]:
-        """Relay what the driver waits for, and count the times it waited in vain.
+    def exchange(self, messages: Sequence[Message]) -> list[Sequence[Any]]:
+        """Send them all without waiting in between, and return the rows of each; raises the first failure.
+
+        Unless one was begun, all of it is one transaction (PostgreSQL, "Pipelining" in its message flow). Each text is
+        parsed once on a connection. The driver's own pipeline does the same at several times the cost.
+        """
+        new = {message.sql: _Statement(self) for message in messages if message.sql not in self._statements}
+        statements = self._statements | new if new else self._statements
+        in_step = False
+        self.pgconn.enter_pipeline_mode()
+        try:
+            for sql, statement in new.items():
+                self.pgconn.send_prepare(statement.name, sql.encode())
+            for message in messages:
+                statements[message.sql].send(message.values)
+            self.pgconn.pipeline_sync()
+            results = self._receive()
+            in_step = True
+        finally:
+            if in_step:
+                self.pgconn.exit_pipeline_mode()
+            else:
+                self.close()  # nobody knows what it would say next
+        try:
+            _raise_first(results)
+        except InvalidSqlStatementName:  # the driver says DEALLOCATE ALL when it rolls back; so may a pooler
+            self._statements = {}
+            raise
+        self._statements = statements
+        return [
+            statements[message.sql].rows(result, message.row)
+            for message, result in zip(messages, results[len(new) :], strict=True)
+        ]
+
+    def _receive(self) -> list[PGresult]:
+        """What the server answers, up to where it is in step again."""
+        results: list[PGresult] = []
+        try:
+            if self.pgconn.flush():
+                self.wait(_flush(self.pgconn))
+            while True:
+                while self.pgconn.is_busy():
+                    self._listen()
+                    self.pgconn.consume_input()
+                result = self.pgconn.get_result()
+                if result is None:  # between two statements, or for ever
+                    if self.pgconn.status == ConnStatus.BAD:
+                        raise OperationalError("the connection is lost")  # noqa: TRY301  as the driver does
+                elif result.status == ExecStatus.PIPELINE_SYNC:
+                    return results
+                else:
+                    results.append(result)
+        except OperationalError:
+            _raise_first(results)  # why the server has hung up, if it said so
+            raise
+
+    def _listen(self) -> None:
+        """Return when there is something to receive; raises `ConnectionTimeout` after a silence of `ANSWER_TIMEOUT`.
 
         Not by the clock: a process that is busy with other requests has not listened meanwhile.
         """
+        silence = 0.0
+        while silence <= ANSWER_TIMEOUT:
+            try:
+                self._ear.recv(1, socket.MSG_PEEK)
+            except TimeoutError:
+                silence = 0.0 if _readable(self.pgconn.socket) else silence + LISTENING
+            except ConnectionError:
+                return  # what was received before that is still to be read
+            else:
+                return
+        raise ConnectionTimeout("the server does not answer")
+
+    @cached_property
+    def _ear(self) -> socket.socket:
+        """The connection once more, as a socket of Python's: the cheapest to wait for, with and without gevent."""
+        ear = socket.socket(fileno=os.dup(self.pgconn.socket))
+        ear.settimeout(LISTENING)
+        return ear
+
+    @cached_property
+    def _statements(self) -> dict[str, _Statement]:
+        """What the server knows by a name, by its text."""
+        return {}
+
+    def close(self) -> None:
+        """Let go of both."""
+        if "_ear" in vars(self):
+            self._ear.close()
+        super().close()
+
+    def wait(self, gen: PQGen[R], interval: float = LISTENING, timeout: float | None = None) -> R:
+        """Wait for the server; raises `ConnectionTimeout` after a silence of `ANSWER_TIMEOUT`, and is closed then."""
+        if timeout is not None:
+            return super().wait(gen, interval, timeout)
+        return super().wait(self._relay(gen, interval), interval)
+
+    def _relay(self, gen: PQGen[R], interval: float) -> PQGen[R]:
+        """Relay what the driver waits for, and count the times it waited in vain."""
         silence = 0.0
         answer: R
         try:
@@ -49,11 +167,52 @@ class Patient(psycopg.Connection[Any]):
                 silence = 0.0 if ready or _readable(self.pgconn.socket) else silence + interval
                 if silence > ANSWER_TIMEOUT:
                     self.close()
-                    raise psycopg.errors.ConnectionTimeout("the server does not answer")
+                    raise ConnectionTimeout("the server does not answer")
                 waiting_for = gen.send(ready)
         except StopIteration as end:
             answer = end.value
         return answer
+
+
+_numbers = count(1)
+
+
+class _Statement:
+    """A statement that a connection knows by a name."""
+
+    def __init__(self, connection: Patient) -> None:
+        self.name = b"taskapi_%d" % next(_numbers)
+        self._pgconn = connection.pgconn
+        self._transformer = Transformer(connection)
+        self._knows_columns = False
+
+    def send(self, values: Sequence[Any]) -> None:
+        """Execute it; nothing is waited for."""
+        texts = self._transformer.dump_sequence(values, [PyFormat.TEXT] * len(values)) if values else None
+        self._pgconn.send_query_prepared(self.name, texts)
+
+    def rows(self, result: PGresult, row: Callable[[Sequence[Any]], Any]) -> Sequence[Any]:
+        """What it gave."""
+        if not result.nfields:
+            return ()
+        self._transformer.set_pgresult(result, set_loaders=not self._knows_columns)
+        self._knows_columns = True
+        found = self._transformer.load_rows(0, result.ntuples, row)
+        self._transformer.set_pgresult(None, set_loaders=False)  # or it would be kept in memory
+        return found
+
+
+def _flush(pgconn: PGconn) -> PQGen[None]:
+    """Send what is too much for one time, and receive meanwhile: the server may wait for that."""
+    while pgconn.flush():
+        if (yield Wait.RW) & Ready.R:
+            pgconn.consume_input()
+
+
+def _raise_first(results: Sequence[PGresult]) -> None:
+    for result in results:
+        if result.status == ExecStatus.FATAL_ERROR:
+            raise error_from_result(result)
 
 
 def _readable(socket: int) -> bool:
@@ -67,22 +226,18 @@ def connect_patiently(engine: Engine) -> None:
     event.listen(engine, "do_connect", lambda _dialect, _record, args, options: Patient.connect(*args, **options))
 
 
-def name_users(engine: Engine, names_for: Callable[..., Names | None]) -> None:
-    """Before a statement, say whose it is: `names_for(connection, in_transaction=…)`, or None if that was said.
-
-    Both go out together, without waiting in between: naming the user costs no round trip (PostgreSQL, "Pipelining" in
-    its message flow: what is sent up to the Sync is one transaction, unless one was begun).
-    """
+def speak_first(engine: Engine, first: Callable[[Connection], Sequence[Message]]) -> None:
+    """Send what must be said before a statement of SQLAlchemy's together with it: that costs no round trip."""
 
     def ahead(send: Callable[..., object]) -> Callable[..., bool]:
         def run(cursor: psycopg.Cursor[Any], *statement: Any) -> bool:
             *sent, context = statement
-            connection = cursor.connection
-            names = names_for(context.root_connection, in_transaction=not connection.autocommit)
-            if names is None:
+            messages = first(context.root_connection)
+            if not messages:
                 return False
-            with connection.pipeline():
-                connection.execute(NAME_THE_USER, names)
+            with cursor.connection.pipeline():
+                for message in messages:
+                    psycopg.RawCursor(cursor.connection).execute(message.sql, message.values)
                 send(cursor, *sent)
             return True
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from flask import current_app, request
@@ -17,6 +18,9 @@ from .errors import BadParameter, BadRequest, Invalid, PreconditionRequired, Too
 
 MAX_BODY_BYTES = 64 * 1024
 """A task with the longest description in the widest characters takes about 40 KB of UTF-8."""
+
+MAX_REMEMBERED_QUERY = 256
+"""Bytes of a query string that is remembered: with its meaning, a thousand of them take about 1 MB of a worker."""
 
 _CUT_OFF = "The body ended before it was complete, or its chunks are malformed."
 
@@ -101,7 +105,16 @@ def body(schema: Schema, *, partial: bool = False) -> dict[str, Any]:
 
 
 def parameters(schema: Schema) -> Any:
-    """The query parameters, checked by `schema`; unknown ones, and single ones given twice, raise `BadParameter`."""
+    """The query parameters, checked by `schema`; unknown ones, and single ones given twice, raise `BadParameter`.
+
+    The same query string comes again and again, so what it means is remembered: leave it as it is.
+    """
+    query = request.query_string
+    return _parameters(schema, query) if len(query) <= MAX_REMEMBERED_QUERY else _parameters.__wrapped__(schema, query)
+
+
+@lru_cache(maxsize=1024)
+def _parameters(schema: Schema, _query: bytes) -> Any:
     try:
         several = {name for name, field in schema.fields.items() if isinstance(field, ListField)}
         given: dict[str, Any] = {}

@@ -9,15 +9,19 @@ import signal
 import socket
 import time
 from contextlib import suppress
+from datetime import timedelta
+from logging import INFO, LogRecord
 from queue import Empty
 from typing import Any
 
 import gevent
 from gevent.lock import BoundedSemaphore
+from gunicorn.glogging import Logger
 from gunicorn.http import errors
 from gunicorn.workers.ggevent import GeventWorker
 
 from .db import POOL_SIZE
+from .request_id import HEADER as REQUEST_ID
 
 ARRIVING = 20
 """Seconds from the first byte of a request to its last, and for each piece of an answer to be taken."""
@@ -153,6 +157,36 @@ class Worker(GeventWorker):
             for client in [client for client in self._clients if client.idle]:
                 with suppress(OSError):  # it is gone already
                     client.shutdown(socket.SHUT_RD)
+
+
+ACCESS_LOG_FORMAT = '%(h)s "%(m)s %(U)s" %(s)s %(B)s %(M)sms %({x-request-id}o)s'
+"""The path without the query string, and no headers: a token that somebody put into an address is not kept in a log."""
+
+
+class Log(Logger):
+    """Writes an access line at a quarter of the cost: of some sixty words that a format may have, ours has seven."""
+
+    def atoms(self, resp: Any, req: Any, environ: dict[str, Any], request_time: timedelta) -> dict[str, Any]:
+        """The words of the line."""
+        if self.cfg.access_log_format != ACCESS_LOG_FORMAT:
+            atoms: dict[str, Any] = super().atoms(resp, req, environ, request_time)
+            return atoms
+        return {
+            "h": environ.get("REMOTE_ADDR", "-"),
+            "m": environ["REQUEST_METHOD"],
+            "U": environ["PATH_INFO"],
+            "s": resp.status.split(None, 1)[0] if isinstance(resp.status, str) else resp.status,
+            "B": resp.sent,
+            "M": request_time // timedelta(milliseconds=1),
+            "{x-request-id}o": next((value for name, value in resp.headers if name == REQUEST_ID), "-"),
+        }
+
+    def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: timedelta) -> None:
+        """Write the line, without looking for the line of code that it comes from."""
+        if self.access_log_enabled:
+            words = self.atoms_wrapper_class(self.atoms(resp, req, environ, request_time))
+            line = self.cfg.access_log_format % words
+            self.access_log.handle(LogRecord(self.access_log.name, INFO, "", 0, line, None, None))
 
 
 def quote_nothing() -> None:

@@ -6,7 +6,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +20,8 @@ from werkzeug.test import TestResponse
 
 from taskapi import create_app
 from taskapi.config import Config
-from taskapi.db import db
+from taskapi.db import BEGIN_IMMEDIATE, _Work, db
+from taskapi.prepared import Call
 from tests import postgres
 from tests.openapi_guard import GuardedClient
 from tests.without_where import forget_the_owner
@@ -251,16 +252,35 @@ class Statements:
         self.sent.clear()
 
 
+def as_driven(sql: str, values: list[Any]) -> tuple[str, Any]:
+    """As SQLAlchemy hands it to the driver: `$1` is a name there."""
+    if "$1" not in sql:
+        return sql, tuple(values)
+    return re.sub(r"\$(\d+)", r"%(p\1)s", sql), {f"p{n}": value for n, value in enumerate(values, 1)}
+
+
 @pytest.fixture
-def statements(app: Flask) -> Iterator[Statements]:
-    """A recorder on the application's engine."""
+def statements(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[Statements]:
+    """A recorder on the application's engine, and beside it: prepared statements do not go by way of that."""
     recorder = Statements()
+    fetch = _Work.fetch
+
+    def record_prepared(work: _Work, calls: Sequence[Call]) -> Any:
+        if on_sqlite and work.writable and not work.has_begun:
+            recorder.sent.append((BEGIN_IMMEDIATE, ()))
+        for call in calls:
+            compiled = call.statement.on_sqlite if on_sqlite else call.statement.on_postgresql
+            recorder.sent.append(as_driven(compiled.sql, compiled.values(call.parameters)))
+        return fetch(work, calls)
+
+    monkeypatch.setattr(_Work, "fetch", record_prepared)
 
     def record(_conn: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
         recorder.sent.append((statement, parameters))
 
     with app.app_context():
         engine = db.engine
+        on_sqlite = engine.dialect.name == "sqlite"
     event.listen(engine, "before_cursor_execute", record)
     yield recorder
     event.remove(engine, "before_cursor_execute", record)

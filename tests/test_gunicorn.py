@@ -14,12 +14,17 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from gunicorn.config import Config as GunicornConfig
+from gunicorn.glogging import Logger, SafeAtoms
 from sqlalchemy import Connection, create_engine, text
 
 from taskapi.config import BETTER_AUTH_DEFAULT_SECRET, DEVELOPMENT_SECRET, Config
+from taskapi.serving import ACCESS_LOG_FORMAT, Log
 from tests import postgres
 from tests.conftest import SECRET, empty, migrate, token
 from tests.gunicorn_server import STARTING, STOPPING, Request, Server, free_port, serve
@@ -230,6 +235,20 @@ def test_the_access_log_keeps_no_query_string_and_no_token(tmp_path: Path):
     assert re.search(r'"GET /api/alice/tasks" 400 \d+ \d+ms find-me', written)
     assert "private" not in written
     assert secret not in written
+
+
+@pytest.mark.parametrize("line", [ACCESS_LOG_FORMAT, '%(h)s %(l)s %(t)s "%(r)s" %({accept}i)s %({x-request-id}o)s'])
+def test_the_access_line_says_what_gunicorns_own_would(line: str):
+    settings = GunicornConfig()
+    settings.set("access_log_format", line)
+    answer = SimpleNamespace(status="201 Created", sent=71, headers=[("ETag", '"1"'), ("X-Request-Id", 'a"b')])
+    asked = SimpleNamespace(headers=[("ACCEPT", "*/*")])
+    environ = {"REMOTE_ADDR": "::1", "REQUEST_METHOD": "POST", "PATH_INFO": '/api/"/tasks', "QUERY_STRING": "q=1"}
+    environ |= {"RAW_URI": "/api/%22/tasks?q=1", "SERVER_PROTOCOL": "HTTP/1.1"}
+    took = timedelta(seconds=3, microseconds=4567)
+    ours, theirs = (line % SafeAtoms(log(settings).atoms(answer, asked, environ, took)) for log in (Log, Logger))
+    assert ours == theirs
+    assert "3004ms" in ours or line != ACCESS_LOG_FORMAT
 
 
 # A connection made before the fork would be shared by the workers: what `post_fork` is there for.

@@ -481,6 +481,7 @@ def owners_of_part(sql: str, parameters: Any, whole: str) -> dict[str, list[Any]
         return found
     if not found:
         return found  # `IN` of nothing is a part about no table
+    copied = re.match(r"INSERT INTO (\w+) \(([^)]*)\) SELECT (.*)", sql, re.DOTALL)
     where = re.search(r"\bWHERE\b(.*?)(?:\bORDER BY\b|\bLIMIT\b|\bRETURNING\b|$)", sql, re.DOTALL)
     if where is None:
         return found
@@ -491,6 +492,14 @@ def owners_of_part(sql: str, parameters: Any, whole: str) -> dict[str, list[Any]
     while (flatter := re.sub(r"\([^()]*\)", "", top_level)) != top_level:
         top_level = flatter
     assert not re.search(r"\bOR\b", top_level), f"an OR beside the owner opens everybody's rows: {sql}"
+    if copied:
+        table, columns, selected = copied.groups()
+        place = [column.strip() for column in columns.split(",")].index("user_id")
+        while (flatter := re.sub(r"\([^()]*\)", "", selected)) != selected:
+            selected = flatter
+        source = re.fullmatch(r"(\w+)\.user_id", selected.split(" FROM ")[0].split(", ")[place].strip())
+        assert source, f"the owner of what is copied is not its source's: {sql}"
+        found[table] = found[source[1]]
     return found
 
 
@@ -789,6 +798,10 @@ def test_the_invariants_would_notice():
     assert owners("UPDATE tasks SET title=%(t)s WHERE tasks.user_id = %(u)s::VARCHAR", {"t": "", "u": "a"}) == {
         "tasks": ["a"]
     }
+    copy = "INSERT INTO tasks (id, user_id) SELECT coalesce(users.id, ?), {} FROM users WHERE users.user_id = ?"
+    assert owners(copy.format("users.user_id"), (1, "a")) == {"tasks": ["a"], "users": ["a"]}
+    with pytest.raises(AssertionError, match="not its source's"):
+        owners(copy.format("users.epoch"), (1, "a"))
     assert owners("INSERT INTO tasks (id, user_id) VALUES (?, ?), (?, ?)", (1, "a", 2, "b")) == {"tasks": ["a", "b"]}
     assert owners(
         "SELECT 1 FROM tasks JOIN users ON users.user_id = tasks.user_id WHERE users.user_id = ?", ("a",)

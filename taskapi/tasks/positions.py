@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 
 from fractional_indexing import FIError, generate_key_between
+from sqlalchemy import ColumnElement, Text, cast, func
+from sqlalchemy.orm import InstrumentedAttribute
 
 MAX_POSITION = 200
 """Characters after which the user's tasks are numbered anew: about a thousand moves to one and the same spot."""
@@ -22,6 +24,12 @@ def of_new(id: int) -> str:
     """The place of a new task: behind all that were made before."""
     digits = str(id)
     return LETTERS[len(digits) - 1] + digits
+
+
+def of_new_row(id: InstrumentedAttribute[int]) -> ColumnElement[str]:
+    """The same, said to the database."""
+    digits = cast(id, Text)
+    return func.substr(LETTERS, func.length(digits), 1).concat(digits)
 
 
 def between(low: str | None, high: str | None) -> str | None:

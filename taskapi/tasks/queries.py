@@ -5,26 +5,43 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Text, and_, case, false, func, literal, or_, select, tuple_, type_coerce
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Text,
+    and_,
+    bindparam,
+    case,
+    false,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+    type_coerce,
+)
 
 from ..auth.tokens import User
-from ..db import UTCDateTime, execute, now, reads, writes
+from ..db import UTCDateTime, execute, fetch, now, reads, writes
+from ..prepared import Prepared, Rows
 from . import models, schedule, series
 from .due import overdue
 from .models import Task
 from .selection import Selection
 from .statements import (
     COLUMNS,
+    OWNER,
+    TASK,
     Absent,
     Changed,
     TaskRow,
-    claim,
     count_up,
+    flip,
     folded,
-    insert_task,
-    live,
+    insert_next,
     update_task,
 )
 
@@ -71,25 +88,68 @@ class Page:
     end: Place | None
 
 
+_STATE = Prepared(
+    select(models.User.revision, models.User.epoch, models.User.sync_floor).where(models.User.user_id == OWNER)
+)
+_TASK = Prepared(select(*COLUMNS).where(Task.user_id == OWNER, Task.id == TASK, Task.deleted_at.is_(None)))
+
+
 @reads
 def state(user: User) -> State:
     """The user's revision, from one row found by its primary key."""
-    columns = (models.User.revision, models.User.epoch, models.User.sync_floor)
-    row = execute(select(*columns).where(models.User.user_id == user.id)).one_or_none()
+    (found,) = fetch(_STATE(owner=user.id))
+    return _state(found)
+
+
+def _state(found: Rows) -> State:
     # Who never wrote has a new epoch each time: no cursor was ever signed with it, and none can be forged.
-    return State(row.revision, row.epoch, row.sync_floor) if row else State(0, models.new_epoch())
+    return State(*found[0]) if found else State(0, models.new_epoch())
 
 
 @reads
 def page(user: User, selection: Selection, after: Place | None) -> Page:
     """The next `selection.limit` tasks after a place, by keyset: rows that come or go elsewhere shift nothing."""
-    order = _Order.of(selection)
-    query = select(*COLUMNS, *order.keys).where(*_selected(user, selection))
-    if after is not None:
-        query = query.where(order.beyond(after))
-    rows = execute(query.order_by(*order.clauses).limit(selection.limit + 1)).all()
+    order = _Order.of(selection.sort)
+    if selection.is_plain:
+        (rows,) = fetch(_plain_page(selection.sort, after is not None)(**_plain_values(user, selection, after)))
+    else:
+        query = select(*COLUMNS, *order.keys).where(*_selected(user, selection))
+        if after is not None:
+            query = query.where(order.beyond(after))
+        rows = execute(query.order_by(*order.clauses).limit(selection.limit + 1)).all()
+    return _page(rows, selection, order)
+
+
+@reads
+def first_page(user: User, selection: Selection) -> tuple[State, Page]:
+    """Where the user's data stands, and the first page of it; `state` and `page` in one round trip if it is plain."""
+    if not selection.is_plain:
+        return state(user), page(user, selection, None)
+    order = _Order.of(selection.sort)
+    found, rows = fetch(
+        _STATE(owner=user.id), _plain_page(selection.sort, False)(**_plain_values(user, selection, None))
+    )
+    return _state(found), _page(rows, selection, order)
+
+
+def _page(rows: Rows, selection: Selection, order: _Order) -> Page:
     shown = rows[: selection.limit]
     return Page(shown, tuple(shown[-1])[-len(order.keys) :] if len(rows) > len(shown) else None)
+
+
+@cache
+def _plain_page(sort: str, goes_on: bool) -> Prepared:  # noqa: FBT001
+    """A page of all that is not in the trash, from the beginning or from a place."""
+    order = _Order.of(sort)
+    query = select(*COLUMNS, *order.keys).where(Task.user_id == OWNER, Task.deleted_at.is_(None))
+    if goes_on:
+        query = query.where(order.beyond([bindparam(f"place{n}") for n in range(len(order.keys))]))
+    return Prepared(query.order_by(*order.clauses).limit(bindparam("most", type_=Integer)))
+
+
+def _plain_values(user: User, selection: Selection, after: Place | None) -> dict[str, Any]:
+    place = {f"place{n}": key for n, key in enumerate(after or ())}
+    return {"owner": user.id, "most": selection.limit + 1, **place}
 
 
 @reads
@@ -101,9 +161,10 @@ def count(user: User, selection: Selection) -> int:
 @reads
 def find(user: User, id: int, expected: Set[int] | None = None) -> TaskRow:
     """The user's task of this id. Raises `Absent`, or `Changed` if its version is not among those expected."""
-    row = execute(select(*COLUMNS).where(*live(user, id))).one_or_none()
-    if row is None:
+    (rows,) = fetch(_TASK(owner=user.id, task=id))
+    if not rows:
         raise Absent
+    row = rows[0]
     if expected is not None and row.revision not in expected:
         raise Changed(row)
     return row
@@ -112,8 +173,7 @@ def find(user: User, id: int, expected: Set[int] | None = None) -> TaskRow:
 @writes
 def add(user: User, values: Mapping[str, Any]) -> TaskRow:
     """A new task, with the next id of the user's own counter. Raises `QuotaExceeded`."""
-    counters = claim(user)
-    return insert_task(user, counters.last_task_id, counters.revision, now(), values)
+    return insert_next(user, now(), values)
 
 
 @writes
@@ -141,6 +201,8 @@ def change(user: User, id: int, expected: Set[int] | None, values: Mapping[str, 
 def toggle(user: User, id: int, expected: Set[int] | None) -> TaskRow:
     """Flip completion, in the statement itself: of two racing flips neither is lost. Raises `Absent` and `Changed`."""
     moment = now()
+    if expected is None:
+        return series.follow(user, flip(user, id, moment), moment)
     completed_at = case((Task.completed, None), else_=literal(moment, UTCDateTime))
     columns = {"completed": ~Task.completed, "completed_at": completed_at, "updated_at": moment}
     return _set(user, id, expected, count_up(user).revision, columns)
@@ -175,25 +237,27 @@ class _Order:
     undated_last: bool
 
     @classmethod
-    def of(cls, selection: Selection) -> _Order:
-        word = selection.sort.removeprefix("-")
+    @cache
+    def of(cls, sort: str) -> _Order:
+        """The order that a value of `SORTS` means."""
+        word = sort.removeprefix("-")
         undated_last = word == "due"
         keys = ((_UNDATED,) if undated_last else ()) + _KEYS[word]
-        return cls(keys, selection.sort.startswith("-"), undated_last)
+        return cls(keys, sort.startswith("-"), undated_last)
 
     @property
     def clauses(self) -> list[Any]:
         first, rest = (self.keys[:1], self.keys[1:]) if self.undated_last else ((), self.keys)
         return [*first, *(key.desc() if self.descending else key for key in rest)]
 
-    def beyond(self, place: Place) -> ColumnElement[bool]:
+    def beyond(self, place: Sequence[Any]) -> ColumnElement[bool]:
         """What comes after a place, with NULLs nowhere and every key's own type (or the driver would guess it)."""
         if not self.undated_last:
             return self._compare(self.keys, place)
         undated, rest = self.keys[0], self.keys[1:]
         return or_(undated > place[0], and_(undated == place[0], self._compare(rest, place[1:])))
 
-    def _compare(self, keys: tuple[Any, ...], place: Place) -> ColumnElement[bool]:
+    def _compare(self, keys: tuple[Any, ...], place: Sequence[Any]) -> ColumnElement[bool]:
         here, there = tuple_(*keys), tuple_(*place, types=[key.type for key in keys])
         return here < there if self.descending else here > there
 

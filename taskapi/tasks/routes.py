@@ -14,6 +14,7 @@ from ..response import answer, nothing, unchanged
 from . import cursors, moves, queries, trash
 from .answers import etag, task_answer
 from .schemas import completion_in, delete_query, list_query, move_in, no_members, no_parameters, task_in, tasks_out
+from .selection import Selection
 from .target import aim, identity
 
 MERGE_PATCH = "application/merge-patch+json"
@@ -35,19 +36,31 @@ bp.record(lambda setup: setup.app.url_map.converters.update(task=TaskPart))  # b
 def index() -> Response:
     """List your tasks, newest first."""
     selection = parameters(list_query)
-    state = queries.state(g.user)
-    place = cursors.unseal(selection, state)
-    # What is overdue changes with the clock, which no revision counts.
-    tag = state.etag if selection.overdue_in is None else None
-    if tag is not None and has_current(tag):
-        return unchanged(tag)
-    page = queries.page(g.user, selection, place)
+    state, page = _look(selection)
+    if page is None:
+        return unchanged(state.etag)
     headers = {}
     if page.end is not None:
         headers["Link"] = f'<{_next_page(cursors.seal(page.end, selection, state))}>; rel="next"'
     if selection.with_total:
         headers["X-Total-Count"] = str(queries.count(g.user, selection))
-    return answer(tasks_out.dump(page.rows), etag=tag, headers=headers)
+    return answer(tasks_out.dump(page.rows), etag=state.etag if _is_tagged(selection) else None, headers=headers)
+
+
+def _is_tagged(selection: Selection) -> bool:
+    # What is overdue changes with the clock, which no revision counts.
+    return selection.overdue_in is None
+
+
+def _look(selection: Selection) -> tuple[queries.State, queries.Page | None]:
+    """Where the user's data stands and what is selected of it; None if the client has that already."""
+    if selection.cursor is None and "If-None-Match" not in request.headers:
+        return queries.first_page(g.user, selection)
+    state = queries.state(g.user)
+    place = cursors.unseal(selection, state)
+    if _is_tagged(selection) and has_current(state.etag):
+        return state, None
+    return state, queries.page(g.user, selection, place)
 
 
 @bp.post("", strict_slashes=False)

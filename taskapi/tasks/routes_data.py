@@ -8,6 +8,7 @@ from flask import Response, g, url_for
 from marshmallow import ValidationError
 
 from ..errors import BadCursor, Gone
+from ..fields import rfc3339
 from ..guard import guarded
 from ..idempotency.hook import idempotent
 from ..request import accepts, body, has_current, parameters
@@ -110,4 +111,4 @@ def erase() -> Response:
 
 
 def _tombstone(row: Any) -> dict[str, Any]:
-    return {"id": row.id, "deleted": True, "deleted_at": task_out.dump(row)["deleted_at"]}
+    return {"id": row.id, "deleted": True, "deleted_at": rfc3339(row.deleted_at)}

@@ -40,6 +40,11 @@ class Selection:
     with_total: bool = False
 
     @property
+    def is_plain(self) -> bool:
+        """Whether it is all that is not in the trash."""
+        return self == Selection(self.limit, self.sort, cursor=self.cursor, with_total=self.with_total)
+
+    @property
     def filters(self) -> str:
         """What a cursor is bound to: it continues this walk and no other."""
         return repr(replace(self, limit=0, cursor=None, with_total=False))

@@ -11,17 +11,25 @@ from datetime import datetime
 from typing import Any
 
 from marshmallow import ValidationError
-from sqlalchemy import ColumnElement, Row, case, insert, update
+from sqlalchemy import BigInteger, BindParameter, ColumnElement, bindparam, case, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ..auth.tokens import User
-from ..db import db, execute, setting
+from ..db import UTCDateTime, db, execute, fetch, setting
+from ..prepared import Call, Prepared
 from . import models, positions, schedule
 from .models import Task
 from .selection import fold
 
-TaskRow = Row[Any]
-"""The columns that `COLUMNS` names: what a task shows of itself."""
+TaskRow = Any
+"""A named tuple of the columns that `COLUMNS` names: what a task shows of itself."""
+
+Counters = Any
+"""A named tuple of a user's revision, the id given last, and how many tasks are live."""
+
+OWNER: BindParameter[str] = bindparam("owner")
+TASK: BindParameter[int] = bindparam("task")
+"""Whose a prepared statement is, and about which task."""
 
 COLUMNS = (
     Task.user_id,
@@ -78,6 +86,77 @@ TOMBSTONE: Mapping[str, Any] = {
 """What is left of a task when its content is gone: its id, so that it is never given again and the feed can tell."""
 
 
+_COUNTERS = (models.User.revision, models.User.last_task_id, models.User.live_tasks)
+
+_TASKS, _FLOOR = bindparam("tasks", type_=BigInteger), bindparam("floor", type_=BigInteger)
+_MOMENT = bindparam("moment", type_=UTCDateTime)
+
+_COUNT_UP = Prepared(
+    update(models.User)
+    .where(models.User.user_id == OWNER)
+    .values(
+        revision=models.User.revision + bindparam("by", type_=BigInteger),
+        last_task_id=models.User.last_task_id + bindparam("ids", type_=BigInteger),
+        live_tasks=models.User.live_tasks + bindparam("live", type_=BigInteger),
+    )
+    .returning(*_COUNTERS)
+)
+
+_CLAIM = {
+    dialect.__name__.rpartition(".")[2]: Prepared(
+        dialect.insert(models.User)
+        .values(user_id=OWNER, epoch=bindparam("epoch"), revision=1, last_task_id=bindparam("first"), live_tasks=_TASKS)
+        .on_conflict_do_update(
+            index_elements=[models.User.user_id],
+            set_={
+                "revision": models.User.revision + 1,
+                "last_task_id": case((models.User.last_task_id < _FLOOR, _FLOOR), else_=models.User.last_task_id)
+                + _TASKS,
+                "live_tasks": models.User.live_tasks + _TASKS,
+            },
+        )
+        .returning(*_COUNTERS)
+    )
+    for dialect in (postgresql, sqlite)
+}
+
+# These two are sent together with a statement that counts, and take what it has counted from the row it has locked.
+
+_FLIP = Prepared(
+    update(Task)
+    .where(Task.user_id == OWNER, Task.id == TASK, Task.deleted_at.is_(None))
+    .values(
+        completed=~Task.completed,
+        completed_at=case((Task.completed, None), else_=_MOMENT),
+        updated_at=_MOMENT,
+        revision=select(models.User.revision).where(models.User.user_id == OWNER).scalar_subquery(),
+    )
+    .returning(*COLUMNS)
+)
+
+_COUNTED = {
+    "user_id": models.User.user_id,
+    "id": models.User.last_task_id,
+    "revision": models.User.revision,
+    "created_revision": models.User.revision,
+    "position": positions.of_new_row(models.User.last_task_id),
+}
+_SENT = {
+    name: bindparam(name, type_=Task.__table__.c[name].type)
+    for name in (
+        *DEFAULTS,
+        *("title", "completed_at", "created_at", "updated_at", "due_at", "due_order"),
+        *("folded_title", "folded_description", "folded_tags"),
+    )
+}
+
+_INSERT_NEXT = Prepared(
+    insert(Task)
+    .from_select([*_COUNTED, *_SENT], select(*_COUNTED.values(), *_SENT.values()).where(models.User.user_id == OWNER))
+    .returning(*COLUMNS)
+)
+
+
 class Absent(Exception):
     """The user has no such task."""
 
@@ -102,78 +181,86 @@ REFUSALS = (Absent, Changed, QuotaExceeded, ValidationError)
 """What a statement module raises when it cannot do what was asked; nothing was changed then."""
 
 
-def count_up(user: User, by: int = 1, *, ids: int = 0, live: int = 0) -> Row[Any]:
+def count_up(user: User, by: int = 1, *, ids: int = 0, live: int = 0) -> Counters:
     """Count the user's revision, and with it ids given and live tasks; this locks the user's row.
 
     Raises `Absent` for a user who never wrote, and so has no task, and `QuotaExceeded`.
     """
-    columns = {"revision": models.User.revision + by}
-    if ids:
-        columns["last_task_id"] = models.User.last_task_id + ids
-    if live:
-        columns["live_tasks"] = models.User.live_tasks + live
-    statement = update(models.User).where(models.User.user_id == user.id).values(columns)
-    counters = execute(statement.returning(models.User.revision, models.User.last_task_id, models.User.live_tasks))
-    row = counters.one_or_none()
-    if row is None:
+    (found,) = fetch(_COUNT_UP(owner=user.id, by=by, ids=ids, live=live))
+    if not found:
         raise Absent
     if live > 0:
-        check_quota(row)
-    return row
+        check_quota(found[0])
+    counters: Counters = found[0]
+    return counters
 
 
-def claim(user: User, tasks: int = 1, *, last_task_id: int = 0) -> Row[Any]:
+def claim(user: User, tasks: int = 1, *, last_task_id: int = 0) -> Counters:
     """Count up for new tasks, making the user's row if it is not there.
 
     `last_task_id` is what the ids have come to at least, before those of these tasks. Raises `QuotaExceeded`.
     """
-    dialect = {"sqlite": sqlite, "postgresql": postgresql}[db.engine.dialect.name]
-    known = models.User.last_task_id
-    first = {"revision": 1, "last_task_id": last_task_id + tasks, "live_tasks": tasks}
-    insertion = dialect.insert(models.User).values(user_id=user.id, **first)
-    statement = insertion.on_conflict_do_update(
-        index_elements=[models.User.user_id],
-        set_={
-            "revision": models.User.revision + 1,
-            "last_task_id": case((known < last_task_id, last_task_id), else_=known) + tasks,
-            "live_tasks": models.User.live_tasks + tasks,
-        },
-    )
-    row = execute(statement.returning(models.User.revision, models.User.last_task_id, models.User.live_tasks)).one()
+    (found,) = fetch(_claim(user, tasks, last_task_id))
     if tasks:
-        check_quota(row)
+        check_quota(found[0])
+    counters: Counters = found[0]
+    return counters
+
+
+def _claim(user: User, tasks: int, last_task_id: int = 0) -> Call:
+    ids = {"floor": last_task_id, "first": last_task_id + tasks}
+    return _CLAIM[db.engine.dialect.name](owner=user.id, epoch=models.new_epoch(), tasks=tasks, **ids)
+
+
+def insert_next(user: User, moment: datetime, values: Mapping[str, Any]) -> TaskRow:
+    """Count up for one new task and insert it; `values` are the members that were sent. Raises `QuotaExceeded`."""
+    columns = content(moment, values)
+    schedule.foresee(columns)
+    (counters,), (row,) = fetch(_claim(user, 1), _INSERT_NEXT(owner=user.id, **columns))
+    check_quota(counters)
     return row
 
 
-def check_quota(counters: Row[Any]) -> None:
+def flip(user: User, id: int, moment: datetime) -> TaskRow:
+    """Count up and flip a task's completion, in the statement itself: of two racing flips neither is lost.
+
+    Raises `Absent`.
+    """
+    _, rows = fetch(_COUNT_UP(owner=user.id, by=1, ids=0, live=0), _FLIP(owner=user.id, task=id, moment=moment))
+    if not rows:
+        raise Absent
+    return rows[0]
+
+
+def check_quota(counters: Counters) -> None:
     """Refuse, and so roll back, what would exceed the quota."""
     quota: int = setting("MAX_TASKS_PER_USER")
     if counters.live_tasks > quota:
         raise QuotaExceeded(quota)
 
 
-def insert_task(user: User, id: int, revision: int, moment: datetime, values: Mapping[str, Any]) -> TaskRow:
-    """One new row; `values` are the members that were sent."""
-    row = new_row(user, id, revision, moment, values)
-    schedule.foresee(row)
-    return execute(insert(Task).values(row).returning(*COLUMNS)).one()
-
-
 def new_row(user: User, id: int, revision: int, moment: datetime, values: Mapping[str, Any]) -> dict[str, Any]:
-    """All columns of a new task."""
+    """All columns of a new task; `values` are the members that were sent."""
+    return {
+        "position": positions.of_new(id),
+        **content(moment, values),
+        "user_id": user.id,
+        "id": id,
+        "revision": revision,
+        "created_revision": revision,
+    }
+
+
+def content(moment: datetime, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that do not depend on which task it is."""
     members = {**DEFAULTS, **values}
     return {
         "completed_at": moment if members["completed"] else None,
-        "position": positions.of_new(id),
         "created_at": moment,
         "updated_at": moment,
         **members,
         **schedule.settle(members),
         **folded(members),
-        "user_id": user.id,
-        "id": id,
-        "revision": revision,
-        "created_revision": revision,
     }
 
 
@@ -183,11 +270,6 @@ def update_task(
     """Compare and set in one statement; None if there is no such task that meets the conditions."""
     statement = update(Task).where(Task.user_id == user.id, Task.id == id, *conditions)
     return execute(statement.values(**columns, revision=revision).returning(*COLUMNS)).one_or_none()
-
-
-def live(user: User, id: int) -> tuple[ColumnElement[bool], ...]:
-    """The task of this id, if it is not in the trash."""
-    return Task.user_id == user.id, Task.id == id, Task.deleted_at.is_(None)
 
 
 def folded(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -71,8 +71,11 @@ class Changes:
 def changes(user: User, since: Since, limit: int, state: State) -> Changes:
     """What changed after a place, and, of what was deleted, only what the reader may have seen.
 
-    `state` was read before: whoever has come to the end knows of everything up to its revision at least.
+    `state` was read before: whoever has come to the end knows of everything up to its revision at least, and whoever
+    was there already need not look.
     """
+    if since.is_at_end(state):
+        return Changes((), since, more=False)
     place = tuple_(since.revision, since.id, types=[Task.revision.type, Task.id.type])
     query = (
         select(*COLUMNS)

@@ -1,0 +1,239 @@
+"""Statements that go past SQLAlchemy mean what they mean with it, and a connection survives whatever they meet."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime
+from typing import Any
+
+import psycopg
+import pytest
+from flask import Flask
+from psycopg.errors import AdminShutdown, DivisionByZero, UndefinedTable
+from sqlalchemy import Integer, Text, bindparam, insert, literal, select, update
+
+from taskapi.auth.tokens import User
+from taskapi.db import db, execute, fetch, reads, writes
+from taskapi.postgresql import Message, Patient
+from taskapi.prepared import Prepared
+from taskapi.tasks.models import Task
+from taskapi.tasks.models import User as Counters
+from tests.conftest import Person
+
+ALICE = User("alice")
+
+OWNER = bindparam("owner")
+TITLES = Prepared(select(Task.id, Task.title).where(Task.user_id == OWNER).order_by(Task.id))
+RENAME = Prepared(update(Task).where(Task.user_id == OWNER).values(title=bindparam("new")).returning(Task.title))
+ECHO = Prepared(select(bindparam("text", type_=Text).label("echo")))
+
+
+@pytest.fixture
+def app(make_app: Callable[..., Flask]) -> Iterator[Flask]:
+    made = make_app()
+    with made.app_context():
+        yield made
+
+
+@pytest.fixture
+def alice(app: Flask) -> Person:
+    return Person(app.test_client(), "alice")
+
+
+@reads
+def read(_owner: User, *calls: Any) -> Any:
+    return fetch(*calls)
+
+
+@writes
+def write(_owner: User, *calls: Any) -> Any:
+    return fetch(*calls)
+
+
+def test_rows_are_what_core_makes_of_them(alice: Person):
+    alice.add(
+        "Everything",
+        description="two\nlines",
+        tags=["a b", "ß"],
+        priority="high",
+        due_date="2026-02-28",
+        due_time="09:30",
+        time_zone="Europe/Berlin",
+        recurrence="FREQ=DAILY",
+    )
+    alice.patch("/1/complete")
+    alice.add("Next to nothing")
+    columns = list(Task.__table__.c)
+    statement = select(*columns).where(Task.user_id == OWNER).order_by(Task.id)
+
+    @reads
+    def both(owner: User) -> Any:
+        return execute(statement, {"owner": owner.id}).all(), fetch(Prepared(statement)(owner=owner.id))[0]
+
+    by_core, prepared = both(ALICE)
+    assert [tuple(row) for row in prepared] == [tuple(row) for row in by_core]
+    assert [[type(cell) for cell in row] for row in prepared] == [[type(cell) for cell in row] for row in by_core]
+    first = prepared[0]
+    assert first.tags == ("a b", "ß")
+    assert first.completed is True
+    assert first.due_date == date(2026, 2, 28)
+    assert first.completed_at.utcoffset() == datetime.now(UTC).utcoffset()
+
+
+def test_values_go_in_as_core_sends_them(app: Flask):
+    assert app
+    moment = datetime(2026, 3, 4, 5, 6, 7, 89_000, tzinfo=UTC)
+    names = ("title", "folded_title", "completed", "created_at", "updated_at", "tags", "due_date")
+    values = dict(zip(names, ("t", "t", True, moment, moment, ("x", "y"), date(2026, 1, 2)), strict=True))
+    statement = insert(Task).values(
+        user_id=OWNER, id=1, revision=1, **{name: bindparam(name, type_=Task.__table__.c[name].type) for name in names}
+    )
+    ((row,),) = write(
+        ALICE, Prepared(statement.returning(*(Task.__table__.c[name] for name in names)))(owner="alice", **values)
+    )
+    assert row._asdict() == values
+
+
+def test_columns_of_the_same_name_are_kept_apart(app: Flask):
+    assert app
+    twice = Prepared(select(literal(1, Integer).label("n"), literal(2, Integer).label("n")))
+    ((row,),) = read(ALICE, twice())
+    assert tuple(row) == (1, 2)
+
+
+def test_several_are_sent_together_and_each_gives_its_rows(alice: Person):
+    alice.add("One")
+    alice.add("Two")
+    titles, echo, nothing = read(ALICE, TITLES(owner="alice"), ECHO(text="%s $1 ' 💧"), TITLES(owner="nobody"))
+    assert [tuple(row) for row in titles] == [(1, "One"), (2, "Two")]
+    assert [row.echo for row in echo] == ["%s $1 ' 💧"]
+    assert len(nothing) == 0
+
+
+def test_a_later_one_sees_what_an_earlier_one_wrote(alice: Person):
+    alice.add("Before")
+    renamed, titles = write(ALICE, RENAME(owner="alice", new="After"), TITLES(owner="alice"))
+    assert [row.title for row in renamed] == ["After"]
+    assert [row.title for row in titles] == ["After"]
+    assert alice.titles() == ["After"]
+
+
+def test_a_failure_leaves_nothing_of_those_before_it(alice: Person):
+    alice.add("Before")
+    again = insert(Counters).values(user_id=OWNER, revision=0, last_task_id=0, epoch="").returning(Counters.user_id)
+    with pytest.raises(Exception, match=r"(?i)unique"):
+        write(ALICE, RENAME(owner="alice", new="After"), Prepared(again)(owner="alice"))
+    assert alice.titles() == ["Before"]
+
+
+def test_prepared_statements_and_others_share_a_transaction(alice: Person):
+    alice.add("Before")
+
+    @writes
+    def mixed(owner: User, *, core_first: bool) -> list[str]:
+        if core_first:
+            execute(update(Task).where(Task.user_id == owner.id).values(title="By Core"))
+        else:
+            fetch(RENAME(owner=owner.id, new="Prepared"))
+        seen: list[str] = [row.title for row in fetch(TITLES(owner=owner.id))[0]]
+        seen += execute(select(Task.title).where(Task.user_id == owner.id)).scalars()
+        raise LookupError(seen)
+
+    for core_first, title in ((True, "By Core"), (False, "Prepared")):
+        with pytest.raises(LookupError) as caught:
+            mixed(ALICE, core_first=core_first)
+        assert caught.value.args[0] == [title, title]
+        assert alice.titles() == ["Before"]
+
+
+# What only PostgreSQL's exchange can meet.
+
+
+@pytest.fixture
+def connection(postgresql_url: str) -> Iterator[Patient]:
+    with Patient.connect(postgresql_url.replace("+psycopg", ""), autocommit=True) as made:
+        assert isinstance(made, Patient)
+        yield made
+
+
+ONE, ZERO = Message("SELECT 1::int"), Message("SELECT 1 / $1::int", (0,))
+
+
+def test_after_a_failure_a_connection_goes_on(connection: Patient):
+    for _ in range(3):  # known to the server and not
+        with pytest.raises(DivisionByZero):
+            connection.exchange([ONE, ZERO, ONE])
+        assert not connection.in_transaction
+        assert connection.exchange([ONE]) == [[(1,)]]
+    assert connection.execute("SELECT 2").fetchone() == (2,)
+
+
+def test_what_cannot_be_parsed_is_no_burden_later(connection: Patient):
+    late = Message("SELECT count(*)::int FROM pg_temp.late")
+    for _ in range(2):
+        with pytest.raises(UndefinedTable):
+            connection.exchange([ONE, late])
+    connection.execute("CREATE TEMP TABLE late (x int)")
+    assert connection.exchange([ONE, late]) == [[(1,)], [(0,)]]
+
+
+def test_each_text_is_parsed_once(connection: Patient):
+    for _ in range(5):
+        connection.exchange([ONE, ONE])
+    assert connection.execute("SELECT count(*) FROM pg_prepared_statements").fetchone() == (1,)
+
+
+def test_what_the_server_has_forgotten_is_prepared_anew(alice: Person):
+    alice.add("There")
+    connection = db.engine.raw_connection()
+    assert isinstance(connection.dbapi_connection, Patient | sqlite3.Connection)
+    if isinstance(connection.dbapi_connection, Patient):
+        connection.dbapi_connection.execute("DEALLOCATE ALL")
+    connection.close()
+    assert alice.titles() == ["There"]
+    alice.add("Again")
+
+
+def test_a_statement_without_rows_has_none(connection: Patient):
+    assert connection.exchange([Message("BEGIN"), ONE, Message("COMMIT")]) == [(), [(1,)], ()]
+
+
+def test_more_than_fits_into_the_buffers_goes_through_both_ways(connection: Patient):
+    large = "x" * 20_000_000
+    echo = Message("SELECT $1::text", (large,))
+    assert connection.exchange([echo, echo]) == [[(large,)], [(large,)]]
+
+
+def test_why_the_server_hung_up_is_told(connection: Patient):
+    with pytest.raises(AdminShutdown):
+        connection.exchange([Message("SELECT pg_terminate_backend(pg_backend_pid())"), ONE])
+    assert connection.closed
+
+
+def test_a_server_that_has_hung_up_meanwhile_is_a_lost_connection(connection: Patient, postgresql_server: str):
+    with psycopg.connect(postgresql_server) as operator:
+        operator.execute("SELECT pg_terminate_backend(%s, 5000)", (connection.info.backend_pid,))
+    with pytest.raises(psycopg.OperationalError):
+        connection.exchange([ONE])
+    assert connection.closed
+
+
+def test_what_is_interrupted_is_closed_for_nobody_knows_what_it_would_say_next(
+    connection: Patient, monkeypatch: pytest.MonkeyPatch
+):
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(connection, "_listen", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        connection.exchange([Message("SELECT pg_sleep(0.2)")])
+    assert connection.closed
+
+
+def test_the_driver_uses_the_connection_as_ever(connection: Patient):
+    connection.exchange([ONE])
+    with connection.transaction():
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+        assert connection.exchange([ONE]) == [[(1,)]]
+    assert not connection.in_transaction
