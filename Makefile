@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 
 # npm writes this file when it has installed.
 INSTALLED := frontend/node_modules/.package-lock.json
+# What the service is measured against has an environment of its own.
+PEERS := bench/.venv
+PEERS_INSTALLED := bench/peers/node_modules/.package-lock.json
 # Nobody must believe that something was tested which was not; in CI it is a failure.
 LEFT_OUT := echo "npm is not installed: the frontend was left out" >&2; test -z "$$CI"
 
@@ -13,7 +16,7 @@ BROWSER := tests/e2e
 SERVERS := tests/faults tests/security tests/test_gunicorn.py tests/test_schemathesis.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run app test chaos coverage check check-service check-frontend format types screenshots lock audit clean
+.PHONY: help run app test chaos coverage bench check check-service check-frontend format types screenshots lock audit clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +52,9 @@ endif
 chaos: $(VENV)/.installed-dev  ## kill, freeze, fill and slow down what the service needs, for a quarter of an hour
 	@# Not a test_*.py, so that nothing else collects it. The figures come last.
 	$(BIN)/pytest -rP tests/chaos/minutes.py
+
+bench: $(VENV)/.installed-dev $(PEERS)/.installed $(PEERS_INSTALLED)  ## measure it beside the floor and its peers (half an hour; ARGS=--quick: minutes)
+	$(BIN)/python -m bench $(ARGS)
 
 coverage: $(VENV)/.installed-dev  ## which branches the tests on SQLite run through; takes half as long again
 	$(BIN)/coverage run -m pytest $(patsubst %,--ignore=%,$(BROWSER) $(SERVERS)) -k "not postgresql"
@@ -95,7 +101,7 @@ audit: $(VENV)/.installed-dev  ## ask the public databases for known weaknesses 
 
 clean:  ## remove what the targets made, the development database included
 	rm -rf frontend/node_modules frontend/.next frontend/data
-	rm -rf $(VENV) instance .coverage* .browser.log .servers.log .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) bench/peers/node_modules instance .coverage* .browser.log .servers.log .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; sys.exit("taskapi needs Python 3.11 or newer: make PYTHON=python3.12 …" if sys.version_info < (3, 11) else 0)'
@@ -108,6 +114,15 @@ $(VENV)/.installed: requirements.txt $(VENV)/.created
 
 $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.created
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+$(PEERS)/.installed: bench/peers/requirements.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r bench/peers/requirements.txt
+	@touch $@
+
+$(PEERS_INSTALLED): bench/peers/package-lock.json
+	cd bench/peers && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
 $(INSTALLED): frontend/package-lock.json

@@ -15,7 +15,7 @@ from typing import Any  # noqa: E402
 
 from taskapi.db import forget_connections  # noqa: E402
 from taskapi.health import report  # noqa: E402
-from taskapi.serving import Worker, quote_nothing  # noqa: E402
+from taskapi.serving import ACCESS_LOG_FORMAT, Log, Worker, quote_nothing  # noqa: E402
 
 # An empty variable counts as absent, as everywhere (gunicorn itself insists on a number in WEB_CONCURRENCY).
 bind = f"0.0.0.0:{os.environ.get('PORT') or '8000'}"
@@ -63,9 +63,9 @@ quote_nothing()
 # A way into the master that nobody uses here.
 control_socket_disable = True
 
-# The path without the query string, and no headers: a token that somebody put into an address is not kept in a log.
 accesslog = "-"
-access_log_format = '%(h)s "%(m)s %(U)s" %(s)s %(B)s %(M)sms %({x-request-id}o)s'
+access_log_format = ACCESS_LOG_FORMAT
+logger_class = Log
 loglevel = os.environ.get("LOG_LEVEL", "info").lower() or "info"
 
 

@@ -1,0 +1,1 @@
+"""How fast the service is, beside the floor and what one would pick instead: `make bench`."""
