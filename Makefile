@@ -14,6 +14,8 @@ LEFT_OUT := echo "npm is not installed: the frontend was left out" >&2; test -z 
 # Rows of tests that run beside the others: each mostly waits, for a browser or for a server.
 BROWSER := tests/e2e
 SERVERS := tests/faults tests/security tests/test_gunicorn.py tests/test_schemathesis.py
+# These go with them, so that the rows are of one length.
+BESIDE := tests/test_db.py tests/test_walls.py tests/test_limits.py tests/test_migrations.py tests/test_health.py tests/idempotency
 
 .DEFAULT_GOAL := help
 .PHONY: help run app test chaos coverage bench check check-service check-frontend format types screenshots lock audit clean
@@ -43,8 +45,8 @@ ifdef ARGS
 else
 	@# Three rows at a time; what the second and third printed comes last.
 	@$(BIN)/pytest -rs $(BROWSER) > .browser.log 2>&1 & browser=$$!; \
-	$(BIN)/pytest $(SERVERS) > .servers.log 2>&1 & servers=$$!; status=0; \
-	$(BIN)/pytest $(patsubst %,--ignore=%,$(BROWSER) $(SERVERS)) || status=1; \
+	$(BIN)/pytest $(SERVERS) $(BESIDE) > .servers.log 2>&1 & servers=$$!; status=0; \
+	$(BIN)/pytest $(patsubst %,--ignore=%,$(BROWSER) $(SERVERS) $(BESIDE)) || status=1; \
 	wait $$servers || status=1; wait $$browser || status=1; \
 	cat .servers.log .browser.log; exit $$status
 endif

@@ -71,7 +71,7 @@ ATTEMPTS = 4
 
 RETRYABLE = frozenset({"40001", "40P01", "26000"})
 """SQLSTATE serialization_failure and deadlock_detected: the same work again will do (PostgreSQL, 13.5); and
-invalid_sql_statement_name: the server has forgotten what a connection had prepared, which is then prepared anew."""
+invalid_sql_statement_name: the server has forgotten what was prepared, and so has not executed it."""
 
 UNAVAILABLE_CLASSES = ("08", "53", "57P", "58")
 """SQLSTATE classes of a server that cannot serve now: connection, resources, operator intervention, system."""
@@ -297,6 +297,8 @@ class _Work:
 
     def commit(self) -> None:
         """Make it last."""
+        if self._is_dead:
+            raise OperationalError("the connection was lost before the end of the work")
         self.committing = True
         if self._core is not None:
             self._core.commit()
@@ -306,21 +308,28 @@ class _Work:
         """Give the connection back as it was: what was not committed is rolled back, and what has died replaced."""
         try:
             self._finish(postgresql.ROLLBACK)
+        except BaseException:
+            self._pooled.invalidate()  # it must not become anybody's next
+            raise
         finally:
-            driver = self._driver
-            self.lost = driver is None or getattr(driver, "closed", False)
-            if driver is not None and self.lost:
+            self.lost = self._is_dead
+            replaced = self._engine.pool is not self._pool
+            if (self.lost or replaced) and self._driver is not None:
                 self._pooled.invalidate()
-            if self.lost and self._engine.pool is self._pool:
-                self._engine.dispose()  # the others are of the same server
+            if self.lost and not replaced:
+                self._engine.dispose()  # the others are of the same server; those at work follow when they are done
             (self._core or self._pooled).close()
+
+    @property
+    def _is_dead(self) -> bool:
+        return self._driver is None or getattr(self._driver, "closed", False)
 
     def _finish(self, how: postgresql.Message) -> None:
         if not self.has_begun:
             return
         if isinstance(self._driver, sqlite3.Connection):
             self._driver.execute(how.sql)
-        elif not self._driver.closed:
+        elif not self._is_dead:
             self._driver.exchange([how])
 
 

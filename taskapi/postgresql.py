@@ -6,15 +6,22 @@ import logging
 import os
 import select
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from itertools import count
+from secrets import token_hex
 from typing import Any, NamedTuple, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
 from psycopg.adapt import PyFormat, Transformer
-from psycopg.errors import ConnectionTimeout, InvalidSqlStatementName, OperationalError, error_from_result
+from psycopg.errors import (
+    ConnectionTimeout,
+    FeatureNotSupported,
+    InvalidSqlStatementName,
+    OperationalError,
+    error_from_result,
+)
 from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
 from psycopg.waiting import Ready, Wait
@@ -66,7 +73,7 @@ class Patient(psycopg.Connection[Any]):
         parsed once on a connection. The driver's own pipeline does the same at several times the cost.
         """
         new = {message.sql: _Statement(self) for message in messages if message.sql not in self._statements}
-        statements = self._statements | new if new else self._statements
+        statements = {**self._statements, **new} if new else self._statements
         in_step = False
         self.pgconn.enter_pipeline_mode()
         try:
@@ -82,12 +89,16 @@ class Patient(psycopg.Connection[Any]):
                 self.pgconn.exit_pipeline_mode()
             else:
                 self.close()  # nobody knows what it would say next
+        for (sql, statement), prepared in zip(new.items(), results, strict=False):
+            if prepared.status == ExecStatus.COMMAND_OK:  # whatever becomes of the rest
+                self._statements[sql] = statement
         try:
             _raise_first(results)
-        except InvalidSqlStatementName:  # the driver says DEALLOCATE ALL when it rolls back; so may a pooler
-            self._statements = {}
+        except (InvalidSqlStatementName, FeatureNotSupported):
+            # The server has forgotten what was prepared (a pooler, DEALLOCATE ALL), or it has become another plan's (a
+            # migration that changed a type): on a new connection the same will do.
+            self.close()
             raise
-        self._statements = statements
         return [
             statements[message.sql].rows(result, message.row)
             for message, result in zip(messages, results[len(new) :], strict=True)
@@ -144,6 +155,16 @@ class Patient(psycopg.Connection[Any]):
         """What the server knows by a name, by its text."""
         return {}
 
+    @cached_property
+    def _names(self) -> Iterator[bytes]:
+        # Of this connection alone: behind a pooler that mixes sessions up, a name is unknown and never another's.
+        mine = token_hex(4).encode()
+        return (b"taskapi_%s_%d" % (mine, number) for number in count(1))
+
+    def new_name(self) -> bytes:
+        """A name that no statement has."""
+        return next(self._names)
+
     def close(self) -> None:
         """Let go of both."""
         if "_ear" in vars(self):
@@ -174,14 +195,11 @@ class Patient(psycopg.Connection[Any]):
         return answer
 
 
-_numbers = count(1)
-
-
 class _Statement:
     """A statement that a connection knows by a name."""
 
     def __init__(self, connection: Patient) -> None:
-        self.name = b"taskapi_%d" % next(_numbers)
+        self.name = connection.new_name()
         self._pgconn = connection.pgconn
         self._transformer = Transformer(connection)
         self._knows_columns = False

@@ -173,8 +173,8 @@ class Log(Logger):
             return atoms
         return {
             "h": environ.get("REMOTE_ADDR", "-"),
-            "m": environ["REQUEST_METHOD"],
-            "U": environ["PATH_INFO"],
+            "m": environ.get("REQUEST_METHOD"),  # of a request that could not be read there is none
+            "U": environ.get("PATH_INFO"),
             "s": resp.status.split(None, 1)[0] if isinstance(resp.status, str) else resp.status,
             "B": resp.sent,
             "M": request_time // timedelta(milliseconds=1),

@@ -237,6 +237,14 @@ def test_the_access_log_keeps_no_query_string_and_no_token(tmp_path: Path):
     assert secret not in written
 
 
+def test_the_access_line_of_what_could_not_be_read_is_written_too():
+    settings = GunicornConfig()
+    settings.set("access_log_format", ACCESS_LOG_FORMAT)
+    refusal = SimpleNamespace(status="400 Bad Request", sent=0, headers=[])
+    words = SafeAtoms(Log(settings).atoms(refusal, SimpleNamespace(headers=[]), {}, timedelta()))
+    assert ACCESS_LOG_FORMAT % words == '- "None None" 400 0 0ms -'
+
+
 @pytest.mark.parametrize("line", [ACCESS_LOG_FORMAT, '%(h)s %(l)s %(t)s "%(r)s" %({accept}i)s %({x-request-id}o)s'])
 def test_the_access_line_says_what_gunicorns_own_would(line: str):
     settings = GunicornConfig()

@@ -147,6 +147,7 @@ def test_a_migration_gives_up_a_lock_instead_of_making_everybody_wait(app: Flask
         return  # SQLite waits for its busy timeout, and nobody stands in line behind
     flask_db(app, "upgrade")
     with app.app_context(), db.engine.connect() as reader:
+        reader.execute(text("BEGIN"))
         reader.execute(text("SELECT 1 FROM tasks"))  # an open transaction, with its lock on the table
         result = app.test_cli_runner().invoke(args=["db", "downgrade", "base"])
     assert result.exit_code != 0

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import sqlite3
+import gc
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from datetime import UTC, date, datetime
 from typing import Any
 
 import psycopg
 import pytest
 from flask import Flask
-from psycopg.errors import AdminShutdown, DivisionByZero, UndefinedTable
-from sqlalchemy import Integer, Text, bindparam, insert, literal, select, update
+from psycopg.errors import (
+    AdminShutdown,
+    DivisionByZero,
+    FeatureNotSupported,
+    UndefinedTable,
+)
+from sqlalchemy import Integer, Text, bindparam, insert, literal, select, text, update
 
 from taskapi.auth.tokens import User
-from taskapi.db import db, execute, fetch, reads, writes
+from taskapi.db import POOL_SIZE, DatabaseUnavailable, _running, db, execute, fetch, reads, writes
 from taskapi.postgresql import Message, Patient
 from taskapi.prepared import Prepared
 from taskapi.tasks.models import Task
@@ -147,6 +154,114 @@ def test_prepared_statements_and_others_share_a_transaction(alice: Person):
         assert alice.titles() == ["Before"]
 
 
+# What becomes of the pool.
+
+
+def each_pooled(act: Callable[[Any], object]) -> list[Any]:
+    """Do something with every connection of a full pool; the connections."""
+    with ExitStack() as stack:
+        pooled = [stack.enter_context(closing(db.engine.raw_connection())) for _ in range(POOL_SIZE)]
+        drivers = [connection.dbapi_connection for connection in pooled]
+        for driver in drivers:
+            act(driver)
+        return drivers
+
+
+def on_postgresql() -> bool:
+    return db.engine.dialect.name == "postgresql"
+
+
+def test_what_the_server_has_forgotten_on_every_connection_is_prepared_anew(alice: Person):
+    alice.add("There")
+    for _ in range(POOL_SIZE):
+        alice.add()
+    if on_postgresql():
+        each_pooled(lambda driver: driver.execute("DEALLOCATE ALL"))
+    for _ in range(POOL_SIZE):
+        assert "There" in alice.titles()
+        alice.add()
+
+
+def test_a_rollback_that_fails_gives_nobody_its_transaction(alice: Person):
+    assert alice
+
+    @writes
+    def refused(owner: User) -> None:
+        fetch(TITLES(owner=owner.id))
+        if on_postgresql():
+            work = _running.get()
+            assert work
+            work.execute(text("DEALLOCATE ALL"), None, "")  # ROLLBACK too has no name any more
+        raise LookupError
+
+    for _ in range(2 * POOL_SIZE):
+        with pytest.raises((LookupError, DatabaseUnavailable)):
+            refused(ALICE)
+    open_ones = []
+    each_pooled(lambda driver: open_ones.append(driver.in_transaction))
+    assert open_ones == [False] * POOL_SIZE
+
+
+def test_connections_at_work_do_not_outlive_a_pool_that_was_replaced(alice: Person, postgresql_server: str):
+    if not on_postgresql():
+        return  # SQLite has no server to lose
+    count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'taskapi'"
+    with psycopg.connect(postgresql_server, autocommit=True) as operator:
+
+        @reads
+        def busy(owner: User, depth: int) -> None:
+            fetch(TITLES(owner=owner.id))
+            if depth:
+                in_another_thread(lambda: busy(owner, depth - 1))
+            else:
+                in_another_thread(lose_one)
+
+        def lose_one() -> None:
+            with closing(db.engine.raw_connection()) as idle:
+                pid = idle.dbapi_connection.info.backend_pid
+            operator.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+            assert alice.titles() == []
+
+        def in_another_thread(work: Callable[[], object]) -> None:
+            def run() -> None:
+                with alice.client.application.app_context():
+                    work()
+
+            thread = threading.Thread(target=run)
+            thread.start()
+            thread.join()
+
+        gc.disable()
+        try:
+            for _ in range(3):
+                busy(ALICE, 4)
+        finally:
+            gc.enable()
+        after = operator.execute(count).fetchone()
+    assert after
+    assert after[0] <= 3, "those of the pools before are still there"
+
+
+def test_work_whose_connection_died_unnoticed_is_not_acknowledged(alice: Person):
+    if not on_postgresql():
+        return
+    alice.add("Before")
+    times = []
+
+    @writes
+    def careless(owner: User) -> None:
+        times.append(owner)
+        fetch(RENAME(owner=owner.id, new="After"))
+        if len(times) == 1:
+            work = _running.get()
+            assert work
+            work._pooled.dbapi_connection.close()
+
+    careless(ALICE)
+    assert len(times) == 2
+    assert alice.titles() == ["After"]
+
+
 # What only PostgreSQL's exchange can meet.
 
 
@@ -184,15 +299,32 @@ def test_each_text_is_parsed_once(connection: Patient):
     assert connection.execute("SELECT count(*) FROM pg_prepared_statements").fetchone() == (1,)
 
 
-def test_what_the_server_has_forgotten_is_prepared_anew(alice: Person):
-    alice.add("There")
-    connection = db.engine.raw_connection()
-    assert isinstance(connection.dbapi_connection, Patient | sqlite3.Connection)
-    if isinstance(connection.dbapi_connection, Patient):
-        connection.dbapi_connection.execute("DEALLOCATE ALL")
-    connection.close()
-    assert alice.titles() == ["There"]
-    alice.add("Again")
+def test_what_a_failure_left_prepared_is_known(connection: Patient):
+    for _ in range(5):
+        with pytest.raises(DivisionByZero):
+            connection.exchange([ONE, ZERO])
+    assert connection.execute("SELECT count(*) FROM pg_prepared_statements").fetchone() == (2,)
+
+
+def test_a_plan_that_has_become_anothers_ends_the_connection(connection: Patient):
+    connection.execute("CREATE TEMP TABLE changing (x int)")
+    look = Message("SELECT x FROM pg_temp.changing")
+    connection.exchange([look])
+    connection.execute("ALTER TABLE changing ALTER x TYPE text")
+    with pytest.raises(FeatureNotSupported):
+        connection.exchange([look])
+    assert connection.closed
+
+
+def test_two_connections_have_no_name_in_common(postgresql_url: str):
+    url = postgresql_url.replace("+psycopg", "")
+    with Patient.connect(url, autocommit=True) as one, Patient.connect(url, autocommit=True) as other:
+        names = []
+        for each in (one, other):
+            assert isinstance(each, Patient)
+            each.exchange([ONE])
+            names.append(each.execute("SELECT name FROM pg_prepared_statements").fetchone())
+        assert names[0] != names[1]
 
 
 def test_a_statement_without_rows_has_none(connection: Patient):

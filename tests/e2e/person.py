@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from playwright.sync_api import BrowserContext, Locator, Page, expect
+from playwright.sync_api import BrowserContext, Error, Locator, Page, expect
 
 from tests.e2e.api import ask
 from tests.e2e.stack import Stack
@@ -47,7 +47,12 @@ class Person:
     # Pages.
 
     def go(self, path: str = "/") -> Page:
-        self.page.goto(self.stack.url + path)
+        try:
+            self.page.goto(self.stack.url + path)
+        except Error as error:
+            if "interrupted by another navigation" not in error.message:
+                raise
+            self.page.goto(self.stack.url + path)  # the page was just leaving by itself, for the sign-in
         return self.page
 
     def sign_up(self) -> Person:
