@@ -143,8 +143,8 @@ def peers_database(superuser: str) -> Iterator[str]:
     yield url
 
 
-def grow(engine: Engine) -> None:
-    """Add a user of 1,000,000 tasks and 9,000 of 1,000: ten million more rows."""
+def grow(engine: Engine, most: int = MILLION, others: int = 9_000) -> None:
+    """Add a user of so many tasks and others of 1,000: ten million more rows."""
     columns = (
         "revision, created_revision, title, folded_title, description, folded_description, completed, priority,"
         " tags, folded_tags, position, created_at, updated_at"
@@ -154,8 +154,8 @@ def grow(engine: Engine) -> None:
         " n % 3, E'\\nhome\\n', E'\\nhome\\n', substr('abcdefghijklmnopqrs', length(n::text), 1) || n, :moment, :moment"
     )
     with engine.begin() as connection:
-        others = "SELECT 'user' || lpad(u::text, 28, 'x') FROM generate_series(1, 9000) AS u"
-        for users, tasks in (("SELECT CAST(:million AS text)", 1_000_000), (others, 1000)):
+        crowd = f"SELECT 'user' || lpad(u::text, 28, 'x') FROM generate_series(1, {others}) AS u"
+        for users, tasks in (("SELECT CAST(:million AS text)", most), (crowd, 1000)):
             connection.execute(
                 text(
                     "INSERT INTO users (user_id, revision, last_task_id, live_tasks, epoch)"
