@@ -24,6 +24,8 @@ MAX_REMEMBERED_QUERY = 256
 
 _CUT_OFF = "The body ended before it was complete, or its chunks are malformed."
 
+_HAS = "HTTP_IF_NONE_MATCH"
+
 _REPEATED = fields.Violation("repeated", "Must be given once.")
 
 _ACCEPTED = "taskapi_accepted"
@@ -147,6 +149,13 @@ def expected_versions() -> frozenset[int] | None:
     return frozenset(int(tag) for tag in request.if_match.as_set() if tag and _VERSION.fullmatch(tag))
 
 
+def is_conditional() -> bool:
+    """Whether the client says what it has (`If-None-Match`)."""
+    return _HAS in request.environ
+
+
 def has_current(etag: str) -> bool:
     """Whether `If-None-Match` names this tag (RFC 9110, section 13.1.2): the client has what we would send."""
-    return request.if_none_match.contains_weak(etag.strip('"'))
+    # Who polls sends one tag, and to the letter; what else there may be is read in full.
+    sent = request.environ.get(_HAS)
+    return sent is not None and (sent == etag or request.if_none_match.contains_weak(etag.strip('"')))

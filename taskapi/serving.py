@@ -186,7 +186,9 @@ class Log(Logger):
         if self.access_log_enabled:
             words = self.atoms_wrapper_class(self.atoms(resp, req, environ, request_time))
             line = self.cfg.access_log_format % words
-            self.access_log.handle(LogRecord(self.access_log.name, INFO, "", 0, line, None, None))
+            record = LogRecord(self.access_log.name, INFO, "", 0, line, None, None)
+            for handler in self.access_log.handlers:
+                handler.handle(record)
 
 
 def quote_nothing() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -72,12 +72,17 @@ class State:
     @property
     def life(self) -> str:
         """Names the epoch without telling it."""
-        return hashlib.sha256(self.epoch.encode()).hexdigest()[:8]
+        return _life(self.epoch)
 
     @property
     def etag(self) -> str:
         """The version of all the user's data. After it was erased, numbers begin anew, but in another life."""
         return f'"{self.revision}.{self.life if self.revision else 0}"'
+
+
+@lru_cache(maxsize=4096)
+def _life(epoch: str) -> str:
+    return hashlib.sha256(epoch.encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from werkzeug.routing import BaseConverter
 
 from ..guard import guarded
 from ..idempotency.hook import idempotent
-from ..request import accepts, body, has_current, parameters
+from ..request import accepts, body, has_current, is_conditional, parameters
 from ..response import answer, nothing, unchanged
 from . import cursors, moves, queries, trash
 from .answers import etag, task_answer
@@ -54,7 +54,7 @@ def _is_tagged(selection: Selection) -> bool:
 
 def _look(selection: Selection) -> tuple[queries.State, queries.Page | None]:
     """Where the user's data stands and what is selected of it; None if the client has that already."""
-    if selection.cursor is None and "If-None-Match" not in request.headers:
+    if selection.cursor is None and not is_conditional():
         return queries.first_page(g.user, selection)
     state = queries.state(g.user)
     place = cursors.unseal(selection, state)
