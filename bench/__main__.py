@@ -44,14 +44,17 @@ def main() -> None:
         sys.exit("make bench needs wrk: install the package `wrk` of your system.")
     began = time.monotonic()
     run = _run(chosen)
-    text = report.markdown(run)
-    print(text)
+    print(report.markdown(run))
     print(f"{time.monotonic() - began:.0f} s in all")
+    _keep(run, chosen)
+
+
+def _keep(run: report.Report, chosen: argparse.Namespace) -> None:
     if chosen.json:
         chosen.json.write_text(json.dumps(measure.as_json(run.measured), indent=1))
     if chosen.write:
         head, _, rest = PAGE.read_text().partition(BEGIN)
-        PAGE.write_text(head + BEGIN + "\n" + text + "\n" + END + rest.partition(END)[2])
+        PAGE.write_text(head + BEGIN + "\n" + report.markdown(run) + "\n" + END + rest.partition(END)[2])
         PLOT.write_text(report.plot(run))
 
 
@@ -88,6 +91,7 @@ def _run(chosen: argparse.Namespace) -> report.Report:
             some = [each for each in workloads if each.name in ("list20", "toggle")]
             found.scaling = measure.interleave([two, alone], some, pace, _say)
         if not chosen.quick and TASKAPI in invited:
+            _keep(found, chosen)  # what comes now takes long
             found.size = size.compare(superuser, urls["taskapi"], pace, _say)
         return found
 

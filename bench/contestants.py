@@ -191,14 +191,19 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def cpu(pids: Sequence[int]) -> float:
-    """Microseconds that these processes have been on a processor, in all of their threads."""
-    nanoseconds = 0
+def cpu(pids: Sequence[int]) -> dict[str, float]:
+    """Microseconds that each thread of these processes has been on a processor."""
+    spent = {}
     for pid in pids:
         for thread in _threads(pid):
             with suppress(OSError):
-                nanoseconds += int((thread / "schedstat").read_text().split()[0])
-    return nanoseconds / 1000
+                spent[thread.name] = int((thread / "schedstat").read_text().split()[0]) / 1000
+    return spent
+
+
+def spent_since(before: dict[str, float], after: dict[str, float]) -> float:
+    """What was spent in between; a thread that has ended meanwhile had nothing to do."""
+    return sum(spent - before.get(thread, 0) for thread, spent in after.items())
 
 
 def memory(pid: int) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from .contestants import Running, cpu, descendants
+from .contestants import Running, cpu, descendants, spent_since
 from .database import user
 from .wire import Wire
 from .workloads import CHANGES, CONNECTIONS, WORKLOADS, Step, Workload, as_lua, encode, headers
@@ -142,8 +142,8 @@ def take(job: Job, postmaster: int) -> Slice:
         bytes=int(told["bytes"] / count),
         p50=told["p50"] / 1000,
         p99=told["p99"] / 1000,
-        service=(after[0] - before[0]) / count,
-        database=(after[1] - before[1]) / count,
+        service=spent_since(before[0], after[0]) / count,
+        database=spent_since(before[1], after[1]) / count,
     )
 
 

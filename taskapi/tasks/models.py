@@ -30,7 +30,7 @@ class Labels(TypeDecorator[tuple[str, ...]]):
         return "".join(f"\n{tag}\n" for tag in value or ())
 
     def process_result_value(self, value: str | None, _dialect: Dialect) -> tuple[str, ...]:
-        return tuple(tag for tag in (value or "").split("\n") if tag)
+        return tuple(value[1:-1].split("\n\n")) if value else ()
 
 
 class User(Base):

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import cached_property
 
 ORDERS = ("created_at", "updated_at", "due", "priority", "title", "position")
 ALIASES = {"created": "created_at", "due_date": "due"}
@@ -39,12 +40,12 @@ class Selection:
     cursor: str | None = None
     with_total: bool = False
 
-    @property
+    @cached_property
     def is_plain(self) -> bool:
         """Whether it is all that is not in the trash."""
         return self == Selection(self.limit, self.sort, cursor=self.cursor, with_total=self.with_total)
 
-    @property
+    @cached_property
     def filters(self) -> str:
         """What a cursor is bound to: it continues this walk and no other."""
         return repr(replace(self, limit=0, cursor=None, with_total=False))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 import sys
 import unicodedata
@@ -10,7 +9,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from itsdangerous import URLSafeSerializer
 
 from taskapi.errors import BadCursor
 from taskapi.tasks.cursors import seal, unseal
@@ -23,7 +21,9 @@ STATE = State(7, "a" * 32)
 SELECTION = Selection(limit=10)
 
 
-@pytest.mark.parametrize("place", [(1,), (2**62, 2**62), ("", 1), ('タスク "\\ \U0001f95b', 5)], ids=repr)
+@pytest.mark.parametrize(
+    "place", [(1,), ("long" * 200, 5), (2**62, 2**62), ("", 1), ('タスク "\\ \U0001f95b', 5)], ids=repr
+)
 def test_a_place_comes_back_as_it_was(place: tuple[Any, ...]) -> None:
     cursor = seal(place, SELECTION, STATE)
     assert unseal(replace(SELECTION, cursor=cursor, limit=500), replace(STATE, revision=99)) == place
@@ -61,7 +61,7 @@ def test_no_cursor_opens_with_another_walk_or_another_life_of_the_user() -> None
 
 def test_no_changed_cursor_opens() -> None:
     cursor = seal((12345, 678), SELECTION, STATE)
-    assert len(cursor) > 40
+    assert len(cursor) > 30
     for n in range(len(cursor) - 1):  # the last character has bits that stand for nothing
         changed = cursor[:n] + ("A" if cursor[n] != "A" else "B") + cursor[n + 1 :]
         for broken in (changed, cursor[:n], cursor + cursor[n]):
@@ -72,8 +72,6 @@ def test_no_changed_cursor_opens() -> None:
 @pytest.mark.parametrize("place", [[1], ["a", "b"], {"a": 1}, 5, None, [[1], [2]], []], ids=repr)
 def test_nobody_can_forge_one_for_a_user_who_never_wrote(mallory: Person, place: Any) -> None:
     # There is no row to hold an epoch then, and the key must not be one that the source tells.
-    salt = f"taskapi.cursor {Selection(limit=1, sort='title').filters}"
-    options = {"digest_method": hashlib.sha256, "key_derivation": "hmac"}
     for key in ("", "None", "0"):
-        forged = URLSafeSerializer(key, salt=salt, signer_kwargs=options).dumps(place)
+        forged = seal(place, Selection(limit=1, sort="title"), State(0, key))
         assert mallory.get(f"?sort=title&cursor={forged}").status_code == 400
