@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hmac
 import zlib
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64decode, urlsafe_b64encode
 
 import orjson
 
@@ -36,7 +36,7 @@ def unseal(selection: Selection, state: State) -> Place | None:
     if selection.cursor is None:
         return None
     try:
-        sealed = urlsafe_b64decode(selection.cursor + "=" * (-len(selection.cursor) % 4))
+        sealed = b64decode(selection.cursor + "=" * (-len(selection.cursor) % 4), altchars="-_", validate=True)
     except ValueError:
         sealed = b""
     payload = sealed[SEAL:]

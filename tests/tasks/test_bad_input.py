@@ -297,7 +297,7 @@ class TestCursors:
             *(
                 cursor[:-5],
                 cursor[5:],
-                cursor.partition(".")[0],
+                cursor[: len(cursor) // 2],
                 cursor + "A",
                 "." + cursor,
                 cursor.swapcase(),
