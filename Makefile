@@ -55,7 +55,7 @@ chaos: $(VENV)/.installed-dev  ## kill, freeze, fill and slow down what the serv
 	@# Not a test_*.py, so that nothing else collects it. The figures come last.
 	$(BIN)/pytest -rP tests/chaos/minutes.py
 
-bench: $(VENV)/.installed-dev $(PEERS)/.installed $(PEERS_INSTALLED)  ## measure it beside the floor and its peers (half an hour; ARGS=--quick: minutes)
+bench: $(VENV)/.installed-dev $(PEERS)/.installed $(PEERS_INSTALLED)  ## measure it beside the floor and its peers (twenty minutes; ARGS=--quick: some)
 	$(BIN)/python -m bench $(ARGS)
 
 coverage: $(VENV)/.installed-dev  ## which branches the tests on SQLite run through; takes half as long again
