@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import gevent
+import gc
+
 from gevent import monkey
 
 # First of all: whatever is imported from here on waits without holding up its whole process. What only the master
 # needs stays as it is, so that it minds its signals and workers as ever; the service uses none of that.
 monkey.patch_all(os=False, signal=False, subprocess=False, queue=False)
 
+# What is imported stays: no search of it for garbage while it comes, and later it is shared with the workers.
+gc.disable()
+
 import os  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
+
+import gevent  # noqa: E402
 
 from taskapi.db import forget_connections  # noqa: E402
 from taskapi.health import report  # noqa: E402
@@ -69,15 +75,19 @@ logger_class = Log
 loglevel = os.environ.get("LOG_LEVEL", "info").lower() or "info"
 
 
+def pre_fork(server: Any, worker: Any) -> None:
+    """What is there now is no garbage: a worker that searched it would have a copy of its own."""
+    gc.freeze()
+
+
 def post_fork(server: Any, worker: Any) -> None:
     """A connection made before the fork would be shared by two processes, who would read each other's answers."""
+    gc.enable()
     forget_connections(worker.app.wsgi())
     worker.told = server.SIG_QUEUE
 
 
-def when_ready(server: Any) -> None:
-    """Say in the log what keeps the service from being ready; it starts nevertheless."""
-    report(server.app.wsgi())
-    # What loading the application has begun (the storage of rates starts a timer) ends here and not in a worker, which
-    # would stumble over it.
-    gevent.sleep(0.1)
+def post_worker_init(worker: Any) -> None:
+    """Let the first worker say in the log what keeps the service from being ready; it starts nevertheless."""
+    if worker.age == 1:
+        gevent.spawn(report, worker.app.wsgi())

@@ -12,13 +12,9 @@ import math
 import threading
 import time
 from functools import lru_cache
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from flask import Flask, Response, current_app, g, request
-from limits import RateLimitItem, parse
-from limits.errors import StorageError
-from limits.storage import RedisStorage
-from limits.strategies import SlidingWindowCounterRateLimiter
 
 from .config import Config
 from .errors import TooManyRequests
@@ -28,45 +24,55 @@ log = logging.getLogger(__name__)
 ADDRESS_FACTOR = 10
 """An address may make as many requests as this many users: a household, an office."""
 
-REDIS_TIMEOUT = 0.1
-"""Seconds that Redis may take to answer."""
-
 REDIS_PAUSE = 5.0
 """Seconds for which it is not asked again after it failed, so that a dead Redis slows nobody down."""
 
 _EXTENSION = "taskapi.limits"
 
 
+class Limit(NamedTuple):
+    """So many requests in so many seconds."""
+
+    amount: int
+    seconds: int
+
+    @classmethod
+    def of(cls, setting: str) -> Limit:
+        """What `RATE_LIMIT` says, such as `600/minute`."""
+        amount, _, unit = setting.partition("/")
+        return cls(int(amount), {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}[unit])
+
+
 class Limiter:
     """Counts against one limit; `take` answers what is left."""
 
-    def __init__(self, limit: str, redis_url: str | None, trusted_proxies: int) -> None:
+    def __init__(self, limit: Limit, redis_url: str | None, trusted_proxies: int) -> None:
         self.trusted_proxies = trusted_proxies
-        self.item: RateLimitItem = parse(limit)
-        self.address_item: RateLimitItem = parse(
-            f"{self.item.amount * ADDRESS_FACTOR} per {self.item.get_expiry()} second"
-        )
-        self.policy = f'"default";q={self.item.amount};w={self.item.get_expiry()}'
+        self.policy = f'"default";q={limit.amount};w={limit.seconds}'
+        self._amount = limit.amount
         self._users: _Counts
         self._addresses: _Counts
+        of_an_address = Limit(limit.amount * ADDRESS_FACTOR, limit.seconds)
         if redis_url is None:
-            self._users, self._addresses = _Own(self.item), _Own(self.address_item)
+            self._users, self._addresses = _Own(limit), _Own(of_an_address)
         else:
-            counter = SlidingWindowCounterRateLimiter(_redis(redis_url))
-            self._users = _Shared(counter, self.item, "user")
-            self._addresses = _Shared(counter, self.address_item, "address")
+            from . import redis_counts as redis  # noqa: PLC0415  not above: without Redis a server starts without it
+
+            counter = redis.counter(redis_url)
+            self._users = redis.Counts(counter, limit, "user")
+            self._addresses = redis.Counts(counter, of_an_address, "address")
         self._paused_until = 0.0
 
     def take(self, user_id: str, address: str | None) -> tuple[bool, int, float]:
         """Count a request: whether it is allowed, how many more are, and the seconds until there are all again."""
         if time.monotonic() < self._paused_until:
-            return True, self.item.amount, 0
+            return True, self._amount, 0
         try:
             return self._take(user_id, address)
-        except (StorageError, OSError) as error:
+        except ConnectionError as error:
             self._paused_until = time.monotonic() + REDIS_PAUSE
-            log.warning("rate limits are off for %g s: %s", REDIS_PAUSE, type(error).__name__)
-            return True, self.item.amount, 0
+            log.warning("rate limits are off for %g s: %s", REDIS_PAUSE, error)
+            return True, self._amount, 0
 
     def _take(self, user_id: str, address: str | None) -> tuple[bool, int, float]:
         # Looked at before the user is counted: who is refused for the neighbours' requests keeps the own allowance.
@@ -100,8 +106,8 @@ class _Own:
     counts of a window are forgotten all at once, when the one after the next begins: so much is held and no more.
     """
 
-    def __init__(self, item: RateLimitItem) -> None:
-        self._amount, self._seconds = item.amount, item.get_expiry()
+    def __init__(self, limit: Limit) -> None:
+        self._amount, self._seconds = limit
         self._lock = threading.Lock()
         self._window = 0.0
         self._before: dict[str, int] = {}
@@ -130,33 +136,10 @@ class _Own:
         return left, reset
 
 
-class _Shared:
-    """The counts of all processes, in Redis; each look at them is a round trip."""
-
-    def __init__(self, counter: SlidingWindowCounterRateLimiter, item: RateLimitItem, kind: str) -> None:
-        self._counter, self._item, self._kind = counter, item, kind
-
-    def hit(self, who: str) -> bool:
-        return self._counter.hit(self._item, self._kind, who)
-
-    def left(self, who: str) -> tuple[int, float]:
-        window = self._counter.get_window_stats(self._item, self._kind, who)
-        return window.remaining, max(0.0, window.reset_time - time.time())
-
-
-def _redis(url: str) -> RedisStorage:
-    return RedisStorage(
-        url,
-        wrap_exceptions=True,
-        socket_timeout=REDIS_TIMEOUT,
-        socket_connect_timeout=REDIS_TIMEOUT,
-    )
-
-
 def init_app(app: Flask, config: Config) -> None:
     """Set up the limit that the configuration asks for."""
     app.extensions[_EXTENSION] = (
-        Limiter(config.rate_limit, config.redis_url, config.trusted_proxies) if config.rate_limit else None
+        Limiter(Limit.of(config.rate_limit), config.redis_url, config.trusted_proxies) if config.rate_limit else None
     )
     app.after_request(_announce)
 

@@ -7,11 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
-from apispec import APISpec
-from apispec.ext.marshmallow import MarshmallowPlugin
 from flask import Flask, Response
 from marshmallow import Schema
 from werkzeug.routing import Rule
@@ -19,6 +17,9 @@ from werkzeug.routing import Rule
 from . import errors
 from .errors import MEDIA_TYPE, Problem
 from .tasks import schemas
+
+if TYPE_CHECKING:
+    from apispec import APISpec
 
 VERSION = "0.1.0"
 _EXTENSION = "taskapi.openapi"
@@ -190,6 +191,10 @@ def document(app: Flask) -> bytes:
 
 def build(app: Flask) -> dict[str, Any]:
     """The document (OpenAPI 3.1.1) of an application's routes."""
+    # Not above: a server starts without the generator.
+    from apispec import APISpec  # noqa: PLC0415
+    from apispec.ext.marshmallow import MarshmallowPlugin  # noqa: PLC0415
+
     spec = APISpec(
         "taskapi",
         VERSION,

@@ -21,12 +21,12 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from limits import parse
 from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 from werkzeug.test import TestResponse
 
 from taskapi import limits
+from taskapi.redis_counts import Counts
 from tests.conftest import Person, token
 
 Make = Callable[..., Flask]
@@ -212,9 +212,9 @@ class Clock:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_in_memory_it_counts_as_the_library_does(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
-    clock, chance, item = Clock(monkeypatch), random.Random(seed), parse("4 per 10 second")
-    own = limits._Own(item)
-    librarys = limits._Shared(SlidingWindowCounterRateLimiter(MemoryStorage()), item, "user")
+    clock, chance, limit = Clock(monkeypatch), random.Random(seed), limits.Limit(4, 10)
+    own = limits._Own(limit)
+    librarys = Counts(SlidingWindowCounterRateLimiter(MemoryStorage()), limit, "user")
     hits = []
     for _ in range(400):
         clock.now += chance.choice((*[0.01] * 4, *[1.5] * 20, 4, 9, 31)) * chance.random()
@@ -227,14 +227,14 @@ def test_in_memory_it_counts_as_the_library_does(monkeypatch: pytest.MonkeyPatch
 
 
 def test_in_memory_nobody_gets_through_a_race() -> None:
-    own = limits._Own(parse("50 per minute"))
+    own = limits._Own(limits.Limit(50, 60))
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(lambda _: own.hit("alice"), range(400))) == 50
 
 
 def test_in_memory_two_windows_are_held_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
-    own = limits._Own(parse("7 per 10 second"))
+    own = limits._Own(limits.Limit(7, 10))
     threads = threading.active_count()
     for number in range(100):
         assert own.hit(f"user-{number}")

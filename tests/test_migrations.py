@@ -14,6 +14,7 @@ from flask import Flask
 from sqlalchemy import inspect, text
 
 from taskapi.db import MIGRATIONS, db
+from taskapi.health import SCHEMA
 from taskapi.tasks.models import Bytewise
 from tests import postgres
 from tests.conftest import Person, build
@@ -61,6 +62,12 @@ def test_there_is_one_head_and_one_line_to_it():
     for step in scripts().walk_revisions():
         assert not step.is_merge_point
         assert not step.is_branch_point
+
+
+def test_they_are_numbered_and_the_service_knows_the_last():
+    numbers = [step.revision for step in reversed(list(scripts().walk_revisions()))]
+    assert numbers == [f"{number:04}" for number in range(1, len(numbers) + 1)]
+    assert numbers[-1] == SCHEMA
 
 
 def test_every_step_says_what_it_does_and_leads_back():

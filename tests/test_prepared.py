@@ -32,6 +32,7 @@ ALICE = User("alice")
 
 OWNER = bindparam("owner")
 TITLES = Prepared(select(Task.id, Task.title).where(Task.user_id == OWNER).order_by(Task.id))
+NONE = Prepared(select(Task.id).where(Task.user_id == OWNER, Task.id < 0))
 RENAME = Prepared(update(Task).where(Task.user_id == OWNER).values(title=bindparam("new")).returning(Task.title))
 ECHO = Prepared(select(bindparam("text", type_=Text).label("echo")))
 
@@ -112,7 +113,7 @@ def test_columns_of_the_same_name_are_kept_apart(app: Flask):
 def test_several_are_sent_together_and_each_gives_its_rows(alice: Person):
     alice.add("One")
     alice.add("Two")
-    titles, echo, nothing = read(ALICE, TITLES(owner="alice"), ECHO(text="%s $1 ' 💧"), TITLES(owner="nobody"))
+    titles, echo, nothing = read(ALICE, TITLES(owner="alice"), ECHO(text="%s $1 ' 💧"), NONE(owner="alice"))
     assert [tuple(row) for row in titles] == [(1, "One"), (2, "Two")]
     assert [row.echo for row in echo] == ["%s $1 ' 💧"]
     assert len(nothing) == 0

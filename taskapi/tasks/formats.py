@@ -9,13 +9,16 @@ import csv
 import io
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, time
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import orjson
-from icalendar import Timezone, Todo, vRecur
 
 from .schemas import task_out
 from .statements import TaskRow
+
+if TYPE_CHECKING:
+    from icalendar import Todo, vRecur
 
 FORMAT = "taskapi"
 
@@ -64,6 +67,8 @@ def _cell(value: object) -> str:
 
 def as_icalendar(rows: Iterable[TaskRow]) -> Iterator[bytes]:
     """RFC 5545: a VTODO for each task, and before the first that repeats in a time zone its VTIMEZONE."""
+    from icalendar import Timezone  # noqa: PLC0415  not above: a server starts without it
+
     yield b"BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//taskapi//EN\r\n"
     described = {"UTC"}
     for row in rows:
@@ -75,6 +80,8 @@ def as_icalendar(rows: Iterable[TaskRow]) -> Iterator[bytes]:
 
 
 def _todo(row: TaskRow) -> Todo:
+    from icalendar import Todo  # noqa: PLC0415
+
     todo = Todo()
     todo.add("uid", f"{row.user_id}-{row.id}@taskapi")
     todo.add("dtstamp", row.updated_at)
@@ -111,6 +118,8 @@ def _start(row: TaskRow) -> date | datetime:
 
 
 def _rule(row: TaskRow, start: date | datetime) -> vRecur:
+    from icalendar import vRecur  # noqa: PLC0415
+
     rule: vRecur = vRecur.from_ical(row.recurrence)
     if "COUNT" in rule:
         rule["COUNT"] = [rule["COUNT"][0] - (row.occurrence or 1) + 1]  # those before this one are over
