@@ -21,7 +21,7 @@ import gevent  # noqa: E402
 
 from taskapi.db import forget_connections  # noqa: E402
 from taskapi.health import report  # noqa: E402
-from taskapi.serving import ACCESS_LOG_FORMAT, Log, Worker, quote_nothing  # noqa: E402
+from taskapi.serving import ACCESS_LOG_FORMAT, Log, Worker, date_once_a_second, quote_nothing  # noqa: E402
 
 # An empty variable counts as absent, as everywhere (gunicorn itself insists on a number in WEB_CONCURRENCY).
 bind = f"0.0.0.0:{os.environ.get('PORT') or '8000'}"
@@ -65,6 +65,8 @@ forwarder_headers = ""
 
 # A token in a place where gunicorn cannot read it must not be quoted.
 quote_nothing()
+
+date_once_a_second()
 
 # A way into the master that nobody uses here.
 control_socket_disable = True

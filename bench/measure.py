@@ -80,14 +80,15 @@ def applies(workload: Workload, running: Running) -> bool:
 def prepare(running: Running, workload: Workload, folder: Path) -> Job:
     """Write down what is sent."""
     tags: dict[str, str] = {}
-    plans = [[_request(running, step, tags) for step in plan] for plan in workload.plans]
+    plans = [[prepare_request(running, step, tags) for step in plan] for plan in workload.plans]
     file = folder / f"{running.contestant.name}-{workload.name}.lua"
     literal = "{" + ", ".join(map(as_lua, plans)) + (", session = true" if workload.session else "") + "}"
     file.write_text(f"return {literal}\n")
     return Job(running, workload, file)
 
 
-def _request(running: Running, step: Step, tags: dict[str, str]) -> dict[str, object]:
+def prepare_request(running: Running, step: Step, tags: dict[str, str]) -> dict[str, object]:
+    """Its method, path, headers and body, and whether it keeps and sends tags."""
     path = below(running, step)
     sent = headers(step.number)
     if step.tagged:

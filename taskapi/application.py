@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from flask import Flask, Request
+from flask.ctx import RequestContext
 from flask.sessions import NullSession, SessionInterface
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import Map, MapAdapter, Rule
+
+REMEMBERED, LONG = 2048, 512
+"""So many paths lead to their views without a search, if they are shorter than so many characters."""
 
 
 class _NoSessions(SessionInterface):
@@ -18,11 +25,47 @@ class _NoSessions(SessionInterface):
         return self._none
 
 
+class _Routes(Map):
+    """The rules of all paths; which one a path leads to is remembered."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.remembered = lru_cache(REMEMBERED)(self.find)
+
+    def find(self, path: str, method: str) -> tuple[Rule, Mapping[str, Any]]:
+        """The rule of a path, and what the path has in its variable places; raises 404 and 405."""
+        return self.bind("", path_info=path, default_method=method).match(return_rule=True)
+
+
+class _Context(RequestContext):
+    def match_request(self) -> None:
+        request = self.request
+        routes: Any = self.app.url_map
+        find = routes.remembered if len(request.path) < LONG else routes.find
+        try:
+            request.url_rule, found = find(request.path, request.method)
+        except HTTPException as error:
+            request.routing_exception = error
+        else:
+            request.view_args = {**found}
+
+
 class Application(Flask):
-    """As Flask's; views and hooks are plain functions."""
+    """As Flask's; views and hooks are plain functions, and no answer depends on the name that a client has for us."""
 
     session_interface = _NoSessions()
+    url_map_class = _Routes
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """The function itself: none is a coroutine, so none is asked whether it is one, ten times a request."""
         return func
+
+    def request_context(self, environ: dict[str, Any]) -> RequestContext:
+        """What Flask knows while it works on a request."""
+        return _Context(self, environ)
+
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        """Finds the views of paths, and paths of views: relative ones, so that the host need not be looked at."""
+        if request is None:
+            return super().create_url_adapter(None)
+        return self.url_map.bind("", script_name=request.root_path, path_info=request.path)

@@ -38,6 +38,7 @@ from sqlalchemy.types import TypeDecorator
 
 from . import postgresql, prepared
 from .config import Config
+from .pool import Pool
 from .prepared import Call, Rows
 
 log = logging.getLogger(__name__)
@@ -174,7 +175,12 @@ def forget_connections(app: Flask) -> None:
 
 
 def _engine_options(url: str) -> dict[str, Any]:
-    options: dict[str, Any] = {"pool_size": POOL_SIZE, "max_overflow": 0, "pool_timeout": POOL_TIMEOUT}
+    options: dict[str, Any] = {
+        "poolclass": Pool,
+        "pool_size": POOL_SIZE,
+        "max_overflow": 0,
+        "pool_timeout": POOL_TIMEOUT,
+    }
     options["pool_reset_on_return"] = None  # work ends its transaction itself
     if url.startswith("sqlite"):
         options["connect_args"] = {"timeout": STATEMENT_TIMEOUT}

@@ -11,6 +11,7 @@ import logging
 import math
 import threading
 import time
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
@@ -147,11 +148,12 @@ def init_app(app: Flask, config: Config) -> None:
 def require_allowance() -> None:
     """Count the request of `g.user`, or refuse it."""
     limiter: Limiter | None = current_app.extensions[_EXTENSION]
-    if limiter is None or request.method == "OPTIONS":
+    if limiter is None:
         return
-    allowed, remaining, reset = limiter.take(g.user.id, _address(limiter.trusted_proxies))
+    environ = request.environ
+    allowed, remaining, reset = limiter.take(g.user.id, _address(environ, limiter.trusted_proxies))
     seconds = math.ceil(reset)
-    request.environ[_EXTENSION] = (
+    environ[_EXTENSION] = (
         ("RateLimit-Policy", limiter.policy),
         ("RateLimit", f'"default";r={remaining};t={seconds}'),
     )
@@ -161,14 +163,14 @@ def require_allowance() -> None:
         )
 
 
-def _address(trusted_proxies: int) -> str | None:
+def _address(environ: Mapping[str, str], trusted_proxies: int) -> str | None:
     """Where the request comes from; None for a neighbour in the own network, which is a proxy for many.
 
     Of X-Forwarded-For as many entries are believed, from the end, as there are proxies of ours; the rest is hearsay.
     """
-    address: str = request.environ.get("REMOTE_ADDR", "")
+    address = environ.get("REMOTE_ADDR", "")
     if trusted_proxies:
-        forwarded = request.environ.get("HTTP_X_FORWARDED_FOR", "").split(",")
+        forwarded = environ.get("HTTP_X_FORWARDED_FOR", "").split(",")
         if trusted_proxies <= len(forwarded):
             address = forwarded[-trusted_proxies].strip()
     try:

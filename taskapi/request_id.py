@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import uuid
+import secrets
 
 from flask import request
 
@@ -20,5 +20,5 @@ def request_id() -> str:
     known: str | None = environ.get(_KEY)
     if known is None:
         sent = environ.get("HTTP_X_REQUEST_ID", "")
-        known = environ[_KEY] = sent if SANE.fullmatch(sent) else uuid.uuid4().hex
+        known = environ[_KEY] = sent if SANE.fullmatch(sent) else secrets.token_hex(16)
     return known

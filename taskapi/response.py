@@ -8,7 +8,6 @@ from typing import Any
 
 import orjson
 from flask import Flask, Response, stream_with_context
-from werkzeug.datastructures import Headers
 
 from .request_id import HEADER, request_id
 
@@ -37,12 +36,13 @@ def _complete(response: Response) -> Response:
 
 
 class _Ready(Response):
-    """An answer whose headers need no more work when it is sent: what werkzeug would make of them, they are."""
+    """An answer that needs no more work when it is sent: what werkzeug would make of it, it is."""
 
     default_mimetype = None  # what has no content has no type of it either
 
-    def get_wsgi_headers(self, _environ: dict[str, Any]) -> Headers:
-        return self.headers
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        start_response(self.status, self.headers.to_wsgi_list())
+        return () if environ["REQUEST_METHOD"] == "HEAD" else self.iter_encoded()
 
 
 def answer(

@@ -10,12 +10,15 @@ import socket
 import time
 from contextlib import suppress
 from datetime import timedelta
+from email.utils import formatdate
+from functools import lru_cache
 from logging import INFO, LogRecord
 from queue import Empty
 from typing import Any
 
 import gevent
 from gevent.lock import BoundedSemaphore
+from gunicorn import util
 from gunicorn.glogging import Logger
 from gunicorn.http import errors
 from gunicorn.workers.ggevent import GeventWorker
@@ -104,6 +107,11 @@ class Worker(GeventWorker):
         self._clients: set[Client] = set()
         self._leaves_at: float | None = None
 
+    def init_process(self) -> None:
+        """Begin, with the settings as attributes: gunicorn asks for thirty a request, each by way of two functions."""
+        self.cfg.__dict__.update({name: setting.get() for name, setting in self.cfg.settings.items()})
+        super().init_process()
+
     def init_signals(self) -> None:
         """Heed what was said since the fork as well: until now the master's own handlers have noted it, for nobody."""
         super().init_signals()
@@ -164,31 +172,49 @@ ACCESS_LOG_FORMAT = '%(h)s "%(m)s %(U)s" %(s)s %(B)s %(M)sms %({x-request-id}o)s
 
 
 class Log(Logger):
-    """Writes an access line at a quarter of the cost: of some sixty words that a format may have, ours has seven."""
+    """Writes an access line at a tenth of the cost: of some sixty words that a format may have, ours has seven.
+
+    The path stands in it as it was sent: decoded, a line break in it would begin a line of somebody's own (CWE-117).
+    """
 
     def atoms(self, resp: Any, req: Any, environ: dict[str, Any], request_time: timedelta) -> dict[str, Any]:
-        """The words of the line."""
-        if self.cfg.access_log_format != ACCESS_LOG_FORMAT:
-            atoms: dict[str, Any] = super().atoms(resp, req, environ, request_time)
-            return atoms
-        return {
-            "h": environ.get("REMOTE_ADDR", "-"),
-            "m": environ.get("REQUEST_METHOD"),  # of a request that could not be read there is none
-            "U": environ.get("PATH_INFO"),
-            "s": resp.status.split(None, 1)[0] if isinstance(resp.status, str) else resp.status,
-            "B": resp.sent,
-            "M": request_time // timedelta(milliseconds=1),
-            "{x-request-id}o": next((value for name, value in resp.headers if name == REQUEST_ID), "-"),
-        }
+        """The words of a format."""
+        atoms: dict[str, Any] = super().atoms(resp, req, environ, request_time)
+        return {**atoms, "U": req.path}
 
     def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: timedelta) -> None:
-        """Write the line, without looking for the line of code that it comes from."""
-        if self.access_log_enabled:
-            words = self.atoms_wrapper_class(self.atoms(resp, req, environ, request_time))
-            line = self.cfg.access_log_format % words
-            record = LogRecord(self.access_log.name, INFO, "", 0, line, None, None)
-            for handler in self.access_log.handlers:
-                handler.handle(record)
+        """Write the line."""
+        if self.cfg.access_log_format != ACCESS_LOG_FORMAT:
+            super().access(resp, req, environ, request_time)
+        elif self.access_log_enabled:
+            path = (req.path or "-").replace('"', '\\"')
+            status = resp.status.split(None, 1)[0] if isinstance(resp.status, str) else resp.status
+            name = next((value for name, value in resp.headers if name == REQUEST_ID), "-")
+            took = request_time // timedelta(milliseconds=1)
+            self._write(f'{environ.get("REMOTE_ADDR", "-")} "{req.method} {path}" {status} {resp.sent} {took}ms {name}')
+
+    def _write(self, line: str) -> None:
+        for handler in self.access_log.handlers:
+            # gunicorn's own to standard output or a file, which is open, writes the line and nothing else.
+            stream = getattr(handler, "stream", None) if hasattr(handler, "_gunicorn") else None
+            try:
+                if stream is None:
+                    handler.handle(LogRecord(self.access_log.name, INFO, "", 0, line, None, None))
+                else:
+                    stream.write(f"{line}\n")
+                    stream.flush()
+            except (OSError, ValueError):
+                continue  # no answer must fail because it cannot be noted down
+
+
+@lru_cache(maxsize=1)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)
+
+
+def date_once_a_second() -> None:
+    """Let gunicorn put the `Date` of an answer together no more often than it changes."""
+    util.http_date = lambda timestamp=None: _date(int(time.time() if timestamp is None else timestamp))
 
 
 def quote_nothing() -> None:

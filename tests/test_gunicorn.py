@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
+import io
 import json
+import logging
 import os
 import re
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
+from urllib.parse import unquote
 
 import pytest
+from gunicorn import util
 from gunicorn.config import Config as GunicornConfig
-from gunicorn.glogging import Logger, SafeAtoms
+from gunicorn.glogging import Logger
 from sqlalchemy import Connection, create_engine, text
 
 from taskapi.config import BETTER_AUTH_DEFAULT_SECRET, DEVELOPMENT_SECRET, Config
-from taskapi.serving import ACCESS_LOG_FORMAT, Log
+from taskapi.serving import ACCESS_LOG_FORMAT, Log, date_once_a_second
 from tests import postgres
 from tests.conftest import SECRET, empty, migrate, token
 from tests.gunicorn_server import STARTING, STOPPING, Request, Server, free_port, serve
@@ -256,26 +263,115 @@ def test_the_access_log_keeps_no_query_string_and_no_token(tmp_path: Path):
     assert secret not in written
 
 
-def test_the_access_line_of_what_could_not_be_read_is_written_too():
-    settings = GunicornConfig()
-    settings.set("access_log_format", ACCESS_LOG_FORMAT)
-    refusal = SimpleNamespace(status="400 Bad Request", sent=0, headers=[])
-    words = SafeAtoms(Log(settings).atoms(refusal, SimpleNamespace(headers=[]), {}, timedelta()))
-    assert ACCESS_LOG_FORMAT % words == '- "None None" 400 0 0ms -'
+Lines = Callable[..., list[str]]
+
+
+def made(log: logging.Logger) -> list[logging.Handler]:
+    """The handlers that gunicorn has given a log."""
+    return [handler for handler in log.handlers if hasattr(handler, "_gunicorn")]
+
+
+@pytest.fixture
+def lines(tmp_path: Path) -> Iterator[Lines]:
+    """What a kind of log writes for one request."""
+    file = tmp_path / "access.log"
+
+    def write(
+        kind: type[Logger], line: str = ACCESS_LOG_FORMAT, path: str | None = "/api/alice/tasks", **others: Any
+    ) -> list[str]:
+        file.unlink(missing_ok=True)
+        settings = GunicornConfig()
+        settings.set("accesslog", str(file))
+        settings.set("access_log_format", line)
+        for name, value in others.items():
+            settings.set(name, value)
+        answer = SimpleNamespace(status="201 Created", sent=71, headers=[("ETag", '"1"'), ("X-Request-Id", "find-me")])
+        asked = SimpleNamespace(headers=[("ACCEPT", "*/*")], method=path and "POST", path=path)
+        environ = {"REMOTE_ADDR": "::1", "REQUEST_METHOD": "POST", "PATH_INFO": unquote(path or ""), "QUERY_STRING": ""}
+        environ |= {"RAW_URI": path or "", "SERVER_PROTOCOL": "HTTP/1.1"}
+        log = kind(settings)
+        log.access(answer, asked, environ, timedelta(seconds=3, microseconds=4567))
+        for handler in made(log.access_log) + made(log.error_log):
+            handler.close()
+        return file.read_text().splitlines()
+
+    yield write
+    for name in ("gunicorn.access", "gunicorn.error"):
+        for handler in made(logging.getLogger(name)):
+            logging.getLogger(name).removeHandler(handler)
 
 
 @pytest.mark.parametrize("line", [ACCESS_LOG_FORMAT, '%(h)s %(l)s %(t)s "%(r)s" %({accept}i)s %({x-request-id}o)s'])
-def test_the_access_line_says_what_gunicorns_own_would(line: str):
-    settings = GunicornConfig()
-    settings.set("access_log_format", line)
-    answer = SimpleNamespace(status="201 Created", sent=71, headers=[("ETag", '"1"'), ("X-Request-Id", 'a"b')])
-    asked = SimpleNamespace(headers=[("ACCEPT", "*/*")])
-    environ = {"REMOTE_ADDR": "::1", "REQUEST_METHOD": "POST", "PATH_INFO": '/api/"/tasks', "QUERY_STRING": "q=1"}
-    environ |= {"RAW_URI": "/api/%22/tasks?q=1", "SERVER_PROTOCOL": "HTTP/1.1"}
-    took = timedelta(seconds=3, microseconds=4567)
-    ours, theirs = (line % SafeAtoms(log(settings).atoms(answer, asked, environ, took)) for log in (Log, Logger))
-    assert ours == theirs
-    assert "3004ms" in ours or line != ACCESS_LOG_FORMAT
+def test_the_access_line_says_what_gunicorns_own_would(lines: Lines, line: str):
+    assert lines(Log, line) == lines(Logger, line) != []
+
+
+@pytest.mark.parametrize("line", [ACCESS_LOG_FORMAT, "%(U)s"])
+@pytest.mark.parametrize("path", ['/a%0a127.0.0.1%20"GET', "/%0d%0a%1b[31m", "/%e2%80%a8%c2%85"])
+def test_whatever_the_path_is_it_makes_one_line(lines: Lines, line: str, path: str):
+    """Decoded, as gunicorn has it, a line break in it begins a line that somebody else has written (CWE-117)."""
+    (written,) = lines(Log, line, path)
+    assert path.replace('"', '\\"') in written
+    assert len(lines(Logger, line, path)) > 1, "gunicorn's own would be safe, too"
+
+
+def test_the_access_line_of_what_could_not_be_read_is_written_too(lines: Lines):
+    assert lines(Log, path=None) == ['::1 "None -" 201 71 3004ms find-me']
+
+
+def test_the_access_line_goes_wherever_the_operator_lets_it(lines: Lines):
+    class Elsewhere(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            heard.append((record.name, record.levelname, record.getMessage()))
+
+    heard: list[tuple[str, str, str]] = []
+    elsewhere = Elsewhere()
+    logging.getLogger("gunicorn.access").addHandler(elsewhere)
+    (written,) = lines(Log)
+    logging.getLogger("gunicorn.access").removeHandler(elsewhere)
+    assert heard == [("gunicorn.access", "INFO", written)]
+
+
+def test_the_access_line_goes_to_syslog_too(lines: Lines):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.settimeout(5)
+        address = f"udp://127.0.0.1:{listener.getsockname()[1]}"
+        (written,) = lines(Log, syslog=True, syslog_addr=address)
+        heard = listener.recv(1000).decode()
+    assert heard.rstrip("\0").endswith(written)
+
+
+def test_a_file_that_could_not_be_opened_again_is_written_as_soon_as_it_can(lines: Lines):
+    """After USR1, which a rotation of logs sends: gunicorn leaves such a handler without a stream."""
+
+    class Reopened(Log):
+        def access(self, *request: Any) -> None:
+            for handler in made(self.access_log):
+                handler.close()
+                assert vars(handler)["stream"] is None
+            super().access(*request)
+
+    assert len(lines(Reopened)) == 1
+
+
+def test_a_full_disk_under_the_access_log_fails_no_answer(lines: Lines, monkeypatch: pytest.MonkeyPatch):
+    class Full(io.StringIO):
+        def write(self, _text: str) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(logging.FileHandler, "_open", lambda _: Full())
+    assert lines(Log) == []
+
+
+def test_the_date_is_gunicorns_own(monkeypatch: pytest.MonkeyPatch):
+    theirs = util.http_date
+    monkeypatch.setattr(util, "http_date", theirs)  # put back afterwards
+    date_once_a_second()
+    for moment in (0.999, 1, 1_800_000_000.5, 1_800_000_001):
+        assert util.http_date(moment) == theirs(moment)
+        monkeypatch.setattr(time, "time", lambda moment=moment: moment)
+        assert util.http_date() == theirs(moment)
 
 
 # A connection made before the fork would be shared by the workers: what `post_fork` is there for.

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-from flask import Flask, current_app, g, request
+from flask import Flask, Response, current_app, g, request
 
 from ..config import Config
-from ..errors import RETRY_AFTER, Forbidden, Unauthorized, Unavailable
+from ..errors import RETRY_AFTER, Forbidden, Unauthorized, Unavailable, respond
 from .keys import JWKS, KeySource, KeysUnavailable, SharedSecrets
 from .sessions import EndedSessions
 from .tokens import TokenRefused, Verifier
@@ -30,6 +27,7 @@ def init_app(app: Flask, config: Config) -> None:
         sources, issuer=config.issuer, audience=config.audience, max_lifetime=config.max_lifetime
     )
     app.extensions[_SESSIONS] = EndedSessions(max_lifetime=config.max_lifetime)
+    app.register_error_handler(KeysUnavailable, _no_keys)
 
 
 def verifier() -> Verifier:
@@ -49,30 +47,22 @@ def require_user() -> None:
 
     The path's user is taken out of the view's arguments: a view has no user but `g.user` to ask for.
     """
-    if request.method == "OPTIONS":
-        return  # a preflight carries no token (Fetch, section 4.8); Flask answers it without calling a view
-    token = _bearer(request.headers.get("Authorization", ""))
-    with keys_at_hand():
-        try:
-            user = verifier().verify(token)
-        except TokenRefused as refusal:
-            raise _refused(str(refusal)) from refusal
+    token = _bearer(request.environ.get("HTTP_AUTHORIZATION", ""))
+    try:
+        user = verifier().verify(token)
+    except TokenRefused as refusal:
+        raise _refused(str(refusal)) from refusal
     if sessions().has(user):
         raise _refused("the session of the token has ended")
     g.user = user
-    if (request.view_args or {}).pop("user_id", None) != g.user.id:
+    if (request.view_args or {}).pop("user_id", None) != user.id:
         raise Forbidden("The token is another user's than the path.")
 
 
-@contextmanager
-def keys_at_hand() -> Iterator[None]:
-    """503 when a token can be neither believed nor refused, because no key could be had."""
-    try:
-        yield
-    except KeysUnavailable as error:
-        raise Unavailable(
-            "The keys to check the token with cannot be fetched. Try again shortly.", headers=RETRY_AFTER
-        ) from error
+def _no_keys(_: KeysUnavailable) -> Response:
+    """503: the token can be neither believed nor refused."""
+    detail = "The keys to check the token with cannot be fetched. Try again shortly."
+    return respond(Unavailable(detail, headers=RETRY_AFTER))
 
 
 def _refused(reason: str) -> Unauthorized:

@@ -13,7 +13,7 @@ import taskapi.db
 from taskapi.auth.notices import Notice
 from taskapi.auth.sessions import FRESH_FOR, EndedSessions
 from taskapi.auth.tokens import User
-from taskapi.limits import Limiter
+from taskapi.limits import Limit, Limiter
 
 JUMPS = [-86_400, -3_600, -90, 90, 3_600, 86_400]
 
@@ -39,7 +39,7 @@ def allowed(limiter: Limiter, times: int = 20) -> int:
 
 @pytest.mark.parametrize("jump", JUMPS)
 def test_a_jump_gives_a_user_one_more_allowance_at_most(wall: Wall, jump: int):
-    limiter = Limiter("5/minute", None, 0)
+    limiter = Limiter(Limit(5, 60), None, 0)
     assert allowed(limiter) == 5
     wall.ahead += jump
     assert allowed(limiter) <= 5
@@ -48,7 +48,7 @@ def test_a_jump_gives_a_user_one_more_allowance_at_most(wall: Wall, jump: int):
 
 @pytest.mark.parametrize("jump", JUMPS)
 def test_within_four_windows_of_a_jump_everybody_has_the_whole_allowance_again(wall: Wall, jump: int):
-    limiter = Limiter("5/minute", None, 0)
+    limiter = Limiter(Limit(5, 60), None, 0)
     allowed(limiter)
     wall.ahead += jump
     allowed(limiter)
