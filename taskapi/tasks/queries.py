@@ -126,15 +126,26 @@ def page(user: User, selection: Selection, after: Place | None) -> Page:
 
 
 @reads
-def first_page(user: User, selection: Selection) -> tuple[State, Page]:
-    """Where the user's data stands, and the first page of it; `state` and `page` in one round trip if it is plain."""
-    if not selection.is_plain:
-        return state(user), page(user, selection, None)
-    order = _Order.of(selection.sort)
-    found, rows = fetch(
-        _STATE(owner=user.id), _plain_page(selection.sort, False)(**_plain_values(user, selection, None))
-    )
-    return _state(found), _page(rows, selection, order)
+def state_and_page(user: User, selection: Selection, after: Place | None) -> tuple[State, Page]:
+    """Where the user's data stands, and a page of it; `state` and `page` in one round trip if it is plain."""
+    if selection.is_plain:
+        shown = _plain_page(selection.sort, after is not None)(**_plain_values(user, selection, after))
+        found, rows = fetch(_STATE(owner=user.id), shown)
+        stands, selected = _state(found), _page(rows, selection, _Order.of(selection.sort))
+    else:
+        stands, selected = state(user), page(user, selection, after)
+    _seen(user.id)[:] = [stands]
+    return stands, selected
+
+
+def seen(user: User) -> State | None:
+    """Where the user's data stood when this worker saw a page of it last, if it remembers."""
+    return next(iter(_seen(user.id)), None)
+
+
+@lru_cache(maxsize=4096)
+def _seen(_user_id: str) -> list[State]:
+    return []
 
 
 def _page(rows: Rows, selection: Selection, order: _Order) -> Page:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from urllib.parse import urlencode
 
 from flask import Response, g, request, url_for
 from werkzeug.routing import BaseConverter
 
+from ..errors import BadCursor
 from ..guard import guarded
 from ..idempotency.hook import idempotent
 from ..request import accepts, body, has_current, is_conditional, parameters
 from ..response import answer, nothing, unchanged
 from . import cursors, moves, queries, trash
 from .answers import etag, task_answer
+from .queries import Place
 from .schemas import completion_in, delete_query, list_query, move_in, no_members, no_parameters, task_in, tasks_out
 from .selection import Selection
 from .target import aim, identity
@@ -54,13 +57,29 @@ def _is_tagged(selection: Selection) -> bool:
 
 def _look(selection: Selection) -> tuple[queries.State, queries.Page | None]:
     """Where the user's data stands and what is selected of it; None if the client has that already."""
-    if selection.cursor is None and not is_conditional():
-        return queries.first_page(g.user, selection)
+    if is_conditional():
+        state = queries.state(g.user)
+        place = cursors.unseal(selection, state)
+        if _is_tagged(selection) and has_current(state.etag):
+            return state, None
+        return state, queries.page(g.user, selection, place)
+    if selection.cursor is None:
+        return queries.state_and_page(g.user, selection, None)
+    before, place = _place(selection)
+    state, page = queries.state_and_page(g.user, selection, place)
+    if state.epoch != before.epoch:
+        cursors.unseal(selection, state)  # the data was erased meanwhile, and the cursor is of the life before
+    return state, page
+
+
+def _place(selection: Selection) -> tuple[queries.State, Place | None]:
+    """What the cursor stands for, and the state that it was sealed in; the one seen last spares a question."""
+    seen = queries.seen(g.user)
+    if seen is not None:
+        with suppress(BadCursor):
+            return seen, cursors.unseal(selection, seen)
     state = queries.state(g.user)
-    place = cursors.unseal(selection, state)
-    if _is_tagged(selection) and has_current(state.etag):
-        return state, None
-    return state, queries.page(g.user, selection, place)
+    return state, cursors.unseal(selection, state)
 
 
 @bp.post("", strict_slashes=False)

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from taskapi.auth.tokens import User
 from taskapi.errors import BadCursor
+from taskapi.tasks import queries
 from taskapi.tasks.cursors import seal, unseal
 from taskapi.tasks.queries import State
 from taskapi.tasks.schemas import MAX_CURSOR, MAX_TITLE
@@ -75,3 +77,43 @@ def test_nobody_can_forge_one_for_a_user_who_never_wrote(mallory: Person, place:
     for key in ("", "None", "0"):
         forged = seal(place, Selection(limit=1, sort="title"), State(0, key))
         assert mallory.get(f"?sort=title&cursor={forged}").status_code == 400
+
+
+def next_page(alice: Person, filters: str = "") -> str:
+    """The address, below the tasks, of what follows a page of one."""
+    return alice.get(f"?limit=1{filters}").headers["Link"].partition("/tasks")[2].partition(">")[0]
+
+
+def test_a_cursor_opens_in_a_worker_that_has_not_sealed_it(alice: Person) -> None:
+    alice.add("One")
+    alice.add("Two")
+    address = next_page(alice)
+    queries._seen.cache_clear()
+    assert queries.seen(User("alice")) is None
+    assert [task["title"] for task in alice.get(address).json] == ["One"]
+
+
+@pytest.mark.parametrize("filters", ["", "&q=o"], ids=["plain", "filtered"])
+def test_a_worker_that_remembers_the_life_before_opens_no_cursor_of_it(alice: Person, filters: str) -> None:
+    for title in ("Old one", "Old two"):
+        alice.add(title)
+    address = next_page(alice, filters)
+    remembered = queries.seen(User("alice"))
+    assert remembered
+    assert alice.data("DELETE").status_code == 204
+    for titles in ([], ["New one", "New two"]):
+        for title in titles:
+            alice.add(title)
+        assert queries.seen(User("alice")) == remembered, "nobody told the worker"
+        refused = alice.get(address)
+        assert (refused.status_code, refused.json["code"]) == (400, "bad-cursor")
+        queries._seen("alice")[:] = [remembered]
+
+
+def test_a_worker_that_remembers_another_life_opens_the_cursors_of_this_one(alice: Person) -> None:
+    alice.add("One")
+    alice.add("Two")
+    address = next_page(alice)
+    queries._seen("alice")[:] = [STATE]
+    assert [task["title"] for task in alice.get(address).json] == ["One"]
+    assert queries.seen(User("alice")) != STATE, "it has learned"
