@@ -66,6 +66,7 @@ forwarder_headers = ""
 # A token in a place where gunicorn cannot read it must not be quoted.
 quote_nothing()
 
+# Most answers of a busy second carry the same date.
 date_once_a_second()
 
 # A way into the master that nobody uses here.

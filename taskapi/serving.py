@@ -172,7 +172,7 @@ ACCESS_LOG_FORMAT = '%(h)s "%(m)s %(U)s" %(s)s %(B)s %(M)sms %({x-request-id}o)s
 
 
 class Log(Logger):
-    """Writes an access line at a tenth of the cost: of some sixty words that a format may have, ours has seven.
+    """Writes an access line of the seven words that ours has, without making the sixty that a format may have.
 
     The path stands in it as it was sent: decoded, a line break in it would begin a line of somebody's own (CWE-117).
     """

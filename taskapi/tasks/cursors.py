@@ -18,7 +18,6 @@ from .selection import Selection
 SEAL = 16
 """Bytes of HMAC-SHA256 that are kept (RFC 2104, section 5)."""
 
-
 LONG = 100
 """Bytes of a place from which on it is compressed: a folded title may have thousands."""
 

@@ -145,6 +145,7 @@ def seen(user: User) -> State | None:
 
 @lru_cache(maxsize=4096)
 def _seen(_user_id: str) -> list[State]:
+    # A place for each user. What stands in it may be old, or of another database: it is compared before it counts.
     return []
 
 
