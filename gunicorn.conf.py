@@ -21,7 +21,8 @@ import gevent  # noqa: E402
 
 from taskapi.db import forget_connections  # noqa: E402
 from taskapi.health import report  # noqa: E402
-from taskapi.serving import ACCESS_LOG_FORMAT, Log, Worker, date_once_a_second, quote_nothing  # noqa: E402
+from taskapi.serving import ACCESS_LOG_FORMAT, Log, Worker  # noqa: E402
+from taskapi.wire import quote_nothing, repeat_nothing  # noqa: E402
 
 # An empty variable counts as absent, as everywhere (gunicorn itself insists on a number in WEB_CONCURRENCY).
 bind = f"0.0.0.0:{os.environ.get('PORT') or '8000'}"
@@ -66,8 +67,8 @@ forwarder_headers = ""
 # A token in a place where gunicorn cannot read it must not be quoted.
 quote_nothing()
 
-# Most answers of a busy second carry the same date.
-date_once_a_second()
+# Most of what a request is told, and of what its answer carries, is that of the one before.
+repeat_nothing()
 
 # A way into the master that nobody uses here.
 control_socket_disable = True
@@ -76,6 +77,10 @@ accesslog = "-"
 access_log_format = ACCESS_LOG_FORMAT
 logger_class = Log
 loglevel = os.environ.get("LOG_LEVEL", "info").lower() or "info"
+
+
+def pre_request(worker: Any, request: Any) -> None:
+    """The access log tells of a request, once it is answered."""
 
 
 def pre_fork(server: Any, worker: Any) -> None:

@@ -1,4 +1,4 @@
-"""The worker of gunicorn: many slow clients at once, none for too long, and nothing quoted that cannot be read.
+"""The worker of gunicorn: many slow clients at once, and none for too long; and its access log.
 
 `gunicorn.conf.py` imports it, after gevent has patched what waits.
 """
@@ -8,19 +8,15 @@ from __future__ import annotations
 import signal
 import socket
 import time
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import timedelta
-from email.utils import formatdate
-from functools import lru_cache
 from logging import INFO, LogRecord
 from queue import Empty
 from typing import Any
 
 import gevent
 from gevent.lock import BoundedSemaphore
-from gunicorn import util
 from gunicorn.glogging import Logger
-from gunicorn.http import errors
 from gunicorn.workers.ggevent import GeventWorker
 
 from .db import POOL_SIZE
@@ -36,8 +32,12 @@ LINGERING = 2
 class Client:
     """A connection whose requests arrive in time: one that is late is taken for one whose client has hung up."""
 
-    def __init__(self, connected: socket.socket) -> None:
+    is_trusted: bool | None = None
+    """Whether a proxy of ours is at the other end, once somebody has found out (wire.py)."""
+
+    def __init__(self, connected: socket.socket, keepalive: float) -> None:
         self._socket = connected
+        self._keepalive = keepalive
         self._late = False
         self._due: float | None = time.monotonic() + ARRIVING  # a new one has no reason to wait
 
@@ -61,11 +61,11 @@ class Client:
         """As a socket's; nothing more once a request is late."""
         if self._late:
             return b""  # for good: what still comes is the rest of a request, and not another one
-        # Between requests nothing is due: gunicorn waits as long as `keepalive` says.
-        self._socket.settimeout(None if self._due is None else max(0.001, self._due - time.monotonic()))
+        # Too late to wait for anything, it takes what is there: that came in time, and has stood in line.
+        self._socket.settimeout(self._keepalive if self._due is None else max(0.0, self._due - time.monotonic()))
         try:
             received = self._socket.recv(size)
-        except TimeoutError:
+        except (TimeoutError, BlockingIOError):
             self._late = True
             return b""
         finally:
@@ -73,6 +73,12 @@ class Client:
         if self._due is None:
             self._due = time.monotonic() + ARRIVING
         return received
+
+    def sendall(self, data: bytes) -> None:
+        """As a socket's; what is taken in one piece, as nearly everything is, needs no pieces made of it."""
+        sent = self._socket.send(data)
+        if sent < len(data):
+            self._socket.sendall(memoryview(data)[sent:])
 
 
 class Body:
@@ -142,8 +148,12 @@ class Worker(GeventWorker):
 
         self.wsgi = in_turn
 
+    def timeout_ctx(self) -> AbstractContextManager[None]:
+        """Nothing: the connection itself knows how long it may be idle."""
+        return nullcontext()
+
     def handle(self, listener: Any, connected: socket.socket, address: Any) -> None:
-        client = Client(connected)
+        client = Client(connected, self.cfg.keepalive)
         self._clients.add(client)
         try:
             super().handle(listener, client, address)
@@ -167,6 +177,8 @@ class Worker(GeventWorker):
                     client.shutdown(socket.SHUT_RD)
 
 
+MILLISECOND = timedelta(milliseconds=1)
+
 ACCESS_LOG_FORMAT = '%(h)s "%(m)s %(U)s" %(s)s %(B)s %(M)sms %({x-request-id}o)s'
 """The path without the query string, and no headers: a token that somebody put into an address is not kept in a log."""
 
@@ -189,8 +201,8 @@ class Log(Logger):
         elif self.access_log_enabled:
             path = (req.path or "-").replace('"', '\\"')
             status = resp.status.split(None, 1)[0] if isinstance(resp.status, str) else resp.status
-            name = next((value for name, value in resp.headers if name == REQUEST_ID), "-")
-            took = request_time // timedelta(milliseconds=1)
+            name = dict(resp.headers).get(REQUEST_ID, "-")
+            took = request_time // MILLISECOND
             self._write(f'{environ.get("REMOTE_ADDR", "-")} "{req.method} {path}" {status} {resp.sent} {took}ms {name}')
 
     def _write(self, line: str) -> None:
@@ -205,20 +217,3 @@ class Log(Logger):
                     stream.flush()
             except (OSError, ValueError):
                 continue  # no answer must fail because it cannot be noted down
-
-
-@lru_cache(maxsize=1)
-def _date(second: int) -> str:
-    return formatdate(second, usegmt=True)
-
-
-def date_once_a_second() -> None:
-    """Let gunicorn put the `Date` of an answer together no more often than it changes."""
-    util.http_date = lambda timestamp=None: _date(int(time.time() if timestamp is None else timestamp))
-
-
-def quote_nothing() -> None:
-    """Let gunicorn name a fault and no more, in its page and in its log: what it quotes may be a token."""
-    for refusal in vars(errors).values():
-        if isinstance(refusal, type) and refusal.__module__ == errors.__name__:
-            type.__setattr__(refusal, "__str__", lambda refused: type(refused).__name__)

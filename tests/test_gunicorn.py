@@ -25,13 +25,12 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from gunicorn import util
 from gunicorn.config import Config as GunicornConfig
 from gunicorn.glogging import Logger
 from sqlalchemy import Connection, create_engine, text
 
 from taskapi.config import BETTER_AUTH_DEFAULT_SECRET, DEVELOPMENT_SECRET, Config
-from taskapi.serving import ACCESS_LOG_FORMAT, Log, date_once_a_second
+from taskapi.serving import ACCESS_LOG_FORMAT, Log
 from tests import postgres
 from tests.conftest import SECRET, empty, migrate, token
 from tests.gunicorn_server import STARTING, STOPPING, Request, Server, free_port, serve
@@ -362,16 +361,6 @@ def test_a_full_disk_under_the_access_log_fails_no_answer(lines: Lines, monkeypa
 
     monkeypatch.setattr(logging.FileHandler, "_open", lambda _: Full())
     assert lines(Log) == []
-
-
-def test_the_date_is_gunicorns_own(monkeypatch: pytest.MonkeyPatch):
-    theirs = util.http_date
-    monkeypatch.setattr(util, "http_date", theirs)  # put back afterwards
-    date_once_a_second()
-    for moment in (0.999, 1, 1_800_000_000.5, 1_800_000_001):
-        assert util.http_date(moment) == theirs(moment)
-        monkeypatch.setattr(time, "time", lambda moment=moment: moment)
-        assert util.http_date() == theirs(moment)
 
 
 # A connection made before the fork would be shared by the workers: what `post_fork` is there for.

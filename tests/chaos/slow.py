@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,7 @@ BODY = (
     b"POST /api/slow/tasks HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n"
     b"Content-Type: application/json\r\nContent-Length: 10000\r\n\r\n"
 )
+ENDLESS = b"POST /api/slow/tasks HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n"
 
 
 @dataclass
@@ -127,6 +129,40 @@ def _open(running: Service, kind: str, count: int, first: bytes) -> Sequence[Slo
         connection.setblocking(False)
         opened.append(Slow(kind, connection, time.monotonic()))
     return opened
+
+
+def serve_beside_floods(url: str, *, count: int, seconds: float) -> dict[str, Any]:
+    """Clients without a token that send as much as they can, and the next one as soon as one is cut off."""
+    with service(url, workers=1) as running:
+        until, cut_off = time.monotonic() + seconds, [0] * count
+
+        def flood(number: int) -> None:
+            while time.monotonic() < until:
+                with socket.create_connection(("127.0.0.1", running.port), 20) as connection, suppress(OSError):
+                    connection.sendall(ENDLESS)
+                    while time.monotonic() < until:
+                        connection.sendall(b"x" * 200_000)
+                cut_off[number] += time.monotonic() < until
+
+        floods = [threading.Thread(target=flood, args=(number,)) for number in range(count)]
+        for one in floods:
+            one.start()
+        mine, probes = token("quick"), Probes()
+        while time.monotonic() < until:
+            probes.ask(running, "/api/quick/tasks", mine)
+            time.sleep(0.05)
+        for one in floods:
+            one.join()
+    figures = {
+        "floods_cut_off": sum(cut_off),
+        "probes": {str(outcome): n for outcome, n in probes.outcomes.items()},
+        "probe_median_s": probes.percentile(0.5),
+        "probe_max_s": probes.percentile(1 - 1e-9),
+    }
+    assert min(cut_off) > 0, figures
+    assert set(probes.outcomes) == {200}, figures
+    assert figures["probe_max_s"] < SLACK, figures
+    return figures
 
 
 def serve_beside_lingering_clients(url: str, *, count: int) -> dict[str, Any]:

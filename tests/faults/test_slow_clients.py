@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.chaos.slow import serve_beside_lingering_clients, serve_beside_slow_clients
+from tests.chaos.service import service
+from tests.chaos.slow import serve_beside_floods, serve_beside_lingering_clients, serve_beside_slow_clients
 from tests.gunicorn_server import ROOT
 
 IMPATIENT = f"""
@@ -24,5 +27,25 @@ def test_slow_clients_are_closed_and_meanwhile_the_others_are_served(
     figures(**serve_beside_slow_clients(sqlite_url, heads=60, bodies=40, silent=40, within=5, settings=str(settings)))
 
 
+def test_a_connection_that_is_idle_for_too_long_is_closed(sqlite_url: str, tmp_path: Path):
+    settings = tmp_path / "short.conf.py"
+    settings.write_text(f"{IMPATIENT}\nkeepalive = 1\n")
+    with (
+        service(sqlite_url, workers=1, settings=str(settings)) as running,
+        socket.create_connection(("127.0.0.1", running.port), 10) as connection,
+    ):
+        for _ in range(2):
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+            time.sleep(0.5)
+        began = time.monotonic()
+        assert connection.recv(4096) == b""
+        assert time.monotonic() - began < 4
+
+
 def test_clients_that_do_not_hang_up_hold_nobody_up(sqlite_url: str, figures: Callable[..., None]):
     figures(**serve_beside_lingering_clients(sqlite_url, count=20))
+
+
+def test_clients_that_send_without_end_are_cut_off_and_hold_nobody_up(sqlite_url: str, figures: Callable[..., None]):
+    figures(**serve_beside_floods(sqlite_url, count=3, seconds=4))
