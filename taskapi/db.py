@@ -151,6 +151,7 @@ def now() -> datetime:
 
 
 db = SQLAlchemy(metadata=Base.metadata)
+del db.session  # work is marked @reads or @writes
 
 
 def init_app(app: Flask, config: Config) -> None:
@@ -158,7 +159,9 @@ def init_app(app: Flask, config: Config) -> None:
     app.config["SQLALCHEMY_DATABASE_URI"] = config.database_url
     app.config["MIGRATION_DATABASE_URL"] = config.migration_database_url
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = _engine_options(config.database_url)
+    after = [*app.teardown_appcontext_funcs]
     db.init_app(app)
+    app.teardown_appcontext_funcs[:] = after  # no session to be closed, after each request
     with app.app_context():
         if db.engine.dialect.name == "sqlite":
             event.listen(db.engine, "connect", _configure_sqlite)
@@ -304,7 +307,9 @@ class _Work:
         return prepared.on_postgresql(driver, self.first(), calls)
 
     def commit(self) -> None:
-        """Make it last."""
+        """Make it last; what was only read by prepared statements has nothing that could."""
+        if not self.writable and self._core is None:
+            return
         if self._is_dead:
             raise OperationalError("the connection was lost before the end of the work")
         self.committing = True

@@ -1,10 +1,11 @@
-"""SQLAlchemy's pool of connections, without its locks where nobody waits."""
+"""SQLAlchemy's pool of connections, without its locks where nobody waits, and without a net under what is taken."""
 
 from __future__ import annotations
 
 import time
+from typing import Any
 
-from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePool
 from sqlalchemy.util.queue import Queue
 
 
@@ -46,7 +47,72 @@ class _Queue(Queue[ConnectionPoolEntry]):
                 self._waiting -= 1
 
 
+class Lent(PoolProxiedConnection):
+    """A connection that somebody has taken, as SQLAlchemy knows it.
+
+    Its own would be given back when it is forgotten, too, and rolled back first. Here whoever takes one ends what was
+    begun on it, and closes it.
+    """
+
+    __slots__ = ("_connection_record", "_pool", "dbapi_connection", "driver_connection")
+
+    def __init__(self, pool: Pool, record: Any) -> None:
+        self._pool = pool
+        self._connection_record = record
+        self.dbapi_connection: Any = record.get_connection()
+        self.driver_connection = self.dbapi_connection
+
+    @property
+    def is_valid(self) -> bool:
+        return self.dbapi_connection is not None
+
+    @property
+    def is_detached(self) -> bool:
+        return False
+
+    @property
+    def info(self) -> Any:
+        return {} if self._connection_record is None else self._connection_record.info
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.dbapi_connection, name)
+
+    def invalidate(self, e: BaseException | None = None, soft: bool = False) -> None:  # noqa: FBT001, FBT002
+        """End the connection; its place in the pool is given back."""
+        if self._connection_record is not None:
+            self._connection_record.invalidate(e, soft)
+            self.close()
+
+    def close(self) -> None:
+        """Give it back; it cannot be used after that."""
+        record, self._connection_record = self._connection_record, None
+        self.dbapi_connection = self.driver_connection = None
+        if record is not None:
+            self._pool.take_back(record)
+
+    def _close_special(self, transaction_reset: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
+        # SQLAlchemy says so when it has rolled back itself.
+        self.close()
+
+
 class Pool(QueuePool):
-    """No more connections than `pool_size`: without `max_overflow`."""
+    """No more connections than `pool_size`: without `max_overflow`. Nothing is done to one that is given back."""
 
     _queue_class = _Queue
+
+    def connect(self) -> Lent:
+        """Take one."""
+        record = self._do_get()
+        try:
+            return Lent(self, record)
+        except BaseException:
+            self.take_back(record)
+            raise
+
+    def take_back(self, record: Any) -> None:
+        """Let another have it, as it was."""
+        while record.finalize_callback:
+            undo = record.finalize_callback.pop()
+            if record.dbapi_connection is not None:
+                undo(record.dbapi_connection)
+        self._do_return_conn(record)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -12,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.util.queue import Queue
 
@@ -135,6 +137,70 @@ def test_a_connection_that_was_thrown_away_leaves_its_place(engine: Engine):
     taken = [take(engine) for _ in range(SIZE)]
     for connection in taken:
         connection.close()
+
+
+def test_what_was_given_back_is_nobodys_any_more(engine: Engine):
+    connection = take(engine)
+    assert connection.is_valid
+    assert connection.driver_connection is connection.dbapi_connection
+    connection.close()
+    connection.close()
+    connection.invalidate()
+    assert not connection.is_valid
+    assert connection.dbapi_connection is connection.driver_connection is None
+    assert engine.pool.checkedin() == 1, "once, and alive"
+    with closing(take(engine)) as again:
+        again.cursor().execute("SELECT 1")
+
+
+def test_sqlalchemy_gives_it_back_whatever_becomes_of_its_transaction(engine: Engine):
+    with engine.connect() as connection:
+        connection.execute(text("CREATE TABLE x (y INTEGER)"))
+        connection.commit()
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO x VALUES (1)"))
+    with engine.connect() as connection:
+        connection.execute(text("INSERT INTO x VALUES (2)"))  # and no commit
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT y FROM x")).scalars().all() == [1]
+        connection.invalidate()
+    with pytest.raises(OperationalError), engine.connect() as connection:
+        connection.execute(text("nonsense"))
+    assert engine.pool.checkedout() == 0
+    assert {take(engine) for _ in range(SIZE)}, "all places are free"
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_one_asks_of_it_is_not_the_next_ones(engine: Engine):
+    with engine.connect() as connection:
+        before = connection.connection.dbapi_connection.isolation_level
+        connection.connection.info["kept"] = 1
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        assert connection.connection.dbapi_connection.isolation_level is None
+        assert connection.info == {"kept": 1}, "as long as the connection is"
+        connection.execute(text("SELECT 1"))
+    with engine.connect() as connection:
+        assert connection.connection.dbapi_connection.isolation_level == before
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.invalidate()
+    with engine.connect() as connection:
+        assert connection.info == {}
+    assert take(engine)._connection_record.finalize_callback == deque()
+
+
+@pytest.mark.parametrize("which", ["the first", "one that follows"])
+def test_one_that_cannot_be_made_leaves_its_place(tmp_path: Path, which: str):
+    folder = tmp_path / "there"
+    engine = create_engine(f"sqlite:///{folder}/x.db", poolclass=Pool, pool_size=1, max_overflow=0, pool_timeout=0.1)
+    if which != "the first":
+        folder.mkdir()
+        take(engine).invalidate()
+        folder.rename(tmp_path / "elsewhere")
+    for _ in range(3):
+        with pytest.raises(sqlite3.OperationalError):
+            take(engine)
+    folder.mkdir()
+    take(engine).close()
 
 
 def test_the_pool_that_follows_is_of_the_same_kind(engine: Engine):
