@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from flask import Flask, Request
 from flask.ctx import RequestContext
 from flask.sessions import NullSession, SessionInterface
+from flask.signals import appcontext_tearing_down, request_tearing_down
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, MapAdapter, Rule
 
 REMEMBERED, LONG = 2048, 512
 """So many paths lead to their views without a search, if they are shorter than so many characters."""
+
+T = TypeVar("T")
+
+
+def behind(proxy: T) -> T:
+    """What a proxy of Flask's stands for now: it looks for it anew each time it is asked for something."""
+    found: T = cast("Any", proxy)._get_current_object()  # noqa: SLF001  documented, whatever it looks like
+    return found
 
 
 class _NoSessions(SessionInterface):
@@ -56,16 +65,32 @@ class Application(Flask):
     session_interface = _NoSessions()
     url_map_class = _Routes
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._adapter = lru_cache(REMEMBERED)(lambda root: self.url_map.bind("", script_name=root))
+
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """The function itself: none is a coroutine, so none is asked whether it is one, ten times a request."""
         return func
+
+    def do_teardown_request(self, *error: Any) -> None:
+        """Tell whoever wants to know that a request has ended."""
+        if self.teardown_request_funcs or request_tearing_down.receivers:
+            super().do_teardown_request(*error)
+
+    def do_teardown_appcontext(self, *error: Any) -> None:
+        """Tell whoever wants to know that all about it is over."""
+        if self.teardown_appcontext_funcs or appcontext_tearing_down.receivers:
+            super().do_teardown_appcontext(*error)
 
     def request_context(self, environ: dict[str, Any]) -> RequestContext:
         """What Flask knows while it works on a request."""
         return _Context(self, environ)
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
-        """Finds the views of paths, and paths of views: relative ones, so that the host need not be looked at."""
+        """Finds the paths of views: relative ones, so that the host need not be looked at."""
         if request is None:
             return super().create_url_adapter(None)
-        return self.url_map.bind("", script_name=request.root_path, path_info=request.path)
+        if request.method == "OPTIONS":  # which asks what else its path can do
+            return self.url_map.bind("", script_name=request.root_path, path_info=request.path)
+        return self._adapter(request.root_path)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, request
+from flask import Blueprint, current_app, request
 
+from .application import behind
 from .auth.hook import require_user
 from .limits import require_allowance
 from .request import receive_body
@@ -20,7 +21,9 @@ def guarded(name: str, import_name: str, url_prefix: str) -> Blueprint:
 
 
 def _guard() -> None:
-    if request.method != "OPTIONS":  # a preflight carries no token (Fetch, section 4.8), and no view is called for it
-        require_user()
-        receive_body()
-        require_allowance()
+    app, asked = behind(current_app), behind(request)
+    if asked.method == "OPTIONS":  # a preflight carries no token (Fetch, section 4.8), and no view is called for it
+        return
+    user = require_user(app, asked)
+    receive_body(asked)
+    require_allowance(app, asked, user)

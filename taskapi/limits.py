@@ -15,10 +15,12 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
-from flask import Flask, Response, current_app, g, request
+from flask import Flask, Request
 
+from .auth.tokens import User
 from .config import Config
 from .errors import TooManyRequests
+from .response import also
 
 log = logging.getLogger(__name__)
 
@@ -81,10 +83,10 @@ class Limiter:
             left, reset = self._addresses.left(address)
             if not left:
                 return False, 0, reset
-        allowed = self._users.hit(user_id)
+        allowed, left, reset = self._users.take(user_id)
         if allowed and address is not None:
             allowed = self._addresses.hit(address)
-        return allowed, *self._users.left(user_id)
+        return allowed, left, reset
 
 
 class _Counts(Protocol):
@@ -98,6 +100,9 @@ class _Counts(Protocol):
 
     def left(self, who: str) -> tuple[int, float]:
         """How many more are allowed, and the seconds until there is one more than that."""
+
+    def take(self, who: str) -> tuple[bool, int, float]:
+        """`hit`, and then `left`."""
 
 
 class _Own:
@@ -115,11 +120,16 @@ class _Own:
         self._counts: dict[str, int] = {}
 
     def hit(self, who: str) -> bool:
+        return self.take(who)[0]
+
+    def take(self, who: str) -> tuple[bool, int, float]:
         with self._lock:
-            if not self._look(who)[0]:
-                return False
-            self._counts[who] = self._counts.get(who, 0) + 1
-            return True
+            left, reset = self._look(who)
+            if not left:
+                return False, left, reset
+            before = self._counts.get(who, 0)
+            self._counts[who] = before + 1
+            return True, left - 1, reset if before else self._look(who)[1]
 
     def left(self, who: str) -> tuple[int, float]:
         with self._lock:
@@ -142,21 +152,17 @@ def init_app(app: Flask, config: Config) -> None:
     app.extensions[_EXTENSION] = (
         Limiter(Limit.of(config.rate_limit), config.redis_url, config.trusted_proxies) if config.rate_limit else None
     )
-    app.after_request(_announce)
 
 
-def require_allowance() -> None:
-    """Count the request of `g.user`, or refuse it."""
-    limiter: Limiter | None = current_app.extensions[_EXTENSION]
+def require_allowance(app: Flask, asked: Request, user: User) -> None:
+    """Count the user's request, or refuse it."""
+    limiter: Limiter | None = app.extensions[_EXTENSION]
     if limiter is None:
         return
-    environ = request.environ
-    allowed, remaining, reset = limiter.take(g.user.id, _address(environ, limiter.trusted_proxies))
+    allowed, remaining, reset = limiter.take(user.id, _address(asked.environ, limiter.trusted_proxies))
     seconds = math.ceil(reset)
-    environ[_EXTENSION] = (
-        ("RateLimit-Policy", limiter.policy),
-        ("RateLimit", f'"default";r={remaining};t={seconds}'),
-    )
+    # RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers), on refusals too.
+    also(asked, ("RateLimit-Policy", limiter.policy), ("RateLimit", f'"default";r={remaining};t={seconds}'))
     if not allowed:
         raise TooManyRequests(
             "You have made too many requests. Wait, then go on.", headers={"Retry-After": str(max(1, seconds))}
@@ -187,10 +193,3 @@ def _counted(address: str) -> str | None:
         return None
     # A customer has a whole /64 of IPv6 addresses (RFC 6177), so it counts as one.
     return str(ipaddress.ip_network(f"{known}/64", strict=False)) if known.version == 6 else address
-
-
-def _announce(response: Response) -> Response:
-    """RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers), on refusals too."""
-    for line in request.environ.get(_EXTENSION, ()):
-        response.headers.add(*line)
-    return response

@@ -47,7 +47,8 @@ class Message(NamedTuple):
 
     sql: str
     values: Sequence[Any] = ()
-    row: Callable[[Sequence[Any]], Any] = tuple
+    row: Callable[[Sequence[Any]], Any] | None = tuple
+    """None if nobody reads what comes back."""
 
 
 BEGIN, COMMIT, ROLLBACK = Message("BEGIN"), Message("COMMIT"), Message("ROLLBACK")
@@ -55,7 +56,7 @@ BEGIN, COMMIT, ROLLBACK = Message("BEGIN"), Message("COMMIT"), Message("ROLLBACK
 
 def name_the_user(names: Names) -> Message:
     """Whose rows the policies show, until the end of the transaction: it holds behind a pooler and outlives nothing."""
-    return Message("SELECT set_config('taskapi.user_id', $1, true), set_config('taskapi.job', $2, true)", names)
+    return Message("SELECT set_config('taskapi.user_id', $1, true), set_config('taskapi.job', $2, true)", names, None)
 
 
 class Patient(psycopg.Connection[Any]):
@@ -100,7 +101,7 @@ class Patient(psycopg.Connection[Any]):
             self.close()
             raise
         return [
-            statements[message.sql].rows(result, message.row)
+            statements[message.sql].rows(result, message.row) if message.row else ()
             for message, result in zip(messages, results[len(new) :], strict=True)
         ]
 
@@ -110,6 +111,7 @@ class Patient(psycopg.Connection[Any]):
         try:
             if self.pgconn.flush():
                 self.wait(_flush(self.pgconn))
+            self.pgconn.consume_input()  # what is there already needs no listening
             while True:
                 while self.pgconn.is_busy():
                     self._listen()

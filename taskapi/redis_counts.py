@@ -32,6 +32,10 @@ class Counts:
             window = self._counter.get_window_stats(self._item, self._kind, who)
         return window.remaining, max(0.0, window.reset_time - time.time())
 
+    def take(self, who: str) -> tuple[bool, int, float]:
+        """Both."""
+        return self.hit(who), *self.left(who)
+
 
 def counter(url: str) -> SlidingWindowCounterRateLimiter:
     """What counts there; nothing connects before the first request."""

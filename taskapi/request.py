@@ -7,11 +7,12 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from flask import current_app, request
+from flask import Request, current_app, request
 from gunicorn.http.errors import ParseException
 from marshmallow import Schema, ValidationError
 from marshmallow.fields import List as ListField
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
+from werkzeug.http import parse_etags
 
 from . import fields, strict_json
 from .errors import BadParameter, BadRequest, Invalid, PreconditionRequired, TooLarge, UnsupportedMedia
@@ -23,8 +24,6 @@ MAX_REMEMBERED_QUERY = 256
 """Bytes of a query string that is remembered: with its meaning, a thousand of them take about 1 MB of a worker."""
 
 _CUT_OFF = "The body ended before it was complete, or its chunks are malformed."
-
-_HAS = "HTTP_IF_NONE_MATCH"
 
 _REPEATED = fields.Violation("repeated", "Must be given once.")
 
@@ -45,38 +44,38 @@ def accepts(*media_types: str, most: int = MAX_BODY_BYTES) -> Callable[[View], V
     return mark
 
 
-def receive_body() -> None:
+def receive_body(asked: Request) -> None:
     """Read the body of a write within its bound, once its sender is known; 413 or 415 otherwise.
 
     `Content-Length` is believed first, so an oversized body is refused without reading it; a chunked one is
     read up to the bound.
     """
-    if request.method not in ("POST", "PUT", "PATCH"):
+    if asked.method not in ("POST", "PUT", "PATCH"):
         return
-    view = current_app.view_functions[request.endpoint or ""]
+    view = current_app.view_functions[asked.endpoint or ""]
     media_types, most = getattr(view, _ACCEPTED, (("application/json",), MAX_BODY_BYTES))
-    body = _received(most)
-    if len(body) < (request.content_length or 0):
+    body = _received(asked, most)
+    if len(body) < (asked.content_length or 0):
         # gunicorn ends the body of a client that went away as if it were complete, and a wish that was cut off to
         # nothing would flip a task.
         raise BadRequest(_CUT_OFF)
-    if body and request.mimetype not in media_types:
+    if body and asked.mimetype not in media_types:
         # RFC 5789, section 2.2, and RFC 9110, section 15.5.16: what would have been accepted.
-        header = "Accept-Patch" if request.method == "PATCH" else "Accept"
+        header = "Accept-Patch" if asked.method == "PATCH" else "Accept"
         raise UnsupportedMedia(
             f"Send the body as `Content-Type: {media_types[0]}`.", headers={header: ", ".join(media_types)}
         )
-    if request.headers.get("Content-Encoding", "identity") != "identity":
+    if asked.headers.get("Content-Encoding", "identity") != "identity":
         raise UnsupportedMedia("Send the body uncompressed.", headers={"Accept-Encoding": "identity"})
 
 
-def _received(most: int) -> bytes:
+def _received(asked: Request, most: int) -> bytes:
     """The body, if it has no more bytes than that."""
     too_large = TooLarge(f"Send at most {most} bytes.")
     # One byte more than is accepted: of a chunked body Werkzeug keeps what fits and is silent about the rest.
-    request.max_content_length = most + 1
+    asked.max_content_length = most + 1
     try:
-        body = request.get_data()
+        body = asked.get_data()
     except RequestEntityTooLarge as error:
         raise too_large from error
     except (ClientDisconnected, ParseException, OSError) as error:
@@ -149,13 +148,13 @@ def expected_versions() -> frozenset[int] | None:
     return frozenset(int(tag) for tag in request.if_match.as_set() if tag and _VERSION.fullmatch(tag))
 
 
-def is_conditional() -> bool:
-    """Whether the client says what it has (`If-None-Match`)."""
-    return _HAS in request.environ
+def if_none_match() -> str | None:
+    """What the client says that it has: `If-None-Match`, as it was sent."""
+    sent: str | None = request.environ.get("HTTP_IF_NONE_MATCH")
+    return sent
 
 
-def has_current(etag: str) -> bool:
-    """Whether `If-None-Match` names this tag (RFC 9110, section 13.1.2): the client has what we would send."""
+def has_current(etag: str, sent: str | None) -> bool:
+    """Whether `If-None-Match` names the tag (RFC 9110, section 13.1.2): the client has what we would send."""
     # Who polls sends one tag, and to the letter; what else there may be is read in full.
-    sent = request.environ.get(_HAS)
-    return sent is not None and (sent == etag or request.if_none_match.contains_weak(etag.strip('"')))
+    return sent is not None and (sent == etag or parse_etags(sent).contains_weak(etag.strip('"')))

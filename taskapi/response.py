@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
 import orjson
-from flask import Flask, Response, stream_with_context
+from flask import Flask, Request, Response, request, stream_with_context
+from werkzeug.datastructures import Headers
 
+from .application import behind
 from .request_id import HEADER, request_id
+
+_ALSO = "taskapi.also"
 
 
 def init_app(app: Flask) -> None:
@@ -17,28 +21,51 @@ def init_app(app: Flask) -> None:
     app.after_request(_complete)
 
 
+def also(asked: Request, *lines: tuple[str, str]) -> None:
+    """Put these headers on the answer to a request, whatever it will be."""
+    asked.environ[_ALSO] = lines
+
+
 def _complete(response: Response) -> Response:
-    headers = response.headers
+    headers, asked = response.headers, behind(request)
     # Looked at once: werkzeug would search all headers for each one that is set, and raise for each it does not find.
     there = {name.lower() for name, _ in headers}
-    headers.add(HEADER, request_id())
-    headers.add("X-Content-Type-Options", "nosniff")
+    more = [(HEADER, request_id(asked)), ("X-Content-Type-Options", "nosniff")]
     if "cache-control" not in there:
         # An error may be gone a moment later; anything else may be kept by its user's own browser, but is asked for
         # again each time, which an unchanged ETag makes cheap.
-        headers.add("Cache-Control", "no-store" if response.status_code >= 400 else "private, no-cache")
+        more.append(("Cache-Control", "no-store" if response.status_code >= 400 else "private, no-cache"))
     # One cache entry for each user and each origin that asks.
     if "vary" not in there:
-        headers.add("Vary", "Authorization, Origin")
+        more.append(("Vary", "Authorization, Origin"))
     else:
         response.vary.update(("Authorization", "Origin"))
+    headers.extend([*more, *asked.environ.get(_ALSO, ())])
     return response
+
+
+class _Lines(Headers):
+    """Headers that come many at a time, as lists: werkzeug would look at one after the other."""
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and key.lower() in {name.lower() for name, _ in self._list}
+
+    def extend(self, lines: Any = None, /, **others: Any) -> None:
+        """As werkzeug's."""
+        values = "".join([value for _, value in lines]) if isinstance(lines, list) else "\n"
+        if others or "\r" in values or "\n" in values:
+            super().extend(lines, **others)
+        else:
+            self._list += lines
 
 
 class _Ready(Response):
     """An answer that needs no more work when it is sent: what werkzeug would make of it, it is."""
 
     default_mimetype = None  # what has no content has no type of it either
+
+    def __init__(self, status: int, lines: Sequence[tuple[str, str]] = (), body: Iterable[bytes] = ()) -> None:
+        super().__init__(body, status, _Lines(lines))
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         start_response(self.status, self.headers.to_wsgi_list())
@@ -54,17 +81,17 @@ def answer(
     lines += ("Content-Type", "application/json"), ("Content-Length", str(len(body)))
     if etag is not None:
         lines.append(("ETag", etag))
-    return _Ready([body], status, lines)
+    return _Ready(status, lines, [body])
 
 
 def unchanged(etag: str) -> Response:
     """304: the client has it already (RFC 9110, section 15.4.5)."""
-    return _Ready(status=304, headers=[("ETag", etag)])
+    return _Ready(304, [("ETag", etag)])
 
 
 def nothing() -> Response:
     """204: it is done and there is nothing to say."""
-    return _Ready(status=204)
+    return _Ready(204)
 
 
 def stream(pieces: Iterable[bytes], media_type: str, *, filename: str) -> Response:

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 from flask import Flask, request, url_for
+from flask.signals import appcontext_tearing_down, request_tearing_down
 from flask.testing import FlaskClient
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map
 
-from taskapi.application import LONG, REMEMBERED, Application
+from taskapi.application import LONG, REMEMBERED, Application, behind
+from taskapi.db import db
 from tests.conftest import Person
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
@@ -28,6 +30,12 @@ PATHS = (
     *("/healthz", "/healthz/", "/docs", "/docs/", "/docs/static/start.js", "/problems/gone", "/nowhere", "/", ""),
     *(f"/api/{'x' * LONG}/tasks", f"/api/alice/{'x' * LONG}"),
 )
+
+RULES = {
+    "/api/alice/tasks": "/api/<user_id>/tasks",
+    "/api/alice/tasks/7": "/api/<user_id>/tasks/<task:id>",
+    "/api/alice/tasks/7/complete": "/api/<user_id>/tasks/<task:id>/complete",
+}
 
 
 def led(app: Flask, path: str, method: str) -> Any:
@@ -94,6 +102,51 @@ def test_below_a_prefix_addresses_have_it(alice: Person):
     assert made[1].headers["Location"] == "/below/api/alice/tasks/2"
     listed = alice.client.get("/api/alice/tasks?limit=1", **sent)
     assert listed.headers["Link"].startswith("</below/api/alice/tasks?limit=1&cursor=")
+
+
+@pytest.mark.parametrize("path", ["/api/alice/tasks", "/api/alice/tasks/7", "/api/alice/tasks/7/complete", "/healthz"])
+def test_who_asks_is_told_what_a_path_can_do(client: FlaskClient, path: str):
+    rules = [rule for rule in client.application.url_map.iter_rules() if rule.rule == RULES.get(path, path)]
+    expected = {method for rule in rules for method in rule.methods or ()}
+    assert expected > {"OPTIONS"}
+    for _ in range(2):
+        client.get("/api/alice/tasks")  # whatever was asked before
+        assert set(client.options(path).headers["Allow"].split(", ")) == expected
+
+
+@pytest.mark.parametrize("signal", [request_tearing_down, appcontext_tearing_down])
+def test_whoever_listens_is_told_that_a_request_is_over(client: FlaskClient, signal: Any):
+    told: list[object] = []
+    client.get("/healthz")
+    with signal.connected_to(lambda sender, **_: told.append(sender)):
+        client.get("/healthz")
+    client.get("/healthz")
+    assert told == [client.application]
+
+
+def test_whoever_registers_is_told_that_a_request_is_over(make_app: Callable[..., Flask]):
+    app, told = make_app(), []
+    app.teardown_request(lambda error: told.append(("request", error)))
+    app.teardown_appcontext(lambda error: told.append(("context", error)))
+    app.test_client().get("/healthz")
+    assert told == [("request", None), ("context", None)]
+
+
+def test_nobody_opens_a_session_of_the_orm(app: Flask):
+    """None would be closed after a request."""
+    assert "session" not in vars(db)
+    assert not app.teardown_appcontext_funcs
+
+
+def test_what_stands_behind_a_proxy_is_found_anew_for_each_request(app: Flask):
+    seen = []
+    for path in ("/a", "/b"):
+        with app.test_request_context(path):
+            assert type(behind(request)) is app.request_class
+            seen.append(behind(request).path)
+    assert seen == ["/a", "/b"]
+    with pytest.raises(RuntimeError, match="request context"):
+        behind(request)
 
 
 def test_outside_of_a_request_there_are_no_addresses(make_app: Callable[..., Flask]):

@@ -118,3 +118,25 @@ def test_werkzeug_would_send_the_same_headers(app: Flask, make: Callable[[], Res
         response = app.process_response(make())
         sent = response.get_wsgi_headers(request.environ)
         assert sent.to_wsgi_list() == Response.get_wsgi_headers(response, request.environ).to_wsgi_list()
+
+
+@pytest.mark.parametrize("value", ["a\r\nB: c", "a\nB: c", "a\rB: c"])
+def test_no_header_can_begin_another(app: Flask, value: str):
+    with app.test_request_context(), pytest.raises(ValueError, match="newline"):
+        answer({}, headers={"X-A": value})
+    with app.test_request_context(), pytest.raises(ValueError, match="newline"):
+        unchanged(value)
+
+
+def test_headers_are_what_werkzeug_would_make_of_them(app: Flask):
+    with app.test_request_context():
+        made = answer({}, 201, etag='"1"', headers={"Location": "/x"}).headers
+        assert list(made) == [
+            *(("Location", "/x"), ("Content-Type", "application/json"), ("Content-Length", "2"), ("ETag", '"1"'))
+        ]
+        assert ("content-type" in made, "Vary" in made, 3 in made) == (True, False, False)
+        made.extend({"A": ["b", "c"]}, d="e")
+        made.extend([("F", "g")])
+        made["Location"] = "/y"
+        assert made.to_wsgi_list()[-4:] == [("A", "b"), ("A", "c"), ("d", "e"), ("F", "g")]
+        assert made.getlist("location") == ["/y"]

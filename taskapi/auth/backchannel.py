@@ -16,7 +16,7 @@ MAX_BYTES = 16 * 1024
 """A logout token is about 500 bytes."""
 
 bp = Blueprint("backchannel", __name__)
-bp.before_request(receive_body)
+bp.before_request(lambda: receive_body(request))
 
 
 @bp.post("/backchannel-logout")

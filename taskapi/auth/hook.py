@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from flask import Flask, Response, current_app, g, request
+from flask import Flask, Request, Response, current_app, g
 
 from ..config import Config
 from ..errors import RETRY_AFTER, Forbidden, Unauthorized, Unavailable, respond
 from .keys import JWKS, KeySource, KeysUnavailable, SharedSecrets
 from .sessions import EndedSessions
-from .tokens import TokenRefused, Verifier
+from .tokens import TokenRefused, User, Verifier
 
 REALM = 'Bearer realm="taskapi"'
 
@@ -42,21 +42,24 @@ def sessions() -> EndedSessions:
     return found
 
 
-def require_user() -> None:
+def require_user(app: Flask, asked: Request) -> User:
     """Set `g.user` from the token, and refuse a path that is another's, before anything is looked up.
 
     The path's user is taken out of the view's arguments: a view has no user but `g.user` to ask for.
     """
-    token = _bearer(request.environ.get("HTTP_AUTHORIZATION", ""))
+    verifier: Verifier = app.extensions[_VERIFIER]
+    sessions: EndedSessions = app.extensions[_SESSIONS]
+    token = _bearer(asked.environ.get("HTTP_AUTHORIZATION", ""))
     try:
-        user = verifier().verify(token)
+        user = verifier.verify(token)
     except TokenRefused as refusal:
         raise _refused(str(refusal)) from refusal
-    if sessions().has(user):
+    if sessions.has(user):
         raise _refused("the session of the token has ended")
     g.user = user
-    if (request.view_args or {}).pop("user_id", None) != user.id:
+    if (asked.view_args or {}).pop("user_id", None) != user.id:
         raise Forbidden("The token is another user's than the path.")
+    return user
 
 
 def _no_keys(_: KeysUnavailable) -> Response:

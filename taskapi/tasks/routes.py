@@ -11,7 +11,7 @@ from werkzeug.routing import BaseConverter
 from ..errors import BadCursor
 from ..guard import guarded
 from ..idempotency.hook import idempotent
-from ..request import accepts, body, has_current, is_conditional, parameters
+from ..request import accepts, body, has_current, if_none_match, parameters
 from ..response import answer, nothing, unchanged
 from . import cursors, moves, queries, trash
 from .answers import etag, task_answer
@@ -57,10 +57,11 @@ def _is_tagged(selection: Selection) -> bool:
 
 def _look(selection: Selection) -> tuple[queries.State, queries.Page | None]:
     """Where the user's data stands and what is selected of it; None if the client has that already."""
-    if is_conditional():
+    sent = if_none_match()
+    if sent is not None:
         state = queries.state(g.user)
         place = cursors.unseal(selection, state)
-        if _is_tagged(selection) and has_current(state.etag):
+        if _is_tagged(selection) and has_current(state.etag, sent):
             return state, None
         return state, queries.page(g.user, selection, place)
     if selection.cursor is None:
@@ -96,7 +97,7 @@ def show(id: str) -> Response:
     """Look at one task."""
     row = queries.find(g.user, identity(id))
     parameters(no_parameters)
-    return unchanged(etag(row)) if has_current(etag(row)) else task_answer(row)
+    return unchanged(etag(row)) if has_current(etag(row), if_none_match()) else task_answer(row)
 
 
 @bp.put("/<task:id>", strict_slashes=False)

@@ -11,7 +11,7 @@ from ..errors import BadCursor, Gone
 from ..fields import rfc3339
 from ..guard import guarded
 from ..idempotency.hook import idempotent
-from ..request import accepts, body, has_current, parameters
+from ..request import accepts, body, has_current, if_none_match, parameters
 from ..response import answer, nothing, stream, unchanged
 from . import batch as batches
 from . import formats, queries, sync, transfer
@@ -71,7 +71,7 @@ def changes() -> Response:
         raise Gone("Read it from the start again.", headers={"Link": f'<{start}>; rel="start"'}) from None
     except sync.BadToken:
         raise BadCursor("`since` is not a token of this feed. Begin without it.") from None
-    if ("since" not in query or since.is_at_end(state)) and has_current(state.etag):
+    if ("since" not in query or since.is_at_end(state)) and has_current(state.etag, if_none_match()):
         return unchanged(state.etag)
     found = sync.changes(g.user, since, query["limit"], state)
     items = [task_out.dump(row) if row.deleted_at is None else _tombstone(row) for row in found.rows]
