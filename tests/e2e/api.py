@@ -30,5 +30,5 @@ def ask(stack: Stack, token: str, *, of: str = "", path: str = "/tasks", method:
 
 
 def everywhere(stack: Stack, token: str) -> set[int]:
-    """The statuses of many requests: each worker has answered some of them."""
+    """The statuses of many requests: each worker has most likely answered some of them."""
     return {ask(stack, token)[0] for _ in range(24)}
