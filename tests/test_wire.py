@@ -107,6 +107,7 @@ VALUES = [
 ]
 TWO = b"POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabcGET /b HTTP/1.1\r\n\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+BROKEN = TWO.replace(b"Content-Length: 3\r\n\r\nabc", CHUNKED.replace(b"3\r\n", b"3x\r\n"))
 separators = st.sampled_from([":", ": ", ":\t", " : ", "", "::"])
 line = st.one_of(
     st.tuples(st.sampled_from(NAMES), separators, st.sampled_from(VALUES)).map("".join),
@@ -123,14 +124,21 @@ request = st.tuples(starts, st.lists(line, max_size=6), st.sampled_from(["", "ab
 
 
 def read(parser: type[RequestParser], cfg: Config, peer: tuple[str, int], data: bytes, taken: int, size: int) -> Any:
-    """All that is read of a connection whose application takes so much of each body; the refusal is the last."""
+    """All that is read of a connection whose application takes so much of each body; the refusal is the last.
+
+    A body that cannot be read is the application's affair, and no reason for it to end.
+    """
     found: list[Any] = []
     requests = parser(cfg, Client(Connection(data, size), 1), peer)
     try:
         for each in requests:
             facts = each.method, each.uri, each.path, each.query, each.version, each.headers, each.scheme
-            waits, closes, trailers = each._expected_100_continue, each.should_close(), each.trailers
-            found.append((facts, waits, closes, each.body.read(taken), trailers))
+            waits, closes = each._expected_100_continue, each.should_close()
+            try:
+                body = each.body.read(taken)
+            except Exception as error:  # noqa: BLE001
+                body = type(error), str(error)
+            found.append((facts, waits, closes, body, each.trailers))
     except Exception as error:  # noqa: BLE001
         found.append((type(error), str(error)))
     return found
@@ -151,6 +159,8 @@ def read(parser: type[RequestParser], cfg: Config, peer: tuple[str, int], data: 
 @example(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-A: b\r\nHost: c\r\n\r\n", NEAR, CONFIG, 9, 8192)
 @example(b"GET / HTTP/1.1\r\n" + b"X-A: b\r\n" * 4 + b"\r\n", NEAR, SHORT, 0, 8192)
 @example(b"GET / HTTP/1.1\r\nX-A: " + b"b" * 40 + b"\r\n\r\n", NEAR, SHORT, 0, 8192)
+@example(BROKEN, NEAR, CONFIG, 9, 8192)
+@example(BROKEN, NEAR, CONFIG, 9, BROKEN.index(b"GET"))  # what follows comes by itself
 @example(TWO, NEAR, CONFIG, 0, 8192)
 @example(TWO.replace(b"3\r\n\r\nabc", b"100000\r\n\r\n" + b"x" * 100_000), NEAR, CONFIG, 2, 8192)
 @example(TWO.replace(b"3\r\n\r\nabc", b"100000\r\n\r\n" + b"x" * 90_000), NEAR, CONFIG, 0, 8192)

@@ -7,6 +7,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from taskapi.serving import ARRIVING, Client
 from tests.chaos.service import service
 from tests.chaos.slow import serve_beside_floods, serve_beside_lingering_clients, serve_beside_slow_clients
 from tests.gunicorn_server import ROOT
@@ -25,6 +28,19 @@ def test_slow_clients_are_closed_and_meanwhile_the_others_are_served(
     settings = tmp_path / "impatient.conf.py"
     settings.write_text(IMPATIENT)
     figures(**serve_beside_slow_clients(sqlite_url, heads=60, bodies=40, silent=40, within=5, settings=str(settings)))
+
+
+def test_what_came_while_it_stood_in_line_is_taken_and_for_no_more_is_waited(monkeypatch: pytest.MonkeyPatch):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        client = Client(ours, 75)
+        theirs.sendall(b"abc")
+        late = time.monotonic() + ARRIVING + 1
+        monkeypatch.setattr(time, "monotonic", lambda: late)
+        assert client.recv(10) == b"abc"
+        assert client.recv(10) == b""
+        theirs.sendall(b"d")
+        assert client.recv(10) == b"", "what comes now is the rest of it"
 
 
 def test_a_connection_that_is_idle_for_too_long_is_closed(sqlite_url: str, tmp_path: Path):
