@@ -34,6 +34,7 @@ from taskapi.serving import ACCESS_LOG_FORMAT, Log
 from tests import postgres
 from tests.conftest import SECRET, empty, migrate, token
 from tests.gunicorn_server import STARTING, STOPPING, Request, Server, free_port, serve
+from tests.waiting import PATIENCE, until
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -72,11 +73,8 @@ def running(
         stderr=subprocess.DEVNULL,
     )
     try:
-        deadline = time.monotonic() + STARTING
-        while not answers(port):
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        until(lambda: process.poll() is not None or answers(port))
+        assert process.poll() is None
         yield process, Server(port)
     finally:
         process.send_signal(signal.SIGTERM)
@@ -102,10 +100,7 @@ def children(pid: int) -> list[int]:
 
 def workers_of(process: subprocess.Popen[bytes], count: int) -> list[int]:
     """Its workers, once they are all there: they are forked one after the other."""
-    deadline = time.monotonic() + STARTING
-    while len(children(process.pid)) < count and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return children(process.pid)
+    return until(lambda: found if len(found := children(process.pid)) >= count else [])
 
 
 def sockets(pid: int) -> set[str]:
@@ -213,10 +208,10 @@ def test_it_serves(url: str):
         assert (ready.status, ready.json) == (200, {"status": "ok"})
 
 
-def starting_says(url: str, folder: Path) -> str:
-    """What a server that starts on this database writes down, as soon as it misses something, or within 2 s."""
+def starting_says(url: str, folder: Path, seconds: float = PATIENCE) -> str:
+    """What a server that starts on this database writes down, as soon as it misses something, or after so long."""
     with serve(url, GUNICORN_CMD_ARGS=f"--capture-output --error-logfile {folder}/log"):
-        deadline = time.monotonic() + 2
+        deadline = time.monotonic() + seconds
         while "not ready" not in (written := (folder / "log").read_text()) and time.monotonic() < deadline:
             time.sleep(0.05)
     assert "Traceback" not in written
@@ -226,7 +221,7 @@ def starting_says(url: str, folder: Path) -> str:
 
 
 def test_starting_it_tells_what_keeps_it_from_being_ready(postgresql_url: str, tmp_path: Path):
-    assert "not ready" not in starting_says(postgresql_url, tmp_path)
+    assert "not ready" not in starting_says(postgresql_url, tmp_path, 2)
     said = starting_says(postgres.beyond_walls(postgresql_url), tmp_path)
     assert "not ready: The database role of the service is a superuser or has BYPASSRLS" in said
     said = starting_says(f"sqlite:///{tmp_path}/unmigrated.db", tmp_path)
@@ -246,9 +241,7 @@ def test_the_access_log_keeps_no_query_string_and_no_token(tmp_path: Path):
             stderr=log,
         )
         try:
-            deadline = time.monotonic() + STARTING
-            while not answers(port) and time.monotonic() < deadline:
-                time.sleep(0.05)
+            until(lambda: answers(port))
             with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
                 headers = {"Authorization": f"Bearer {secret}", "X-Request-Id": "find-me"}
                 connection.request("GET", f"/api/alice/tasks?q=private&access_token={secret}", headers=headers)
@@ -385,7 +378,7 @@ def test_each_worker_has_connections_of_its_own(postgresql_url: str, tmp_path: P
             workers = workers_of(process, 2)
             assert len(workers) == 2
             inherited = sockets(process.pid)
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + PATIENCE
             own: list[set[str]] = [set(), set()]
             while not all(own) and time.monotonic() < deadline:
                 done = server.race("alice", [Request("POST", json={"title": "x"})] * 8)
@@ -419,15 +412,16 @@ def test_told_to_stop_it_finishes_what_is_under_way(tmp_path: Path):
     url = f"sqlite:///{tmp_path}/x.db"
     migrate(url)
     answered: list[int] = []
+    sent = threading.Event()
+    create = Request("POST", json={"title": "Kept"})
     with (
         running(url, WEB_CONCURRENCY="2") as (process, server),
         closing(sqlite3.connect(tmp_path / "x.db", isolation_level=None)) as other,
     ):
         other.execute("BEGIN IMMEDIATE")  # the request has to wait for this
-        request = threading.Thread(
-            target=lambda: answered.append(server.send("alice", Request("POST", json={"title": "Kept"})).status)
-        )
+        request = threading.Thread(target=lambda: answered.append(server.send("alice", create, sent.set).status))
         request.start()
+        assert sent.wait(PATIENCE)
         time.sleep(0.5)
         assert answered == []
         process.send_signal(signal.SIGTERM)
@@ -482,7 +476,7 @@ def test_reloading_loses_no_request(tmp_path: Path):
         first = set(workers_of(process, 2))
         statuses = []
         process.send_signal(signal.SIGHUP)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while (first & set(children(process.pid)) or len(statuses) < 20) and time.monotonic() < deadline:
             statuses.append(server.send("alice", Request("POST", json={"title": "x"})).status)
         assert set(statuses) == {201}

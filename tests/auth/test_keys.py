@@ -37,6 +37,7 @@ from taskapi.auth.keys import (
 from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer
 from tests.auth.key_server import FAILING, LINGERING, KeyServer
 from tests.conftest import SECRET
+from tests.waiting import until
 
 OLD = Signer("EdDSA", "old")
 NEW = Signer("EdDSA", "new")
@@ -75,16 +76,6 @@ def jwks(server: KeyServer, clock: Clock) -> JWKS:
 
 def knows(jwks: JWKS, signer: Signer) -> bool:
     return len(jwks.find(signer.algorithm, signer.kid)) == 1
-
-
-def soon(condition: Callable[[], bool]) -> bool:
-    """Whether it comes true within a second, for what happens in the background."""
-    deadline = time.monotonic() + 1
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.005)
-    return False
 
 
 def let_down(server: KeyServer, mode: str) -> None:
@@ -138,7 +129,7 @@ def test_a_known_key_is_answered_at_once_while_unknown_ones_wait_for_a_slow_serv
     clock.forward(CACHE_TIME + 1)
     with ThreadPoolExecutor(8) as pool:
         waiting = [pool.submit(jwks.find, "EdDSA", f"unknown-{n}") for n in range(8)]
-        assert soon(lambda: len(server.fetches) == 2)
+        until(lambda: len(server.fetches) == 2)
         for _ in range(20):
             started = time.monotonic()
             assert knows(jwks, OLD)
@@ -157,7 +148,7 @@ def test_keys_are_refreshed_in_the_background_before_the_cache_time_is_over(
     assert len(server.fetches) == 1
     clock.forward(1)
     assert knows(jwks, OLD)
-    assert soon(lambda: len(server.fetches) == 2)
+    until(lambda: len(server.fetches) == 2)
 
 
 def test_a_withdrawn_key_is_refused_after_the_cache_time(server: KeyServer, jwks: JWKS, clock: Clock) -> None:
@@ -166,7 +157,7 @@ def test_a_withdrawn_key_is_refused_after_the_cache_time(server: KeyServer, jwks
     clock.forward(REFRESH_AFTER - 1)
     assert knows(jwks, OLD)
     clock.forward(CACHE_TIME - REFRESH_AFTER + 2)
-    assert soon(lambda: not knows(jwks, OLD))
+    until(lambda: not knows(jwks, OLD))
     assert knows(jwks, NEW)
     assert len(server.fetches) == 2
 
@@ -185,7 +176,7 @@ def test_stale_keys_serve_through_an_outage_and_are_renewed_after_it(
         server.start()
     server.mode, server.keys = "ok", [NEW.jwk()]
     clock.forward(COOL_DOWN)
-    assert soon(lambda: knows(jwks, NEW) and not knows(jwks, OLD))
+    until(lambda: knows(jwks, NEW) and not knows(jwks, OLD))
 
 
 # An unknown key
@@ -212,11 +203,11 @@ def test_a_hundred_unknown_keys_cost_a_failing_server_one_fetch_in_a_cool_down(
 
 def test_a_flood_of_unknown_keys_from_many_threads_costs_one_fetch_in_a_cool_down(server: KeyServer) -> None:
     jwks = JWKS(server.url)  # by the clock on the wall
-    until = time.monotonic() + COOL_DOWN / 2
+    end = time.monotonic() + COOL_DOWN / 2
 
     def flood(thread: int) -> int:
         asked = 0
-        while time.monotonic() < until:
+        while time.monotonic() < end:
             assert jwks.find("EdDSA", f"invented-{thread}-{asked}") == ()
             asked += 1
         return asked
@@ -286,7 +277,7 @@ def test_a_server_that_lingers_is_given_up_and_it_heals_by_itself(serve_keys: Se
             jwks.find("EdDSA", OLD.kid)
         waited = time.monotonic() - started
         server.mode = "ok"
-        assert soon(lambda: is_known_after_the_cool_down(jwks, clock))
+        until(lambda: is_known_after_the_cool_down(jwks, clock))
         return waited
 
     with ThreadPoolExecutor(len(LINGERING)) as pool:

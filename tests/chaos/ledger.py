@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.chaos.service import PATIENCE, Service, until
+from tests.chaos.service import PATIENCE, Service
 from tests.conftest import token
+from tests.waiting import until
 
 DOUBT = "hung up"
 """In place of a status: the connection ended before an answer came."""

@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from tests.conftest import close, migrate
 from tests.postgres import new_database
+from tests.waiting import until
 
 STARTING = 60
 """Seconds that it may take to be back, its recovery included."""
@@ -48,13 +49,13 @@ class PostgreSQL:
         """As a power cut ends it, but for what the disk loses."""
         killed = self.processes()
         self.signal(signal.SIGKILL)
-        _until(lambda: not any(map(_runs, killed)), "PostgreSQL was not killed")
+        until(lambda: not any(map(_runs, killed)), otherwise="PostgreSQL was not killed")
 
     def stop(self) -> None:
         """As an operator who does not wait for the clients: `pg_ctl stop -m fast`."""
         ending = self.processes()
         os.kill(ending[0], signal.SIGINT)
-        _until(lambda: not any(map(_runs, ending)), "PostgreSQL did not stop")
+        until(lambda: not any(map(_runs, ending)), otherwise="PostgreSQL did not stop")
 
     def start(self) -> None:
         """Come back at the same address, after a recovery if that is needed; returns when it takes connections."""
@@ -100,10 +101,3 @@ def postgresql() -> Iterator[PostgreSQL]:
 def _runs(pid: int) -> bool:
     # A zombie too: until it is reaped, a new server takes it for the old one.
     return Path(f"/proc/{pid}").exists()
-
-
-def _until(true: Any, otherwise: str) -> None:
-    deadline = time.monotonic() + STARTING
-    while not true():
-        assert time.monotonic() < deadline, otherwise
-        time.sleep(0.02)

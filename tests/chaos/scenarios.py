@@ -14,8 +14,9 @@ from sqlalchemy import make_url
 
 from tests.chaos.ledger import DOUBT, Ledger, assert_nothing_lost, reading, writing
 from tests.chaos.postgres import PostgreSQL
-from tests.chaos.service import Service, service, until
+from tests.chaos.service import Service, service
 from tests.conftest import token
+from tests.waiting import until
 
 SOON = 2.0
 """Seconds within which a service without a database says so, and within which it serves when that is back."""

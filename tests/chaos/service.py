@@ -18,18 +18,10 @@ from typing import Any
 
 from tests.conftest import SECRET
 from tests.gunicorn_server import ROOT, STARTING, STOPPING, Answer, free_port
+from tests.waiting import until
 
 PATIENCE = 30
 """Seconds that a client of these tests waits for an answer: longer than any that the service promises."""
-
-
-def until(true: Callable[[], Any], seconds: float = STARTING) -> Any:
-    """Wait until it is so, and say what it was."""
-    deadline = time.monotonic() + seconds
-    while not (found := true()):
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.02)
-    return found
 
 
 @dataclass

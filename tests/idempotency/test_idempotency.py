@@ -25,6 +25,7 @@ from taskapi.db import now
 from taskapi.idempotency.models import Answered
 from tests.conftest import Person, beyond_walls, token
 from tests.gunicorn_server import Answer, Request, Server, serve
+from tests.waiting import until
 
 KEPT = ("Content-Type", "ETag", "Location")
 
@@ -340,13 +341,6 @@ def _scalar(engine: Any, statement: Any) -> Any:
         return connection.execute(statement).scalar_one()
 
 
-def until(condition: Callable[[], object], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never came about"
-        time.sleep(0.02)
-
-
 def test_while_the_first_is_under_way_the_second_is_409_or_waits(app: Flask, alice: Person, database_url: str) -> None:
     alice.add("There already")
 
@@ -359,7 +353,7 @@ def test_while_the_first_is_under_way_the_second_is_409_or_waits(app: Flask, ali
             wait_until_working(database_url)
             second: Future[TestResponse] = pool.submit(create)
             if not database_url.startswith("sqlite"):
-                refused = second.result(timeout=2)
+                refused = second.result(timeout=4)  # less than the first waits
                 assert (refused.status_code, refused.get_json()["code"]) == (409, "in-flight")
                 assert refused.headers["Retry-After"] == "1"
             assert not first.done()
