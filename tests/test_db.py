@@ -39,6 +39,7 @@ from taskapi.db import (
     writes,
 )
 from tests.conftest import Person, beyond_walls, build, migrate
+from tests.waiting import PATIENCE
 
 ALICE = User("alice")
 
@@ -314,7 +315,7 @@ def test_every_connection_of_a_full_pool_may_have_died(app: Flask, operator: Eng
     with ExitStack() as connections:
         for _ in range(POOL_SIZE):
             connections.enter_context(db.engine.connect()).execute(text("SELECT 1"))
-    assert kill(operator) == POOL_SIZE
+    assert kill(operator) >= POOL_SIZE  # one of the test before may just be ending
     start(ALICE)
     assert revision(ALICE) == 1
 
@@ -369,7 +370,6 @@ def test_a_frozen_server_is_503_and_a_connection_that_answers_is_made_afterwards
     app: Flask, operator: Engine, monkeypatch: pytest.MonkeyPatch
 ):
     """Its statement timeout is frozen with it, and its kernel goes on acknowledging what is sent."""
-    monkeypatch.setattr(taskapi.postgresql, "ANSWER_TIMEOUT", 1)
     alice = Person(app.test_client(), "alice")
     for act in (alice.get, lambda: alice.post(json={"title": "x"})):
         alice.add()
@@ -380,7 +380,9 @@ def test_a_frozen_server_is_503_and_a_connection_that_answers_is_made_afterwards
             for pid in frozen:
                 with suppress(ProcessLookupError):  # one of the connections before may just be ending
                     os.kill(pid, signal.SIGSTOP)
-            response = act()
+            with monkeypatch.context() as patch:
+                patch.setattr(taskapi.postgresql, "ANSWER_TIMEOUT", 1)
+                response = act()
             assert response.status_code == 503
             assert response.headers["Retry-After"] == "1"
             assert "Nothing was changed" in response.get_json()["detail"]
@@ -396,9 +398,9 @@ def test_a_process_that_is_busy_does_not_take_a_server_for_silent(
 ):
     """It went by the clock, and gave up answers that lay there while other requests were worked on."""
     assert postgresql
-    monkeypatch.setattr(taskapi.postgresql, "ANSWER_TIMEOUT", 0.3)
     alice = Person(app.test_client(), "alice")
     alice.add()
+    monkeypatch.setattr(taskapi.postgresql, "ANSWER_TIMEOUT", 0.8)
     over = threading.Event()
 
     def compute() -> None:
@@ -407,7 +409,7 @@ def test_a_process_that_is_busy_does_not_take_a_server_for_silent(
 
     others = [threading.Thread(target=compute) for _ in range(2)]
     switching = sys.getswitchinterval()
-    sys.setswitchinterval(0.2)  # so each comes back to its work after 0.4 s
+    sys.setswitchinterval(0.45)  # so each comes back to its work after 0.9 s
     try:
         for other in others:
             other.start()
@@ -442,6 +444,7 @@ def test_a_broken_statement_is_a_defect_and_no_outage(app: Flask):
         work(ALICE)
 
 
+@pytest.mark.usefixtures("promised")
 def test_a_database_that_cannot_be_reached_is_503_soon():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # ours, and nobody listens
@@ -451,16 +454,17 @@ def test_a_database_that_cannot_be_reached_is_503_soon():
         for response in (alice.get(), alice.post(json={"title": "x"}), alice.get("/1"), alice.delete("/1")):
             assert response.status_code == 503
             assert response.headers["Retry-After"] == "1"
-        assert time.monotonic() - begin < 3
+        assert time.monotonic() - begin < 7  # four waits for a connection would be 8
 
 
+@pytest.mark.usefixtures("promised")
 def test_a_database_that_accepts_and_says_nothing_is_503_within_seconds():
     """A frozen server once hung requests: the wait for it has an end of its own."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         app = build(f"postgresql://taskapi@127.0.0.1:{silent.getsockname()[1]}/taskapi")
         begin = time.monotonic()
         assert Person(app.test_client(), "alice").get().status_code == 503
-        assert time.monotonic() - begin < 5
+        assert time.monotonic() - begin < 15
 
 
 def test_a_file_that_is_no_database_is_503(tmp_path: Path):
@@ -485,17 +489,19 @@ def test_a_standby_that_takes_no_writes_is_503(postgresql: Engine):
 def test_a_row_locked_for_too_long_is_503_and_the_write_was_not_made(
     make_app: Callable[..., Flask], operator: Engine, monkeypatch: pytest.MonkeyPatch
 ):
+    patient = Person(make_app().test_client(), "alice")
+    patient.add()
     monkeypatch.setattr(taskapi.db, "SESSION", {**taskapi.db.SESSION, "statement_timeout": "300ms"})
     alice = Person(make_app().test_client(), "alice")
-    alice.add()
     with operator.connect().execution_options(isolation_level="READ COMMITTED") as other, other.begin():
         other.execute(text("SELECT 1 FROM users FOR UPDATE"))
         response = alice.post(json={"title": "Too late"})
     assert response.status_code == 503
     assert "Nothing was changed" in response.get_json()["detail"]
-    assert alice.titles() == ["Buy milk"]
+    assert patient.titles() == ["Buy milk"]
 
 
+@pytest.mark.usefixtures("promised")
 def test_an_exhausted_pool_is_503_in_about_two_seconds(app: Flask):
     alice = Person(app.test_client(), "alice")
     alice.add()
@@ -506,7 +512,7 @@ def test_an_exhausted_pool_is_503_in_about_two_seconds(app: Flask):
         response = alice.get()
         waited = time.monotonic() - begin
     assert response.status_code == 503
-    assert POOL_TIMEOUT - 0.1 <= waited <= POOL_TIMEOUT + 1
+    assert POOL_TIMEOUT - 0.1 <= waited <= POOL_TIMEOUT + PATIENCE / 2
     assert alice.get().status_code == 200
 
 
@@ -521,8 +527,8 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def impatient(file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
-    """A service that waits half a second for the lock of SQLite, not five."""
-    monkeypatch.setattr(taskapi.db, "STATEMENT_TIMEOUT", 0.5)
+    """A service that waits a second and a half for the lock of SQLite, not five."""
+    monkeypatch.setattr(taskapi.db, "STATEMENT_TIMEOUT", 1.5)
     app = build(f"sqlite:///{file}")
     yield app
     with app.app_context():
@@ -539,8 +545,8 @@ def locked(file: Path) -> Iterator[sqlite3.Connection]:
 
 def test_sqlite_locked_for_a_moment_is_waited_for(impatient: Flask, locked: sqlite3.Connection):
     release = threading.Timer(0.2, lambda: locked.execute("ROLLBACK"))
-    release.start()
     begin = time.monotonic()
+    release.start()
     assert Person(impatient.test_client(), "alice").add()
     assert time.monotonic() - begin >= 0.15
     release.join()
@@ -550,7 +556,7 @@ def test_sqlite_locked_for_too_long_is_503_and_nothing_was_changed(impatient: Fl
     alice = Person(impatient.test_client(), "alice")
     begin = time.monotonic()
     response = alice.post(json={"title": "x"})
-    assert time.monotonic() - begin < 2
+    assert time.monotonic() - begin < 4.5
     assert response.status_code == 503
     assert response.headers["Retry-After"] == "1"
     assert response.get_json()["detail"] == "The database cannot be reached. Nothing was changed; try again shortly."

@@ -472,7 +472,7 @@ def test_idle_it_stops_at_once(tmp_path: Path):
 def test_reloading_loses_no_request(tmp_path: Path):
     url = f"sqlite:///{tmp_path}/x.db"
     migrate(url)
-    with running(url, WEB_CONCURRENCY="2") as (process, server):
+    with running(url, WEB_CONCURRENCY="2", RATE_LIMIT="off") as (process, server):
         first = set(workers_of(process, 2))
         statuses = []
         process.send_signal(signal.SIGHUP)

@@ -49,7 +49,7 @@ def test_there_are_no_more_than_it_may_have(engine: Engine):
     began = time.monotonic()
     with pytest.raises(PoolTimeout):
         take(engine)
-    assert 0.2 <= time.monotonic() - began < 2
+    assert 0.2 <= time.monotonic() - began < 10
     taken.pop().close()
     take(engine).close()
     assert len({id(connection.dbapi_connection) for connection in taken}) == SIZE - 1
@@ -108,8 +108,11 @@ def test_among_threads_no_connection_is_anybody_elses_and_nobody_waits_in_vain(t
     engine.dispose()
 
 
-def test_whoever_waited_and_finds_it_gone_goes_on_waiting(engine: Engine, monkeypatch: pytest.MonkeyPatch):
+def test_whoever_waited_and_finds_it_gone_goes_on_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Between the look and the grasp another thread may take it, without a word."""
+    engine = create_engine(
+        f"sqlite:///{tmp_path}/x.db", poolclass=Pool, pool_size=SIZE, max_overflow=0, pool_timeout=30
+    )
 
     def gone(queue: Queue[Any]) -> Any:
         monkeypatch.undo()
@@ -124,6 +127,7 @@ def test_whoever_waited_and_finds_it_gone_goes_on_waiting(engine: Engine, monkey
     assert Queue._get is not gone, "it was met"
     for connection in taken:
         connection.close()
+    engine.dispose()
 
 
 def test_a_connection_that_was_thrown_away_leaves_its_place(engine: Engine):

@@ -16,7 +16,7 @@ from sqlalchemy import make_url
 from tests.conftest import SECRET, token
 from tests.gunicorn_server import serve
 
-SECONDS = 120
+SECONDS = 400
 PHASES = {"sqlite": "examples,coverage,fuzzing,stateful", "postgresql": "examples,fuzzing,stateful"}
 """The systematic phase is the slowest, and the same cases again: once is enough."""
 EXAMPLES = {"sqlite": 5, "postgresql": 3}

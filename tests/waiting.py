@@ -12,7 +12,7 @@ PATIENCE = 20
 """Seconds after which it will not happen any more, on the slowest machine."""
 
 
-def until(true: Callable[[], T], seconds: float = PATIENCE, otherwise: str = "it did not come about") -> T:
+def until(true: Callable[[], T | None], seconds: float = PATIENCE, otherwise: str = "it did not come about") -> T:
     """Wait until it is so, and say what it was; AssertionError if it never is."""
     deadline = time.monotonic() + seconds
     while not (found := true()):

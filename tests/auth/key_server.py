@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-SLOW = 5.0
+SLOW = 60.0
 HUGE = 50 * 1024 * 1024
 
 FAILING = ("reset", "error", "html", "empty", "garbage", "truncated", "redirect", "huge", "bomb")

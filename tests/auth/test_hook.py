@@ -15,6 +15,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from taskapi.auth import keys
 from taskapi.db import db
 from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, compact, hs256, segment
 from tests.auth.key_server import KeyServer
@@ -397,8 +398,9 @@ def of(signer: Signer, sub: str = "alice", **header: Any) -> str:
 
 
 def test_tokens_of_both_key_sources_are_accepted(
-    make_app: MakeApp, key_server: KeyServer, signers: dict[str, Signer]
+    make_app: MakeApp, key_server: KeyServer, signers: dict[str, Signer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(keys, "COOL_DOWN", 60)
     client = make_app(BETTER_AUTH_URL=key_server.url.removesuffix("/api/auth/jwks")).test_client()
     assert ask(client, f"Bearer {token('alice')}").status_code == 200
     assert key_server.fetches == []

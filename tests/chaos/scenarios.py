@@ -92,13 +92,13 @@ def stop_database(postgresql: PostgreSQL, *, stops: int, away: float, clients: i
     assert {(one.status, one.retry_after) for one in refused} == {(503, True)}, figures
     assert {(alive, ready) for alive, ready, _ in health} == {(200, 503)}, figures
     assert figures["slowest_refusal_s"] < SOON + SLACK, figures
-    assert figures["slowest_healthz_s"] < SOON, figures
+    assert figures["slowest_healthz_s"] < SOON + SLACK, figures
     assert figures["healed_after_s"] < SOON + SLACK, figures
     assert set(ledger.outcomes) <= {201, 409, 503, DOUBT}, figures
     return figures
 
 
-HELD = 8.0
+HELD = 11.0
 """Seconds that a request may be held by a database that has its connection and says nothing."""
 
 
@@ -135,7 +135,7 @@ def freeze_database(postgresql: PostgreSQL, *, frozen: float, clients: int = 4) 
     assert {(one.status, one.retry_after) for one in refused} == {(503, True)}, figures
     assert not held, figures
     assert max(diary.slowest(), figures["slowest_request_s"]) < HELD + SLACK, figures
-    assert figures["slowest_healthz_s"] < SOON, figures
+    assert figures["slowest_healthz_s"] < SOON + SLACK, figures
     assert figures["healed_after_s"] < SOON + SLACK, figures
     return figures
 

@@ -11,6 +11,7 @@ from playwright.sync_api import BrowserContext, Error, Locator, Page, expect
 
 from tests.e2e.api import ask
 from tests.e2e.stack import Stack
+from tests.waiting import until
 
 _numbers = count(1)
 
@@ -78,10 +79,10 @@ class Person:
         self.sees_sign_in()
 
     def sees_tasks(self) -> None:
-        expect(self.page.get_by_role("heading", name="Tasks", level=1)).to_be_visible(timeout=SLOW)
+        expect(self.page.get_by_role("heading", name="Tasks", level=1)).to_be_visible()
 
     def sees_sign_in(self) -> None:
-        expect(self.page.get_by_role("heading", name="Sign in", level=1)).to_be_visible(timeout=SLOW)
+        expect(self.page.get_by_role("heading", name="Sign in", level=1)).to_be_visible()
 
     # Tasks.
 
@@ -92,7 +93,7 @@ class Person:
     def add(self, title: str) -> Locator:
         self.add_box.fill(title)
         self.add_box.press("Enter")
-        expect(self.task(title)).to_be_visible(timeout=SLOW)
+        expect(self.task(title)).to_be_visible()
         return self.task(title)
 
     def task(self, title: str) -> Locator:
@@ -125,8 +126,8 @@ class Person:
     def saved(self) -> list[Any]:
         """What the API holds, once every change made here has arrived."""
         self.is_up_to_date()
-        status, tasks = ask(self.stack, self.token())
-        assert status == 200
+        # Where a token lives for seconds only, it may be over when it arrives.
+        _, tasks = until(lambda: found if (found := ask(self.stack, self.token()))[0] == 200 else None)
         saved: list[Any] = tasks
         return saved
 

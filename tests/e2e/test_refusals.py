@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Route, expect
 
 from tests.e2e.conftest import Arrive, on_one_stack
-from tests.e2e.person import SLOW, Person
+from tests.e2e.person import Person
 
 pytestmark = on_one_stack
 
@@ -23,7 +23,7 @@ def test_a_wrong_password_is_said_and_the_email_stays(alice: Person, arrive: Arr
 
     page.get_by_role("button", name="Sign in").click()
 
-    expect(page.get_by_role("alert").filter(has_text="password")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_role("alert").filter(has_text="password")).to_be_visible()
     expect(page.get_by_label("Email")).to_have_value(alice.email)
     page.get_by_label("Password").fill(alice.password)
     page.get_by_role("button", name="Sign in").click()
@@ -47,7 +47,7 @@ def test_a_refused_sign_up_says_why_beside_the_field(
     page.get_by_role("button", name="Sign up").click()
 
     box = page.get_by_label(field)
-    expect(box).to_have_attribute("aria-invalid", "true", timeout=SLOW)
+    expect(box).to_have_attribute("aria-invalid", "true")
     expect(box).to_have_accessible_description(containing(words))
     for label, text in typed.items():
         expect(page.get_by_label(label)).to_have_value(text)
@@ -66,7 +66,7 @@ def test_a_title_that_is_too_long_is_refused_beside_its_field_and_kept(alice: Pe
     alice.add_box.fill(title)
     alice.add_box.press("Enter")
 
-    expect(alice.add_box).to_have_attribute("aria-invalid", "true", timeout=SLOW)
+    expect(alice.add_box).to_have_attribute("aria-invalid", "true")
     expect(alice.add_box).to_have_accessible_description(containing("200"))
     expect(alice.add_box).to_have_value(title)
     alice.add_box.fill("x" * 200)
@@ -110,12 +110,12 @@ def test_a_final_refusal_is_said_the_list_is_right_again_and_a_retry_works(
     alice.rename("Buy mlik", "Buy milk")
 
     box = alice.page.get_by_role("textbox", name="Title")
-    expect(box).to_have_accessible_description(containing(words), timeout=SLOW)
+    expect(box).to_have_accessible_description(containing(words))
     expect(box).to_have_value("Buy milk")
     alice.page.unroute("**/api/*/tasks/*")
     box.press("Enter")
-    expect(alice.task("Buy milk")).to_be_visible(timeout=SLOW)
-    expect(box).to_have_count(0, timeout=SLOW)
+    expect(alice.task("Buy milk")).to_be_visible()
+    expect(box).to_have_count(0)
     assert alice.saved()[0]["title"] == "Buy milk"
 
 
@@ -143,7 +143,7 @@ def test_a_passing_refusal_is_waited_out_and_done_once(alice: Person, status: in
     alice.add("Buy milk")
 
     alice.reload()
-    expect(alice.task("Buy milk")).to_have_count(1, timeout=SLOW)
+    expect(alice.task("Buy milk")).to_have_count(1)
     assert len(times) == 2
     assert len(set(times)) == 1
     assert times[0]
@@ -164,7 +164,7 @@ def test_an_answer_that_was_lost_makes_no_second_task(alice: Person):
     alice.add("Buy milk")
     alice.reload()
 
-    expect(alice.task("Buy milk")).to_have_count(1, timeout=SLOW)
+    expect(alice.task("Buy milk")).to_have_count(1)
     assert lost
 
 
@@ -186,7 +186,7 @@ def test_a_refused_token_is_renewed_once_and_nobody_is_signed_out(alice: Person)
     assert refused
     alice.sees_tasks()
     alice.reload()
-    expect(alice.task("Buy milk")).to_have_count(1, timeout=SLOW)
+    expect(alice.task("Buy milk")).to_have_count(1)
 
 
 def test_changes_of_different_members_elsewhere_are_merged(alice: Person, arrive: Arrive):
@@ -201,7 +201,7 @@ def test_changes_of_different_members_elsewhere_are_merged(alice: Person, arrive
 
     box.press("Enter")
 
-    expect(alice.checkbox("Buy oat milk")).to_be_checked(timeout=SLOW)
+    expect(alice.checkbox("Buy oat milk")).to_be_checked()
     assert [(t["title"], t["completed"]) for t in alice.saved()] == [("Buy oat milk", True)]
 
 
@@ -219,10 +219,10 @@ def test_changes_of_the_same_member_elsewhere_are_put_before_the_person(
         elsewhere.rename("Buy milk", "Buy soy milk")
 
     box.press("Enter")
-    expect(alice.page.get_by_role("alert").filter(has_text="changed elsewhere")).to_be_visible(timeout=SLOW)
+    expect(alice.page.get_by_role("alert").filter(has_text="changed elsewhere")).to_be_visible()
     alice.page.get_by_role("button", name=button).click()
 
-    expect(alice.task(kept)).to_be_visible(timeout=SLOW)
-    expect(box).to_have_count(0, timeout=SLOW)
+    expect(alice.task(kept)).to_be_visible()
+    expect(box).to_have_count(0)
     alice.is_up_to_date()
     assert [task["title"] for task in alice.saved()] == [kept]

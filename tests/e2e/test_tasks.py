@@ -7,18 +7,18 @@ import re
 from playwright.sync_api import expect
 
 from tests.e2e.conftest import Arrive, on_one_stack
-from tests.e2e.person import SLOW, Person
+from tests.e2e.person import Person
 
 
 def test_a_task_that_is_added_and_completed_is_still_there_after_a_reload(alice: Person):
     alice.add("Buy milk")
     alice.add("Call the plumber")
     alice.complete("Buy milk")
-    expect(alice.page.get_by_text("1 open")).to_be_visible(timeout=SLOW)
+    expect(alice.page.get_by_text("1 open")).to_be_visible()
 
     alice.reload()
 
-    expect(alice.task("Call the plumber")).to_be_visible(timeout=SLOW)
+    expect(alice.task("Call the plumber")).to_be_visible()
     expect(alice.checkbox("Buy milk")).to_be_checked()
     expect(alice.checkbox("Call the plumber")).not_to_be_checked()
     tasks = alice.saved()
@@ -34,7 +34,7 @@ def test_a_title_is_edited_in_place(alice: Person):
     expect(alice.task("Buy milk")).to_be_visible()
     expect(alice.page.get_by_role("button", name="Edit “Buy milk”")).to_be_focused()
     alice.reload()
-    expect(alice.task("Buy milk")).to_be_visible(timeout=SLOW)
+    expect(alice.task("Buy milk")).to_be_visible()
     expect(alice.task("Buy mlik")).to_have_count(0)
 
 
@@ -61,7 +61,7 @@ def test_a_deleted_task_comes_back_with_undo(alice: Person):
 
     expect(alice.task("Buy milk")).to_be_visible()
     alice.reload()
-    expect(alice.task("Buy milk")).to_be_visible(timeout=SLOW)
+    expect(alice.task("Buy milk")).to_be_visible()
 
 
 @on_one_stack
@@ -73,7 +73,7 @@ def test_a_deleted_task_is_gone_after_a_reload(alice: Person):
 
     alice.reload()
 
-    expect(alice.task("Keep")).to_be_visible(timeout=SLOW)
+    expect(alice.task("Keep")).to_be_visible()
     expect(alice.task("Drop")).to_have_count(0)
 
 
@@ -115,7 +115,7 @@ def test_completing_what_repeats_shows_the_next_one(alice: Person):
 
     alice.checkbox("Water the plants").click()
 
-    expect(alice.task("Water the plants")).to_have_count(2, timeout=SLOW)
+    expect(alice.task("Water the plants")).to_have_count(2)
 
 
 @on_one_stack
@@ -126,25 +126,25 @@ def test_filter_search_and_sort_show_what_they_say(alice: Person):
     page = alice.page
 
     page.get_by_role("radio", name="Open").click()
-    expect(alice.task("Bread")).to_have_count(0, timeout=SLOW)
+    expect(alice.task("Bread")).to_have_count(0)
     assert alice.titles() == ["Crème", "apples"]
     page.get_by_role("radio", name="Done").click()
-    expect(alice.task("Bread")).to_be_visible(timeout=SLOW)
+    expect(alice.task("Bread")).to_be_visible()
     assert alice.titles() == ["Bread"]
     page.get_by_role("radio", name="All").click()
-    expect(alice.task("apples")).to_be_visible(timeout=SLOW)
+    expect(alice.task("apples")).to_be_visible()
 
     page.get_by_role("combobox", name="Sort by").select_option("Title")
     expect(page.get_by_role("list", name="Tasks", exact=True)).to_have_text(
-        re.compile("apples.*Bread.*Crème", re.DOTALL), timeout=SLOW
+        re.compile("apples.*Bread.*Crème", re.DOTALL)
     )
     page.get_by_role("searchbox", name="Search tasks").fill("CREME")
-    expect(alice.task("apples")).to_have_count(0, timeout=SLOW)
+    expect(alice.task("apples")).to_have_count(0)
     assert alice.titles() == ["Crème"]
 
     alice.reload()
 
-    expect(alice.task("Crème")).to_be_visible(timeout=SLOW)
+    expect(alice.task("Crème")).to_be_visible()
     assert alice.titles() == ["Crème"]
 
 
@@ -194,8 +194,8 @@ def test_two_tabs_and_two_browsers_of_one_person_stay_in_step(alice: Person, arr
 
     for page in (tab, elsewhere.page):
         box = page.get_by_role("checkbox", name="Complete “Buy milk”")
-        expect(box).to_be_visible(timeout=10_000)
+        expect(box).to_be_visible()
         expect(box).not_to_be_checked()
     elsewhere.complete("Buy milk")
     for page in (tab, alice.page):
-        expect(page.get_by_role("checkbox", name="Complete “Buy milk”")).to_be_checked(timeout=10_000)
+        expect(page.get_by_role("checkbox", name="Complete “Buy milk”")).to_be_checked()

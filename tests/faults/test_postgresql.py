@@ -23,4 +23,4 @@ def test_while_it_is_away_all_is_503_soon_and_when_it_is_back_all_is_served_soon
 def test_frozen_it_holds_no_request_for_long_and_all_is_served_soon_after(
     instance: PostgreSQL, figures: Callable[..., None]
 ):
-    figures(**freeze_database(instance, frozen=9))
+    figures(**freeze_database(instance, frozen=13))

@@ -18,7 +18,7 @@ IMPATIENT = f"""
 exec(compile(open({str(ROOT / "gunicorn.conf.py")!r}).read(), "gunicorn.conf.py", "exec"))
 import taskapi.serving  # after that file has let gevent patch what waits
 
-taskapi.serving.ARRIVING = 5
+taskapi.serving.ARRIVING = 8
 """
 
 
@@ -27,7 +27,7 @@ def test_slow_clients_are_closed_and_meanwhile_the_others_are_served(
 ):
     settings = tmp_path / "impatient.conf.py"
     settings.write_text(IMPATIENT)
-    figures(**serve_beside_slow_clients(sqlite_url, heads=60, bodies=40, silent=40, within=5, settings=str(settings)))
+    figures(**serve_beside_slow_clients(sqlite_url, heads=60, bodies=40, silent=40, within=8, settings=str(settings)))
 
 
 def test_what_came_while_it_stood_in_line_is_taken_and_for_no_more_is_waited(monkeypatch: pytest.MonkeyPatch):

@@ -21,11 +21,13 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from werkzeug.test import TestResponse
 
+import taskapi.db
+import taskapi.postgresql
 from taskapi.db import now
 from taskapi.idempotency.models import Answered
 from tests.conftest import Person, beyond_walls, token
 from tests.gunicorn_server import Answer, Request, Server, serve
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 KEPT = ("Content-Type", "ETag", "Location")
 
@@ -341,11 +343,21 @@ def _scalar(engine: Any, statement: Any) -> Any:
         return connection.execute(statement).scalar_one()
 
 
-def test_while_the_first_is_under_way_the_second_is_409_or_waits(app: Flask, alice: Person, database_url: str) -> None:
+@pytest.fixture
+def patient_app(make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch) -> Flask:
+    """It waits for whoever holds what a write needs, as long as the test does."""
+    monkeypatch.setattr(taskapi.db, "SESSION", {**taskapi.db.SESSION, "statement_timeout": "60s"})
+    monkeypatch.setattr(taskapi.db, "STATEMENT_TIMEOUT", 60)
+    monkeypatch.setattr(taskapi.postgresql, "ANSWER_TIMEOUT", 60)
+    return make_app()
+
+
+def test_while_the_first_is_under_way_the_second_is_409_or_waits(patient_app: Flask, database_url: str) -> None:
+    alice = Person(patient_app.test_client(), "alice")
     alice.add("There already")
 
     def create() -> TestResponse:
-        return Person(app.test_client(), "alice").post(json={"title": "T"}, headers=keyed())
+        return Person(patient_app.test_client(), "alice").post(json={"title": "T"}, headers=keyed())
 
     with ThreadPoolExecutor(2) as pool:
         with held(database_url, "alice"):
@@ -353,32 +365,30 @@ def test_while_the_first_is_under_way_the_second_is_409_or_waits(app: Flask, ali
             wait_until_working(database_url)
             second: Future[TestResponse] = pool.submit(create)
             if not database_url.startswith("sqlite"):
-                refused = second.result(timeout=4)  # less than the first waits
+                refused = second.result(timeout=PATIENCE)
                 assert (refused.status_code, refused.get_json()["code"]) == (409, "in-flight")
                 assert refused.headers["Retry-After"] == "1"
             assert not first.done()
-        answers = [first.result(timeout=8)]
+        answers = [first.result(timeout=PATIENCE)]
         if database_url.startswith("sqlite"):
-            answers.append(second.result(timeout=8))
+            answers.append(second.result(timeout=PATIENCE))
     answers = sorted([*answers, create()], key=lambda answer: "Idempotency-Replayed" in answer.headers)
     for again in answers[1:]:
         assert_replayed(answers[0], again)
     assert alice.titles() == ["T", "There already"]
 
 
-def test_another_key_and_another_user_are_not_refused_meanwhile(
-    app: Flask, alice: Person, mallory: Person, database_url: str
-) -> None:
-    alice.add("There already")
+def test_another_key_and_another_user_are_not_refused_meanwhile(patient_app: Flask, database_url: str) -> None:
+    Person(patient_app.test_client(), "alice").add("There already")
     with ThreadPoolExecutor(3) as pool:
         with held(database_url, "alice"):
             work = [
-                pool.submit(Person(app.test_client(), user).post, json={"title": key}, headers=keyed(key))
+                pool.submit(Person(patient_app.test_client(), user).post, json={"title": key}, headers=keyed(key))
                 for user, key in (("alice", "a"), ("alice", "b"), ("mallory", "a"))
             ]
             if not database_url.startswith("sqlite"):
-                assert work[2].result(timeout=2).status_code == 201  # users never wait for each other
-        assert [each.result(timeout=8).status_code for each in work] == [201, 201, 201]
+                assert work[2].result(timeout=PATIENCE).status_code == 201  # users never wait for each other
+        assert [each.result(timeout=PATIENCE).status_code for each in work] == [201, 201, 201]
 
 
 # In production: several processes, and some that die
@@ -434,7 +444,7 @@ def kill_workers(server: Server) -> None:
 
 def persist(server: Server, user: str, request: Request) -> Answer:
     """A client that repeats until it is told something."""
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + PATIENCE
     while True:
         try:
             answer = server.send(user, request)

@@ -248,7 +248,7 @@ describe.each(DIALECTS)("an API that does not take the notice, on %s", (dialect)
     const began = performance.now()
     expect((await all[0].post("/revoke-other-sessions")).status).toBe(200)
     expect((await all[0].post("/sign-out")).status).toBe(200)
-    expect(performance.now() - began).toBeLessThan(2 * 1500)
+    expect(performance.now() - began).toBeLessThan(8_000) // one after the other they would take as long
     expect(await waiting()).toHaveLength(4)
     expect(await all[0].session()).toBeUndefined()
   })
