@@ -239,9 +239,13 @@ def request_on(connection: Connection, request: Callable[[], object]) -> None:
         # BEGIN, the name and both statements together; COMMIT.
         pytest.param("POST", "", {"json": {"title": "x"}}, 2, id="create"),
         pytest.param("PATCH", "/1/complete", {}, 2, id="toggle"),
-        # BEGIN, the name and the count together; the task; COMMIT.
-        pytest.param("PUT", "/1", {"json": {"title": "x"}}, 3, id="update"),
-        pytest.param("DELETE", "/1", {}, 3, id="delete"),
+        pytest.param("PATCH", "/1/complete", {"headers": {"If-Match": '"1"'}}, 2, id="toggle of a version"),
+        pytest.param("PATCH", "/1/complete", {"json": {"completed": True}}, 2, id="set"),
+        pytest.param("PUT", "/1", {"json": {"title": "x"}}, 2, id="update"),
+        pytest.param("DELETE", "/1", {}, 2, id="delete"),
+        # BEGIN, the name, the lock and the task together; the count and the task; COMMIT.
+        pytest.param("PUT", "/1", {"json": {"due_date": "2026-11-21"}}, 3, id="due"),
+        pytest.param("DELETE", "/1", {"headers": {"If-Match": '"1", "5"'}}, 3, id="delete one of some versions"),
     ],
 )
 def test_naming_the_user_costs_no_round_trip(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, current_app, request
 
 from ..errors import BadNotice
 from ..request import accepts, receive_body
@@ -27,7 +27,7 @@ def logout() -> Response:
     if len(tokens) != 1:
         raise BadNotice("Send one form field `logout_token`.")
     try:
-        hook.sessions().end(read_notice(hook.verifier(), tokens[0]))
+        hook.sessions(current_app).end(read_notice(hook.verifier(current_app), tokens[0]))
     except TokenRefused as refusal:
         raise BadNotice(f"No session was ended: {refusal}.") from refusal
     except Replayed as error:

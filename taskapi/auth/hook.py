@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Flask, Request, Response, current_app, g
+from flask import Flask, Request, Response, g
 
 from ..config import Config
 from ..errors import RETRY_AFTER, Forbidden, Unauthorized, Unavailable, respond
@@ -30,15 +30,15 @@ def init_app(app: Flask, config: Config) -> None:
     app.register_error_handler(KeysUnavailable, _no_keys)
 
 
-def verifier() -> Verifier:
+def verifier(app: Flask) -> Verifier:
     """The verifier of this application."""
-    found: Verifier = current_app.extensions[_VERIFIER]
+    found: Verifier = app.extensions[_VERIFIER]
     return found
 
 
-def sessions() -> EndedSessions:
+def sessions(app: Flask) -> EndedSessions:
     """What this worker knows of ended sessions."""
-    found: EndedSessions = current_app.extensions[_SESSIONS]
+    found: EndedSessions = app.extensions[_SESSIONS]
     return found
 
 
@@ -47,14 +47,12 @@ def require_user(app: Flask, asked: Request) -> User:
 
     The path's user is taken out of the view's arguments: a view has no user but `g.user` to ask for.
     """
-    verifier: Verifier = app.extensions[_VERIFIER]
-    sessions: EndedSessions = app.extensions[_SESSIONS]
     token = _bearer(asked.environ.get("HTTP_AUTHORIZATION", ""))
     try:
-        user = verifier.verify(token)
+        user = verifier(app).verify(token)
     except TokenRefused as refusal:
         raise _refused(str(refusal)) from refusal
-    if sessions.has(user):
+    if sessions(app).has(user):
         raise _refused("the session of the token has ended")
     g.user = user
     if (asked.view_args or {}).pop("user_id", None) != user.id:

@@ -15,9 +15,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
-    false,
     func,
-    literal,
     or_,
     select,
     tuple_,
@@ -25,7 +23,7 @@ from sqlalchemy import (
 )
 
 from ..auth.tokens import User
-from ..db import UTCDateTime, execute, fetch, now, reads, writes
+from ..db import execute, fetch, now, reads, writes
 from ..prepared import Prepared, Rows
 from . import models, schedule, series
 from .due import overdue
@@ -42,7 +40,7 @@ from .statements import (
     flip,
     folded,
     insert_next,
-    update_task,
+    set_members,
 )
 
 Place = tuple[Any, ...]
@@ -97,6 +95,7 @@ _STATE = Prepared(
     select(models.User.revision, models.User.epoch, models.User.sync_floor).where(models.User.user_id == OWNER)
 )
 _TASK = Prepared(select(*COLUMNS).where(Task.user_id == OWNER, Task.id == TASK, Task.deleted_at.is_(None)))
+_LOCK = Prepared(select(models.User.revision).where(models.User.user_id == OWNER).with_for_update())
 
 
 @reads
@@ -179,6 +178,10 @@ def count(user: User, selection: Selection) -> int:
 def find(user: User, id: int, expected: Set[int] | None = None) -> TaskRow:
     """The user's task of this id. Raises `Absent`, or `Changed` if its version is not among those expected."""
     (rows,) = fetch(_TASK(owner=user.id, task=id))
+    return _found(rows, expected)
+
+
+def _found(rows: Rows, expected: Set[int] | None) -> TaskRow:
     if not rows:
         raise Absent
     row = rows[0]
@@ -201,48 +204,47 @@ def change(user: User, id: int, expected: Set[int] | None, values: Mapping[str, 
     """
     moment = now()
     columns = {**values, **folded(values)}
-    if "completed" in values:
-        columns["completed_at"] = func.coalesce(Task.completed_at, moment) if values["completed"] else None
-    differs = or_(false(), *(getattr(Task, name).is_distinct_from(value) for name, value in values.items()))
-    revision = count_up(user).revision
     if schedule.touched(values):
-        current = find(user, id, expected)
+        current = _hold(user, id, expected)
         before = {name: getattr(current, name) for name in schedule.MEMBERS}
         after = {name: values.get(name, before[name]) for name in schedule.MEMBERS}
-        columns |= schedule.settle(after)
+        columns |= {**after, **schedule.settle(after)}
         schedule.foresee(after, before)
-    return _set(user, id, expected, revision, {**columns, "updated_at": moment}, differs)
+    row = set_members(user, id, version_of(user, id, expected), moment, columns)
+    if row is None:
+        row = find(user, id, expected)
+        # It is as it should be already. The count goes back, under the lock that this transaction still holds.
+        count_up(user, -1)
+        return row
+    return series.follow(user, row, moment) if "completed" in values else row
 
 
 @writes
 def toggle(user: User, id: int, expected: Set[int] | None) -> TaskRow:
     """Flip completion, in the statement itself: of two racing flips neither is lost. Raises `Absent` and `Changed`."""
     moment = now()
-    if expected is None:
-        return series.follow(user, flip(user, id, moment), moment)
-    completed_at = case((Task.completed, None), else_=literal(moment, UTCDateTime))
-    columns = {"completed": ~Task.completed, "completed_at": completed_at, "updated_at": moment}
-    return _set(user, id, expected, count_up(user).revision, columns)
+    row = flip(user, id, version_of(user, id, expected), moment)
+    if row is None:
+        row = find(user, id, expected)  # says what stands in the way
+    return series.follow(user, row, moment)
 
 
-def _set(
-    user: User,
-    id: int,
-    expected: Set[int] | None,
-    revision: int,
-    columns: Mapping[str, Any],
-    *conditions: ColumnElement[bool],
-) -> TaskRow:
-    """Set columns of a live task of the expected version; look at what stood in the way only if something did."""
-    if expected is not None:
-        conditions = (Task.revision.in_(expected), *conditions)
-    row = update_task(user, id, revision, columns, Task.deleted_at.is_(None), *conditions)
-    if row is not None:
-        return series.follow(user, row, row.updated_at) if "completed" in columns else row
-    row = find(user, id, expected)
-    # It is as it should be already. The count goes back, under the lock that this transaction still holds.
-    count_up(user, -1)
-    return row
+@writes
+def version_of(user: User, id: int, expected: Set[int] | None) -> int | None:
+    """The version that a task must have to be written, None for any.
+
+    Of several that it may have it is the one it has, and keeps until the end of the transaction. Raises `Absent` and
+    `Changed`.
+    """
+    if expected is None or len(expected) == 1:
+        return next(iter(expected or ()), None)
+    return int(_hold(user, id, expected).revision)
+
+
+def _hold(user: User, id: int, expected: Set[int] | None) -> TaskRow:
+    """Look at a task, which stays as it is until the end of the transaction. Raises `Absent` and `Changed`."""
+    _, rows = fetch(_LOCK(owner=user.id), _TASK(owner=user.id, task=id))
+    return _found(rows, expected)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,19 @@ from datetime import datetime
 from typing import Any
 
 from marshmallow import ValidationError
-from sqlalchemy import BigInteger, BindParameter, ColumnElement, bindparam, case, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    Boolean,
+    ColumnElement,
+    bindparam,
+    case,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ..auth.tokens import User
@@ -89,7 +101,6 @@ TOMBSTONE: Mapping[str, Any] = {
 _COUNTERS = (models.User.revision, models.User.last_task_id, models.User.live_tasks)
 
 _TASKS, _FLOOR = bindparam("tasks", type_=BigInteger), bindparam("floor", type_=BigInteger)
-_MOMENT = bindparam("moment", type_=UTCDateTime)
 
 _COUNT_UP = Prepared(
     update(models.User)
@@ -120,19 +131,7 @@ _CLAIM = {
     for dialect in (postgresql, sqlite)
 }
 
-# These two are sent together with a statement that counts, and take what it has counted from the row it has locked.
-
-_FLIP = Prepared(
-    update(Task)
-    .where(Task.user_id == OWNER, Task.id == TASK, Task.deleted_at.is_(None))
-    .values(
-        completed=~Task.completed,
-        completed_at=case((Task.completed, None), else_=_MOMENT),
-        updated_at=_MOMENT,
-        revision=select(models.User.revision).where(models.User.user_id == OWNER).scalar_subquery(),
-    )
-    .returning(*COLUMNS)
-)
+# What follows is sent together with a statement that counts, and takes what it has counted from the row it has locked.
 
 _COUNTED = {
     "user_id": models.User.user_id,
@@ -155,6 +154,59 @@ _INSERT_NEXT = Prepared(
     .from_select([*_COUNTED, *_SENT], select(*_COUNTED.values(), *_SENT.values()).where(models.User.user_id == OWNER))
     .returning(*COLUMNS)
 )
+
+_PARTS = {
+    "title": ("title", "folded_title"),
+    "description": ("description", "folded_description"),
+    "completed": ("completed",),
+    "priority": ("priority",),
+    "tags": ("tags", "folded_tags"),
+    "time": (*schedule.MEMBERS, "due_at", "due_order"),
+}
+"""What a change may set; the columns of a part are set together, or none of them."""
+
+_SETS = {
+    name: bindparam(f"sets_{part}", type_=Boolean)  # one for all of a part
+    for part, names in _PARTS.items()
+    for name in names
+}
+_VERSION, _MOMENT = bindparam("version", type_=BigInteger), bindparam("moment", type_=UTCDateTime)
+_AIMED = (
+    *(Task.user_id == OWNER, Task.id == TASK, Task.deleted_at.is_(None)),
+    or_(_VERSION.is_(None), Task.revision == _VERSION),
+)
+_WRITTEN = {
+    "updated_at": _MOMENT,
+    "revision": select(models.User.revision).where(models.User.user_id == OWNER).scalar_subquery(),
+}
+
+# One statement for every set of members: each would be remembered by every connection.
+_CHANGE = Prepared(
+    update(Task)
+    .where(
+        *_AIMED,
+        or_(*(_SETS[name] & Task.__table__.c[name].is_distinct_from(_SENT[name]) for name in ("title", *DEFAULTS))),
+    )
+    .values(
+        **{name: case((sets, _SENT[name]), else_=Task.__table__.c[name]) for name, sets in _SETS.items()},
+        completed_at=case(
+            (~_SETS["completed"], Task.completed_at),
+            (_SENT["completed"], func.coalesce(Task.completed_at, _MOMENT)),
+            else_=None,
+        ),
+        **_WRITTEN,
+    )
+    .returning(*COLUMNS)
+)
+
+_FLIP = Prepared(
+    update(Task)
+    .where(*_AIMED)
+    .values(completed=~Task.completed, completed_at=case((Task.completed, None), else_=_MOMENT), **_WRITTEN)
+    .returning(*COLUMNS)
+)
+
+_REMOVE = Prepared(update(Task).where(*_AIMED).values(deleted_at=_MOMENT, **_WRITTEN).returning(*COLUMNS))
 
 
 class Absent(Exception):
@@ -221,15 +273,31 @@ def insert_next(user: User, moment: datetime, values: Mapping[str, Any]) -> Task
     return row
 
 
-def flip(user: User, id: int, moment: datetime) -> TaskRow:
-    """Count up and flip a task's completion, in the statement itself: of two racing flips neither is lost.
+def set_members(
+    user: User, id: int, version: int | None, moment: datetime, columns: Mapping[str, Any]
+) -> TaskRow | None:
+    """Count up, compare and set; None if there is no such live task of that version, or nothing would change."""
+    sets = {f"sets_{part}": names[0] in columns for part, names in _PARTS.items()}
+    # What is not set is sent all the same, and looked at by nobody.
+    return _written(user, _CHANGE, id, version, moment, **{**TOMBSTONE, **columns, **sets})
 
-    Raises `Absent`.
-    """
-    _, rows = fetch(_COUNT_UP(owner=user.id, by=1, ids=0, live=0), _FLIP(owner=user.id, task=id, moment=moment))
-    if not rows:
-        raise Absent
-    return rows[0]
+
+def flip(user: User, id: int, version: int | None, moment: datetime) -> TaskRow | None:
+    """Count up and flip a task's completion; None if there is no such live task of that version."""
+    return _written(user, _FLIP, id, version, moment)
+
+
+def throw_away(user: User, id: int, version: int | None, moment: datetime) -> TaskRow | None:
+    """Count up and put a task into the trash; None if there is no such live task of that version."""
+    return _written(user, _REMOVE, id, version, moment, live=-1)
+
+
+def _written(
+    user: User, write: Prepared, id: int, version: int | None, moment: datetime, *, live: int = 0, **columns: Any
+) -> TaskRow | None:
+    counted = _COUNT_UP(owner=user.id, by=1, ids=0, live=live)
+    _, rows = fetch(counted, write(**columns, owner=user.id, task=id, version=version, moment=moment))
+    return rows[0] if rows else None
 
 
 def check_quota(counters: Counters) -> None:

@@ -10,16 +10,13 @@ from ..auth.tokens import User
 from ..db import UTCDateTime, execute, now, reads, writes
 from . import queries
 from .models import Task
-from .statements import COLUMNS, TOMBSTONE, Absent, Changed, TaskRow, count_up, update_task
+from .statements import COLUMNS, TOMBSTONE, Absent, Changed, TaskRow, count_up, throw_away, update_task
 
 
 @writes
 def remove(user: User, id: int, expected: Set[int] | None) -> None:
     """Put a task into the trash. Raises `Absent` and `Changed`."""
-    moment = now()
-    revision = count_up(user, live=-1).revision
-    columns = {"deleted_at": moment, "updated_at": moment}
-    if update_task(user, id, revision, columns, Task.deleted_at.is_(None), *_of_version(expected)) is None:
+    if throw_away(user, id, queries.version_of(user, id, expected), now()) is None:
         queries.find(user, id, expected)  # says what stands in the way
 
 
