@@ -206,11 +206,14 @@ def change(user: User, id: int, expected: Set[int] | None, values: Mapping[str, 
     columns = {**values, **folded(values)}
     if schedule.touched(values):
         current = _hold(user, id, expected)
+        version: int | None = current.revision
         before = {name: getattr(current, name) for name in schedule.MEMBERS}
         after = {name: values.get(name, before[name]) for name in schedule.MEMBERS}
         columns |= {**after, **schedule.settle(after)}
         schedule.foresee(after, before)
-    row = set_members(user, id, version_of(user, id, expected), moment, columns)
+    else:
+        version = version_of(user, id, expected)
+    row = set_members(user, id, version, moment, columns)
     if row is None:
         row = find(user, id, expected)
         # It is as it should be already. The count goes back, under the lock that this transaction still holds.
@@ -229,22 +232,26 @@ def toggle(user: User, id: int, expected: Set[int] | None) -> TaskRow:
     return series.follow(user, row, moment)
 
 
-@writes
+@writes  # part of one: it may lock
 def version_of(user: User, id: int, expected: Set[int] | None) -> int | None:
     """The version that a task must have to be written, None for any.
 
     Of several that it may have it is the one it has, and keeps until the end of the transaction. Raises `Absent` and
     `Changed`.
     """
-    if expected is None or len(expected) == 1:
-        return next(iter(expected or ()), None)
-    return int(_hold(user, id, expected).revision)
+    if expected is None:
+        return None
+    if len(expected) == 1:
+        (version,) = expected
+    else:
+        version = _hold(user, id, expected).revision
+    return version
 
 
 def _hold(user: User, id: int, expected: Set[int] | None) -> TaskRow:
     """Look at a task, which stays as it is until the end of the transaction. Raises `Absent` and `Changed`."""
-    _, rows = fetch(_LOCK(owner=user.id), _TASK(owner=user.id, task=id))
-    return _found(rows, expected)
+    locked, rows = fetch(_LOCK(owner=user.id), _TASK(owner=user.id, task=id))
+    return _found(rows if locked else (), expected)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """What every statement on tasks is made of. Each names the user first: in its WHERE, or in the row it writes.
 
-A write counts the user's revision up first, which locks the user's row: writes of one user stand in line, those of
-different users never meet. So whatever is read after that, in the same transaction, stays true until its end.
+A write counts the user's revision up first, or locks the user's row before that: writes of one user stand in line,
+those of different users never meet. So whatever is read after that, in the same transaction, stays true until its end.
+Who has no row to lock has no task either, whatever another request adds meanwhile: `Absent`.
 """
 
 from __future__ import annotations
@@ -170,6 +171,9 @@ _SETS = {
     for part, names in _PARTS.items()
     for name in names
 }
+_UNSET = dict.fromkeys(_SETS) | {"tags": (), "folded_tags": ()}
+"""Stands for what is not set, which nobody looks at."""
+
 _VERSION, _MOMENT = bindparam("version", type_=BigInteger), bindparam("moment", type_=UTCDateTime)
 _AIMED = (
     *(Task.user_id == OWNER, Task.id == TASK, Task.deleted_at.is_(None)),
@@ -180,7 +184,7 @@ _WRITTEN = {
     "revision": select(models.User.revision).where(models.User.user_id == OWNER).scalar_subquery(),
 }
 
-# One statement for every set of members: each would be remembered by every connection.
+# One statement for every set of members: one for each set would be prepared on every connection.
 _CHANGE = Prepared(
     update(Task)
     .where(
@@ -276,27 +280,39 @@ def insert_next(user: User, moment: datetime, values: Mapping[str, Any]) -> Task
 def set_members(
     user: User, id: int, version: int | None, moment: datetime, columns: Mapping[str, Any]
 ) -> TaskRow | None:
-    """Count up, compare and set; None if there is no such live task of that version, or nothing would change."""
+    """Count up, compare and set; None if there is no such live task of that version, or nothing would change.
+
+    Of a part of `_PARTS` either all columns are there or none. Raises `Absent` for a user who never wrote.
+    """
     sets = {f"sets_{part}": names[0] in columns for part, names in _PARTS.items()}
-    # What is not set is sent all the same, and looked at by nobody.
-    return _written(user, _CHANGE, id, version, moment, **{**TOMBSTONE, **columns, **sets})
+    return _write(user, _CHANGE, id, version, moment, **{**_UNSET, **columns, **sets})
 
 
 def flip(user: User, id: int, version: int | None, moment: datetime) -> TaskRow | None:
-    """Count up and flip a task's completion; None if there is no such live task of that version."""
-    return _written(user, _FLIP, id, version, moment)
+    """Count up and flip a task's completion; None if there is no such live task of that version.
+
+    Raises `Absent` for a user who never wrote.
+    """
+    return _write(user, _FLIP, id, version, moment)
 
 
 def throw_away(user: User, id: int, version: int | None, moment: datetime) -> TaskRow | None:
-    """Count up and put a task into the trash; None if there is no such live task of that version."""
-    return _written(user, _REMOVE, id, version, moment, live=-1)
+    """Count up and put a task into the trash; None if there is no such live task of that version.
+
+    Raises `Absent` for a user who never wrote.
+    """
+    return _write(user, _REMOVE, id, version, moment, live=-1)
 
 
-def _written(
+def _write(
     user: User, write: Prepared, id: int, version: int | None, moment: datetime, *, live: int = 0, **columns: Any
 ) -> TaskRow | None:
-    counted = _COUNT_UP(owner=user.id, by=1, ids=0, live=live)
-    _, rows = fetch(counted, write(**columns, owner=user.id, task=id, version=version, moment=moment))
+    counted, rows = fetch(
+        _COUNT_UP(owner=user.id, by=1, ids=0, live=live),
+        write(**columns, owner=user.id, task=id, version=version, moment=moment),
+    )
+    if not counted:
+        raise Absent
     return rows[0] if rows else None
 
 

@@ -426,7 +426,9 @@ class TestSearch:
             assert [task[member] for task in response.get_json()] == titles, q
 
     def test_finds_what_a_change_brought_and_not_what_it_took(self, alice: Person) -> None:
-        alice.add("Café", description="old")
-        alice.patch("/1", json={"title": "Tee", "description": None})
-        assert alice.titles("?q=tee") == ["Tee"]
-        assert alice.titles("?q=cafe") == alice.titles("?q=old") == []
+        alice.add("Café", description="old", tags=["Shop"], due_date="2026-12-01")
+        alice.add("Later", due_date="2026-12-02")
+        alice.patch("/1", json={"title": "Tee", "description": None, "tags": ["Home"], "due_date": "2026-12-03"})
+        assert alice.titles("?q=tee") == alice.titles("?tag=home") == ["Tee"]
+        assert alice.titles("?q=cafe") == alice.titles("?q=old") == alice.titles("?tag=shop") == []
+        assert alice.titles("?sort=due") == ["Later", "Tee"]

@@ -460,7 +460,9 @@ class TestIfMatch:
         self, alice: Person, write: tuple[str, str, dict[str, Any]]
     ) -> None:
         method, path, options = write
-        for number, condition in enumerate(('"{}"', "*", '"9999", "{}"', '"{}","9999"', 'W/"9999", "{}"'), 1):
+        for number, condition in enumerate(
+            ('"{}"', "*", '"9999", "{}"', '"{}","9999"', '"1", "{}"', 'W/"9999", "{}"'), 1
+        ):
             alice.add()
             version = alice.put(f"/{number}", json={"description": "x"}).get_json()["version"]
             headers = {"If-Match": condition.format(version)}
