@@ -468,6 +468,8 @@ class TestIfMatch:
             headers = {"If-Match": condition.format(version)}
             response = alice.send(method, path.replace("1", str(number)), headers=headers, **options)
             assert response.status_code in (200, 204), condition
+            is_so = options.get("json") in ({"title": "Buy milk"}, {}, {"completed": False})
+            assert alice.revision() == version + (not is_so), "it was done"
 
     def test_any_other_stops_it_and_shows_the_task_as_it_is(
         self, alice: Person, write: tuple[str, str, dict[str, Any]]
