@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -26,8 +27,11 @@ PAGE = contestants.ROOT / "docs" / "performance.md"
 PLOT = contestants.ROOT / "docs" / "performance.svg"
 BEGIN, END = "<!-- last full run -->\n", "<!-- end of the run -->\n"
 
-PACE = {"quick": (3, 0.15, 1), "full": (15, 0.5, 6)}
-"""Rounds, seconds of a slice, and how often everybody is started."""
+PACE = {"quick": (5, 0.15, 1, 1), "full": (15, 0.5, 3, 6)}
+"""Rounds, seconds of a slice, requests of a connection in it at least, and how often everybody is started."""
+
+CLOSE = 15
+"""Rounds, at least, where what is compared is nearly the same: three would tell nothing."""
 
 
 def main() -> None:
@@ -59,7 +63,7 @@ def _keep(run: report.Report, chosen: argparse.Namespace) -> None:
 
 
 def _run(chosen: argparse.Namespace) -> report.Report:
-    rounds, seconds, starts = PACE["quick" if chosen.quick else "full"]
+    rounds, seconds, least, starts = PACE["quick" if chosen.quick else "full"]
     rounds = chosen.rounds or rounds
     workloads = [each for each in WORKLOADS if not chosen.workload or each.name in chosen.workload]
     invited = [each for each in EVERYONE if not chosen.only or each.name in chosen.only]
@@ -83,7 +87,7 @@ def _run(chosen: argparse.Namespace) -> report.Report:
         everyone = [start(each) for each in invited]
         for running in everyone:
             started[running.contestant.name].append(running.seconds_to_answer)
-        pace = measure.Pace(rounds, seconds, postmaster(superuser))
+        pace = measure.Pace(rounds, seconds, least, postmaster(superuser))
         measured = measure.interleave(everyone, workloads, pace, _say)
         used = {each.contestant.name: max(map(memory, each.workers), key=lambda sizes: sizes[1]) for each in everyone}
         _count(invited, urls, measured, workloads)
@@ -91,9 +95,10 @@ def _run(chosen: argparse.Namespace) -> report.Report:
         if TASKAPI in invited:
             alone = start(ALONE)
             two = next(each for each in everyone if each.contestant is TASKAPI)
-            found.polls = measure.compare(two, workloads, [("poll20", "list20"), ("poll1000", "list1000")], pace, _say)
+            close = replace(pace, rounds=max(rounds, CLOSE))
+            found.polls = measure.compare(two, workloads, [("poll20", "list20"), ("poll1000", "list1000")], close, _say)
             some = [each for each in workloads if each.name in ("list20", "toggle")]
-            found.scaling = measure.interleave([two, alone], some, pace, _say)
+            found.scaling = measure.interleave([two, alone], some, close, _say)
         if not chosen.quick and TASKAPI in invited:
             _keep(found, chosen)  # what comes now takes long
             found.size = size.compare(superuser, urls["taskapi"], pace, _say)

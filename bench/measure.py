@@ -18,9 +18,6 @@ from .workloads import CHANGES, CONNECTIONS, WORKLOADS, Step, Workload, as_lua, 
 
 SCRIPT = Path(__file__).with_name("load.lua")
 
-LEAST = 3
-"""Requests that a connection sends in a slice at least."""
-
 
 @dataclass(frozen=True)
 class Slice:
@@ -45,6 +42,8 @@ class Pace:
     rounds: int
     seconds: float
     """Of a slice."""
+    least: int
+    """Requests that a connection sends in a slice at least."""
     postmaster: int
     """The process whose children are PostgreSQL."""
 
@@ -69,7 +68,7 @@ class Job:
     running: Running
     workload: Workload
     file: Path
-    each: int = LEAST
+    each: int = 1
 
 
 def applies(workload: Workload, running: Running) -> bool:
@@ -117,9 +116,9 @@ def below(running: Running, step: Step) -> str:
 
 def calibrate(job: Job, pace: Pace) -> None:
     """Find out how many requests fill a slice; this warms the contestant up as well."""
-    take(job, pace.postmaster)
-    first = take(job, pace.postmaster)
-    job.each = max(LEAST, round(job.each * pace.seconds / first.seconds))
+    for filled in (0.3, 1):
+        seconds = take(job, pace.postmaster).seconds
+        job.each = max(pace.least, round(job.each * filled * pace.seconds / seconds))
     if job.workload.session:
         length = len(job.workload.plans[0])
         job.each = max(1, round(job.each / length)) * length
