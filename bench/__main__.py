@@ -31,7 +31,7 @@ PACE = {"quick": (5, 0.15, 1, 1), "full": (15, 0.5, 3, 6)}
 """Rounds, seconds of a slice, requests of a connection in it at least, and how often everybody is started."""
 
 CLOSE = 15
-"""Rounds, at least, where what is compared is nearly the same: three would tell nothing."""
+"""Rounds, at least, where what is compared is nearly the same: fewer tell nothing."""
 
 
 def main() -> None:
