@@ -515,7 +515,8 @@ def test_an_exhausted_pool_is_503_in_about_two_seconds(app: Flask):
         response = alice.get()
         waited = time.monotonic() - begin
     assert response.status_code == 503
-    assert POOL_TIMEOUT - 0.1 <= waited <= POOL_TIMEOUT + PATIENCE / 2
+    assert POOL_TIMEOUT == 2
+    assert 1.9 <= waited <= POOL_TIMEOUT + PATIENCE / 2  # on a machine that may stall
     assert alice.get().status_code == 200
 
 
