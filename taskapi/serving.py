@@ -19,6 +19,7 @@ from gevent.lock import BoundedSemaphore
 from gunicorn.glogging import Logger
 from gunicorn.workers.ggevent import GeventWorker
 
+from . import slots
 from .db import POOL_SIZE
 from .request_id import HEADER as REQUEST_ID
 
@@ -82,21 +83,18 @@ class Client:
 
 
 class Body:
-    """What a request brings along; while it is waited for, another request is worked on."""
+    """The body of a request; reading it releases the request's slot while the client is waited for."""
 
-    def __init__(self, body: Any, places: BoundedSemaphore) -> None:
-        self._body, self._places = body, places
+    def __init__(self, body: Any) -> None:
+        self._body = body
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._body, name)
 
     def read(self, size: int | None = None) -> bytes:
-        """As a file's."""
-        self._places.release()
-        try:
+        """Read like a file."""
+        with slots.released():
             received: bytes = self._body.read(size)
-        finally:
-            self._places.acquire()
         return received
 
 
@@ -136,14 +134,14 @@ class Worker(GeventWorker):
     def load_wsgi(self) -> None:
         """Work on as many requests as there are connections to the database; the others wait here, in line."""
         super().load_wsgi()
-        application, places = self.wsgi, BoundedSemaphore(POOL_SIZE)
+        application, semaphore = self.wsgi, BoundedSemaphore(POOL_SIZE)
 
         def in_turn(environ: dict[str, Any], start_response: Any) -> Any:
             if environ["PATH_INFO"] == "/healthz":
                 return application(environ, start_response)  # whether it lives must not depend on who waits in line
-            environ["wsgi.input"] = Body(environ["wsgi.input"], places)
+            environ["wsgi.input"] = Body(environ["wsgi.input"])
             gevent.sleep(0)  # whoever has come meanwhile is received first, and has a place in the line
-            with places:
+            with slots.held(semaphore):
                 return application(environ, start_response)
 
         self.wsgi = in_turn
