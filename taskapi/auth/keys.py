@@ -11,23 +11,17 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPSConnection
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import urlsplit
 
-import jwt
-import orjson
+from .key_set import Key, parse_jwks
 
 log = logging.getLogger(__name__)
 
 HMAC_ALGORITHMS = frozenset({"HS256"})
 KEY_PAIR_ALGORITHMS = frozenset({"EdDSA", "ES256", "ES512", "RS256", "PS256"})
 
-MIN_RSA_BITS = 2048
-"""RFC 7518, sections 3.3 and 3.5."""
-
-MAX_KEYS = 100
 MAX_JWKS_BYTES = 256 * 1024
 
 REFRESH_AFTER = 150.0
@@ -48,14 +42,6 @@ FETCH_TIMEOUT = 2.0
 
 class KeysUnavailable(Exception):
     """The key set was never fetched and cannot be now: whether the token is good, nobody here knows."""
-
-
-@dataclass(frozen=True, eq=False)
-class Key:
-    """A key and the one algorithm it is for; equal to itself only, which is quick to tell."""
-
-    algorithm: str
-    material: Any = field(repr=False)
 
 
 class KeySource(Protocol):
@@ -175,52 +161,3 @@ def _cut(connected: socket.socket) -> None:
         # Not `connected.shutdown`: a TLS socket's forgets the encryption first, and the reader would believe what
         # still comes in unencrypted.
         socket.socket.shutdown(connected, socket.SHUT_RDWR)
-
-
-def parse_jwks(body: bytes) -> dict[str, Key]:
-    """The usable keys of a JWK Set (RFC 7517, section 5) by `kid`; what cannot be used is passed over (ibid.).
-
-    Raises ValueError for what is no JWK Set at all, or one that holds no usable key: better to keep the old ones.
-    """
-    document = orjson.loads(body)
-    entries = document.get("keys") if isinstance(document, dict) else None
-    if not isinstance(entries, list) or len(entries) > MAX_KEYS:
-        raise ValueError("not a JWK Set")
-    keys: dict[str, Key] = {}
-    for entry in entries:
-        if isinstance(entry, dict) and isinstance(kid := entry.get("kid"), str):
-            key = _usable(entry)
-            if key is not None:
-                keys.setdefault(kid, key)
-    if not keys:
-        raise ValueError("no usable key")
-    return keys
-
-
-def _usable(entry: dict[str, Any]) -> Key | None:
-    form = (entry.get("kty"), entry.get("crv"))
-    # A key that names no algorithm is for the first of its form; none is ever for two.
-    algorithm = entry.get("alg") or next((name for name, its in _FORM.items() if its == form), None)
-    if not isinstance(algorithm, str) or _FORM.get(algorithm) != form:
-        return None
-    operations = entry.get("key_ops", ["verify"])
-    if not isinstance(operations, list) or "verify" not in operations:
-        return None
-    if entry.get("use", "sig") != "sig" or "d" in entry:
-        return None
-    try:
-        material = jwt.PyJWK(entry, algorithm).key
-    except (jwt.PyJWTError, ValueError, TypeError):
-        return None
-    if algorithm in ("RS256", "PS256") and material.key_size < MIN_RSA_BITS:
-        return None
-    return Key(algorithm, material)
-
-
-_FORM = {
-    "EdDSA": ("OKP", "Ed25519"),
-    "ES256": ("EC", "P-256"),
-    "ES512": ("EC", "P-521"),
-    "RS256": ("RSA", None),
-    "PS256": ("RSA", None),
-}

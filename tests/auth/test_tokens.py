@@ -21,7 +21,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taskapi.auth import memory
-from taskapi.auth.keys import JWKS, Key, KeySource, KeysUnavailable, SharedSecrets
+from taskapi.auth.key_set import Key
+from taskapi.auth.keys import JWKS, KeySource, KeysUnavailable, SharedSecrets
 from taskapi.auth.tokens import FAR_FUTURE, MAX_TOKEN_BYTES, TokenRefused, User, Verifier
 from tests.auth.conftest import Clock
 from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, compact, hs256, segment

@@ -16,7 +16,8 @@ from itsdangerous import URLSafeSerializer
 from marshmallow import ValidationError
 
 from taskapi import strict_json
-from taskapi.auth.keys import Key, KeySource, SharedSecrets
+from taskapi.auth.key_set import Key
+from taskapi.auth.keys import KeySource, SharedSecrets
 from taskapi.auth.notices import read_notice
 from taskapi.auth.tokens import TokenRefused, User, Verifier
 from taskapi.errors import BadCursor
