@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -18,12 +19,12 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from taskapi.auth.fetch import MAX_JWKS_BYTES
 from taskapi.auth.keys import (
     CACHE_TIME,
     COOL_DOWN,
     FETCH_TIMEOUT,
     JWKS,
-    MAX_JWKS_BYTES,
     REFRESH_AFTER,
     KeysUnavailable,
     SharedSecrets,
@@ -290,13 +291,27 @@ def test_a_certificate_that_nobody_vouches_for_is_not_believed(
 ) -> None:
     certificate = make_certificate(tmp_path / "certificate.pem")
     server = serve_keys(OLD.jwk(), certificate=certificate)
-    jwks = JWKS(server.url, clock=clock)
     with pytest.raises(KeysUnavailable):
-        jwks.find("EdDSA", OLD.kid)
+        JWKS(server.url, clock=clock).find("EdDSA", OLD.kid)
     assert server.fetches == []
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))  # now somebody does
-    clock.forward(COOL_DOWN)
-    assert knows(jwks, OLD)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))  # now somebody does; it is read when the process starts
+    assert knows(JWKS(server.url, clock=clock), OLD)
+
+
+def test_certificate_authorities_are_read_once_and_not_for_each_fetch(
+    serve_keys: Serve, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = make_certificate(tmp_path / "certificate.pem")
+    server = serve_keys(OLD.jwk(), certificate=certificate)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    made: list[object] = []
+    original = ssl.SSLContext.set_default_verify_paths
+    monkeypatch.setattr(ssl.SSLContext, "set_default_verify_paths", lambda self: made.append(self) or original(self))
+    jwks = JWKS(server.url, clock=clock)
+    for _ in range(3):
+        clock.forward(COOL_DOWN)
+        assert jwks.find("EdDSA", "invented") == ()
+    assert (len(server.fetches), len(made)) == (3, 1)
 
 
 def make_certificate(path: Path) -> Path:
