@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.chaos.issuer import invent_key_ids
+from tests.chaos.neighbours import assert_neighbours_served
 from tests.chaos.postgres import PostgreSQL
 from tests.chaos.scenarios import (
     fill_disk,
@@ -60,6 +62,13 @@ def test_four_hundred_slow_clients_are_closed_and_meanwhile_the_others_are_serve
 
 def test_two_hundred_clients_that_do_not_hang_up_hold_nobody_up(url: str, figures: Figures):
     figures(**serve_beside_lingering_clients(url, count=200))
+
+
+def test_invented_key_ids_and_a_key_server_that_hangs_delay_no_other_client(url: str, figures: Figures):
+    found = invent_key_ids(url, seconds=30)
+    figures(**found)
+    assert_neighbours_served(found)
+    assert_neighbours_served({**found, **found["known_key"]})
 
 
 ABOUT_THE_WHERE = {
