@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from ..auth.tokens import User
 from ..db import db, execute
-from . import recurrence, schedule
+from . import occurrences, schedule
 from .models import Task
 from .statements import TOMBSTONE, TaskRow, count_up, new_row, update_task
 
@@ -65,5 +65,5 @@ def next_due(task: TaskRow, moment: datetime) -> date | None:
     today = schedule.today(task.time_zone, moment)
     occurrence = task.occurrence or 1
     if task.repeat_from == "completion":
-        return recurrence.following(task.recurrence, today, today, occurrence=occurrence)
-    return recurrence.following(task.recurrence, task.due_date, today - timedelta(days=1), occurrence=occurrence)
+        return occurrences.following(task.recurrence, today, today, occurrence=occurrence)
+    return occurrences.following(task.recurrence, task.due_date, today - timedelta(days=1), occurrence=occurrence)
