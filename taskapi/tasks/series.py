@@ -58,9 +58,8 @@ def _own_position(user: User, task: TaskRow, series: int, occurrence: int) -> di
     """
     if task.series_id is not None and task.occurrence is not None:
         return {}
-    other = Task.__table__.alias("other")
-    there = (other.c.user_id == user.id, other.c.series_id == series, other.c.occurrence == occurrence)
-    is_free = ~exists().where(*there)
+    there = (Task.user_id == user.id, Task.series_id == series, Task.occurrence == occurrence)
+    is_free = ~exists().where(*there).correlate(None)  # any task, and not the one that is updated
     return {
         "series_id": case((is_free, series), else_=Task.series_id),
         "occurrence": case((is_free, occurrence), else_=Task.occurrence),

@@ -361,7 +361,7 @@ def update_task(
     return execute(statement.values(**columns, revision=revision).returning(*COLUMNS)).one_or_none()
 
 
-def one_of(column: InstrumentedAttribute[Any], numbers: Sequence[int]) -> ColumnElement[bool]:
+def is_one_of(column: InstrumentedAttribute[Any], numbers: Sequence[int]) -> ColumnElement[bool]:
     """Compare a column with any number of integers, sent as one parameter.
 
     The text of the statement does not depend on how many there are: SQLAlchemy and PostgreSQL keep each text.

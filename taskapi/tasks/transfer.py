@@ -17,7 +17,7 @@ from ..fields import Violation
 from ..idempotency import queries as idempotency
 from . import models, positions
 from .models import Task
-from .statements import COLUMNS, DEFAULTS, TaskRow, claim, count_up, new_row, one_of
+from .statements import COLUMNS, DEFAULTS, TaskRow, claim, count_up, is_one_of, new_row
 
 T = TypeVar("T")
 
@@ -112,7 +112,7 @@ def _write(
         [row for row in changed if _position(there[row["id"]]) != (row["series_id"], row["occurrence"])]
     ):
         # Remove them from their series first: two tasks may exchange their positions, in the unique index too.
-        execute(update(Task).where(Task.user_id == user.id, one_of(Task.id, _ids(rows))).values(occurrence=None))
+        execute(update(Task).where(Task.user_id == user.id, is_one_of(Task.id, _ids(rows))).values(occurrence=None))
     # One statement for all rows: one per row takes ten times as long.
     statement = update(Task).where(Task.user_id == bindparam("owner"), Task.id == bindparam("task"))
     for rows in _chunks(changed):
@@ -157,7 +157,7 @@ _COMPARED = ("title", *DEFAULTS, *KEPT)
 
 def _there(user: User, ids: Sequence[int]) -> dict[int, Any]:
     query = select(*COLUMNS, Task.purged_at)
-    found = (execute(query.where(Task.user_id == user.id, one_of(Task.id, some))).all() for some in _chunks(ids))
+    found = (execute(query.where(Task.user_id == user.id, is_one_of(Task.id, some))).all() for some in _chunks(ids))
     return {row.id: row for rows in found for row in rows}
 
 
@@ -171,7 +171,7 @@ def _check_series(user: User, tasks: Sequence[Mapping[str, Any]], rows: Sequence
     imported, taken = set(_ids(rows)), set()
     for series in _chunks(sorted({series for series, _ in placed.values()})):
         place = (Task.series_id, Task.occurrence)
-        found = execute(select(Task.id, *place).where(Task.user_id == user.id, one_of(Task.series_id, series)))
+        found = execute(select(Task.id, *place).where(Task.user_id == user.id, is_one_of(Task.series_id, series)))
         taken |= {_position(row) for row in found if row.id not in imported}
     for index, here in placed.items():
         if here in taken:
