@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -181,8 +182,35 @@ def respond(problem: Problem) -> Response:
     return response
 
 
+def stack_trace(error: BaseException) -> str:
+    """Format an exception with its causes, without their messages: a message may quote the content of a task.
+
+    PostgreSQL quotes the values of a violated key or the whole row, a parser quotes the text. What holds no value is
+    kept: the types, the lines of code, and SQLSTATE, table, column and constraint.
+    """
+    chain: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in chain:
+        chain.append(link)
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+    lines: list[str] = []
+    for link in reversed(chain):
+        lines += [*traceback.format_tb(link.__traceback__), f"{type(link).__module__}.{_described(link)}\n"]
+    return "".join(lines)
+
+
+def _described(error: BaseException) -> str:
+    name, diagnostics = type(error).__qualname__, getattr(error, "diag", None)
+    names = ("sqlstate", "table_name", "column_name", "constraint_name")
+    known = [f"{name}={value}" for name in names if (value := getattr(diagnostics, name, None))]
+    if code := getattr(error, "sqlite_errorname", None):
+        known.append(code)
+    return " ".join([name, *known])
+
+
 def _database_unavailable(error: DatabaseUnavailable) -> Response:
-    log.error("database unavailable: %s", error)
+    # Only the first line: PostgreSQL's DETAIL and CONTEXT, which follow, may quote values.
+    log.error("database unavailable: %s", str(error).partition("\n")[0])
     if error.uncertain:
         detail = "The database was lost while the change was being saved. Read the task again before you repeat it."
     else:
@@ -205,5 +233,5 @@ def _http_exception(error: HTTPException) -> Response:
 
 
 def _unexpected(error: Exception) -> Response:
-    log.error("unhandled %s in request %s", type(error).__name__, request_id(), exc_info=error)
+    log.error("unhandled %s in request %s\n%s", type(error).__name__, request_id(), stack_trace(error))
     return respond(Internal("Something failed on our side. Quote the request_id when you report it."))

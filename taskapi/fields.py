@@ -6,11 +6,14 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Set
 from datetime import UTC, date, datetime
 from functools import cache
+from itertools import islice
 from typing import Any, ClassVar
 from zoneinfo import available_timezones
 
 import orjson
 from marshmallow import RAISE, Schema, ValidationError, fields, pre_load
+
+from .cooperative import yielding
 
 
 class Violation(str):
@@ -44,11 +47,18 @@ FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2999, 12, 31)
 """The days a task may be due on: every instant of them exists in every zone and in every database."""
 
 
+MAX_VIOLATIONS = 100
+"""How many violations a response names: a body of 1 MiB may have 150,000, and each takes time and 100 bytes."""
+
+
 def violations(error: ValidationError) -> list[dict[str, str]]:
-    """The `errors` of a problem document: a JSON Pointer (RFC 6901), a sentence and a code for each violation."""
+    """The `errors` of a problem document: a JSON Pointer (RFC 6901), a sentence and a code for each violation.
+
+    At most `MAX_VIOLATIONS` of them, in the order of the document.
+    """
     return [
         {"pointer": pointer, "detail": str(violation), "code": violation.code}
-        for pointer, violation in _flatten(error.messages, "")
+        for pointer, violation in islice(_flatten(error.messages, ""), MAX_VIOLATIONS)
     ]
 
 
@@ -373,7 +383,9 @@ class Objects(StrictField):
             raise refuse("length", f"Must have {self._least} to {self._most} items.")
         wrong: dict[int, Any] = {}
         items = []
-        for index, item in enumerate(value):
+        for index, item in yielding(enumerate(value), every=20):
+            if len(wrong) == MAX_VIOLATIONS:
+                break
             if not isinstance(item, dict):
                 wrong[index] = [NOT_AN_OBJECT]
                 continue

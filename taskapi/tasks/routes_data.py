@@ -51,8 +51,8 @@ def batch() -> Response:
     except batches.Failed as failure:
         problem = as_problem(failure.cause)
         pointer = f"/operations/{failure.index}"
-        if isinstance(failure.cause, ValidationError):
-            pointer += "/task"  # nothing else of an operation is looked at that late
+        if isinstance(failure.cause, ValidationError) and "task" in operations[failure.index]:
+            pointer += "/task"  # the other members of an operation were validated before
         inner = problem.members.get("errors") or [{"pointer": "", "detail": problem.detail, "code": problem.code}]
         problem.members["errors"] = [{**fault, "pointer": pointer + fault["pointer"]} for fault in inner]
         raise problem from failure
