@@ -70,11 +70,12 @@ def _purge() -> None:
     Run it daily.
     """
     emptied = forgotten = keys = ended = 0
+    # Keys first: the purge of tasks removes their content from the stored responses, too, and fewer are left then.
+    for user in idempotency.users_due():
+        keys += idempotency.purge(user)
     for user in retention.users_due():
         counts = retention.purge(user)
         emptied, forgotten = emptied + counts[0], forgotten + counts[1]
-    for user in idempotency.users_due():
-        keys += idempotency.purge(user)
     for user in sessions.users_due():
         ended += sessions.purge(user)
     click.echo(

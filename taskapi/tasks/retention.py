@@ -12,6 +12,7 @@ from sqlalchemy import case, delete, func, select, update
 
 from ..auth.tokens import User
 from ..db import PURGE, execute, now, rows, writes
+from ..idempotency import queries as idempotency
 from . import models
 from .models import Task
 from .statements import TOMBSTONE, Absent, count_up
@@ -43,10 +44,15 @@ def purge(user: User) -> tuple[int, int]:
         return 0, 0  # erased meanwhile
     mine = Task.user_id == user.id
     due = (mine, Task.purged_at.is_(None), Task.deleted_at <= moment - TRASH_LIFETIME)
-    emptied = execute(update(Task).where(*due).values(**TOMBSTONE, purged_at=moment)).rowcount
+    emptied = {
+        row.id for row in execute(update(Task).where(*due).values(**TOMBSTONE, purged_at=moment).returning(Task.id))
+    }
+    # A key is forgotten long before; but an import can say of a task that it has been in the trash for weeks.
+    for task_id in emptied & idempotency.tasks_with_content(user):
+        idempotency.forget_content(user, task_id)
     if not emptied:
         count_up(user, -1)
-    return emptied, _forget(user, moment - TOMBSTONE_LIFETIME)
+    return len(emptied), _forget(user, moment - TOMBSTONE_LIFETIME)
 
 
 def _forget(user: User, before: datetime) -> int:
