@@ -1,6 +1,6 @@
-"""What is forgotten in time: content 30 days after it was deleted, the tombstone after 90.
+"""What is forgotten in time: content 30 days after it was deleted; tombstones and erased users' counters after 90.
 
-The only statement here that is about no user finds out whose data is due; the work is then done user by user.
+The only statements here that are about no user find out whose data is due; the work is then done user by user.
 """
 
 from __future__ import annotations
@@ -63,3 +63,27 @@ def _forget(user: User, before: datetime) -> int:
     floor = case((models.User.sync_floor < last, last), else_=models.User.sync_floor)
     execute(update(models.User).where(models.User.user_id == user.id).values(sync_floor=floor))
     return execute(delete(Task).where(*gone)).rowcount
+
+
+def erased_users_due() -> Iterable[User]:
+    """Who erased everything so long ago that no client can still hold a version of it."""
+    due = select(models.User.user_id).where(models.User.erased_at <= now() - TOMBSTONE_LIFETIME)
+    return [User(row.user_id) for row in rows(due, job=PURGE)]
+
+
+@writes
+def purge_erased(user: User) -> int:
+    """Remove the counters of a user who erased everything and has written nothing since; how many were removed.
+
+    The counters of a user who came back are kept from then on, as those of any other.
+    """
+    try:
+        count_up(user, 0)
+    except Absent:
+        return 0  # removed meanwhile
+    mine = models.User.user_id == user.id
+    due = (mine, models.User.erased_at <= now() - TOMBSTONE_LIFETIME)
+    if execute(select(Task.id).where(Task.user_id == user.id).limit(1)).first() is None:
+        return execute(delete(models.User).where(*due)).rowcount
+    execute(update(models.User).where(*due).values(erased_at=None))
+    return 0

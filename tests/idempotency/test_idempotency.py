@@ -245,7 +245,7 @@ def test_the_purge_removes_the_keys_past_their_time_and_no_other(app: Flask, ali
     result = app.test_cli_runner().invoke(args=["purge"])
     assert (result.exit_code, result.output) == (
         0,
-        "0 tasks emptied; 0 tombstones, 2 idempotency keys and 0 ended sessions removed\n",
+        "0 tasks emptied; 0 tombstones, 2 idempotency keys, 0 ended sessions and 0 erased users removed\n",
     )
     assert_replayed(young, alice.post(json={"title": "Young"}, headers=keyed("young")))
 
