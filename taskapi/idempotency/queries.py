@@ -184,14 +184,18 @@ def forget_content(user: User, task_id: int) -> None:
 
     The bytes are given back with the keys.
     """
-    holding = (StoredResponse.user_id == user.id, StoredResponse.task_id == task_id)
+    mine = (StoredResponse.user_id == user.id, StoredResponse.task_id == task_id)
+    holding = (*mine, StoredResponse.is_reduced.is_(False))
     execute(update(StoredResponse).where(*holding).values(body=b"", is_reduced=True))
 
 
 @reads
 def tasks_with_content(user: User) -> set[int]:
-    """The ids of the tasks of which the stored responses may hold content."""
-    held = (StoredResponse.user_id == user.id, StoredResponse.task_id.is_not(None))
+    """The ids of the tasks of which stored responses hold content."""
+    held = (
+        *(StoredResponse.user_id == user.id, StoredResponse.task_id.is_not(None)),
+        StoredResponse.is_reduced.is_(False),
+    )
     return {row.task_id for row in execute(select(StoredResponse.task_id).where(*held).distinct())}
 
 

@@ -196,6 +196,20 @@ def test_the_purge_counts_the_keys_that_the_release_before_has_stored(app: Flask
     assert usage(app) == [("alice", 1, *stored_bytes(app))]
 
 
+def test_a_response_that_the_release_before_has_stored_is_replayed(app: Flask, alice: Person) -> None:
+    """It names no task, and holds the whole response, of a batch too."""
+    one = alice.post(json={"title": "T"}, headers=keyed())
+    several = batch(alice, *set_completed(1))
+    with app.app_context(), beyond_walls().begin() as connection:
+        connection.execute(Usage.__table__.delete())
+        connection.execute(StoredResponse.__table__.update().values(task_id=None, is_reduced=False))
+        whole = StoredResponse.__table__.update().where(StoredResponse.key == "batch")
+        connection.execute(whole.values(body=several.data))
+    alice.put("/1", json={"title": "Changed"})
+    assert_replayed(one, alice.post(json={"title": "T"}, headers=keyed()))
+    assert_replayed(several, batch(alice, *set_completed(1)))
+
+
 # The content of a task that is deleted permanently
 
 
