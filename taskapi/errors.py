@@ -98,6 +98,14 @@ class Gone(Problem):
     remedy = "Drop what you hold and read the feed from the start, where `Link` with `rel=start` leads."
 
 
+class TaskDeleted(Problem):
+    status, code, title = 410, "task-deleted", "The task of this response has been deleted"
+    remedy = (
+        "This repeats a request that was carried out, and whose task was deleted permanently afterwards: its content "
+        "is not kept. There is nothing to repeat."
+    )
+
+
 class PreconditionFailed(Problem):
     status, code, title = 412, "precondition-failed", "The task has changed"
     remedy = "Somebody was faster. Look at `current`, decide again, and send its version in `If-Match`."
@@ -133,6 +141,14 @@ class TooManyRequests(Problem):
     remedy = "Wait `Retry-After` seconds. `RateLimit` on every answer tells how many are left."
 
 
+class TooManyKeys(Problem):
+    status, code, title = 429, "too-many-keys", "Too many idempotency keys"
+    remedy = (
+        "Each key is remembered for 24 hours. Wait `Retry-After` seconds, until the oldest expires, or send what can "
+        "be repeated without harm (`If-Match`, a state to set) without a key."
+    )
+
+
 class Unavailable(Problem):
     status, code, title = 503, "unavailable", "The service cannot answer right now"
     remedy = (
@@ -148,8 +164,8 @@ CATALOGUE: dict[str, type[Problem]] = {
     problem.code: problem
     for problem in (
         *(BadRequest, BadParameter, BadCursor, BadNotice, Unauthorized, Forbidden, NotFound, NotAllowed),
-        *(InFlight, QuotaExceeded, Gone, PreconditionFailed, TooLarge, UnsupportedMedia, Invalid, KeyReused),
-        *(PreconditionRequired, TooManyRequests, Unavailable, Internal),
+        *(InFlight, QuotaExceeded, Gone, TaskDeleted, PreconditionFailed, TooLarge, UnsupportedMedia, Invalid),
+        *(KeyReused, PreconditionRequired, TooManyRequests, TooManyKeys, Unavailable, Internal),
     )
 }
 """Every problem there is, by its code: what `/problems/<code>` and the docs are made of."""

@@ -10,12 +10,12 @@ from werkzeug.routing import BaseConverter
 
 from ..errors import BadCursor
 from ..guard import guarded
-from ..idempotency.hook import idempotent
 from ..request import accepts, body, has_current, if_none_match, parameters
 from ..response import answer, nothing, unchanged
 from . import cursors, moves, queries, trash
 from .answers import etag, task_answer
 from .queries import Place
+from .replays import idempotent
 from .schemas import completion_in, delete_query, list_query, move_in, no_members, no_parameters, task_in, tasks_out
 from .selection import Selection
 from .target import aim, identity

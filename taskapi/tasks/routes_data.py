@@ -10,13 +10,13 @@ from marshmallow import ValidationError
 from ..errors import BadCursor, Gone
 from ..fields import rfc3339
 from ..guard import guarded
-from ..idempotency.hook import idempotent
 from ..request import accepts, body, has_current, if_none_match, parameters
 from ..response import answer, nothing, stream, unchanged
 from . import batch as batches
 from . import formats, queries, sync, transfer
 from . import stats as numbers
 from .answers import as_problem
+from .replays import idempotent
 from .schemas import (
     batch_in,
     changes_query,

@@ -10,6 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from ..auth.tokens import User
 from ..db import db, execute
+from ..idempotency import queries as idempotency
 from . import occurrences, schedule
 from .models import Task
 from .statements import TOMBSTONE, TaskRow, count_up, new_row, update_task
@@ -73,6 +74,7 @@ def _withdraw(user: User, task: TaskRow, moment: datetime) -> TaskRow:
     behind = (Task.series_id == task.series_id, Task.occurrence == (task.occurrence or 0) + 1)
     if update_task(user, task.next_task_id, task.revision, gone, *behind, *untouched) is None:
         return task  # somebody has worked on it: it stays
+    idempotency.forget_content(user, task.next_task_id)
     count_up(user, 0, live=-1)
     return update_task(user, task.id, task.revision, {"next_task_id": None}) or task
 

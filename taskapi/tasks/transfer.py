@@ -142,13 +142,22 @@ def _ids(rows: Sequence[Mapping[str, Any]]) -> list[int]:
 
 @writes
 def erase(user: User) -> None:
-    """Everything there is of the user: tasks, trash, tombstones, keys, counters."""
-    # Other writes of this user wait for the counters' row, so it is there and locked from first to last: where it was
-    # missing, a task could slip in between and be deleted, and its counters stay.
-    claim(user, 0)
+    """Delete everything of the user: tasks, trash, tombstones and idempotency keys.
+
+    The counters stay and count on, so that no version and no id is given twice: an `If-Match` from before the erasure
+    matches no task after it. A new epoch makes cursors and feed tokens from before invalid.
+    """
+    # Other writes of this user wait for the row of the counters, so it is there and locked from first to last: where
+    # it was missing, a task could be added in between, and be deleted without its key.
+    counters = claim(user, 0)
     execute(delete(Task).where(Task.user_id == user.id))
     idempotency.forget(user)
-    execute(delete(models.User).where(models.User.user_id == user.id))
+    mine = models.User.user_id == user.id
+    if counters.revision == 1:  # the row was inserted just now: this user never wrote, and no version was ever given
+        execute(delete(models.User).where(mine))
+    else:
+        values = {"live_tasks": 0, "epoch": models.new_epoch(), "erased_at": now()}
+        execute(update(models.User).where(mine).values(values))
 
 
 _COMPARED = ("title", *DEFAULTS, *KEPT)
