@@ -7,6 +7,7 @@ import { migrate, openDatabase, type Database } from "./database"
 import { eraseTasks } from "./erase"
 import { passwordResetOffered, sendPasswordReset } from "./mail"
 import { Outbox } from "./outbox"
+import { requestState } from "./request-state"
 import { settings as current, type Settings } from "./settings"
 import { logoutNotice, sendNotice } from "./signout"
 import { jwtOptions } from "./tokens"
@@ -75,8 +76,8 @@ function authOptions(
     advanced: {
       useSecureCookies: settings.url.startsWith("https:"),
       ipAddress: { ipAddressHeaders: settings.clientIpHeader === undefined ? [] : [settings.clientIpHeader] },
-      // Better Auth looks up what it deletes to call the hook above, and looks up 100 rows unless told otherwise: the
-      // 101st session of a person would end without a notice.
+      // Better Auth reads the sessions that it deletes, 100 of them by default, to call the hook above. The notices of
+      // the others would not be sent at once, but by the next round of the outbox.
       database: { defaultFindManyLimit: 1_000_000 },
       // Said out loud, because any value of a variable named TEST would turn it off.
       disableOriginCheck: false,
@@ -110,11 +111,14 @@ function rateLimit(settings: Settings) {
   }
 }
 
+/** The endpoints by which a user ends sessions and does nothing else: all of them may be repeated. */
+const ENDS_SESSIONS = /\/(sign-out|revoke-session|revoke-sessions|revoke-other-sessions)$/
+
 export function openAuth(settings: Settings): AuthServer {
   const database = openDatabase(settings.database)
   // The same object; only its type names our very options, and is not assignable to the general one.
   const context = async () => (await (await ready()).$context) as unknown as AuthContext
-  const outbox = new Outbox(database.kysely, settings.tokenLifetime, async (session) =>
+  const outbox = new Outbox(database.kysely, async (session) =>
     sendNotice(settings, await logoutNotice(await context(), settings, session)),
   )
   const options = authOptions(settings, database, outbox, async (userId) =>
@@ -140,11 +144,16 @@ export function openAuth(settings: Settings): AuthServer {
       )
       return unavailable()
     }
-    const response = await outbox.attend(() => auth.handler(request))
+    const { response, failed } = await outbox.attend(async () => ({
+      response: await auth.handler(request),
+      failed: requestState()?.statementFailed ?? false,
+    }))
     // Better Auth says 500 when the database fails, but also 401, as if nobody were signed in: it takes a session that
     // cannot be read for one that is not there.
     const doubtful = response.status === 500 || response.status === 401
-    if (doubtful && !(await database.reachable())) return unavailable()
+    if (doubtful && (failed || !(await database.reachable()))) return unavailable()
+    // It also says 200 when it could not read the session that it was to delete.
+    if (failed && ENDS_SESSIONS.test(new URL(request.url).pathname)) return unavailable()
     if (response.ok && (await outlived(auth, request))) return unavailable()
     if (!response.headers.has("cache-control")) response.headers.set("cache-control", "no-store")
     return response
@@ -164,7 +173,7 @@ export function openAuth(settings: Settings): AuthServer {
 }
 
 async function prepare(options: Options, settings: Settings, database: Database): Promise<Auth> {
-  await migrate(database, async () => (await getMigrations(options)).runMigrations())
+  await migrate(database, settings.tokenLifetime, async () => (await getMigrations(options)).runMigrations())
   // Not before: it compares the tables with its own idea of them as soon as it is made.
   const auth = betterAuth(options)
   if (settings.tokenMode === "key-pair") await database.exclusively(() => prepareKeys(auth, settings))
