@@ -3,11 +3,13 @@ import { APIError, createAuthMiddleware } from "better-auth/api"
 import { parseCookies } from "better-auth/cookies"
 import { getMigrations } from "better-auth/db/migration"
 import { jwt } from "better-auth/plugins/jwt"
+import { recordNewCredential, swapCredential, verifyAndRecord } from "./credentials"
 import { migrate, openDatabase, type Database } from "./database"
 import { eraseTasks } from "./erase"
 import { passwordResetOffered, sendPasswordReset } from "./mail"
 import { Outbox } from "./outbox"
 import { requestState } from "./request-state"
+import { checkNewSession } from "./sessions"
 import { settings as current, type Settings } from "./settings"
 import { logoutNotice, sendNotice } from "./signout"
 import { jwtOptions } from "./tokens"
@@ -32,6 +34,7 @@ function authOptions(
   database: Database,
   outbox: Outbox,
   erase: (userId: string) => Promise<void>,
+  context: () => Promise<AuthContext>,
 ) {
   return {
     appName: "Tasks",
@@ -44,6 +47,7 @@ function authOptions(
       enabled: true,
       minPasswordLength: 8,
       disableSignUp: !settings.signUpOpen,
+      password: { verify: verifyAndRecord },
       // Whoever forgot the password may have lost it to somebody who is signed in.
       revokeSessionsOnPasswordReset: true,
       ...(passwordResetOffered(settings)
@@ -69,8 +73,20 @@ function authOptions(
     user: { deleteUser: { enabled: true, beforeDelete: (user) => erase(user.id) } },
     plugins: [jwt(jwtOptions(settings))],
     databaseHooks: {
-      // After, and never throwing: from `before`, an error would leave the session alive behind an answer of 200.
-      session: { delete: { after: (session) => outbox.sessionEnded(session) } },
+      account: {
+        create: { before: async (account) => recordNewCredential(account) },
+        update: {
+          before: async (account, endpoint) =>
+            swapCredential(await context(), endpoint?.context.session?.user.id, account),
+        },
+      },
+      session: {
+        create: {
+          after: async (session) => checkNewSession(await context(), session),
+        },
+        // After, and never throwing: from `before`, an error would leave the session alive behind an answer of 200.
+        delete: { after: (session) => outbox.sessionEnded(session) },
+      },
     },
     rateLimit: rateLimit(settings),
     advanced: {
@@ -121,8 +137,12 @@ export function openAuth(settings: Settings): AuthServer {
   const outbox = new Outbox(database.kysely, async (session) =>
     sendNotice(settings, await logoutNotice(await context(), settings, session)),
   )
-  const options = authOptions(settings, database, outbox, async (userId) =>
-    eraseTasks(await context(), settings, userId),
+  const options = authOptions(
+    settings,
+    database,
+    outbox,
+    async (userId) => eraseTasks(await context(), settings, userId),
+    context,
   )
 
   let prepared: Promise<Auth> | undefined

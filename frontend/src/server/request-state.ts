@@ -4,6 +4,8 @@ import { AsyncLocalStorage } from "node:async_hooks"
 export type RequestState = {
   /** Logout tokens that are being sent because of this request. */
   readonly sends: Promise<unknown>[]
+  /** The password hash that this request verified or stored last. */
+  credential: string | undefined
   /** This request has stored a new password hash. */
   credentialChanged: boolean
   /** A statement of this request failed, or no database connection was available for it. */
@@ -21,6 +23,7 @@ export function requestState(): RequestState | undefined {
 export async function withRequestState<T>(work: (state: RequestState) => Promise<T>): Promise<T> {
   const state: RequestState = {
     sends: [],
+    credential: undefined,
     credentialChanged: false,
     statementFailed: false,
   }
