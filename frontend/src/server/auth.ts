@@ -3,9 +3,9 @@ import { APIError, createAuthMiddleware } from "better-auth/api"
 import { parseCookies } from "better-auth/cookies"
 import { getMigrations } from "better-auth/db/migration"
 import { jwt } from "better-auth/plugins/jwt"
+import { AccountDeletions } from "./account-deletion"
 import { recordNewCredential, swapCredential, verifyAndRecord } from "./credentials"
 import { migrate, openDatabase, type Database } from "./database"
-import { eraseTasks } from "./erase"
 import { passwordResetOffered, sendPasswordReset } from "./mail"
 import { Outbox } from "./outbox"
 import { requestState } from "./request-state"
@@ -25,6 +25,7 @@ export type AuthServer = Readonly<{
   handle(request: Request): Promise<Response>
   reachable(): Promise<boolean>
   outbox: Outbox
+  deletions: AccountDeletions
   database: Database
   close(): Promise<void>
 }>
@@ -33,7 +34,7 @@ function authOptions(
   settings: Settings,
   database: Database,
   outbox: Outbox,
-  erase: (userId: string) => Promise<void>,
+  deletions: AccountDeletions,
   context: () => Promise<AuthContext>,
 ) {
   return {
@@ -70,7 +71,7 @@ function authOptions(
       }),
     },
     // Asked once the password is known to be right.
-    user: { deleteUser: { enabled: true, beforeDelete: (user) => erase(user.id) } },
+    user: { deleteUser: { enabled: true, beforeDelete: (user) => deletions.prepare(user.id) } },
     plugins: [jwt(jwtOptions(settings))],
     databaseHooks: {
       account: {
@@ -82,7 +83,8 @@ function authOptions(
       },
       session: {
         create: {
-          after: async (session) => checkNewSession(await context(), session),
+          after: async (session) =>
+            checkNewSession(await context(), session, (userId) => deletions.isUnderWay(userId)),
         },
         // After, and never throwing: from `before`, an error would leave the session alive behind an answer of 200.
         delete: { after: (session) => outbox.sessionEnded(session) },
@@ -137,13 +139,8 @@ export function openAuth(settings: Settings): AuthServer {
   const outbox = new Outbox(database.kysely, async (session) =>
     sendNotice(settings, await logoutNotice(await context(), settings, session)),
   )
-  const options = authOptions(
-    settings,
-    database,
-    outbox,
-    async (userId) => eraseTasks(await context(), settings, userId),
-    context,
-  )
+  const deletions = new AccountDeletions(database.kysely, settings, outbox, context)
+  const options = authOptions(settings, database, outbox, deletions, context)
 
   let prepared: Promise<Auth> | undefined
   async function ready(): Promise<Auth> {
@@ -184,8 +181,10 @@ export function openAuth(settings: Settings): AuthServer {
     handle,
     reachable: () => database.reachable(),
     outbox,
+    deletions,
     database,
     close: async () => {
+      await deletions.stop()
       await outbox.stop()
       await database.close()
     },

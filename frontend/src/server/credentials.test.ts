@@ -149,6 +149,20 @@ describe.each(DIALECTS)("a password reset, on %s", (dialect) => {
     expect(await sessions()).toEqual([])
     await expectNotices()
   })
+
+  it("keeps the account from a deletion that verified the old password before it", async () => {
+    const browser = trial.browser()
+    await browser.signIn(EMAIL)
+    const token = await resetToken()
+    const prepare = trial.server.deletions.prepare.bind(trial.server.deletions)
+    vi.spyOn(trial.server.deletions, "prepare").mockImplementationOnce(async (userId) => {
+      await reset(token)
+      return prepare(userId)
+    })
+    expect((await browser.post("/delete-user", { password: PASSWORD })).status).toBe(400)
+    expect(trial.api.erasures).toEqual([])
+    expect((await trial.browser().signIn(EMAIL, NEW_PASSWORD)).status).toBe(200)
+  })
 })
 
 describe.each(DIALECTS)("a password change, on %s", (dialect) => {

@@ -22,7 +22,10 @@ export type NoticeTable = {
   forget_at: number
 }
 
-export type Tables = { logout_notice: NoticeTable }
+/** An account is being deleted, or was and its data is erased once more at `erase_at` (milliseconds since 1970). */
+export type DeletionTable = { user_id: string; erase_at: number }
+
+export type Tables = { logout_notice: NoticeTable; account_deletion: DeletionTable }
 
 export type Database = Readonly<{
   kysely: Kysely<Tables>
@@ -163,6 +166,12 @@ export async function migrate(
       .ifNotExists()
       .on("logout_notice")
       .column("next_at")
+      .execute()
+    await database.kysely.schema
+      .createTable("account_deletion")
+      .ifNotExists()
+      .addColumn("user_id", "text", (column) => column.primaryKey())
+      .addColumn("erase_at", "bigint", (column) => column.notNull())
       .execute()
     await database.createTrigger(tokenLifetime)
   })

@@ -65,6 +65,18 @@ export class Outbox {
     })
   }
 
+  /** Send all pending logout tokens of a user, and return whether the API has accepted every one. */
+  async deliverAllOf(sub: string): Promise<boolean> {
+    await Promise.all(requestState()?.sends ?? [])
+    const pending = () =>
+      this.database.selectFrom("logout_notice").selectAll().where("sub", "=", sub).execute()
+    for (const notice of await pending()) {
+      const claimed = await this.#claim(notice)
+      if (claimed && (await this.#deliver(claimed)) !== "delivered") return false
+    }
+    return (await pending()).length === 0
+  }
+
   start(): void {
     if (this.#running) return
     this.#running = true

@@ -10,11 +10,16 @@ type NewSession = Readonly<{ token: string; userId: string }>
 /**
  * Check a session that was just created, before its cookie is sent; delete it and throw 401 if it must not exist.
  *
- * A password change and a reset first store the new hash and then delete the sessions. This reads after the session
- * was written, so one of both sees the other: the deletion sees the session, or this sees the new hash.
+ * A password change, a reset and an account deletion first write to the database and then delete the sessions. This
+ * reads after the session was written, so one of both sees the other: the deletion sees the session, or this sees the
+ * new password hash or the deletion.
  */
-export async function checkNewSession(context: AuthContext, session: NewSession): Promise<void> {
-  if (!(await credentialIsCurrent(context, session.userId))) {
+export async function checkNewSession(
+  context: AuthContext,
+  session: NewSession,
+  beingDeleted: (userId: string) => Promise<boolean>,
+): Promise<void> {
+  if (!(await credentialIsCurrent(context, session.userId)) || (await beingDeleted(session.userId))) {
     await context.internalAdapter.deleteSession(session.token)
     throw new APIError("UNAUTHORIZED", {
       code: "INVALID_EMAIL_OR_PASSWORD",
