@@ -449,7 +449,7 @@ def _perform_on_sqlite(engine: Engine, work: Callable[[], R], owner: str, *, wri
         raise DatabaseUnavailable("no free connection") from error
     except (DBAPIError, sqlite3.Error, LaneTimeout) as error:
         if sqlite.is_unavailable(error):
-            uncertain = running is not None and running.committing
+            uncertain = running is not None and running.committing and sqlite.may_be_saved(error)
             cause = error.orig if isinstance(error, DBAPIError) else error  # without the values of the statement
             raise DatabaseUnavailable(str(cause), uncertain=writable and uncertain) from error
         raise

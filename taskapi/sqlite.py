@@ -58,6 +58,13 @@ _UNAVAILABLE = frozenset(
     | {sqlite3.SQLITE_INTERRUPT}
 )
 
+_NOT_SAVED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE})
+"""Extended codes of a COMMIT that has failed before its last page was in the log.
+
+SQLite rolls back after any failure of COMMIT except SQLITE_BUSY, where we do. But when it fails after that page was
+written, at fsync or in the shared-memory index, a recovery of the log can still find the transaction complete.
+"""
+
 R = TypeVar("R")
 
 
@@ -281,6 +288,11 @@ def is_unavailable(error: BaseException) -> bool:
     """Whether SQLite cannot serve now, and nothing is wrong with the statement."""
     # The extended code's low byte is the primary one (SQLITE_BUSY_SNAPSHOT is a SQLITE_BUSY).
     return isinstance(error, LaneTimeout) or _code(error) & 0xFF in _UNAVAILABLE
+
+
+def may_be_saved(error: BaseException) -> bool:
+    """Whether a transaction can turn up although its COMMIT failed with this error."""
+    return _code(error) not in _NOT_SAVED
 
 
 def _code(error: BaseException) -> int:
