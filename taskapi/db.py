@@ -29,15 +29,16 @@ import psycopg
 from flask import Flask, current_app
 from flask_sqlalchemy import SQLAlchemy
 from psycopg.errors import ConnectionTimeout, OperationalError
-from sqlalchemy import DateTime, Dialect, Executable, MetaData, event, text
-from sqlalchemy.engine import Connection, CursorResult, Row
+from sqlalchemy import DateTime, Dialect, Executable, MetaData, text
+from sqlalchemy.engine import Connection, CursorResult, Engine, Row
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
 
-from . import postgresql, prepared
+from . import postgresql, prepared, sqlite
 from .config import Config
+from .lanes import LaneTimeout
 from .pool import Pool
 from .prepared import Call, Rows
 
@@ -45,8 +46,6 @@ log = logging.getLogger(__name__)
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 """Where Alembic's steps stand, whatever directory a command is run from."""
-
-BEGIN_IMMEDIATE = "BEGIN IMMEDIATE"
 
 POOL_SIZE = 8
 """Connections a worker holds at most, and requests it works on at a time (taskapi/serving.py)."""
@@ -58,7 +57,7 @@ CONNECT_TIMEOUT = 2
 """Seconds to wait for PostgreSQL to accept a connection (libpq takes no less than 2)."""
 
 STATEMENT_TIMEOUT = 5
-"""Seconds after which PostgreSQL gives a statement up, and SQLite a wait for its write lock."""
+"""Seconds after which a statement is given up, and on SQLite a wait for its write lock."""
 
 SESSION = {
     "timezone": "UTC",
@@ -79,11 +78,6 @@ UNAVAILABLE_CLASSES = ("08", "53", "57P", "58")
 
 UNAVAILABLE_STATES = frozenset({"55P03", "57014", "25006"})
 """lock_not_available, query_canceled (our timeout), read_only_sql_transaction (a standby)."""
-
-UNAVAILABLE_SQLITE = frozenset(
-    {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
-    | {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
-)
 
 
 class DatabaseUnavailable(Exception):
@@ -164,8 +158,9 @@ def init_app(app: Flask, config: Config) -> None:
     app.teardown_appcontext_funcs[:] = after  # no session to be closed, after each request
     with app.app_context():
         if db.engine.dialect.name == "sqlite":
-            event.listen(db.engine, "connect", _configure_sqlite)
-            event.listen(db.engine, "begin", _begin_immediate)
+            sqlite.use_timeout_connections(
+                db.engine, timeout=STATEMENT_TIMEOUT, is_work=lambda: _running.get() is not None
+            )
         else:
             postgresql.connect_patiently(db.engine)
             postgresql.speak_first(db.engine, _first)
@@ -187,7 +182,8 @@ def _engine_options(url: str) -> dict[str, Any]:
     options["pool_reset_on_return"] = None  # work ends its transaction itself
     options["hide_parameters"] = True  # an error that is logged must not quote the content of tasks
     if url.startswith("sqlite"):
-        options["connect_args"] = {"timeout": STATEMENT_TIMEOUT}
+        options["pool_size"] = POOL_SIZE + sqlite.EXTRA_CONNECTIONS
+        options["connect_args"] = {"timeout": 0, "check_same_thread": False, "factory": sqlite.TimeoutConnection}
     else:
         options["isolation_level"] = "AUTOCOMMIT"  # we say BEGIN ourselves, together with the first statement
         options["connect_args"] = {
@@ -198,22 +194,6 @@ def _engine_options(url: str) -> dict[str, Any]:
             "application_name": "taskapi",
         }
     return options
-
-
-def _configure_sqlite(connection: sqlite3.Connection, _record: object) -> None:
-    # We say BEGIN ourselves; the driver would put it before the first write only, too late to be safe.
-    connection.isolation_level = None
-    # WAL: readers never wait for the writer. FULL: an acknowledged write survives a power cut.
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin_immediate(connection: Connection) -> None:
-    # Take the write lock at once and wait for it: a transaction that reads first and then writes cannot
-    # be made to wait, it fails (SQLITE_BUSY_SNAPSHOT). Who reads begins nothing.
-    work = _running.get()
-    if work is None or (work.writable and not work.has_begun):
-        connection.exec_driver_sql(BEGIN_IMMEDIATE)
 
 
 PURGE, SIGN_OUTS = "purge", "sign-outs"
@@ -245,7 +225,7 @@ O = TypeVar("O", bound=Owner)  # noqa: E741  O as in Owner
 class _Work:
     """A piece of work under way: whose it is, and the connection that its statements go to."""
 
-    def __init__(self, owner: str, *, writable: bool) -> None:
+    def __init__(self, engine: Engine, owner: str, *, writable: bool) -> None:
         self.owner = owner
         self.writable = writable
         self.committing = False
@@ -253,7 +233,7 @@ class _Work:
         """Whether the connection has died."""
         self._named: postgresql.Names = ("", "")
         """What the transaction was told."""
-        self._engine = db.engine
+        self._engine = engine
         self._pool = self._engine.pool
         self._pooled = self._engine.raw_connection()
         self._core: Connection | None = None
@@ -301,11 +281,15 @@ class _Work:
     def fetch(self, calls: Sequence[Call]) -> Sequence[Rows]:
         """Send prepared statements together."""
         driver = self._driver
-        if isinstance(driver, sqlite3.Connection):
-            if self.writable and not driver.in_transaction:
-                driver.execute(BEGIN_IMMEDIATE)
+        if isinstance(driver, sqlite.TimeoutConnection):
             return prepared.on_sqlite(driver, calls)
         return prepared.on_postgresql(driver, self.first(), calls)
+
+    def begin_on_sqlite(self, *, in_threads: bool) -> None:
+        """Begin the transaction of a write, and choose where statements are executed (taskapi/sqlite.py)."""
+        self._driver.start(in_threads=in_threads)
+        if self.writable:
+            self._driver.begin()
 
     def commit(self) -> None:
         """Make it last; what was only read by prepared statements has nothing that could."""
@@ -341,8 +325,9 @@ class _Work:
     def _finish(self, how: postgresql.Message) -> None:
         if not self.has_begun:
             return
-        if isinstance(self._driver, sqlite3.Connection):
-            self._driver.execute(how.sql)
+        if isinstance(self._driver, sqlite.TimeoutConnection):
+            end = self._driver.commit if how is postgresql.COMMIT else self._driver.rollback
+            end()
         elif not self._is_dead:
             self._driver.exchange([how])
 
@@ -421,14 +406,17 @@ def rows(statement: Executable, *, job: str = "") -> Sequence[Row[Any]]:
 
 
 def _perform(work: Callable[[], R], owner: str, *, writable: bool) -> R:
+    engine = db.engine
+    if engine.name == "sqlite":
+        return _perform_on_sqlite(engine, work, owner, writable=writable)
     for attempt in range(1, ATTEMPTS + 1):
         running: _Work | None = None
         try:
-            running = _Work(owner, writable=writable)
+            running = _Work(engine, owner, writable=writable)
             return _run(work, running)
         except PoolTimeout as error:
             raise DatabaseUnavailable("no free connection") from error
-        except (DBAPIError, psycopg.Error, sqlite3.Error) as error:
+        except (DBAPIError, psycopg.Error) as error:
             cause = error.orig if isinstance(error, DBAPIError) else error
             lost = running is not None and running.lost
             if attempt < ATTEMPTS and running is not None and _may_repeat(cause, running):
@@ -440,6 +428,32 @@ def _perform(work: Callable[[], R], owner: str, *, writable: bool) -> R:
                 raise DatabaseUnavailable(str(cause), uncertain=uncertain) from error
             raise
     raise AssertionError("unreachable")
+
+
+def _perform_on_sqlite(engine: Engine, work: Callable[[], R], owner: str, *, writable: bool) -> R:
+    running: _Work | None = None
+
+    def attempt(in_threads: bool) -> R:  # noqa: FBT001
+        nonlocal running
+        running = begun = _Work(engine, owner, writable=writable)
+
+        def begin_and_work() -> R:
+            begun.begin_on_sqlite(in_threads=in_threads)
+            return work()
+
+        return _run(begin_and_work, begun)
+
+    lane = sqlite.WRITER if writable else sqlite.LONG_READER if owner else sqlite.SYSTEM_READER
+    try:
+        return sqlite.perform(attempt, lane, owner, STATEMENT_TIMEOUT)
+    except PoolTimeout as error:
+        raise DatabaseUnavailable("no free connection") from error
+    except (DBAPIError, sqlite3.Error, LaneTimeout) as error:
+        if sqlite.is_unavailable(error):
+            uncertain = running is not None and running.committing and sqlite.may_be_saved(error)
+            cause = error.orig if isinstance(error, DBAPIError) else error  # without the values of the statement
+            raise DatabaseUnavailable(str(cause), uncertain=writable and uncertain) from error
+        raise
 
 
 def _run(work: Callable[[], R], running: _Work) -> R:
@@ -467,9 +481,6 @@ def _sqlstate(cause: BaseException | None) -> str | None:
 
 
 def _is_unavailable(cause: BaseException | None) -> bool:
-    if isinstance(cause, sqlite3.Error):
-        # The extended code's low byte is the primary one (SQLITE_BUSY_SNAPSHOT is a SQLITE_BUSY).
-        return getattr(cause, "sqlite_errorcode", 0) & 0xFF in UNAVAILABLE_SQLITE
     state = _sqlstate(cause)
     if state is None:
         # psycopg raises without a state when there was no server to give one.

@@ -6,7 +6,6 @@ looking the compiled text up, a cursor, a result) costs several times the work o
 
 from __future__ import annotations
 
-import sqlite3
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from sqlalchemy.dialects import registry
 from sqlalchemy.sql.dml import UpdateBase
 
 from .postgresql import Message, Patient
+from .sqlite import TimeoutConnection
 
 Convert = Callable[[Any], Any]
 
@@ -96,13 +96,13 @@ class Compiled:
         return self._make(row)
 
 
-def on_sqlite(connection: sqlite3.Connection, calls: Sequence[Call]) -> list[Rows]:
+def on_sqlite(connection: TimeoutConnection, calls: Sequence[Call]) -> list[Rows]:
     """The rows of each, one after the other."""
     found: list[Rows] = []
     for call in calls:
         statement = call.statement.on_sqlite
-        cursor = connection.execute(statement.sql, statement.values(call.parameters))
-        found.append([statement.row(cells) for cells in cursor.fetchall()])
+        make = statement.row
+        found.append([make(cells) for cells in connection.rows(statement.sql, statement.values(call.parameters))])
     return found
 
 

@@ -19,9 +19,10 @@ from gevent.lock import BoundedSemaphore
 from gunicorn.glogging import Logger
 from gunicorn.workers.ggevent import GeventWorker
 
-from . import slots
+from . import slots, sqlite
 from .db import POOL_SIZE
 from .request_id import HEADER as REQUEST_ID
+from .threads import NativeThreads
 
 ARRIVING = 20
 """Seconds from the first byte of a request to its last, and for each piece of an answer to be taken."""
@@ -134,6 +135,7 @@ class Worker(GeventWorker):
     def load_wsgi(self) -> None:
         """Work on as many requests as there are connections to the database; the others wait here, in line."""
         super().load_wsgi()
+        sqlite.use_threads(NativeThreads(sqlite.EXTRA_CONNECTIONS))
         application, semaphore = self.wsgi, BoundedSemaphore(POOL_SIZE)
 
         def in_turn(environ: dict[str, Any], start_response: Any) -> Any:

@@ -23,8 +23,9 @@ import taskapi.db
 from taskapi import create_app
 from taskapi.auth import keys
 from taskapi.config import Config
-from taskapi.db import BEGIN_IMMEDIATE, _Work, db
+from taskapi.db import _Work, db
 from taskapi.prepared import Call
+from taskapi.sqlite import TimeoutConnection
 from tests import postgres
 from tests.openapi_guard import GuardedClient
 from tests.waiting import PATIENCE
@@ -290,14 +291,19 @@ def statements(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[Statemen
     fetch = _Work.fetch
 
     def record_prepared(work: _Work, calls: Sequence[Call]) -> Any:
-        if on_sqlite and work.writable and not work.has_begun:
-            recorder.sent.append((BEGIN_IMMEDIATE, ()))
         for call in calls:
             compiled = call.statement.on_sqlite if on_sqlite else call.statement.on_postgresql
             recorder.sent.append(as_driven(compiled.sql, compiled.values(call.parameters)))
         return fetch(work, calls)
 
     monkeypatch.setattr(_Work, "fetch", record_prepared)
+    begin = TimeoutConnection.begin
+
+    def record_begin(connection: TimeoutConnection) -> None:
+        recorder.sent.append(("BEGIN IMMEDIATE", ()))
+        begin(connection)
+
+    monkeypatch.setattr(TimeoutConnection, "begin", record_begin)
 
     def record(_conn: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
         recorder.sent.append((statement, parameters))

@@ -11,7 +11,6 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Integer,
-    Text,
     and_,
     bindparam,
     case,
@@ -19,7 +18,6 @@ from sqlalchemy import (
     or_,
     select,
     tuple_,
-    type_coerce,
 )
 
 from ..auth.tokens import User
@@ -28,6 +26,7 @@ from ..prepared import Prepared, Rows
 from . import models, schedule, series
 from .due import overdue
 from .models import Task
+from .search import contains
 from .selection import Selection
 from .statements import (
     COLUMNS,
@@ -298,9 +297,7 @@ def _selected(user: User, selection: Selection) -> list[ColumnElement[bool]]:
         conditions.append(Task.completed.is_(selection.completed))
     if selection.priorities:
         conditions.append(Task.priority.in_(selection.priorities))
-    conditions += [
-        type_coerce(Task.folded_tags, Text).contains(f"\n{tag}\n", autoescape=True) for tag in selection.tags
-    ]
+    conditions += [contains(Task.folded_tags, f"\n{tag}\n") for tag in selection.tags]
     if selection.due_from is not None:
         conditions.append(Task.due_date >= selection.due_from)
     if selection.due_to is not None:
@@ -311,5 +308,5 @@ def _selected(user: User, selection: Selection) -> list[ColumnElement[bool]]:
         conditions.append(overdue(selection.overdue_in, now()))
     if selection.q is not None:
         texts = (Task.folded_title, Task.folded_description)
-        conditions.append(or_(*(text.contains(selection.q, autoescape=True) for text in texts)))
+        conditions.append(or_(*(contains(text, selection.q) for text in texts)))
     return conditions

@@ -20,7 +20,7 @@ import taskapi.db
 from taskapi.auth import hook
 from taskapi.auth.models import EndedSession, SeenNotice
 from taskapi.auth.sessions import EndedSessions
-from taskapi.db import POOL_SIZE, db
+from taskapi.db import db
 from tests.auth.conftest import Clock
 from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, compact, hs256, notice, said, segment
 from tests.auth.key_server import KeyServer
@@ -469,7 +469,7 @@ def test_while_no_key_can_be_had_a_notice_is_neither_believed_nor_refused(
 def outage(app: Flask) -> Iterator[None]:
     """No connection can be had."""
     with app.app_context(), ExitStack() as connections:
-        for _ in range(POOL_SIZE):
+        for _ in range(db.engine.pool.size()):
             connections.enter_context(db.engine.connect())
         yield
 

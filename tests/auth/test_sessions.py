@@ -22,7 +22,7 @@ from taskapi.auth.models import EndedSession, SeenNotice
 from taskapi.auth.notices import Notice
 from taskapi.auth.sessions import EndedSessions
 from taskapi.auth.tokens import User
-from taskapi.db import POOL_SIZE, POOL_TIMEOUT, DatabaseUnavailable, db
+from taskapi.db import POOL_TIMEOUT, DatabaseUnavailable, db
 from tests.auth.conftest import Clock
 from tests.conftest import Statements, beyond_walls, empty
 
@@ -84,7 +84,7 @@ def remove(*sessions: str) -> None:
 def outage() -> Iterator[None]:
     """No connection can be had."""
     with ExitStack() as connections:
-        for _ in range(POOL_SIZE):
+        for _ in range(db.engine.pool.size()):
             connections.enter_context(db.engine.connect())
         yield
 

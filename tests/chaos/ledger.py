@@ -45,6 +45,8 @@ class Writer(threading.Thread):
     hung_up: int = 0
     longest: float = 0.0
     """Seconds that the slowest single request took."""
+    uncertain: int = 0
+    """Answers that leave open whether the change was saved."""
     unspecific: list[bytes] = field(default_factory=list)
     """Bodies of answers that no client can do anything with."""
 
@@ -98,6 +100,7 @@ class Writer(threading.Thread):
             response = self._connection.getresponse()
             body = response.read()
             outcome = response.status
+            self.uncertain += b"while the change was being saved" in body
             if outcome == 201:
                 self.acknowledged[title] = json.loads(body)
             elif outcome not in RETRY or not response.headers["Retry-After"]:
@@ -152,6 +155,7 @@ class Ledger:
             "hung_up_by_client": self.hung_up,
             **figures,
             "abandoned": sum(len(writer.abandoned) for writer in self.writers),
+            "uncertain": sum(writer.uncertain for writer in self.writers),
             "outcomes": {str(outcome): count for outcome, count in self.outcomes.items()},
             "slowest_request_s": round(max(writer.longest for writer in self.writers), 2),
         }

@@ -20,6 +20,7 @@ from tests.chaos.scenarios import (
     write_together,
 )
 from tests.chaos.slow import serve_beside_lingering_clients, serve_beside_slow_clients
+from tests.chaos.sqlite import hold_write_lock, search_long_descriptions
 from tests.test_walls import failures
 
 Figures = Callable[..., None]
@@ -45,6 +46,19 @@ def test_a_frozen_postgresql_holds_no_request_for_long(instance: PostgreSQL, fig
 
 def test_many_processes_write_into_one_file(sqlite_url: str, figures: Figures):
     figures(**write_together(sqlite_url, writes=5000))
+
+
+@pytest.mark.parametrize("searches", [1, 12])
+def test_long_searches_on_sqlite_do_not_slow_down_other_clients(sqlite_url: str, figures: Figures, searches: int):
+    found = search_long_descriptions(sqlite_url, tasks=9000, searches=searches, seconds=30)
+    figures(**found)
+    assert_neighbours_served(found)
+
+
+def test_a_write_lock_of_another_process_does_not_slow_down_readers(sqlite_url: str, figures: Figures):
+    found = hold_write_lock(sqlite_url, held=42, writers=60, seconds=50)
+    figures(**found)
+    assert_neighbours_served(found)
 
 
 def test_a_full_disk_loses_nothing(sqlite_url: str, figures: Figures):

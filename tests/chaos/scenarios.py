@@ -196,6 +196,7 @@ def fill_disk(url: str, *, writers: int = 6) -> dict[str, Any]:
     assert_nothing_lost(figures)
     assert figures["abandoned"] == figures["made_unacknowledged"] == 0, figures
     assert read == 200, "reading needs no room"
+    assert figures["uncertain"] == 0, "SQLite has rolled back, and nothing was saved"
     assert set(ledger.outcomes) <= {201, 409, 503, DOUBT}, figures
     assert ledger.outcomes[DOUBT] == ledger.hung_up, figures
     assert not any(writer.unspecific for writer in ledger.writers), "a refusal without Retry-After"
