@@ -50,9 +50,11 @@ def accepts(*media_types: str, most: int = MAX_BODY_BYTES) -> Callable[[View], V
 
 def check_head(asked: Request) -> None:
     """Refuse a body that its headers show to be too large, or of the wrong type, without reading it: 413 or 415."""
-    if asked.method in _WITHOUT_BODY:
-        return
-    media_types, most = _accepted(asked)
+    if asked.method not in _WITHOUT_BODY:
+        _check_head(asked, *_accepted(asked))
+
+
+def _check_head(asked: Request, media_types: tuple[str, ...], most: int) -> None:
     length = asked.content_length or 0
     if length > most:
         raise TooLarge(_too_large(most))
@@ -70,14 +72,14 @@ def receive_body(asked: Request) -> None:
     """
     if asked.method in _WITHOUT_BODY:
         return
-    check_head(asked)
     media_types, most = _accepted(asked)
+    _check_head(asked, media_types, most)
     body = _received(asked, most)
     if len(body) < (asked.content_length or 0):
         # gunicorn ends the body of a client that went away as if it were complete, and a wish that was cut off to
         # nothing would flip a task.
         raise BadRequest(_CUT_OFF)
-    if body:
+    if body and not asked.content_length:
         _check_type(asked, media_types)
 
 

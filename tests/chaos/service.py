@@ -59,17 +59,20 @@ class Service:
 
 
 @contextmanager
-def service(database_url: str, *, workers: int = 3, settings: str = "gunicorn.conf.py") -> Iterator[Service]:
-    """`gunicorn wsgi:app`; `settings` may be another file than ours."""
+def service(
+    database_url: str, *, workers: int = 3, settings: str = "gunicorn.conf.py", app: str = "wsgi:app", **environ: str
+) -> Iterator[Service]:
+    """`gunicorn wsgi:app`; `settings` may be another file than ours, and `app` another application."""
     port = free_port()
     environ = {
+        **environ,
         "PATH": os.environ["PATH"],
         "BETTER_AUTH_SECRET": SECRET,
         "DATABASE_URL": database_url,
         "RATE_LIMIT": "off",
         "WEB_CONCURRENCY": str(workers),
     }
-    command = [sys.executable, "-m", "gunicorn", "-c", settings, "--bind", f"127.0.0.1:{port}", "wsgi:app"]
+    command = [sys.executable, "-m", "gunicorn", "-c", settings, "--bind", f"127.0.0.1:{port}", app]
     with tempfile.TemporaryDirectory(prefix="taskapi-service-") as folder:
         log = Path(folder) / "log"
         with log.open("wb") as sink:
