@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.chaos.floods import serve_beside_chunk_floods, serve_beside_dripping_heads
+from tests.chaos.neighbours import assert_neighbours_served
 from tests.chaos.postgres import PostgreSQL
 from tests.chaos.scenarios import (
     fill_disk,
@@ -60,6 +62,21 @@ def test_four_hundred_slow_clients_are_closed_and_meanwhile_the_others_are_serve
 
 def test_two_hundred_clients_that_do_not_hang_up_hold_nobody_up(url: str, figures: Figures):
     figures(**serve_beside_lingering_clients(url, count=200))
+
+
+@pytest.mark.parametrize("chunk", ["byte", "extension"])
+@pytest.mark.parametrize("with_token", [False, True], ids=["anonymous", "with-token"])
+def test_bodies_in_chunks_of_a_byte_do_not_slow_other_clients_down(
+    sqlite_url: str, figures: Figures, chunk: str, *, with_token: bool
+):
+    flooded = serve_beside_chunk_floods(
+        sqlite_url, seconds=15, check=assert_neighbours_served, chunk=chunk, with_token=with_token
+    )
+    figures(**flooded)
+
+
+def test_a_hundred_heads_that_drip_do_not_slow_other_clients_down(sqlite_url: str, figures: Figures):
+    figures(**serve_beside_dripping_heads(sqlite_url, seconds=45, check=assert_neighbours_served))
 
 
 ABOUT_THE_WHERE = {
