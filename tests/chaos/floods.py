@@ -18,7 +18,7 @@ CHUNKS = {
     "byte": b"1\r\nx\r\n",
     "extension": b"1;a=" + b"b" * 1000 + b"\r\nx\r\n",
 }
-HEAD = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Drip: "
+HEAD, LINE = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n", b"a:b\r\n"
 
 Assert = Callable[[Mapping[str, Any]], None]
 
@@ -70,11 +70,11 @@ class _Flood(threading.Thread):
 
 
 def serve_beside_dripping_heads(
-    url: str, *, seconds: float, check: Assert, connections: int = 100, rate: int = 2_000
+    url: str, *, seconds: float, check: Assert, connections: int = 100, rate: int = 20_000
 ) -> dict[str, Any]:
-    """Heads that grow by `rate` bytes a second each, in 20 packets; the next one as soon as one is cut off."""
+    """Heads that grow by `rate` bytes a second each, in 100 packets; the next one as soon as one is cut off."""
     with service(url, workers=1) as running:
-        figures = probe_neighbours(running, seconds, _drips(running.port, connections, rate // 20))
+        figures = probe_neighbours(running, seconds, _drips(running.port, connections, rate // 100))
     check(figures)
     return figures
 
@@ -82,9 +82,9 @@ def serve_beside_dripping_heads(
 def _drips(port: int, connections: int, size: int) -> Attack:
     def attack(over: threading.Event) -> dict[str, Any]:
         drips = [_Drip(port) for _ in range(connections)]
-        while not over.wait(0.05):
+        while not over.wait(0.01):
             for drip in drips:
-                drip.send(b"x" * size)
+                drip.send(LINE * (size // len(LINE)))
         for drip in drips:
             drip.connection.close()
         return {"drips_cut_off": sum(drip.cut_off for drip in drips), "drips": connections}

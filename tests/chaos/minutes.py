@@ -76,7 +76,7 @@ def test_bodies_in_chunks_of_a_byte_do_not_slow_other_clients_down(
 
 
 def test_a_hundred_heads_that_drip_do_not_slow_other_clients_down(sqlite_url: str, figures: Figures):
-    figures(**serve_beside_dripping_heads(sqlite_url, seconds=45, check=assert_neighbours_served))
+    figures(**serve_beside_dripping_heads(sqlite_url, seconds=30, check=assert_neighbours_served))
 
 
 ABOUT_THE_WHERE = {

@@ -77,8 +77,6 @@ def test_bodies_in_chunks_of_a_byte_are_cut_off_and_the_others_are_served(
 
 
 def test_heads_that_drip_are_cut_off_and_the_others_are_served(sqlite_url: str, figures: Callable[..., None]):
-    dripped = serve_beside_dripping_heads(
-        sqlite_url, seconds=5, check=assert_neighbours_answered, connections=20, rate=20_000
-    )
+    dripped = serve_beside_dripping_heads(sqlite_url, seconds=5, check=assert_neighbours_answered, connections=20)
     assert dripped["drips_cut_off"] > 0, dripped
     figures(**dripped)
