@@ -44,8 +44,8 @@ graceful_timeout = 20
 # Longer than the idle time of common load balancers (60 s), so that they close first and never into a request.
 keepalive = 75
 
-# Connections a worker holds at the same time, whatever they are at; the next ones wait in the kernel. With its files
-# they fit into the 1,024 that a process may commonly open.
+# Connections a worker holds at the same time, whatever they are at; for the next ones it closes those that are idle for
+# longest (taskapi/serving.py). With its files they fit into the 1,024 that a process may commonly open.
 worker_connections = 900
 
 # A worker retires after so many requests, not all at the same moment: a slow leak never becomes an outage.
@@ -57,6 +57,9 @@ max_requests_jitter = 5_000
 limit_request_line = 8190
 limit_request_field_size = 16_380
 limit_request_fields = 64
+
+# The parser whose limits are tightened (taskapi/framing.py), even where gunicorn_h1c is installed.
+http_parser = "python"
 
 # Heartbeat files in memory: a busy disk must not look like a dead worker.
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None

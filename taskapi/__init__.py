@@ -11,6 +11,7 @@ from . import cli, cors, db, docs, errors, health, limits, openapi, response
 from .application import Application
 from .auth import backchannel, hook
 from .config import Config
+from .request import MAX_BODY_BYTES
 from .tasks import answers, routes, routes_data
 
 
@@ -22,6 +23,8 @@ def create_app(config: Config | None = None) -> Flask:
     app = Application(__name__, static_folder=None)
     app.config["REQUIRE_IF_MATCH"] = config.require_if_match
     app.config["MAX_TASKS_PER_USER"] = config.max_tasks_per_user
+    # Whatever reads a body, of any method and at any address, reads no more; a view may accept more (request.py).
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     # `//` in a path is not answered with a redirect, which would come before the token is looked at.
     app.url_map.merge_slashes = False
 

@@ -6,14 +6,15 @@ from flask import Blueprint, current_app, request
 
 from .application import behind
 from .auth.hook import require_user
+from .errors import TooManyRequests
 from .limits import require_allowance
-from .request import receive_body
+from .request import check_head, receive_body
 
 
 def guarded(name: str, import_name: str, url_prefix: str) -> Blueprint:
     """A blueprint that lets nobody but the path's user in, reads a body within its bounds and counts the request.
 
-    Who asks is settled before a byte of the body is read; a refused body is not counted.
+    Who asks is settled, and the request is counted, before a byte of the body is read: a refused body counts, too.
     """
     bp = Blueprint(name, import_name, url_prefix=url_prefix)
     bp.before_request(_guard)
@@ -25,5 +26,9 @@ def _guard() -> None:
     if asked.method == "OPTIONS":  # a preflight carries no token (Fetch, section 4.8), and no view is called for it
         return
     user = require_user(app, asked)
+    try:
+        require_allowance(app, asked, user)
+    except TooManyRequests:
+        check_head(asked)  # 413 and 415 come before 429 where the headers alone show them: no body is read any more
+        raise
     receive_body(asked)
-    require_allowance(app, asked, user)

@@ -126,7 +126,7 @@ OPERATIONS: Mapping[str, Operation] = {
         takes_types=("application/merge-patch+json", "application/json"),
         takes_required=False,
     ),
-    "tasks.delete": _writing(204, None, query=schemas.delete_query),
+    "tasks.delete": _writing(204, None, errors.TooLarge, query=schemas.delete_query),
     "tasks.complete": _writing(
         200, schemas.task_out, *_BODY, errors.QuotaExceeded, takes="Completion", takes_required=False
     ),
@@ -160,7 +160,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "data.import_": Operation(
         200, schemas.ImportOut(), takes="Import", keyed=True, refuses=(*_GUARD, *_BODY, errors.QuotaExceeded)
     ),
-    "data.erase": Operation(204, refuses=_GUARD),
+    "data.erase": Operation(204, refuses=(*_GUARD, errors.BadRequest, errors.TooLarge)),
     "backchannel.logout": Operation(
         200,
         takes="LogoutNotice",

@@ -28,6 +28,10 @@ _CUT_OFF = "The body ended before it was complete, or its chunks are malformed."
 _REPEATED = fields.Violation("repeated", "Must be given once.")
 
 _ACCEPTED = "taskapi_accepted"
+_DEFAULT = ("application/json",), MAX_BODY_BYTES
+
+_WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
+"""No view reads a body of these; the server receives it up to a bound, or closes the connection (wire.py)."""
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -44,45 +48,77 @@ def accepts(*media_types: str, most: int = MAX_BODY_BYTES) -> Callable[[View], V
     return mark
 
 
-def receive_body(asked: Request) -> None:
-    """Read the body of a write within its bound, once its sender is known; 413 or 415 otherwise.
+def check_head(asked: Request) -> None:
+    """Refuse a body that its headers show to be too large, or of the wrong type, without reading it: 413 or 415."""
+    if asked.method not in _WITHOUT_BODY:
+        _check_head(asked, *_accepted(asked))
 
-    `Content-Length` is believed first, so an oversized body is refused without reading it; a chunked one is
-    read up to the bound.
+
+def _check_head(asked: Request, media_types: tuple[str, ...], most: int) -> None:
+    length = asked.content_length or 0
+    if length > most:
+        raise TooLarge(_too_large(most))
+    if length:
+        _check_type(asked, media_types)
+    if media_types and asked.headers.get("Content-Encoding", "identity") != "identity":
+        raise UnsupportedMedia("Send the body uncompressed.", headers={"Accept-Encoding": "identity"})
+
+
+def receive_body(asked: Request) -> None:
+    """Read the body of a write within its bound, once its sender is known and the request is counted.
+
+    Raises `TooLarge`, `UnsupportedMedia`, and `BadRequest` for a body that is cut off. What the headers show is refused
+    without reading; a chunked body is read up to the bound.
     """
-    if asked.method not in ("POST", "PUT", "PATCH"):
+    if asked.method in _WITHOUT_BODY:
         return
-    view = current_app.view_functions[asked.endpoint or ""]
-    media_types, most = getattr(view, _ACCEPTED, (("application/json",), MAX_BODY_BYTES))
+    media_types, most = _accepted(asked)
+    _check_head(asked, media_types, most)
     body = _received(asked, most)
     if len(body) < (asked.content_length or 0):
         # gunicorn ends the body of a client that went away as if it were complete, and a wish that was cut off to
         # nothing would flip a task.
         raise BadRequest(_CUT_OFF)
-    if body and asked.mimetype not in media_types:
+    if body and not asked.content_length:
+        _check_type(asked, media_types)
+
+
+def _accepted(asked: Request) -> tuple[tuple[str, ...], int]:
+    """The media types and the number of bytes that the view accepts; no types if any will do."""
+    if asked.method == "DELETE":
+        # Its content has no meaning (RFC 9110, section 9.3.5), but it belongs to what an idempotency key stands for.
+        return (), MAX_BODY_BYTES
+    view = current_app.view_functions[asked.endpoint or ""]
+    found: tuple[tuple[str, ...], int] = getattr(view, _ACCEPTED, _DEFAULT)
+    return found
+
+
+def _check_type(asked: Request, media_types: tuple[str, ...]) -> None:
+    if media_types and asked.mimetype not in media_types:
         # RFC 5789, section 2.2, and RFC 9110, section 15.5.16: what would have been accepted.
         header = "Accept-Patch" if asked.method == "PATCH" else "Accept"
         raise UnsupportedMedia(
             f"Send the body as `Content-Type: {media_types[0]}`.", headers={header: ", ".join(media_types)}
         )
-    if asked.headers.get("Content-Encoding", "identity") != "identity":
-        raise UnsupportedMedia("Send the body uncompressed.", headers={"Accept-Encoding": "identity"})
+
+
+def _too_large(most: int) -> str:
+    return f"Send at most {most} bytes."
 
 
 def _received(asked: Request, most: int) -> bytes:
     """The body, if it has no more bytes than that."""
-    too_large = TooLarge(f"Send at most {most} bytes.")
     # One byte more than is accepted: of a chunked body Werkzeug keeps what fits and is silent about the rest.
     asked.max_content_length = most + 1
     try:
         body = asked.get_data()
     except RequestEntityTooLarge as error:
-        raise too_large from error
+        raise TooLarge(_too_large(most)) from error
     except (ClientDisconnected, ParseException, OSError) as error:
         # gunicorn raises its own errors out of read() when the chunks of a body are broken.
         raise BadRequest(_CUT_OFF) from error
     if len(body) > most:
-        raise too_large
+        raise TooLarge(_too_large(most))
     return body
 
 

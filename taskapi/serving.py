@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import signal
 import socket
+import struct
+import termios
 import time
 from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import timedelta
@@ -31,17 +34,28 @@ LINGERING = 2
 """Seconds that a worker which is stopping leaves an idle connection open, for a request that is on its way."""
 
 
+LET_OTHERS_RUN = 1e-9
+"""Seconds to sleep between pieces of work for one client: no time, but the event loop looks at all sockets first.
+
+`gevent.sleep(0)` switches to the greenlets that can run already; the loop looks at the sockets only after 50 of those.
+"""
+
+
 class Client:
-    """A connection whose requests arrive in time: one that is late is taken for one whose client has hung up."""
+    """A client's connection with a deadline for each request, after which it reads as if the client had closed it."""
 
     is_trusted: bool | None = None
-    """Whether a proxy of ours is at the other end, once somebody has found out (wire.py)."""
+    """Whether the peer is a trusted proxy; None until it is known (wire.py)."""
 
     def __init__(self, connected: socket.socket, keepalive: float) -> None:
         self._socket = connected
         self._keepalive = keepalive
         self._late = False
-        self._due: float | None = time.monotonic() + ARRIVING  # a new one has no reason to wait
+        self._due: float | None = time.monotonic() + ARRIVING  # a new connection has no reason to wait
+        self._arrived_in_time: int | None = None
+        self._has_received = self._has_sent = False
+        self.idle_since = 0.0
+        """When the last response was complete, by the monotonic clock."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._socket, name)
@@ -52,22 +66,36 @@ class Client:
         return self._due is None
 
     def asked(self) -> None:
-        """A request is worked on; it may have come with the one before, so that nothing was received for it."""
-        self._due = self._due or time.monotonic() + ARRIVING
+        """Start the deadline of a request of which nothing was received: it arrived together with the one before."""
+        if self._due is None:
+            # Neither recv nor send switches for pipelined requests: without this, one client would be served alone.
+            gevent.sleep(LET_OTHERS_RUN)
+            self._due = time.monotonic() + ARRIVING
 
     def answered(self) -> None:
-        """It is done, and nothing is due until the next one begins."""
-        self._due = None
+        """The response is complete: no deadline runs until the next request begins."""
+        self._due = self._arrived_in_time = None
+        self._has_received = self._has_sent = False
+        self.idle_since = time.monotonic()
 
     def recv(self, size: int) -> bytes:
-        """As a socket's; nothing more once a request is late."""
+        """Receive up to `size` bytes; b"" once the request is late, which is for good."""
         if self._late:
-            return b""  # for good: what still comes is the rest of a request, and not another one
-        # Too late to wait for anything, it takes what is there: that came in time, and has stood in line.
-        self._socket.settimeout(self._keepalive if self._due is None else max(0.0, self._due - time.monotonic()))
+            return b""  # what still arrives is the rest of a request, and not another one
+        timeout = self._keepalive
+        if self._due is not None:
+            if self._has_received:
+                # gevent's recv switches to other greenlets only when it has to wait: a client that sends faster than
+                # its request is parsed would be served alone. Most requests arrive in two pieces, and need none.
+                gevent.sleep(LET_OTHERS_RUN)
+            self._has_received = True
+            timeout = self._due - time.monotonic()
+            if timeout <= 0:
+                return self._recv_late(size)
+        self._socket.settimeout(timeout)
         try:
             received = self._socket.recv(size)
-        except (TimeoutError, BlockingIOError):
+        except TimeoutError:
             self._late = True
             return b""
         finally:
@@ -76,11 +104,48 @@ class Client:
             self._due = time.monotonic() + ARRIVING
         return received
 
+    def _recv_late(self, size: int) -> bytes:
+        """Receive after the deadline: what had arrived when this was first called, and nothing that arrives later.
+
+        A request may wait for a slot for longer than its deadline, while its body lies in the kernel.
+        """
+        if self._arrived_in_time is None:
+            self._arrived_in_time = _count_unread(self._socket)
+        size = min(size, self._arrived_in_time)
+        self._arrived_in_time -= size
+        self._late = self._arrived_in_time == 0
+        return self._socket.recv(size) if size else b""
+
     def sendall(self, data: bytes) -> None:
         """As a socket's; what is taken in one piece, as nearly everything is, needs no pieces made of it."""
+        if self._has_sent:
+            # send does not switch while the client reads fast enough: a long export would be served alone.
+            gevent.sleep(LET_OTHERS_RUN)
+        self._has_sent = True
         sent = self._socket.send(data)
         if sent < len(data):
             self._socket.sendall(memoryview(data)[sent:])
+
+    def close_idle(self) -> bool:
+        """Close an idle connection, unless the next request has arrived already; whether it was closed."""
+        if _count_unread(self._socket):
+            return False
+        self._due = time.monotonic() + ARRIVING  # no longer idle, so it is not closed a second time
+        with suppress(OSError):  # the client has closed it already
+            self._socket.shutdown(socket.SHUT_RD)  # recv returns b"", and its greenlet closes the connection
+        return True
+
+    def shutdown(self, how: int) -> None:
+        """As a socket's; nothing if the connection is to be reset (wire.py): its FIN would end a response in order."""
+        lingers, _ = struct.unpack("ii", self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8))
+        if not lingers:
+            self._socket.shutdown(how)
+
+
+def _count_unread(connected: socket.socket) -> int:
+    """Return how many bytes the kernel has received on a socket that were not read yet."""
+    (count,) = struct.unpack("i", fcntl.ioctl(connected.fileno(), termios.FIONREAD, bytes(4)))
+    return int(count)
 
 
 class Body:
@@ -104,6 +169,7 @@ class Worker(GeventWorker):
 
     sockets: Any
     wsgi: Any
+    worker_connections: int
     told: Any
     """The master's queue of signals, as it was when this worker was forked (gunicorn.conf.py)."""
 
@@ -155,6 +221,7 @@ class Worker(GeventWorker):
     def handle(self, listener: Any, connected: socket.socket, address: Any) -> None:
         client = Client(connected, self.cfg.keepalive)
         self._clients.add(client)
+        self._make_room()
         try:
             super().handle(listener, client, address)
         finally:
@@ -164,6 +231,20 @@ class Worker(GeventWorker):
         client.asked()
         super().handle_request(listener_name, request, client, address)
         client.answered()
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """Close the connection that is idle for longest, if there are as many as gunicorn accepts.
+
+        Otherwise new clients would wait in the kernel until an idle one ends by its timeout (`keepalive`).
+        """
+        if len(self._clients) < self.worker_connections:
+            return
+        idle = [client for client in self._clients if client.idle]
+        for client in sorted(idle, key=lambda client: client.idle_since):
+            if client.close_idle():
+                self._clients.discard(client)  # it counts no more, though it is closed a moment later
+                return
 
     def notify(self) -> None:
         """Once a second: tell the master that this worker lives; and when it is to stop, close what is idle."""

@@ -6,6 +6,8 @@ Whatever is not plain is left to gunicorn. tests/test_wire.py holds both to the 
 from __future__ import annotations
 
 import os
+import socket
+import struct
 import time
 from collections.abc import Iterable, Mapping
 from email.utils import formatdate
@@ -16,6 +18,8 @@ from gunicorn import http, util
 from gunicorn.http import errors, message, wsgi
 from gunicorn.http.body import Body, LengthReader
 from gunicorn.http.parser import RequestParser
+
+from .framing import ChunkedReader, RequestHead
 
 Field = tuple[str, str]
 """A header: its name and its value."""
@@ -35,7 +39,7 @@ FRAMING = frozenset({"CONTENT-LENGTH", "TRANSFER-ENCODING"})
 """Headers that say how long a body is. Without them there is none (RFC 9112, section 6.3)."""
 
 
-class Request(message.Request):
+class Request(RequestHead):
     """As gunicorn's; where it comes from is judged once for a connection, and what follows it once for a request."""
 
     _closes: bool | None = None
@@ -54,20 +58,20 @@ class Request(message.Request):
     def parse_headers(self, data: bytes, from_trailer: bool = False) -> list[Field]:  # noqa: FBT001, FBT002
         """Read the lines that a client sends again and again: what they say is remembered, and judged each time."""
         lines = data.split(b"\r\n")
+        if from_trailer or len(lines) > self.limit_request_fields:
+            return self._parse_slowly(data, from_trailer)
         longest = max(map(len, lines)) + len(b"\r\n")
         fields = [_known.get(line) or _field(line) for line in lines]
-        if (
-            from_trailer
-            or None in fields
-            or len(lines) > self.limit_request_fields
-            or longest > self.limit_request_field_size
-        ):
-            headers: list[Field] = super().parse_headers(data, from_trailer)
-            return headers
+        if None in fields or longest > self.limit_request_field_size:
+            return self._parse_slowly(data, from_trailer)
         judge, repeated, seen = self._apply_header_policy, [False], set[str]()
         secure, forwarder = self._peer_trusted_for_forwarded()
         headers = [judge(name, value, repeated, seen, secure, forwarder) for name, value in filter(None, fields)]
         return [*filter(None, headers)] if None in headers else headers
+
+    def _parse_slowly(self, data: bytes, from_trailer: bool) -> list[Field]:  # noqa: FBT001
+        headers: list[Field] = super().parse_headers(data, from_trailer)
+        return headers
 
     def set_body_reader(self) -> None:
         """Find out what there is of a body."""
@@ -75,6 +79,8 @@ class Request(message.Request):
             self.body = Body(LengthReader(self.unreader, 0))
         else:
             super().set_body_reader()
+            if not isinstance(self.body.reader, LengthReader):
+                self.body = Body(ChunkedReader(self, self.unreader))
 
     def _peer_is_trusted_proxy(self) -> bool:
         connection = self.unreader.sock
@@ -131,10 +137,12 @@ class Parser(RequestParser):
         body = self.mesg and self.mesg.body
         if not body or (isinstance(body.reader, LengthReader) and not body.reader.length):
             return True
-        left = UNREAD
+        client, left = self.unreader.sock, UNREAD
+        client.asked()  # its deadline runs while the rest of the body is received, and no longer
         while left > 0 and not body.failed:
             received = len(body.read(PIECE))
             if not received:
+                client.answered()
                 return True
             left -= received
         return False
@@ -146,6 +154,7 @@ class Answer(wsgi.Response):
     headers_sent: bool
     _held = b""
     """The head, until then."""
+    _resets = False
 
     def process_headers(self, headers: Iterable[Field]) -> None:
         """Take the headers of the application; raises for what would break out of its line."""
@@ -162,6 +171,8 @@ class Answer(wsgi.Response):
             lines = [*self.default_headers(), *[f"{name}: {value}\r\n" for name, value in self.headers], "\r\n"]
             self._held = "".join(lines).encode("latin-1")
             self.headers_sent = True
+            if self.response_length is None and not self._omits_body:
+                self._reset_on_close(True)
 
     def _emit_body(self, data: bytes) -> None:
         framed = b"%X\r\n%b\r\n" % (len(data), data) if self.chunked else data
@@ -179,6 +190,17 @@ class Answer(wsgi.Response):
             self.sock.sendall(self._held)
         if self.chunked:
             self.sock.sendall(b"0\r\n\r\n")
+        if self._resets:
+            self._reset_on_close(False)
+
+    def _reset_on_close(self, resets: bool) -> None:  # noqa: FBT001
+        """Let the kernel reset the connection if it is closed before the response is complete (SO_LINGER).
+
+        The end of the connection ends a response of HTTP/1.0: without a reset, half of one would look complete. The
+        kernel does it even if the process is killed.
+        """
+        self._resets = resets
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", resets, 0))
 
 
 @lru_cache(maxsize=256)

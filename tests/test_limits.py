@@ -28,6 +28,7 @@ from werkzeug.test import TestResponse
 from taskapi import limits, redis_counts, slots
 from taskapi.redis_counts import Counts
 from tests.conftest import Person, token
+from tests.endless import EndlessBody
 from tests.gunicorn_server import free_port
 from tests.waiting import PATIENCE, until
 
@@ -128,24 +129,46 @@ def test_asking_on_anothers_path_uses_up_nothing(limited: Flask) -> None:
 
 @pytest.mark.parametrize(
     ("status", "options"),
-    [
-        (401, {"headers": {"Authorization": "Bearer nonsense"}}),
-        (403, {"of": "mallory"}),
-        (413, {"data": b"x" * 70_000, "content_type": "application/json"}),
-        (415, {"data": "title=T", "content_type": "application/x-www-form-urlencoded"}),
-    ],
-    ids=lambda value: str(value) if isinstance(value, int) else "",
+    [(401, {"headers": {"Authorization": "Bearer nonsense"}}), (403, {"of": "mallory"})],
+    ids=["401", "403"],
 )
-def test_what_is_refused_before_the_count_is_refused_alike_beyond_it(
+def test_a_request_that_is_refused_before_its_user_is_known_is_not_counted(
     limited: Flask, status: int, options: dict[str, Any]
 ) -> None:
     alice = person(limited)
     assert alice.post(**options).status_code == status
-    use_up(alice)  # so the refusal was not counted
+    use_up(alice)
     refused = alice.post(**options)
     assert refused.status_code == status
     assert "RateLimit" not in refused.headers
     assert alice.post(json={"title": "T"}).status_code == 429
+
+
+REFUSED_BODIES = {
+    "413": (413, {"data": b"x" * 70_000, "content_type": "application/json"}),
+    "415": (415, {"data": "title=T", "content_type": "application/x-www-form-urlencoded"}),
+    "415-compressed": (415, {"json": {}, "headers": {"Content-Encoding": "gzip"}}),
+}
+
+
+@pytest.mark.parametrize(("status", "options"), REFUSED_BODIES.values(), ids=REFUSED_BODIES.keys())
+def test_a_refused_body_is_counted_and_413_and_415_come_before_429(
+    limited: Flask, status: int, options: dict[str, Any]
+) -> None:
+    alice = person(limited)
+    for remaining in (4, 3, 2, 1, 0, 0):
+        refused = alice.post(**options)
+        assert (refused.status_code, left(refused)) == (status, remaining)
+    assert alice.post(json={"title": "T"}).status_code == 429
+
+
+@pytest.mark.parametrize("declared", [{"CONTENT_LENGTH": "1000"}, {}], ids=["length", "chunked"])
+def test_beyond_the_limit_no_body_is_read(limited: Flask, declared: dict[str, str]) -> None:
+    alice = person(limited)
+    use_up(alice)
+    body = EndlessBody()
+    refused = alice.post(content_type="application/json", environ_overrides=body.environ(**declared))
+    assert (refused.status_code, body.count) == (429, 0)
 
 
 def test_405_comes_before_429(limited: Flask) -> None:

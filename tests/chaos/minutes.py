@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.chaos.floods import serve_beside_chunk_floods, serve_beside_dripping_heads
 from tests.chaos.issuer import invent_key_ids
 from tests.chaos.neighbours import assert_neighbours_served
 from tests.chaos.postgres import PostgreSQL
@@ -83,6 +84,21 @@ def test_invented_key_ids_and_a_key_server_that_hangs_delay_no_other_client(url:
     figures(**found)
     assert_neighbours_served(found)
     assert_neighbours_served({**found, **found["known_key"]})
+
+
+@pytest.mark.parametrize("chunk", ["byte", "extension"])
+@pytest.mark.parametrize("with_token", [False, True], ids=["anonymous", "with-token"])
+def test_bodies_in_chunks_of_a_byte_do_not_slow_other_clients_down(
+    sqlite_url: str, figures: Figures, chunk: str, *, with_token: bool
+):
+    flooded = serve_beside_chunk_floods(
+        sqlite_url, seconds=15, check=assert_neighbours_served, chunk=chunk, with_token=with_token
+    )
+    figures(**flooded)
+
+
+def test_a_hundred_heads_that_drip_do_not_slow_other_clients_down(sqlite_url: str, figures: Figures):
+    figures(**serve_beside_dripping_heads(sqlite_url, seconds=30, check=assert_neighbours_served))
 
 
 ABOUT_THE_WHERE = {

@@ -60,9 +60,14 @@ class Service:
 
 @contextmanager
 def service(
-    database_url: str, *, workers: int = 3, settings: str = "gunicorn.conf.py", **environment: str
+    database_url: str,
+    *,
+    workers: int = 3,
+    settings: str = "gunicorn.conf.py",
+    app: str = "wsgi:app",
+    **environment: str,
 ) -> Iterator[Service]:
-    """`gunicorn wsgi:app`; `settings` may be another file than ours, and `environment` adds variables."""
+    """`gunicorn wsgi:app`; `settings` and `app` may be others than ours, and `environment` adds variables."""
     port = free_port()
     environ = {
         "PATH": os.environ["PATH"],
@@ -72,7 +77,7 @@ def service(
         "WEB_CONCURRENCY": str(workers),
         **environment,
     }
-    command = [sys.executable, "-m", "gunicorn", "-c", settings, "--bind", f"127.0.0.1:{port}", "wsgi:app"]
+    command = [sys.executable, "-m", "gunicorn", "-c", settings, "--bind", f"127.0.0.1:{port}", app]
     with tempfile.TemporaryDirectory(prefix="taskapi-service-") as folder:
         log = Path(folder) / "log"
         with log.open("wb") as sink:

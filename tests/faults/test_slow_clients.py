@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from taskapi.serving import ARRIVING, Client
+from tests.chaos.floods import serve_beside_chunk_floods, serve_beside_dripping_heads
+from tests.chaos.neighbours import assert_neighbours_answered
 from tests.chaos.service import service
 from tests.chaos.slow import serve_beside_floods, serve_beside_lingering_clients, serve_beside_slow_clients
 from tests.gunicorn_server import ROOT
@@ -65,3 +67,16 @@ def test_clients_that_do_not_hang_up_hold_nobody_up(sqlite_url: str, figures: Ca
 
 def test_clients_that_send_without_end_are_cut_off_and_hold_nobody_up(sqlite_url: str, figures: Callable[..., None]):
     figures(**serve_beside_floods(sqlite_url, count=3, seconds=4))
+
+
+@pytest.mark.parametrize("chunk", ["byte", "extension"])
+def test_bodies_in_chunks_of_a_byte_are_cut_off_and_the_others_are_served(
+    sqlite_url: str, figures: Callable[..., None], chunk: str
+):
+    figures(**serve_beside_chunk_floods(sqlite_url, seconds=3, check=assert_neighbours_answered, chunk=chunk))
+
+
+def test_heads_that_drip_are_cut_off_and_the_others_are_served(sqlite_url: str, figures: Callable[..., None]):
+    dripped = serve_beside_dripping_heads(sqlite_url, seconds=5, check=assert_neighbours_answered, connections=20)
+    assert dripped["drips_cut_off"] > 0, dripped
+    figures(**dripped)
