@@ -320,6 +320,19 @@ class Several(StrictField):
         return frozenset(self._words[word] for word in words)
 
 
+class Repeated(fields.List[Any]):
+    """A query parameter that may be given up to `most` times."""
+
+    def __init__(self, value: fields.Field[Any], *, most: int, metadata: Mapping[str, Any], **options: Any) -> None:
+        self._most = most
+        super().__init__(value, metadata={"maxItems": most, **metadata}, **options)
+
+    def _deserialize(self, value: Any, *rest: Any, **options: Any) -> list[Any]:
+        if len(value) > self._most:  # before any of them is looked at
+            raise refuse("length", f"May be given at most {self._most} times.")
+        return super()._deserialize(value, *rest, **options)
+
+
 class Instant(Timestamp):
     """A time that comes back in, as it went out."""
 

@@ -6,12 +6,12 @@ import hashlib
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from itertools import cycle, islice
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Integer,
-    Text,
     and_,
     bindparam,
     case,
@@ -19,16 +19,16 @@ from sqlalchemy import (
     or_,
     select,
     tuple_,
-    type_coerce,
 )
 
 from ..auth.tokens import User
 from ..db import execute, fetch, now, reads, writes
+from ..lists import has_every
 from ..prepared import Prepared, Rows
 from . import models, schedule, series
 from .due import overdue
 from .models import Task
-from .selection import Selection
+from .selection import PRIORITIES, Selection
 from .statements import (
     COLUMNS,
     OWNER,
@@ -297,10 +297,10 @@ def _selected(user: User, selection: Selection) -> list[ColumnElement[bool]]:
     if selection.completed is not None:
         conditions.append(Task.completed.is_(selection.completed))
     if selection.priorities:
-        conditions.append(Task.priority.in_(selection.priorities))
-    conditions += [
-        type_coerce(Task.folded_tags, Text).contains(f"\n{tag}\n", autoescape=True) for tag in selection.tags
-    ]
+        # Always as many as there are priorities: the text of the statement must not depend on how many were sent.
+        conditions.append(Task.priority.in_([*islice(cycle(selection.priorities), len(PRIORITIES))]))
+    if selection.tags:
+        conditions.append(has_every(Task.folded_tags, [f"\n{tag}\n" for tag in selection.tags]))
     if selection.due_from is not None:
         conditions.append(Task.due_date >= selection.due_from)
     if selection.due_to is not None:

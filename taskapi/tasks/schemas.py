@@ -16,6 +16,7 @@ from ..fields import (
     Members,
     Number,
     Objects,
+    Repeated,
     Several,
     StrictField,
     StrictSchema,
@@ -142,8 +143,11 @@ class ListQuery(StrictSchema):
     status = Choice({"all": None, "pending": False, "completed": True})
     completed = Choice({"true": True, "false": False})
     priority = Several(PRIORITIES, metadata={"description": "Any of these, separated by commas."})
-    tag = fields.List(
-        Text(least=1, most=MAX_TAG), load_default=list, metadata={"description": "All of these; may be repeated."}
+    tag = Repeated(
+        Text(least=1, most=MAX_TAG),
+        most=MAX_TAGS,
+        load_default=list,
+        metadata={"description": f"All of these; may be repeated up to {MAX_TAGS} times."},
     )
     due_from = Day()
     due_to = Day(metadata={"description": "Inclusive."})

@@ -14,6 +14,7 @@ from ..auth.tokens import User
 from ..db import execute, now, reads, writes
 from ..fields import Violation
 from ..idempotency import queries as idempotency
+from ..lists import is_one_of
 from . import models, positions
 from .models import Task
 from .statements import COLUMNS, DEFAULTS, TaskRow, claim, count_up, new_row, update_task
@@ -92,7 +93,7 @@ def _write(user: User, revision: int, made: Sequence[Mapping[str, Any]], changed
     if changed:
         # Out of their places in series first: tasks may change places with one another.
         ids = [row["id"] for row in changed]
-        execute(update(Task).where(Task.user_id == user.id, Task.id.in_(ids)).values(occurrence=None))
+        execute(update(Task).where(Task.user_id == user.id, is_one_of(Task.id, ids)).values(occurrence=None))
     for row in changed:
         columns = {name: value for name, value in row.items() if name not in ("user_id", "id", "revision")}
         update_task(user, row["id"], revision, {**columns, "purged_at": None})
@@ -116,7 +117,7 @@ _COMPARED = ("title", *DEFAULTS, *KEPT)
 
 
 def _there(user: User, ids: Sequence[int]) -> dict[int, Any]:
-    rows = execute(select(*COLUMNS, Task.purged_at).where(Task.user_id == user.id, Task.id.in_(ids))).all()
+    rows = execute(select(*COLUMNS, Task.purged_at).where(Task.user_id == user.id, is_one_of(Task.id, ids))).all()
     return {row.id: row for row in rows}
 
 
@@ -125,7 +126,9 @@ def _check_series(user: User, tasks: Sequence[Mapping[str, Any]]) -> None:
     series = {task["series_id"] for task in tasks if task.get("series_id") and task.get("occurrence")}
     place = (Task.series_id, Task.occurrence)
     found = (
-        execute(select(Task.id, *place).where(Task.user_id == user.id, Task.series_id.in_(series))) if series else ()
+        execute(select(Task.id, *place).where(Task.user_id == user.id, is_one_of(Task.series_id, series)))
+        if series
+        else ()
     )
     ids = {task["id"] for task in tasks if "id" in task}
     taken = {(row.series_id, row.occurrence) for row in found if row.id not in ids}
