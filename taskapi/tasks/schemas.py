@@ -137,7 +137,12 @@ class NoParameters(StrictSchema):
 class ListQuery(StrictSchema):
     """The query string of the list."""
 
-    limit = Count(least=1, most=MAX_PAGE, load_default=MAX_PAGE)
+    limit = Count(
+        least=1,
+        most=MAX_PAGE,
+        load_default=MAX_PAGE,
+        metadata={"description": "A page of very long tasks ends earlier, at about 4 MiB, with a `next` link."},
+    )
     cursor = Text(most=MAX_CURSOR, metadata={"description": "From the `next` link of the page before."})
     sort = Choice(SORTS, load_default="-created_at", metadata={"description": "`-` reverses; undated tasks stay last."})
     status = Choice({"all": None, "pending": False, "completed": True})
@@ -296,7 +301,12 @@ class ChangesQuery(StrictSchema):
     """The query string of the feed."""
 
     since = Text(most=MAX_CURSOR, metadata={"description": "`next` of the answer before; without it, everything."})
-    limit = Count(least=1, most=MAX_PAGE, load_default=MAX_PAGE)
+    limit = Count(
+        least=1,
+        most=MAX_PAGE,
+        load_default=MAX_PAGE,
+        metadata={"description": "A page of very long tasks ends earlier, at about 4 MiB, with `has_more`."},
+    )
 
 
 class StatsQuery(StrictSchema):

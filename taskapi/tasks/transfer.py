@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -10,17 +11,20 @@ from typing import Any
 from marshmallow import ValidationError
 from sqlalchemy import delete, insert, select, update
 
+from .. import slots
 from ..auth.tokens import User
 from ..db import execute, now, reads, writes
 from ..fields import Violation
 from ..idempotency import queries as idempotency
 from ..lists import is_one_of
+from ..slots import Slot
 from . import models, positions
 from .models import Task
+from .pages import Page, Walk, longest_short
 from .statements import COLUMNS, DEFAULTS, TaskRow, claim, count_up, new_row, update_task
 
-PIECE = 500
-"""Rows read at a time: what an export of any size holds in memory."""
+PIECE, PIECE_BYTES = 100, 256 * 1024
+"""Tasks that an export reads at a time, and their bytes: what an export of any size holds in memory."""
 
 KEPT = ("completed_at", "created_at", "updated_at", "deleted_at", "position", "series_id", "occurrence", "next_task_id")
 """Members that only an import may set, because they were the service's own when they went out."""
@@ -30,19 +34,34 @@ MAX_IMPORTED_ID = 1_000_000_000
 
 
 def export(user: User, *, trash: bool) -> Iterator[TaskRow]:
-    """Every task by id, with those in the trash if they are wanted; in pieces, each as it is when it is read."""
-    last = 0
-    while rows := _piece(user, last, trash=trash):
-        yield from rows
-        last = rows[-1].id
+    """Every task by id, with those in the trash if they are wanted; in pieces, each as it is when it is read.
+
+    The first piece is read at once. No concurrency slot is held while one is sent, and other requests run between two.
+    """
+    return _rows(user, _piece(user, 0, trash=trash), slots.later(), trash=trash)
+
+
+def _rows(user: User, page: Page, slot: Slot, *, trash: bool) -> Iterator[TaskRow]:
+    yield from page.rows
+    while page.following is not None and page.last is not None:
+        after = page.last.id
+        del page  # the client may not have taken all of it
+        time.sleep(0)
+        with slot():
+            page = _piece(user, after, trash=trash)
+        yield from page.rows
 
 
 @reads
-def _piece(user: User, after: int, *, trash: bool) -> Sequence[TaskRow]:
-    mine = [Task.user_id == user.id, Task.id > after, Task.purged_at.is_(None)]
+def _piece(user: User, after: int, *, trash: bool) -> Page:
+    conditions = [Task.user_id == user.id, Task.id > after, Task.purged_at.is_(None)]
     if not trash:
-        mine.append(Task.deleted_at.is_(None))
-    return execute(select(*COLUMNS).where(*mine).order_by(Task.id).limit(PIECE)).all()
+        conditions.append(Task.deleted_at.is_(None))
+    walk = Walk(conditions, (), (Task.id,))
+    page = Page.of(execute(walk.short(PIECE + 1, longest_short(PIECE))).all(), PIECE, keys=0)
+    if not page.has_long:
+        return page
+    return page.whole(lambda most, most_bytes: execute(walk.bounded(most, most_bytes)).all(), PIECE_BYTES)
 
 
 @writes

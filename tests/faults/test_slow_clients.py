@@ -12,6 +12,7 @@ import pytest
 from taskapi.serving import ARRIVING, Client
 from tests.chaos.service import service
 from tests.chaos.slow import serve_beside_floods, serve_beside_lingering_clients, serve_beside_slow_clients
+from tests.chaos.unread import serve_beside_unread_responses
 from tests.gunicorn_server import ROOT
 
 IMPATIENT = f"""
@@ -65,3 +66,9 @@ def test_clients_that_do_not_hang_up_hold_nobody_up(sqlite_url: str, figures: Ca
 
 def test_clients_that_send_without_end_are_cut_off_and_hold_nobody_up(sqlite_url: str, figures: Callable[..., None]):
     figures(**serve_beside_floods(sqlite_url, count=3, seconds=4))
+
+
+def test_large_responses_that_are_not_read_take_little_memory_and_the_others_are_served(
+    sqlite_url: str, figures: Callable[..., None]
+):
+    figures(**serve_beside_unread_responses(sqlite_url, connections=20, seconds=3, tasks=200, measure=False))
