@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Set
 from datetime import UTC, date, datetime
 from functools import cache
+from itertools import islice
 from typing import Any, ClassVar
 from zoneinfo import available_timezones
 
@@ -44,12 +45,18 @@ FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2999, 12, 31)
 """The days a task may be due on: every instant of them exists in every zone and in every database."""
 
 
+MAX_VIOLATIONS, MAX_MEMBERS = 100, 100
+"""Violations that are listed, and members of an object that are looked at: a body of 1 MiB may break 100,000 rules."""
+
+_MORE = Violation("more", f"Only the first {MAX_VIOLATIONS} errors are listed.")
+
+
 def violations(error: ValidationError) -> list[dict[str, str]]:
     """The `errors` of a problem document: a JSON Pointer (RFC 6901), a sentence and a code for each violation."""
-    return [
-        {"pointer": pointer, "detail": str(violation), "code": violation.code}
-        for pointer, violation in _flatten(error.messages, "")
-    ]
+    found = [*islice(_flatten(error.messages, ""), MAX_VIOLATIONS + 1)]
+    if len(found) > MAX_VIOLATIONS:
+        found[MAX_VIOLATIONS] = "", _MORE
+    return [{"pointer": pointer, "detail": str(violation), "code": violation.code} for pointer, violation in found]
 
 
 def _flatten(messages: Any, pointer: str) -> Iterable[tuple[str, Violation]]:
@@ -79,6 +86,8 @@ class StrictSchema(Schema):
 
     @pre_load
     def _pass_over(self, data: Any, **_: Any) -> Any:
+        if len(data) > MAX_MEMBERS:
+            raise refuse("length", f"Must have at most {MAX_MEMBERS} members.")
         return {name: value for name, value in data.items() if name not in self.ignored}
 
 
@@ -394,6 +403,8 @@ class Objects(StrictField):
                 items.append(self.schema.load(item))
             except ValidationError as error:
                 wrong[index] = error.messages
+            if len(wrong) > MAX_VIOLATIONS:
+                break  # no more are listed
         if wrong:
             raise ValidationError(wrong)
         return items
