@@ -65,20 +65,23 @@ class _Migrations(click.Command):
 
 
 def _purge() -> None:
-    """Forget what was deleted 30 days ago, its tombstones after 90, yesterday's idempotency keys, and ended sessions.
+    """Forget what was deleted 30 days ago, tombstones and erased users after 90, old idempotency keys, ended sessions.
 
     Run it daily.
     """
     emptied = forgotten = keys = ended = 0
+    # Keys first: the purge of tasks removes their content from the stored responses, too, and fewer are left then.
+    for user in idempotency.users_due():
+        keys += idempotency.purge(user)
     for user in retention.users_due():
         counts = retention.purge(user)
         emptied, forgotten = emptied + counts[0], forgotten + counts[1]
-    for user in idempotency.users_due():
-        keys += idempotency.purge(user)
+    erased = sum(retention.purge_erased(user) for user in retention.erased_users_due())
     for user in sessions.users_due():
         ended += sessions.purge(user)
     click.echo(
-        f"{emptied} tasks emptied; {forgotten} tombstones, {keys} idempotency keys and {ended} ended sessions removed"
+        f"{emptied} tasks emptied; {forgotten} tombstones, {keys} idempotency keys, {ended} ended sessions"
+        f" and {erased} erased users removed"
     )
 
 

@@ -193,6 +193,7 @@ def _engine_options(url: str) -> dict[str, Any]:
         "pool_timeout": POOL_TIMEOUT,
     }
     options["pool_reset_on_return"] = None  # work ends its transaction itself
+    options["hide_parameters"] = True  # an error that is logged must not quote the content of tasks
     if url.startswith("sqlite"):
         options["connect_args"] = {"timeout": STATEMENT_TIMEOUT}
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -97,6 +98,14 @@ class Gone(Problem):
     remedy = "Drop what you hold and read the feed from the start, where `Link` with `rel=start` leads."
 
 
+class TaskDeleted(Problem):
+    status, code, title = 410, "task-deleted", "The task of this response has been deleted"
+    remedy = (
+        "This repeats a request that was carried out, and whose task was deleted permanently afterwards: its content "
+        "is not kept. There is nothing to repeat."
+    )
+
+
 class PreconditionFailed(Problem):
     status, code, title = 412, "precondition-failed", "The task has changed"
     remedy = "Somebody was faster. Look at `current`, decide again, and send its version in `If-Match`."
@@ -132,6 +141,14 @@ class TooManyRequests(Problem):
     remedy = "Wait `Retry-After` seconds. `RateLimit` on every answer tells how many are left."
 
 
+class TooManyKeys(Problem):
+    status, code, title = 429, "too-many-keys", "Too many idempotency keys"
+    remedy = (
+        "Each key is remembered for 24 hours. Wait `Retry-After` seconds, until the oldest expires, or send what can "
+        "be repeated without harm (`If-Match`, a state to set) without a key."
+    )
+
+
 class Unavailable(Problem):
     status, code, title = 503, "unavailable", "The service cannot answer right now"
     remedy = (
@@ -147,8 +164,8 @@ CATALOGUE: dict[str, type[Problem]] = {
     problem.code: problem
     for problem in (
         *(BadRequest, BadParameter, BadCursor, BadNotice, Unauthorized, Forbidden, NotFound, NotAllowed),
-        *(InFlight, QuotaExceeded, Gone, PreconditionFailed, TooLarge, UnsupportedMedia, Invalid, KeyReused),
-        *(PreconditionRequired, TooManyRequests, Unavailable, Internal),
+        *(InFlight, QuotaExceeded, Gone, TaskDeleted, PreconditionFailed, TooLarge, UnsupportedMedia, Invalid),
+        *(KeyReused, PreconditionRequired, TooManyRequests, TooManyKeys, Unavailable, Internal),
     )
 }
 """Every problem there is, by its code: what `/problems/<code>` and the docs are made of."""
@@ -181,8 +198,35 @@ def respond(problem: Problem) -> Response:
     return response
 
 
+def stack_trace(error: BaseException) -> str:
+    """Format an exception with its causes, without their messages: a message may quote the content of a task.
+
+    PostgreSQL quotes the values of a violated key or the whole row, a parser quotes the text. What holds no value is
+    kept: the types, the lines of code, and SQLSTATE, table, column and constraint.
+    """
+    chain: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in chain:
+        chain.append(link)
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+    lines: list[str] = []
+    for link in reversed(chain):
+        lines += [*traceback.format_tb(link.__traceback__), f"{type(link).__module__}.{_described(link)}\n"]
+    return "".join(lines)
+
+
+def _described(error: BaseException) -> str:
+    name, diagnostics = type(error).__qualname__, getattr(error, "diag", None)
+    names = ("sqlstate", "table_name", "column_name", "constraint_name")
+    known = [f"{name}={value}" for name in names if (value := getattr(diagnostics, name, None))]
+    if code := getattr(error, "sqlite_errorname", None):
+        known.append(code)
+    return " ".join([name, *known])
+
+
 def _database_unavailable(error: DatabaseUnavailable) -> Response:
-    log.error("database unavailable: %s", error)
+    # Only the first line: PostgreSQL's DETAIL and CONTEXT, which follow, may quote values.
+    log.error("database unavailable: %s", str(error).partition("\n")[0])
     if error.uncertain:
         detail = "The database was lost while the change was being saved. Read the task again before you repeat it."
     else:
@@ -205,5 +249,5 @@ def _http_exception(error: HTTPException) -> Response:
 
 
 def _unexpected(error: Exception) -> Response:
-    log.error("unhandled %s in request %s", type(error).__name__, request_id(), exc_info=error)
+    log.error("unhandled %s in request %s\n%s", type(error).__name__, request_id(), stack_trace(error))
     return respond(Internal("Something failed on our side. Quote the request_id when you report it."))

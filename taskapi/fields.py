@@ -13,6 +13,8 @@ from zoneinfo import available_timezones
 import orjson
 from marshmallow import RAISE, Schema, ValidationError, fields, pre_load
 
+from .cooperative import yielding
+
 
 class Violation(str):
     """What is wrong with one value: a sentence for people, and a `code` for programs. It never holds the value."""
@@ -45,18 +47,22 @@ FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2999, 12, 31)
 """The days a task may be due on: every instant of them exists in every zone and in every database."""
 
 
-MAX_VIOLATIONS, MAX_MEMBERS = 100, 100
-"""Violations that are listed, and members of an object that are looked at: a body of 1 MiB may break 100,000 rules."""
+MAX_VIOLATIONS = 100
+"""How many violations a response names: a body of 1 MiB may have 150,000, and each takes time and 100 bytes."""
 
-_MORE = Violation("more", f"Only the first {MAX_VIOLATIONS} errors are listed.")
+MAX_MEMBERS = 100
+"""How many members an object may have to be looked at; no shape has more than 30."""
 
 
 def violations(error: ValidationError) -> list[dict[str, str]]:
-    """The `errors` of a problem document: a JSON Pointer (RFC 6901), a sentence and a code for each violation."""
-    found = [*islice(_flatten(error.messages, ""), MAX_VIOLATIONS + 1)]
-    if len(found) > MAX_VIOLATIONS:
-        found[MAX_VIOLATIONS] = "", _MORE
-    return [{"pointer": pointer, "detail": str(violation), "code": violation.code} for pointer, violation in found]
+    """The `errors` of a problem document: a JSON Pointer (RFC 6901), a sentence and a code for each violation.
+
+    At most `MAX_VIOLATIONS` of them, in the order of the document.
+    """
+    return [
+        {"pointer": pointer, "detail": str(violation), "code": violation.code}
+        for pointer, violation in islice(_flatten(error.messages, ""), MAX_VIOLATIONS)
+    ]
 
 
 def _flatten(messages: Any, pointer: str) -> Iterable[tuple[str, Violation]]:
@@ -395,7 +401,9 @@ class Objects(StrictField):
             raise refuse("length", f"Must have {self._least} to {self._most} items.")
         wrong: dict[int, Any] = {}
         items = []
-        for index, item in enumerate(value):
+        for index, item in yielding(enumerate(value), every=20):
+            if len(wrong) == MAX_VIOLATIONS:
+                break
             if not isinstance(item, dict):
                 wrong[index] = [NOT_AN_OBJECT]
                 continue
@@ -403,8 +411,6 @@ class Objects(StrictField):
                 items.append(self.schema.load(item))
             except ValidationError as error:
                 wrong[index] = error.messages
-            if len(wrong) > MAX_VIOLATIONS:
-                break  # no more are listed
         if wrong:
             raise ValidationError(wrong)
         return items

@@ -38,7 +38,7 @@ _HEADERS = {
     "Retry-After": "Seconds after which another try makes sense.",
     "RateLimit": "How many requests are left (`r`) for so many seconds (`t`); absent when limits are off.",
     "RateLimit-Policy": "How many requests (`q`) may be made in so many seconds (`w`).",
-    "Idempotency-Replayed": "`true` when this is the kept answer to an earlier request with the same key.",
+    "Idempotency-Replayed": "`true` when this is the stored response to an earlier request with the same key.",
     "Content-Disposition": "The name of the file.",
     "Accept-Patch": "The media types that would have been accepted.",
 }
@@ -60,7 +60,7 @@ _CONDITIONS = {
 
 _GUARD = (errors.Unauthorized, errors.Forbidden, errors.TooManyRequests, errors.Unavailable, errors.BadParameter)
 _BODY = (errors.BadRequest, errors.TooLarge, errors.UnsupportedMedia, errors.Invalid)
-_KEYED = (errors.BadRequest, errors.InFlight, errors.KeyReused)
+_KEYED = (errors.BadRequest, errors.InFlight, errors.KeyReused, errors.TooManyKeys)
 _VERSIONED = (errors.NotFound, errors.PreconditionFailed, errors.PreconditionRequired)
 
 
@@ -89,7 +89,8 @@ class Operation:
 def _writing(status: int, gives: Schema | str | None, *refuses: type[Problem], **rest: Any) -> Operation:
     """A change of one task, that a version can be demanded for and a key can be given to."""
     headers = ("ETag",) if gives else ()
-    refused: tuple[type[Problem], ...] = (*_GUARD, *_VERSIONED, *refuses)
+    deleted = (errors.TaskDeleted,) if gives else ()
+    refused: tuple[type[Problem], ...] = (*_GUARD, *_VERSIONED, *deleted, *refuses)
     return Operation(status, gives, headers, condition=_IF_MATCH, keyed=True, refuses=refused, **rest)
 
 
@@ -108,7 +109,7 @@ OPERATIONS: Mapping[str, Operation] = {
         ("ETag", "Location"),
         takes="TaskCreate",
         keyed=True,
-        refuses=(*_GUARD, *_BODY, errors.QuotaExceeded),
+        refuses=(*_GUARD, *_BODY, errors.TaskDeleted, errors.QuotaExceeded),
     ),
     "tasks.show": Operation(
         200, schemas.task_out, ("ETag",), condition=_IF_NONE_MATCH, refuses=(*_GUARD, errors.NotFound)
@@ -306,6 +307,8 @@ def _responses(operation: Operation) -> dict[str, Any]:
         further = _HEADERS_OF_STATUS.get(status, ())
         if status == errors.UnsupportedMedia.status and len(operation.takes_types) > 1:
             further = ("Accept-Patch",)
+        if problems == [errors.TaskDeleted]:
+            further = ("Idempotency-Replayed",)
         responses[str(status)] = {
             "description": "; ".join(f"{problem.title} (`{problem.code}`)" for problem in problems),
             "headers": _refer(*always, *further),
@@ -422,6 +425,6 @@ _COMPONENTS: dict[str, dict[str, Any]] = {
 _KEY_PARAMETER = {
     "in": "header",
     "name": "Idempotency-Key",
-    "description": "Makes a repetition safe: within 24 hours it gets the first answer and changes nothing.",
+    "description": "Makes a repetition safe: within 24 hours it gets the stored response and changes nothing.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
 }

@@ -5,14 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from limits import RateLimitItemPerSecond
 from limits.errors import StorageError
 from limits.storage import RedisStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
+from redis import Connection, SSLConnection
+
+from . import slots
+from .resolver import resolve
 
 TIMEOUT = 0.1
 """Seconds that Redis may take to answer."""
+
+LOOKUP_TIMEOUT = 1.0
+"""Seconds that the DNS lookup of its host may take; only a request that needs a new connection makes one."""
 
 
 class Counts:
@@ -39,8 +47,34 @@ class Counts:
 
 def counter(url: str) -> SlidingWindowCounterRateLimiter:
     """What counts there; nothing connects before the first request."""
-    storage = RedisStorage(url, wrap_exceptions=True, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT)
-    return SlidingWindowCounterRateLimiter(storage)
+    options: dict[str, Any] = {
+        "socket_timeout": TIMEOUT,
+        "socket_connect_timeout": TIMEOUT,
+        "connection_class": _TLSConnection if url.startswith("rediss:") else _Connection,
+    }
+    return SlidingWindowCounterRateLimiter(RedisStorage(url, wrap_exceptions=True, **options))
+
+
+def _check_dns(connection: Connection) -> None:
+    """Raise `OSError` if the DNS lookup of the host fails or hangs.
+
+    redis-py itself calls getaddrinfo, which has no timeout. This lookup goes first; that one follows only if it
+    succeeds, and should take as long.
+    """
+    with slots.released():
+        resolve(connection.host, connection.port, LOOKUP_TIMEOUT)
+
+
+class _Connection(Connection):
+    def _connect(self) -> Any:
+        _check_dns(self)
+        return super()._connect()
+
+
+class _TLSConnection(SSLConnection):
+    def _connect(self) -> Any:
+        _check_dns(self)
+        return super()._connect()
 
 
 @contextmanager

@@ -133,7 +133,8 @@ def test_the_purge_forgets_ended_sessions_whose_tokens_have_died_and_says_how_ma
             queries.end(User("alice", session), f"n-{session}", **times)
     lines = [app.test_cli_runner().invoke(args=["purge"]).output for _ in range(2)]
     assert lines == [
-        f"0 tasks emptied; 0 tombstones, 0 idempotency keys and {ended} ended sessions removed\n" for ended in (2, 0)
+        f"0 tasks emptied; 0 tombstones, 0 idempotency keys, {ended} ended sessions and 0 erased users removed\n"
+        for ended in (2, 0)
     ]
     with app.app_context():
         assert [queries.has_ended(User("alice", f"s-{number}")) for number in (1, 2, 3)] == [False, False, True]

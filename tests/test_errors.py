@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask, abort
 from flask.testing import FlaskClient
+from sqlalchemy import insert
+from sqlalchemy.exc import IntegrityError
 from werkzeug import exceptions
 
-from taskapi.db import DatabaseUnavailable, db
+from taskapi.auth.tokens import User
+from taskapi.db import DatabaseUnavailable, db, execute, now, writes
 from taskapi.errors import CATALOGUE, Forbidden, Internal, Invalid, NotFound, Problem
+from taskapi.tasks import queries
+from taskapi.tasks.models import Task
+from taskapi.tasks.statements import new_row
 from tests.conftest import Person, build
 
 ID = {"X-Request-Id": "story-1"}
@@ -162,9 +168,10 @@ def test_a_defect_is_logged_with_the_requests_id_and_not_answered(plain: Flask, 
     )
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
-    assert record.getMessage() == "unhandled LookupError in request story-1"
-    assert record.exc_info
-    assert str(record.exc_info[1]) == "in table s3cret"
+    first, *trace_lines, last = record.getMessage().splitlines()
+    assert first == "unhandled LookupError in request story-1"
+    assert "raise failure" in "".join(trace_lines)
+    assert last == "builtins.LookupError"
     for trace in (b"LookupError", b"s3cret", b"Traceback", b"File "):
         assert trace not in response.data
 
@@ -179,10 +186,68 @@ def test_a_missing_table_is_our_defect_and_tells_nothing_of_it(plain: Flask):
         assert trace not in response.data
 
 
+MARKER = "c4n4ry"
+
+
+def _raise_while_handling() -> None:
+    try:
+        int(MARKER)
+    except ValueError:
+        {}[MARKER]
+
+
+QUOTES_CONTENT: dict[str, Callable[[], object]] = {
+    "a key in its message": lambda: {}[MARKER],
+    "a text that is parsed": lambda: int(MARKER),
+    "an exception that was raised while another was handled": _raise_while_handling,
+}
+
+
+@pytest.mark.parametrize("fail", QUOTES_CONTENT.values(), ids=QUOTES_CONTENT)
+def test_the_log_of_a_defect_names_types_and_lines_but_no_message(
+    plain: Flask, caplog: pytest.LogCaptureFixture, fail: Callable[[], object]
+):
+    plain.add_url_rule("/fail", view_func=fail)
+    with caplog.at_level(logging.DEBUG):
+        assert plain.test_client().get("/fail").status_code == 500
+    assert MARKER not in caplog.text
+    assert "Error" in caplog.text
+    assert "test_errors.py" in caplog.text
+
+
+@pytest.mark.parametrize("columns", [{"id": 1}, {"id": 2, "completed": None}], ids=["violated key", "refused row"])
+def test_no_database_error_writes_content_to_the_log(
+    app: Flask, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, columns: dict[str, Any]
+):
+    """PostgreSQL's message holds the key that was violated, or the row that was refused, and SQLAlchemy's the values."""
+    person = Person(app.test_client(), MARKER)
+    person.add()
+
+    @writes
+    def violate(user: User, *_: Any) -> None:
+        execute(insert(Task), {**new_row(user, 1, 1, now(), {"title": MARKER}), **columns})
+
+    with app.app_context(), pytest.raises(IntegrityError) as failure:
+        violate(User(MARKER))
+    assert MARKER not in str(failure.value), "a command of the operator would print it"
+    monkeypatch.setattr(queries, "add", violate)
+    with caplog.at_level(logging.DEBUG):
+        assert person.post(json={"title": MARKER}).status_code == 500
+    assert "IntegrityError" in caplog.text
+    assert MARKER not in caplog.text
+
+
 def test_an_unavailable_database_is_logged_with_its_reason(plain: Flask, caplog: pytest.LogCaptureFixture):
     with caplog.at_level(logging.ERROR, logger="taskapi"):
         failing(plain, DatabaseUnavailable("connection refused")).get("/fail", headers=ID)
     assert [record.getMessage() for record in caplog.records] == ["database unavailable: connection refused"]
+
+
+def test_the_details_of_an_unavailable_database_are_not_logged(plain: Flask, caplog: pytest.LogCaptureFixture):
+    reason = f"canceling statement due to statement timeout\nCONTEXT:  unnamed portal with parameters: $1 = '{MARKER}'"
+    with caplog.at_level(logging.ERROR, logger="taskapi"):
+        failing(plain, DatabaseUnavailable(reason)).get("/fail", headers=ID)
+    assert caplog.messages == ["database unavailable: canceling statement due to statement timeout"]
 
 
 @pytest.mark.parametrize(

@@ -221,12 +221,3 @@ def test_a_stream_that_is_read_too_slowly_is_cut_off(app: Flask, alice_reads: Re
     monkeypatch.setattr(response, "STREAM_TIMEOUT", -1)
     with pytest.raises(ConnectionResetError):
         alice_reads.ask("/export")
-
-
-def test_other_requests_run_between_two_pieces_of_an_export(
-    app: Flask, alice_reads: Reader, monkeypatch: pytest.MonkeyPatch
-):
-    yields: list[float] = []
-    monkeypatch.setattr(transfer.time, "sleep", yields.append)
-    assert len(alice_reads.ask("/export").get_json()["tasks"]) == 24
-    assert yields == [0] * 3, "it is read in 4 pieces"

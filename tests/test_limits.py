@@ -25,7 +25,7 @@ from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 from werkzeug.test import TestResponse
 
-from taskapi import limits, redis_counts
+from taskapi import limits, redis_counts, slots
 from taskapi.redis_counts import Counts
 from tests.conftest import Person, token
 from tests.gunicorn_server import free_port
@@ -419,6 +419,41 @@ def test_without_redis_requests_are_let_through_fast_and_limits_return_with_it(
     monkeypatch.setattr(limits, "REDIS_PAUSE", 0)
     app.extensions[limits._EXTENSION]._paused_until = 0  # as if the pause were over
     until(lambda: alice.get().status_code == 429)
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss"])
+def test_dns_that_hangs_for_redis_holds_no_slot_and_lets_requests_through(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, scheme: str
+) -> None:
+    lookups: list[str] = []
+    answers = threading.Event()
+
+    def hang(host: str, *_: Any, **__: Any) -> list[Any]:
+        lookups.append(host)
+        answers.wait()
+        return []
+
+    monkeypatch.setattr(redis_counts, "LOOKUP_TIMEOUT", 3 * PATIENCE)
+    monkeypatch.setattr(limits, "REDIS_PAUSE", 0)
+    limiter = limits.Limiter(limits.Limit(5, 60), f"{scheme}://redis.example:6379/0", 0)
+    semaphore = threading.BoundedSemaphore(4)
+
+    def request() -> bool:
+        with slots.held(semaphore):
+            return limiter.take("alice", None)[0]
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    with ThreadPoolExecutor(4) as pool, caplog.at_level(logging.WARNING, "taskapi.limits"):
+        requests = [pool.submit(request) for _ in range(3)]
+        try:
+            until(lambda: lookups and semaphore._value == 4, otherwise="the requests hold their slots")
+            monkeypatch.setattr(redis_counts, "LOOKUP_TIMEOUT", 0.05)
+            assert request()
+        finally:
+            answers.set()
+        assert [done.result(PATIENCE) for done in requests] == [True] * 3
+    assert lookups == ["redis.example"]
+    assert {record.message for record in caplog.records} == {"rate limits are off for 0 s: StorageError"}
 
 
 def test_the_service_starts_without_redis(make_app: Make, redis: Redis) -> None:

@@ -88,7 +88,7 @@ def test_the_owner_of_the_tables_is_shown_nothing_either(owned: Connection, tabl
 
 
 SHOWN_TO = {
-    PURGE: {"tasks", "idempotency_keys", "ended_sessions", "seen_notices"},
+    PURGE: {"users", "tasks", "idempotency_keys", "ended_sessions", "seen_notices"},
     SIGN_OUTS: {"ended_sessions"},
     "another": set(),
 }

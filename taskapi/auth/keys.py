@@ -1,70 +1,56 @@
 """Where verification keys come from: a shared secret, or a key set published by the issuer (JWKS).
 
-A family of algorithms only ever sees its own keys: nothing here can turn a public key into an HMAC secret.
+An algorithm family only sees its own keys: no public key can be used as an HMAC secret.
 """
 
 from __future__ import annotations
 
 import logging
-import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
-from http.client import HTTPConnection, HTTPSConnection
-from typing import Any, Protocol
-from urllib.parse import urlsplit
+from hashlib import sha256
+from typing import Protocol
 
-import jwt
-import orjson
+from .. import slots
+from .fetch import download, tls_context
+from .key_set import Key, parse_jwks
 
 log = logging.getLogger(__name__)
 
 HMAC_ALGORITHMS = frozenset({"HS256"})
 KEY_PAIR_ALGORITHMS = frozenset({"EdDSA", "ES256", "ES512", "RS256", "PS256"})
 
-MIN_RSA_BITS = 2048
-"""RFC 7518, sections 3.3 and 3.5."""
-
-MAX_KEYS = 100
-MAX_JWKS_BYTES = 256 * 1024
-
 REFRESH_AFTER = 150.0
 """Seconds after which a request starts a refresh in the background."""
 
 CACHE_TIME = 300.0
-"""Seconds after which a request waits a moment for that refresh, so that a withdrawn key is refused."""
+"""Seconds after which a request waits REFRESH_WAIT for that refresh, so that a withdrawn key is refused."""
 
-LATE_WAIT = 0.05
-"""That moment, in seconds. A key server that takes longer gets no say: the cached keys serve on."""
+REFRESH_WAIT = 0.05
+"""Seconds. If the key server takes longer, the cached keys stay in use."""
 
 COOL_DOWN = 1.0
-"""Seconds between two fetches, whoever asks: what a flood of invented key ids can cost the issuer."""
+"""Seconds between two fetches, so that a flood of invented key ids causes at most one fetch a second."""
 
 FETCH_TIMEOUT = 2.0
-"""Seconds a fetch may take from first byte to last."""
+"""Seconds of wall-clock time a fetch may take, from the DNS lookup to the last byte of the body."""
+
+MAX_WAITING = 100
+"""Requests of a worker that may wait for a fetch at a time; they hold no slot, but a connection and some memory."""
 
 
 class KeysUnavailable(Exception):
-    """The key set was never fetched and cannot be now: whether the token is good, nobody here knows."""
-
-
-@dataclass(frozen=True, eq=False)
-class Key:
-    """A key and the one algorithm it is for; equal to itself only, which is quick to tell."""
-
-    algorithm: str
-    material: Any = field(repr=False)
+    """Whether the token is good cannot be decided: there is no key set, or too many requests wait for one."""
 
 
 class KeySource(Protocol):
-    """Answers which keys could have signed a token, by the two header members that say so."""
+    """Finds the keys that could have signed a token, by the two header members that identify them."""
 
     algorithms: frozenset[str]
 
     def find(self, algorithm: str, kid: str | None) -> Sequence[Key]:
-        """The keys to try, none if it has none; raises `KeysUnavailable` if it cannot know."""
+        """Return the keys to try, perhaps none; raise `KeysUnavailable` if that cannot be decided."""
         ...
 
 
@@ -83,35 +69,50 @@ class SharedSecrets:
 class JWKS:
     """A published key set: fetched when needed, at most once per cool-down, and kept through outages.
 
-    A known key is answered from memory at once, however the key server fares. An unknown `kid` waits for one
-    fetch, shared by all that wait, unless one has just been made.
+    A known key is returned from memory at once, whatever the key server does. A request with an unknown `kid` waits
+    for one fetch, which all such requests share, and releases its slot meanwhile; within the cool-down it does not
+    wait. The unknown `kid` itself is not kept.
     """
 
     algorithms = KEY_PAIR_ALGORITHMS
 
     def __init__(self, url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._url = url
+        self._tls = tls_context() if url.lower().startswith("https:") else None
         self._clock = clock
         self._lock = threading.Lock()
+        self._waiting = threading.BoundedSemaphore(MAX_WAITING)
         self._keys: dict[str, Key] | None = None
+        self._digest = b""
         self._fetched_at = float("-inf")
         self._tried_at = float("-inf")
         self._fetching: threading.Event | None = None
 
     def find(self, algorithm: str, kid: str | None) -> Sequence[Key]:
-        """The key of that id, if it is for that algorithm; a token that names no `kid` matches none."""
+        """The key with that id, if it is for that algorithm; a token that names no `kid` matches none."""
         if kid is None:
             return ()
         self._keep_fresh()
         key = (self._keys or {}).get(kid)
         if key is None:
-            _, fetch = self._fetch()
-            if fetch:
-                fetch.wait(FETCH_TIMEOUT)
+            self._wait_for_fetch()
             if self._keys is None:
                 raise KeysUnavailable
             key = self._keys.get(kid)
         return (key,) if key is not None and key.algorithm == algorithm else ()
+
+    def _wait_for_fetch(self) -> None:
+        _, fetch = self._fetch()
+        if fetch is None:
+            return
+        # Not a refusal of the token: perhaps the issuer has just changed its keys, and a 401 would sign the user out.
+        if not self._waiting.acquire(blocking=False):
+            raise KeysUnavailable
+        try:
+            with slots.released():
+                fetch.wait(FETCH_TIMEOUT)
+        finally:
+            self._waiting.release()
 
     def _keep_fresh(self) -> None:
         age = self._clock() - self._fetched_at
@@ -120,22 +121,24 @@ class JWKS:
         started, fetch = self._fetch()
         # Only the request that started it waits: a key server that hangs must not slow all the others down.
         if started and fetch and age > CACHE_TIME:
-            fetch.wait(LATE_WAIT)
+            with slots.released():
+                fetch.wait(REFRESH_WAIT)
 
     def _fetch(self) -> tuple[bool, threading.Event | None]:
         """Whether this call started a fetch, and the one under way, if any; none is started in the cool-down."""
         with self._lock:
             started = self._fetching is None and self._clock() - self._tried_at >= COOL_DOWN
             if started:
-                self._fetching = threading.Event()
-                threading.Thread(target=self._run, args=(self._fetching,), name="jwks", daemon=True).start()
+                fetch = threading.Event()
+                threading.Thread(target=self._run, args=(fetch,), name="jwks", daemon=True).start()
+                self._fetching = fetch  # not before: if no thread can be started, the next request tries again
             return started, self._fetching
 
     def _run(self, done: threading.Event) -> None:
         keys: dict[str, Key] | None = None
         try:
-            keys = parse_jwks(self._download())
-        except Exception as error:  # noqa: BLE001  whatever a key server answers, the keys we have serve on
+            keys = self._read(download(self._url, self._tls, FETCH_TIMEOUT))
+        except Exception as error:  # noqa: BLE001  whatever a key server responds, the keys we have stay in use
             log.warning("the key set at %s cannot be fetched: %s", self._url, type(error).__name__)
         with self._lock:
             self._tried_at = self._clock()
@@ -144,83 +147,14 @@ class JWKS:
             self._fetching = None
         done.set()
 
-    def _download(self) -> bytes:
-        """The body, within its bounds; redirects are not followed, a bearer of keys has one address."""
-        address = urlsplit(self._url)
-        scheme = HTTPSConnection if address.scheme == "https" else HTTPConnection
-        connection = scheme(address.hostname or "", address.port, timeout=FETCH_TIMEOUT)
-        connection.connect()
-        # That timeout is for each receive: an answer that comes in drips would hold this thread, and the place of
-        # the one fetch, for as long as it likes.
-        cut = threading.Timer(FETCH_TIMEOUT, _cut, (connection.sock,))
-        cut.daemon = True
-        cut.start()
-        try:
-            connection.request("GET", address.path or "/", headers={"Accept": "application/json"})
-            response = connection.getresponse()
-            if response.status != 200:
-                raise ValueError(f"status {response.status}")
-            body = response.read(MAX_JWKS_BYTES + 1)
-            if len(body) > MAX_JWKS_BYTES:
-                raise ValueError("the answer is too large")
-            return body
-        finally:
-            cut.cancel()
-            connection.close()
+    def _read(self, body: bytes) -> dict[str, Key]:
+        """Parse the key set, unless it is the one we have.
 
-
-def _cut(connected: socket.socket) -> None:
-    """End a connection that another thread reads from."""
-    with suppress(OSError):  # it has just ended by itself
-        # Not `connected.shutdown`: a TLS socket's forgets the encryption first, and the reader would believe what
-        # still comes in unencrypted.
-        socket.socket.shutdown(connected, socket.SHUT_RDWR)
-
-
-def parse_jwks(body: bytes) -> dict[str, Key]:
-    """The usable keys of a JWK Set (RFC 7517, section 5) by `kid`; what cannot be used is passed over (ibid.).
-
-    Raises ValueError for what is no JWK Set at all, or one that holds no usable key: better to keep the old ones.
-    """
-    document = orjson.loads(body)
-    entries = document.get("keys") if isinstance(document, dict) else None
-    if not isinstance(entries, list) or len(entries) > MAX_KEYS:
-        raise ValueError("not a JWK Set")
-    keys: dict[str, Key] = {}
-    for entry in entries:
-        if isinstance(entry, dict) and isinstance(kid := entry.get("kid"), str):
-            key = _usable(entry)
-            if key is not None:
-                keys.setdefault(kid, key)
-    if not keys:
-        raise ValueError("no usable key")
-    return keys
-
-
-def _usable(entry: dict[str, Any]) -> Key | None:
-    form = (entry.get("kty"), entry.get("crv"))
-    # A key that names no algorithm is for the first of its form; none is ever for two.
-    algorithm = entry.get("alg") or next((name for name, its in _FORM.items() if its == form), None)
-    if not isinstance(algorithm, str) or _FORM.get(algorithm) != form:
-        return None
-    operations = entry.get("key_ops", ["verify"])
-    if not isinstance(operations, list) or "verify" not in operations:
-        return None
-    if entry.get("use", "sig") != "sig" or "d" in entry:
-        return None
-    try:
-        material = jwt.PyJWK(entry, algorithm).key
-    except (jwt.PyJWTError, ValueError, TypeError):
-        return None
-    if algorithm in ("RS256", "PS256") and material.key_size < MIN_RSA_BITS:
-        return None
-    return Key(algorithm, material)
-
-
-_FORM = {
-    "EdDSA": ("OKP", "Ed25519"),
-    "ES256": ("EC", "P-256"),
-    "ES512": ("EC", "P-521"),
-    "RS256": ("RSA", None),
-    "PS256": ("RSA", None),
-}
+        The token cache compares keys by identity. With new objects after each fetch, a client that invents a `kid`
+        every second would make the worker verify the signatures of all users again every second.
+        """
+        digest = sha256(body).digest()
+        if self._keys is None or digest != self._digest:
+            keys, self._digest = parse_jwks(body), digest
+            return keys
+        return self._keys

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 
+from .. import slots
 from ..db import DatabaseUnavailable, now
 from . import queries
 from .notices import Notice
@@ -55,25 +56,36 @@ class EndedSessions:
     def end(self, notice: Notice) -> None:
         """Refuse the session's tokens from now on; raises `queries.Replayed`."""
         queries.end(notice.user, notice.id, forget_session=now() + self._keep, forget_notice=notice.expires_at)
-        with self._lock:  # a reading under way began before
-            self._read_at = float("-inf")  # this worker knows at once
+        # This worker reads it before it answers another request; a read that is under way may have begun too early.
+        with slots.released(), self._lock:
+            self._read_at = float("-inf")
 
     def _keep_fresh(self) -> None:
-        came_at = self._clock()
-        if came_at - self._read_at < FRESH_FOR:
-            return
-        with self._lock:
-            asked_at = self._clock()
-            if asked_at - self._read_at < FRESH_FOR:
+        arrived_at = self._clock()
+        # Compared with the arrival and not with now: however long a read takes, those that wait for it can use it.
+        while arrived_at - self._read_at >= FRESH_FOR:
+            if self._lock.acquire(blocking=False):
+                try:
+                    self._read_unless_fresh(arrived_at)
+                finally:
+                    self._lock.release()
                 return
-            if self._failed_at > came_at:  # each in the line would wait as long again
-                raise DatabaseUnavailable("the log of sign-outs could not be read")
-            try:
-                self._read(asked_at)
-            except DatabaseUnavailable:
-                self._failed_at = self._clock()
-                raise
-            self._read_at = asked_at
+            # Another request is reading, and needs its slot for that. Those that wait for it need none.
+            with slots.released(), self._lock:
+                pass
+
+    def _read_unless_fresh(self, arrived_at: float) -> None:
+        if arrived_at - self._read_at < FRESH_FOR:
+            return
+        if self._failed_at > arrived_at:  # otherwise each that waited would wait as long again
+            raise DatabaseUnavailable("the log of sign-outs could not be read")
+        began_at = self._clock()
+        try:
+            self._read(began_at)
+        except DatabaseUnavailable:
+            self._failed_at = self._clock()
+            raise
+        self._read_at = began_at
 
     def _read(self, at: float) -> None:
         if at - self._began_at < REREAD_AFTER:

@@ -19,7 +19,8 @@ import jwt
 from jwt.types import Options
 
 from .. import strict_json
-from .keys import Key, KeySource
+from .key_set import Key
+from .keys import KeySource
 from .memory import Memory
 
 MAX_TOKEN_BYTES = 8192

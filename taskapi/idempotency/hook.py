@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import wraps
 from typing import ParamSpec
 
 from flask import Response, g, request
 
-from ..errors import BadRequest, InFlight, KeyReused
+from ..errors import BadRequest, InFlight, KeyReused, TooManyKeys
 from . import queries
 
 HEADER = "Idempotency-Key"
@@ -21,36 +22,54 @@ _KEPT_HEADERS = ("Content-Type", "ETag", "Location")
 
 P = ParamSpec("P")
 
+Answer = queries.Answer
 
-def idempotent(view: Callable[P, Response]) -> Callable[P, Response]:
-    """Carry a request with a key out once: a repetition within a day gets the first answer, byte for byte.
 
-    The answer is kept in the transaction of the work: either both are on disk or neither is. Only success is kept.
+@dataclass(frozen=True)
+class Idempotent:
+    """Carry a request with a key out once: a repetition within a day gets the stored response.
+
+    The response is stored in the transaction of the work: either both are on disk or neither is. Only success is
+    stored. `reduce` says what of a response need not be stored, because `rebuild` can make it again.
     """
 
-    @wraps(view)
-    def run(*args: P.args, **kwargs: P.kwargs) -> Response:
-        key = request.headers.get(HEADER)
-        if key is None:
-            return view(*args, **kwargs)
-        if not _KEY.fullmatch(key):
-            raise BadRequest(f"`{HEADER}` must be 1 to 255 visible ASCII characters.")
+    reduce: Callable[[Answer], Answer]
+    rebuild: queries.Rebuild
 
-        def work() -> queries.Answer:
-            response = view(*args, **kwargs)
-            kept = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
-            return queries.Answer(response.status_code, kept, response.get_data())
+    def __call__(self, view: Callable[P, Response]) -> Callable[P, Response]:
+        """Decorate a view."""
 
+        @wraps(view)
+        def run(*args: P.args, **kwargs: P.kwargs) -> Response:
+            key = request.headers.get(HEADER)
+            if key is None:
+                return view(*args, **kwargs)
+            if not _KEY.fullmatch(key):
+                raise BadRequest(f"`{HEADER}` must be 1 to 255 visible ASCII characters.")
+
+            def work() -> Answer:
+                response = view(*args, **kwargs)
+                kept = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
+                return self.reduce(Answer(response.status_code, kept, response.get_data()))
+
+            return self._answer(key, work)
+
+        return run
+
+    def _answer(self, key: str, work: Callable[[], Answer]) -> Response:
         try:
-            return _response(queries.once(g.user, key, _fingerprint(), work))
+            return _response(queries.once(g.user, key, _fingerprint(), work, self.rebuild))
         except queries.InFlight:
             raise InFlight(
                 "The first request with this key is still under way.", headers={"Retry-After": "1"}
             ) from None
         except queries.Reused:
             raise KeyReused(f"This `{HEADER}` was used for another request. Make a new one for each request.") from None
-
-    return run
+        except queries.TooManyKeys as refusal:
+            raise TooManyKeys(
+                "Nothing was changed: too many responses of the last 24 hours are stored for you.",
+                headers={"Retry-After": str(max(1, refusal.retry_after))},
+            ) from None
 
 
 def _fingerprint() -> str:
@@ -61,7 +80,7 @@ def _fingerprint() -> str:
     return digest.hexdigest()
 
 
-def _response(answer: queries.Answer) -> Response:
+def _response(answer: Answer) -> Response:
     response = Response(answer.body, answer.status, headers=dict(answer.headers))
     if "Content-Type" not in answer.headers:
         del response.headers["Content-Type"]

@@ -48,7 +48,9 @@ class User(Base):
     sync_floor: Mapped[int] = mapped_column(BigInteger, server_default="0")
     """The last revision whose tombstones were forgotten: the feed cannot answer from before it."""
     epoch: Mapped[str] = mapped_column(String(32), default=new_epoch)
-    """Random, secret, and new for each life of this row: what its cursors are signed with."""
+    """Random, secret, and new after each erasure: what cursors and feed tokens are signed with."""
+    erased_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    """When everything of the user was erased. The counters stay for a while, so that no version and no id repeats."""
 
 
 class Task(Base):

@@ -58,7 +58,7 @@ class State:
 
     @property
     def etag(self) -> str:
-        """The version of all the user's data. After it was erased, numbers begin anew, but in another life."""
+        """The version of all the user's data; the epoch tells apart what a purged user's counters count again."""
         return f'"{self.revision}.{self.life if self.revision else 0}"'
 
 

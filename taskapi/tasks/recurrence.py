@@ -1,30 +1,20 @@
-"""Repeating tasks: a subset of RFC 5545's RRULE (section 3.3.10) that ends soon, whatever it says.
+"""Parse the recurrence rules of tasks: the subset of RFC 5545's RRULE (section 3.3.10) that is allowed.
 
-`dateutil`, the usual library, follows `INTERVAL=0` for ever, and a rule that no day fits up to the year 9999, which
-takes seconds. So a rule is read part by part against a list of what is allowed, and its periods are walked here,
-a bounded number of them. The tests hold the walk against `dateutil`.
+`dateutil`, the usual library, never returns for `INTERVAL=0`, and searches for a date up to the year 9999 when no day
+fits a rule, which takes seconds. So each part of a rule is compared with a list of what is allowed, and occurrences.py
+searches a bounded number of periods. The tests compare it with `dateutil`.
 """
 
 from __future__ import annotations
 
 import re
-from calendar import monthrange
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
 
-from marshmallow import ValidationError
-
-from ..fields import LAST_DAY, Violation, refuse
+from ..fields import LAST_DAY, refuse
 
 MAX_RULE = 200
-
-MAX_PERIODS = {"DAILY": 1200, "WEEKLY": 600, "MONTHLY": 600, "YEARLY": 50}
-"""How many periods are looked through, those of DAILY being months.
-
-The rarest day, a leap day that is a Monday, comes at least every 40 years. An import brings 10,000 rules at once,
-so one that is hard to fulfil may take a few milliseconds and no more.
-"""
 
 WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 
@@ -102,31 +92,8 @@ def _counts_past_month(parts: dict[str, str]) -> bool:
     return not of_year and any(int(number) > 5 for number in re.findall("[0-9]+", parts.get("BYDAY", "")))
 
 
-def check(rule: str, due: date) -> None:
-    """Refuse a rule that no day after the due one fits, unless it was meant to end there."""
-    ends = re.search("COUNT|UNTIL", rule)
-    if not ends and following(rule, due, due) is None:
-        raise ValidationError({"recurrence": [Violation("recurrence", "Never comes again, or not for decades.")]})
-
-
-def following(rule: str, due: date, after: date, *, occurrence: int = 1) -> date | None:
-    """The rule's first date after both days, in step with the due one; None when the series has ended.
-
-    `occurrence` is the place of the due date in its series, which COUNT is held against.
-    """
-    parsed = _Rule.parse(rule)
-    if parsed.count is not None and occurrence >= parsed.count:
-        return None
-    after = max(due, after)
-    for days in _periods(parsed, due, after):
-        for day in days:
-            if day > after:
-                return day if day <= parsed.until else None
-    return None
-
-
 @dataclass(frozen=True)
-class _Rule:
+class Rule:
     """A normalized rule, taken apart; an empty set fits everything. A weekday is (its number, 0 or its place)."""
 
     frequency: str
@@ -139,7 +106,8 @@ class _Rule:
     count: int | None
 
     @classmethod
-    def parse(cls, rule: str) -> _Rule:
+    def parse(cls, rule: str) -> Rule:
+        """Parse a rule as `normalize` returns it."""
         parts = dict(part.split("=", 1) for part in rule.split(";"))
         return cls(
             frequency=parts["FREQ"],
@@ -158,109 +126,6 @@ class _Rule:
 
 def _numbers(text: str | None) -> frozenset[int]:
     return frozenset(int(item) for item in text.split(",")) if text else frozenset()
-
-
-def _periods(rule: _Rule, due: date, after: date) -> Iterator[list[date]]:
-    """The fitting days of one period after the other, from the last that begins by `after`."""
-    rule, spans_of = _complete(rule, due), _SPANS[rule.frequency]
-    stride = 1 if rule.frequency == "DAILY" else rule.interval
-    # Straight to the neighbourhood of `after`: a task that is years overdue costs no walk through all of them.
-    first = max(0, (_number(rule.frequency, after) - _number(rule.frequency, due)) // stride)
-    for step in range(first, first + MAX_PERIODS[rule.frequency]):
-        try:
-            spans = spans_of(rule, due, step * stride)
-        except (OverflowError, ValueError):
-            return  # beyond the last year there is
-        if spans and spans[0][0] > rule.until:
-            return
-        days = [day for span in spans for day in _fitting(rule, due, *span)]
-        yield days[-1:] if rule.last_only else days
-
-
-def _complete(rule: _Rule, due: date) -> _Rule:
-    """What a rule leaves open is as on the due date. A month that lacks its day is passed over, so no date drifts."""
-    if rule.frequency == "DAILY":
-        return replace(rule, last_only=False)  # each day is the last of itself
-    if rule.frequency == "WEEKLY" and not rule.weekdays:
-        return replace(rule, weekdays=frozenset({(due.weekday(), 0)}))
-    if rule.frequency in ("MONTHLY", "YEARLY") and not rule.weekdays and not rule.month_days:
-        months = rule.months or (frozenset({due.month}) if rule.frequency == "YEARLY" else rule.months)
-        return replace(rule, months=months, month_days=frozenset({due.day}))
-    return rule
-
-
-def _number(frequency: str, day: date) -> int:
-    """The number of the period that a day lies in; weeks begin on Monday."""
-    if frequency == "WEEKLY":
-        return (day.toordinal() - 1) // 7
-    return day.year if frequency == "YEARLY" else day.year * 12 + day.month
-
-
-# A span is the first and the last day of what numbered weekdays are counted within.
-_Spans = Sequence[tuple[date, date]]
-
-
-def _weekly(_rule: _Rule, due: date, offset: int) -> _Spans:
-    monday = due - timedelta(days=due.weekday()) + timedelta(weeks=offset)
-    return [(monday, monday + timedelta(days=6))]
-
-
-def _monthly(rule: _Rule, due: date, offset: int) -> _Spans:
-    year, month = divmod(due.year * 12 + due.month - 1 + offset, 12)
-    return [_month_span(year, month + 1)] if not rule.months or month + 1 in rule.months else []
-
-
-def _yearly(rule: _Rule, due: date, offset: int) -> _Spans:
-    year = due.year + offset
-    if not rule.months:
-        return [(date(year, 1, 1), date(year, 12, 31))]
-    return [_month_span(year, month) for month in sorted(rule.months)]
-
-
-_SPANS: dict[str, Callable[[_Rule, date, int], _Spans]] = {
-    "DAILY": _monthly,
-    "WEEKLY": _weekly,
-    "MONTHLY": _monthly,
-    "YEARLY": _yearly,
-}
-
-
-def _month_span(year: int, month: int) -> tuple[date, date]:
-    return date(year, month, 1), date(year, month, monthrange(year, month)[1])
-
-
-def _fitting(rule: _Rule, due: date, first: date, last: date) -> list[date]:
-    """The days of a span that fit, in order: those that every part of the rule names."""
-    named = []
-    if rule.frequency == "DAILY":
-        start = first.toordinal() + (due - first).days % rule.interval
-        named.append(set(range(start, last.toordinal() + 1, rule.interval)))
-    if rule.weekdays:
-        named.append(_on_weekdays(rule, first, last))
-    if rule.month_days:
-        named.append(_on_month_days(rule, first, last))
-    days = map(date.fromordinal, sorted(set.intersection(*named)))
-    return [day for day in days if not rule.months or day.month in rule.months]
-
-
-def _on_weekdays(rule: _Rule, first: date, last: date) -> set[int]:
-    days: set[int] = set()
-    for weekday, place in rule.weekdays:
-        all_of_them = range(first.toordinal() + (weekday - first.weekday()) % 7, last.toordinal() + 1, 7)
-        if place == 0:
-            days.update(all_of_them)
-        elif abs(place) <= len(all_of_them):
-            days.add(all_of_them[place - 1 if place > 0 else place])
-    return days
-
-
-def _on_month_days(rule: _Rule, first: date, last: date) -> set[int]:
-    days: set[int] = set()
-    for month in range(first.month, last.month + 1):
-        start, end = (bound.toordinal() for bound in _month_span(first.year, month))
-        counted = (start + number - 1 if number > 0 else end + number + 1 for number in rule.month_days)
-        days.update(day for day in counted if start <= day <= end)
-    return days
 
 
 def _day(text: str) -> date:

@@ -1,6 +1,6 @@
-"""What is forgotten in time: content 30 days after it was deleted, the tombstone after 90.
+"""What is forgotten in time: content 30 days after it was deleted; tombstones and erased users' counters after 90.
 
-The only statement here that is about no user finds out whose data is due; the work is then done user by user.
+The only statements here that are about no user find out whose data is due; the work is then done user by user.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from sqlalchemy import case, delete, func, select, update
 
 from ..auth.tokens import User
 from ..db import PURGE, execute, now, rows, writes
+from ..idempotency import queries as idempotency
 from . import models
 from .models import Task
 from .statements import TOMBSTONE, Absent, count_up
@@ -43,10 +44,15 @@ def purge(user: User) -> tuple[int, int]:
         return 0, 0  # erased meanwhile
     mine = Task.user_id == user.id
     due = (mine, Task.purged_at.is_(None), Task.deleted_at <= moment - TRASH_LIFETIME)
-    emptied = execute(update(Task).where(*due).values(**TOMBSTONE, purged_at=moment)).rowcount
+    emptied = {
+        row.id for row in execute(update(Task).where(*due).values(**TOMBSTONE, purged_at=moment).returning(Task.id))
+    }
+    # A key is forgotten long before; but an import can say of a task that it has been in the trash for weeks.
+    for task_id in emptied & idempotency.tasks_with_content(user):
+        idempotency.forget_content(user, task_id)
     if not emptied:
         count_up(user, -1)
-    return emptied, _forget(user, moment - TOMBSTONE_LIFETIME)
+    return len(emptied), _forget(user, moment - TOMBSTONE_LIFETIME)
 
 
 def _forget(user: User, before: datetime) -> int:
@@ -57,3 +63,27 @@ def _forget(user: User, before: datetime) -> int:
     floor = case((models.User.sync_floor < last, last), else_=models.User.sync_floor)
     execute(update(models.User).where(models.User.user_id == user.id).values(sync_floor=floor))
     return execute(delete(Task).where(*gone)).rowcount
+
+
+def erased_users_due() -> Iterable[User]:
+    """Who erased everything so long ago that no client can still hold a version of it."""
+    due = select(models.User.user_id).where(models.User.erased_at <= now() - TOMBSTONE_LIFETIME)
+    return [User(row.user_id) for row in rows(due, job=PURGE)]
+
+
+@writes
+def purge_erased(user: User) -> int:
+    """Remove the counters of a user who erased everything and has written nothing since; how many were removed.
+
+    The counters of a user who came back are kept from then on, as those of any other.
+    """
+    try:
+        count_up(user, 0)
+    except Absent:
+        return 0  # removed meanwhile
+    mine = models.User.user_id == user.id
+    due = (mine, models.User.erased_at <= now() - TOMBSTONE_LIFETIME)
+    if execute(select(Task.id).where(Task.user_id == user.id).limit(1)).first() is None:
+        return execute(delete(models.User).where(*due)).rowcount
+    execute(update(models.User).where(*due).values(erased_at=None))
+    return 0

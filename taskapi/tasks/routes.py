@@ -11,7 +11,6 @@ from werkzeug.routing import BaseConverter
 
 from ..errors import BadCursor
 from ..guard import guarded
-from ..idempotency.hook import idempotent
 from ..large_responses import FEW, Permit
 from ..request import accepts, body, has_current, if_none_match, parameters
 from ..response import Ready, answer, nothing, unchanged
@@ -19,6 +18,7 @@ from . import cursors, moves, queries, trash
 from .answers import etag, items, task_answer
 from .orders import Place
 from .pages import Page
+from .replays import idempotent
 from .schemas import completion_in, delete_query, list_query, move_in, no_members, no_parameters, task_in, tasks_out
 from .selection import Selection
 from .target import aim, identity

@@ -11,7 +11,6 @@ from marshmallow import ValidationError
 from ..errors import BadCursor, Gone
 from ..fields import rfc3339
 from ..guard import guarded
-from ..idempotency.hook import idempotent
 from ..large_responses import FEW, Permit, large
 from ..request import accepts, body, has_current, if_none_match, parameters
 from ..response import Ready, answer, nothing, stream, unchanged
@@ -19,6 +18,7 @@ from . import batch as batches
 from . import formats, queries, sync, transfer
 from . import stats as numbers
 from .answers import as_problem, items
+from .replays import idempotent
 from .schemas import (
     batch_in,
     changes_query,
@@ -55,8 +55,8 @@ def batch() -> Response:
     except batches.Failed as failure:
         problem = as_problem(failure.cause)
         pointer = f"/operations/{failure.index}"
-        if isinstance(failure.cause, ValidationError):
-            pointer += "/task"  # nothing else of an operation is looked at that late
+        if isinstance(failure.cause, ValidationError) and "task" in operations[failure.index]:
+            pointer += "/task"  # the other members of an operation were validated before
         inner = problem.members.get("errors") or [{"pointer": "", "detail": problem.detail, "code": problem.code}]
         problem.members["errors"] = [{**fault, "pointer": pointer + fault["pointer"]} for fault in inner]
         raise problem from failure

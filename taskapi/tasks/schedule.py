@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from marshmallow import ValidationError
 
 from ..fields import Violation
-from . import recurrence
+from . import occurrences
 
 MEMBERS = ("due_date", "due_time", "time_zone", "recurrence", "repeat_from")
 """What a client can say about time. They hang together, so a change to one is checked with all of them."""
@@ -45,7 +45,7 @@ def foresee(values: Mapping[str, Any], before: Mapping[str, Any] | None = None) 
     """
     rule, due = values["recurrence"], values["due_date"]
     if rule is not None and (before is None or (rule, due) != (before["recurrence"], before["due_date"])):
-        recurrence.check(rule, due)
+        occurrences.check(rule, due)
 
 
 def instant(day: date | None, clock: str | None, zone: str | None) -> datetime | None:

@@ -270,7 +270,7 @@ class ImportedTask(TaskIn):
     updated_at = Instant()
     deleted_at = Instant(allow_none=True)
     position = Text(most=200)
-    series_id = Integer(allow_none=True)
+    series_id = Integer(allow_none=True, metadata={"maximum": MAX_IMPORTED_ID})
     occurrence = Integer(allow_none=True)
     next_task_id = Integer(allow_none=True)
 
@@ -278,8 +278,9 @@ class ImportedTask(TaskIn):
 
     @validates_schema(skip_on_field_errors=True)
     def _of_sane_number(self, data: dict[str, Any], **_: Any) -> None:
-        if data.get("id", 1) > MAX_IMPORTED_ID:
-            raise ValidationError({"id": [Violation("range", f"Must be at most {MAX_IMPORTED_ID}.")]})
+        for name in ("id", "series_id"):
+            if (data.get(name) or 1) > MAX_IMPORTED_ID:
+                raise ValidationError({name: [Violation("range", f"Must be at most {MAX_IMPORTED_ID}.")]})
 
 
 class ImportIn(StrictSchema):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta
+from typing import Any
 
+from sqlalchemy import case, exists
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ..auth.tokens import User
 from ..db import db, execute
-from . import recurrence, schedule
+from ..idempotency import queries as idempotency
+from . import occurrences, schedule
 from .models import Task
 from .statements import TOMBSTONE, TaskRow, count_up, new_row, update_task
 
@@ -45,8 +48,23 @@ def _succeed(user: User, task: TaskRow, moment: datetime) -> TaskRow:
     if made is None:
         count_up(user, 0, live=-1)
         return task
-    place = {"series_id": series, "occurrence": occurrence - 1, "next_task_id": new_id}
-    return update_task(user, task.id, task.revision, place) or task
+    columns = {"next_task_id": new_id, **_own_position(user, task, series, occurrence - 1)}
+    return update_task(user, task.id, task.revision, columns) or task
+
+
+def _own_position(user: User, task: TaskRow, series: int, occurrence: int) -> dict[str, Any]:
+    """The position that the first task of a series gets together with the second one, unless it is taken.
+
+    An import may have put another task there. The unique index would refuse the whole completion then, again and again.
+    """
+    if task.series_id is not None and task.occurrence is not None:
+        return {}
+    there = (Task.user_id == user.id, Task.series_id == series, Task.occurrence == occurrence)
+    is_free = ~exists().where(*there).correlate(None)  # any task, and not the one that is updated
+    return {
+        "series_id": case((is_free, series), else_=Task.series_id),
+        "occurrence": case((is_free, occurrence), else_=Task.occurrence),
+    }
 
 
 def _withdraw(user: User, task: TaskRow, moment: datetime) -> TaskRow:
@@ -56,6 +74,7 @@ def _withdraw(user: User, task: TaskRow, moment: datetime) -> TaskRow:
     behind = (Task.series_id == task.series_id, Task.occurrence == (task.occurrence or 0) + 1)
     if update_task(user, task.next_task_id, task.revision, gone, *behind, *untouched) is None:
         return task  # somebody has worked on it: it stays
+    idempotency.forget_content(user, task.next_task_id)
     count_up(user, 0, live=-1)
     return update_task(user, task.id, task.revision, {"next_task_id": None}) or task
 
@@ -65,5 +84,5 @@ def next_due(task: TaskRow, moment: datetime) -> date | None:
     today = schedule.today(task.time_zone, moment)
     occurrence = task.occurrence or 1
     if task.repeat_from == "completion":
-        return recurrence.following(task.recurrence, today, today, occurrence=occurrence)
-    return recurrence.following(task.recurrence, task.due_date, today - timedelta(days=1), occurrence=occurrence)
+        return occurrences.following(task.recurrence, today, today, occurrence=occurrence)
+    return occurrences.following(task.recurrence, task.due_date, today - timedelta(days=1), occurrence=occurrence)

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 
 from sqlalchemy import ColumnElement, func, literal, select
 
 from ..auth.tokens import User
-from ..db import UTCDateTime, execute, now, reads, writes
+from ..db import UTCDateTime, execute, fetch, now, reads, writes
+from ..idempotency import queries as idempotency
+from ..prepared import Prepared
 from . import queries
 from .models import Task
-from .statements import COLUMNS, TOMBSTONE, Absent, Changed, TaskRow, count_up, throw_away, update_task
+from .statements import (
+    COLUMNS,
+    OWNER,
+    TASK,
+    TOMBSTONE,
+    Absent,
+    Changed,
+    TaskRow,
+    count_up,
+    throw_away,
+    update_task,
+)
 
 
 @writes
@@ -47,6 +60,7 @@ def destroy(user: User, id: int, expected: Set[int] | None) -> None:
         count_up(user, 0, live=-1)
     deleted_at = func.coalesce(Task.deleted_at, literal(moment, UTCDateTime))
     update_task(user, id, revision, {**TOMBSTONE, "deleted_at": deleted_at, "purged_at": moment, "updated_at": moment})
+    idempotency.forget_content(user, id)
 
 
 @reads
@@ -59,6 +73,17 @@ def find(user: User, id: int, expected: Set[int] | None = None) -> TaskRow:
     if expected is not None and row.revision not in expected:
         raise Changed(row)
     return row
+
+
+_TASK = Prepared(select(*COLUMNS).where(Task.user_id == OWNER, Task.id == TASK, Task.purged_at.is_(None)))
+
+
+@reads
+def find_all(user: User, ids: Set[int]) -> Mapping[int, TaskRow]:
+    """The tasks of these ids, by id, in the trash or not; those deleted permanently are left out."""
+    # One statement for each, sent together: a list of ids would make another statement of each number of them.
+    found = fetch(*(_TASK(owner=user.id, task=number) for number in ids)) if ids else ()
+    return {row.id: row for rows in found for row in rows}
 
 
 _IN_TRASH = (Task.deleted_at.is_not(None), Task.purged_at.is_(None))

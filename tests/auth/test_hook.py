@@ -6,6 +6,7 @@ import json
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,6 +21,7 @@ from taskapi.db import db
 from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, compact, hs256, segment
 from tests.auth.key_server import KeyServer
 from tests.conftest import SECRET, Person, Statements, build, empty, migrate, token
+from tests.waiting import until
 
 VECTORS = Path(__file__).parent / "vectors"
 CHALLENGE = 'Bearer realm="taskapi"'
@@ -420,6 +422,29 @@ def test_a_family_without_a_key_source_is_refused(
     assert_refuses_the_token(ask(client, of(Signer("EdDSA"))), reason)
     key_pairs_only = make_app(BETTER_AUTH_SECRET="", BETTER_AUTH_JWKS_URL=key_server.url).test_client()
     assert_refuses_the_token(ask(key_pairs_only, f"Bearer {token('alice')}"), reason)
+
+
+def test_a_request_too_many_that_would_wait_for_a_key_is_503_and_not_401(
+    make_app: MakeApp, key_server: KeyServer, signers: dict[str, Signer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys, "COOL_DOWN", 0)
+    monkeypatch.setattr(keys, "MAX_WAITING", 1)
+    app = make_app(BETTER_AUTH_JWKS_URL=key_server.url)
+    client = app.test_client()
+    assert ask(client, of(signers["EdDSA"])).status_code == 200
+    key_server.mode = "slow"
+    new = Signer("ES256", "new")
+    key_server.keys.append(new.jwk())
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(ask, app.test_client(), of(new))
+        until(lambda: len(key_server.fetches) == 2)
+        refused = ask(client, of(new))
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+        assert "WWW-Authenticate" not in refused.headers
+        assert ask(client, of(signers["EdDSA"])).status_code == 200
+        assert ask(client, f"Bearer {token('alice')}").status_code == 200
+        key_server.over.set()
+        assert first.result().status_code == 200
 
 
 @pytest.mark.parametrize("mode", ["down", "error", "empty"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -11,28 +12,22 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Any
 
-import jwt
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
+from taskapi.auth.fetch import MAX_JWKS_BYTES
 from taskapi.auth.keys import (
     CACHE_TIME,
     COOL_DOWN,
     FETCH_TIMEOUT,
     JWKS,
-    MAX_JWKS_BYTES,
-    MAX_KEYS,
     REFRESH_AFTER,
     KeysUnavailable,
     SharedSecrets,
-    parse_jwks,
 )
 from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer
 from tests.auth.key_server import FAILING, LINGERING, KeyServer
@@ -296,13 +291,27 @@ def test_a_certificate_that_nobody_vouches_for_is_not_believed(
 ) -> None:
     certificate = make_certificate(tmp_path / "certificate.pem")
     server = serve_keys(OLD.jwk(), certificate=certificate)
-    jwks = JWKS(server.url, clock=clock)
     with pytest.raises(KeysUnavailable):
-        jwks.find("EdDSA", OLD.kid)
+        JWKS(server.url, clock=clock).find("EdDSA", OLD.kid)
     assert server.fetches == []
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))  # now somebody does
-    clock.forward(COOL_DOWN)
-    assert knows(jwks, OLD)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))  # now somebody does; it is read when the process starts
+    assert knows(JWKS(server.url, clock=clock), OLD)
+
+
+def test_certificate_authorities_are_read_once_and_not_for_each_fetch(
+    serve_keys: Serve, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = make_certificate(tmp_path / "certificate.pem")
+    server = serve_keys(OLD.jwk(), certificate=certificate)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    made: list[object] = []
+    original = ssl.SSLContext.set_default_verify_paths
+    monkeypatch.setattr(ssl.SSLContext, "set_default_verify_paths", lambda self: made.append(self) or original(self))
+    jwks = JWKS(server.url, clock=clock)
+    for _ in range(3):
+        clock.forward(COOL_DOWN)
+        assert jwks.find("EdDSA", "invented") == ()
+    assert (len(server.fetches), len(made)) == (3, 1)
 
 
 def make_certificate(path: Path) -> Path:
@@ -370,143 +379,6 @@ def test_an_answer_without_a_usable_key_keeps_the_old_keys(
     assert jwks.find("EdDSA", "invented") == ()
     assert len(server.fetches) == 2
     assert knows(jwks, OLD)
-
-
-# What a key set may hold
-
-
-def key_set(*entries: Any) -> bytes:
-    return json.dumps({"keys": entries}).encode()
-
-
-EDDSA, ES256 = Signer("EdDSA", "bad"), Signer("ES256", "bad")
-WEAK = rsa.generate_private_key(65537, 1024)
-RS256 = Signer("RS256", "bad")
-
-
-def private_jwk(signer: Signer) -> dict[str, Any]:
-    """A whole key pair, as only its owner should have it."""
-    pair = jwt.get_algorithm_by_name(signer.algorithm).to_jwk(signer.private, as_dict=True)
-    return signer.jwk(**{**pair, "key_ops": None})
-
-
-UNUSABLE: dict[str, Any] = {
-    "not an object": "key",
-    "null": None,
-    "empty": {},
-    "without a kid": EDDSA.jwk(kid=None),
-    "with a number for a kid": EDDSA.jwk(kid=1),
-    "without a kty": EDDSA.jwk(kty=None),
-    "of an unknown kty": EDDSA.jwk(kty="quantum"),
-    "of an unknown curve": EDDSA.jwk(crv="Ed448"),
-    "of curve P-384": {**Signer("ES256", "bad", ec.generate_private_key(ec.SECP384R1())).jwk(), "alg": "ES384"},
-    "of curve secp256k1": ES256.jwk(crv="secp256k1", alg="ES256K"),
-    "symmetric": {"kty": "oct", "kid": "bad", "alg": "HS256", "k": "c2VjcmV0" * 8},
-    "symmetric, as if for EdDSA": {"kty": "oct", "kid": "bad", "alg": "EdDSA", "k": "c2VjcmV0" * 8},
-    "for alg none": EDDSA.jwk(alg="none"),
-    "for HS256": EDDSA.jwk(alg="HS256"),
-    "for an algorithm of another form": EDDSA.jwk(alg="ES256"),
-    "for an algorithm of another curve": ES256.jwk(alg="ES512"),
-    "with a list for an algorithm": EDDSA.jwk(alg=["EdDSA"]),
-    "with a number for an algorithm": EDDSA.jwk(alg=8),
-    "an RSA key with a curve": RS256.jwk(crv="P-256"),
-    "for encryption": EDDSA.jwk(use="enc"),
-    "for signing only": EDDSA.jwk(key_ops=["sign"]),
-    "with a number for key_ops": EDDSA.jwk(key_ops=1),
-    "with an object for key_ops": EDDSA.jwk(key_ops={"verify": True}),
-    "with a string for key_ops": EDDSA.jwk(key_ops="verify"),
-    "private": private_jwk(EDDSA),
-    "private of a curve": private_jwk(ES256),
-    "private RSA": private_jwk(RS256),
-    "private of another public key": EDDSA.jwk(d="c2VjcmV0"),
-    "RSA of 1024 bits": Signer("RS256", "bad", WEAK).jwk(),
-    "RSA of 1024 bits for PS256": Signer("PS256", "bad", WEAK).jwk(),
-    "RSA without a modulus": RS256.jwk(n=None),
-    "RSA with a number for a modulus": RS256.jwk(n=5),
-    "RSA with an even exponent": RS256.jwk(e="AAAA"),
-    "with a list for x": EDDSA.jwk(x=[]),
-    "with too short an x": EDDSA.jwk(x="AAAA"),
-    "with an x that is no base64url": EDDSA.jwk(x="é"),
-    "not on its curve": ES256.jwk(y=ES256.jwk()["x"]),
-    "without y": ES256.jwk(y=None),
-}
-
-
-@pytest.mark.parametrize("entry", UNUSABLE.values(), ids=UNUSABLE.keys())
-def test_a_key_that_cannot_be_used_is_passed_over(entry: Any) -> None:
-    keys = parse_jwks(key_set(entry, OLD.jwk(), entry))
-    assert {kid: key.algorithm for kid, key in keys.items()} == {"old": "EdDSA"}
-    with pytest.raises(ValueError, match=r"^no usable key$"):
-        parse_jwks(key_set(entry))
-
-
-FORMS: dict[str, tuple[dict[str, Any], str]] = {
-    "Ed25519": (EDDSA.jwk(alg=None), "EdDSA"),
-    "P-256": (ES256.jwk(alg=None), "ES256"),
-    "P-521": (Signer("ES512", "bad").jwk(alg=None), "ES512"),
-    "RSA": (RS256.jwk(alg=None), "RS256"),
-}
-
-
-@pytest.mark.parametrize(("entry", "algorithm"), FORMS.values(), ids=FORMS.keys())
-def test_a_key_that_names_no_algorithm_is_for_one_only(entry: dict[str, Any], algorithm: str) -> None:
-    assert parse_jwks(key_set(entry))["bad"].algorithm == algorithm
-
-
-@pytest.mark.parametrize("members", [{"use": "sig"}, {"key_ops": ["verify"]}, {"x5t": "?", "nbf": 0}], ids=str)
-def test_a_key_may_say_that_it_is_for_signatures_and_more(members: dict[str, Any]) -> None:
-    assert list(parse_jwks(key_set(OLD.jwk(**members)))) == ["old"]
-
-
-def test_the_first_of_two_keys_of_one_id_counts() -> None:
-    first, second = Signer("EdDSA", "same"), Signer("EdDSA", "same")
-    assert parse_jwks(key_set(first.jwk(), second.jwk()))["same"].material == first.private.public_key()
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        *(b"", b"null", b"[]", b'"keys"', b"{}", b'{"keys": {}}', b'{"keys": null}', b"{", b"\xff", b"[" * 100_000),
-        key_set(),
-        json.dumps([OLD.jwk()]).encode(),
-        json.dumps({"keys": OLD.jwk()}).encode(),
-    ],
-    ids=lambda body: repr(body[:20]),
-)
-def test_what_is_no_key_set_is_refused(body: bytes) -> None:
-    with pytest.raises(ValueError):
-        parse_jwks(body)
-
-
-def test_a_key_set_of_more_than_a_hundred_keys_is_refused() -> None:
-    public = ed25519.Ed25519PrivateKey.generate()
-    entries = [Signer("EdDSA", f"kid-{n}", public).jwk() for n in range(MAX_KEYS + 1)]
-    assert len(parse_jwks(key_set(*entries[:MAX_KEYS]))) == MAX_KEYS == 100
-    with pytest.raises(ValueError, match=r"^not a JWK Set$"):
-        parse_jwks(key_set(*entries))
-
-
-JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-9, 2**63)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(codec="utf-8"), max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
-    max_leaves=4,
-)
-MEMBERS = ("kty", "crv", "alg", "kid", "use", "key_ops", "x", "y", "n", "e", "d", "k")
-
-
-@settings(max_examples=100, deadline=None)
-@given(
-    base=st.sampled_from([EDDSA, ES256, RS256]),
-    changes=st.dictionaries(
-        st.sampled_from(MEMBERS), JSON | st.sampled_from(["RSA", "EC", "OKP", "P-256", "ES256", "PS256", "AQAB"])
-    ),
-)
-def test_no_key_however_strange_spoils_the_others(base: Signer, changes: dict[str, Any]) -> None:
-    assert "good" in parse_jwks(key_set({**base.jwk(), **changes}, OLD.jwk(kid="good")))
 
 
 # The shared secret

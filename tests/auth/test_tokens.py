@@ -21,7 +21,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taskapi.auth import memory
-from taskapi.auth.keys import JWKS, Key, KeySource, KeysUnavailable, SharedSecrets
+from taskapi.auth.key_set import Key
+from taskapi.auth.keys import JWKS, KeySource, KeysUnavailable, SharedSecrets
 from taskapi.auth.tokens import FAR_FUTURE, MAX_TOKEN_BYTES, TokenRefused, User, Verifier
 from tests.auth.conftest import Clock
 from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, compact, hs256, segment
@@ -1003,14 +1004,21 @@ def test_a_remembered_token_is_refused_once_its_published_key_is_withdrawn_or_re
     assert refusal(verifier, text) == reason
 
 
-def test_a_token_is_verified_afresh_when_its_key_was_fetched_anew(
+def test_a_token_is_verified_again_when_the_key_set_has_changed_and_only_then(
     serve_keys: Callable[..., KeyServer], signers: dict[str, Signer], clock: Clock, decoded: list[str]
 ) -> None:
     signer = signers["EdDSA"]
-    published = JWKS(serve_keys(signer.jwk()).url, clock=clock)
+    server = serve_keys(signer.jwk())
+    published = JWKS(server.url, clock=clock)
     verifier = Verifier([published], clock=lambda: NOW)
     text = signer.token(CLAIMS)
     assert verifier.verify(text) == ALICE
+    for _ in range(3):  # a client that invents a `kid` can cause a fetch every second
+        clock.now += 10
+        fetch_anew(published)
+        assert verifier.verify(text) == ALICE
+    assert decoded == [text]
+    server.keys.append(signers["ES256"].jwk())
     clock.now += 10
     fetch_anew(published)
     assert [verifier.verify(text) for _ in range(3)] == [ALICE] * 3

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.chaos.issuer import invent_key_ids
+from tests.chaos.neighbours import assert_neighbours_served
 from tests.chaos.postgres import PostgreSQL
 from tests.chaos.scenarios import (
     fill_disk,
@@ -68,6 +70,13 @@ def test_large_responses_that_are_not_read_take_little_memory_and_no_time_of_oth
     url: str, figures: Figures, connections: int
 ):
     figures(**serve_beside_unread_responses(url, connections=connections, seconds=40))
+
+
+def test_invented_key_ids_and_a_key_server_that_hangs_delay_no_other_client(url: str, figures: Figures):
+    found = invent_key_ids(url, seconds=30)
+    figures(**found)
+    assert_neighbours_served(found)
+    assert_neighbours_served({**found, **found["known_key"]})
 
 
 ABOUT_THE_WHERE = {

@@ -59,8 +59,10 @@ class Service:
 
 
 @contextmanager
-def service(database_url: str, *, workers: int = 3, settings: str = "gunicorn.conf.py") -> Iterator[Service]:
-    """`gunicorn wsgi:app`; `settings` may be another file than ours."""
+def service(
+    database_url: str, *, workers: int = 3, settings: str = "gunicorn.conf.py", **environment: str
+) -> Iterator[Service]:
+    """`gunicorn wsgi:app`; `settings` may be another file than ours, and `environment` adds variables."""
     port = free_port()
     environ = {
         "PATH": os.environ["PATH"],
@@ -68,6 +70,7 @@ def service(database_url: str, *, workers: int = 3, settings: str = "gunicorn.co
         "DATABASE_URL": database_url,
         "RATE_LIMIT": "off",
         "WEB_CONCURRENCY": str(workers),
+        **environment,
     }
     command = [sys.executable, "-m", "gunicorn", "-c", settings, "--bind", f"127.0.0.1:{port}", "wsgi:app"]
     with tempfile.TemporaryDirectory(prefix="taskapi-service-") as folder:

@@ -24,14 +24,14 @@ class Stack:
     api_url: str
     log: Path
     """What the frontend has said."""
-    _database_url: str = field(repr=False)
+    database_url: str = field(repr=False)
     _api_settings: dict[str, str] = field(repr=False)
     _api: ExitStack = field(default_factory=ExitStack, repr=False)
 
     def start_api(self) -> None:
         """`gunicorn` with two workers on its own port."""
         port = int(self.api_url.rpartition(":")[2])
-        self._api.enter_context(gunicorn_server.serve(self._database_url, port=port, **self._api_settings))
+        self._api.enter_context(gunicorn_server.serve(self.database_url, port=port, **self._api_settings))
 
     def stop_api(self) -> None:
         self._api.close()

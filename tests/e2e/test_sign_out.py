@@ -9,10 +9,10 @@ from functools import partial
 from playwright.sync_api import expect
 
 from taskapi.auth.sessions import FRESH_FOR
-from tests.e2e.api import ask, everywhere
+from tests.e2e.api import ask, claims, everywhere, stored_tasks, writers
 from tests.e2e.conftest import Arrive
 from tests.e2e.person import Person
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, until
 
 
 def sees_refused(asked: Callable[[], set[int]]) -> None:
@@ -89,6 +89,23 @@ def test_a_deleted_account_leaves_neither_session_nor_task(alice: Person, arrive
     page.get_by_label("Password").fill(alice.password)
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("alert").filter(has_text="password")).to_be_visible()
+
+
+def test_deleting_an_account_leaves_nothing_of_writers_that_go_on_during_it(alice: Person, arrive: Arrive):
+    elsewhere = arrive("Alice", email=alice.email).sign_in()
+    tokens = [alice.token(), elsewhere.token()]
+    page = alice.go("/account")
+    page.get_by_role("button", name="Delete account").click()
+    dialog = page.get_by_role("alertdialog")
+    dialog.get_by_label("Password").fill(alice.password)
+    with writers(alice.stack, tokens) as statuses:
+        until(lambda: statuses.count(201) > 10)
+        dialog.get_by_role("button", name="Delete everything").click()
+        expect(page.get_by_role("heading", level=1, name="Create your account")).to_be_visible()
+
+    assert set(statuses) == {201, 401}
+    assert statuses[-1] == 401
+    assert stored_tasks(alice.stack, claims(tokens[0])["sub"]) == 0
 
 
 def test_a_sign_out_while_the_api_is_away_counts_when_it_is_back(alice: Person):

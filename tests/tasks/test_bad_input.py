@@ -13,6 +13,8 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from taskapi.db import db
+from taskapi.fields import MAX_VIOLATIONS
+from taskapi.tasks.schemas import ImportedTask
 from tests.conftest import Person, beyond_walls, token
 from tests.gunicorn_server import Answer, Request, Server, serve
 
@@ -427,3 +429,29 @@ class TestOnASocket:
         answer = server.raw(self.head("PATCH", "/1/complete", **framing), begun, hang_up=True)
         self.refused(answer, 400, "bad-request")
         assert server.send("alice", Request("GET", "/1")).json == made.json
+
+
+TOO_MANY: dict[str, tuple[str, Any]] = {
+    "unknown members of operations": ("/tasks/batch", {"operations": [{f"a{n}": 1 for n in range(90)}] * 100}),
+    "wrong tasks of an import": ("/import", {"tasks": [{"a": 1, "b": 2, "c": 3}] * 5_000}),
+    "wrong tags of a task": ("/tasks", {"title": "x", "tags": [1] * 20, **{f"a{n}": 1 for n in range(90)}}),
+    "wrong operations of a batch": ("/tasks/batch", {"operations": [{"op": "nothing", "a": 1, "b": 2}] * 100}),
+}
+
+
+@pytest.mark.parametrize(("path", "body"), TOO_MANY.values(), ids=TOO_MANY)
+def test_a_response_names_100_violations_at_most(alice: Person, path: str, body: Any) -> None:
+    response = alice.data("POST", path, json=body)
+    assert response.status_code == 422
+    assert len(response.get_json()["errors"]) == MAX_VIOLATIONS
+    assert len(response.data) < 20_000
+
+
+def test_an_import_of_wrong_tasks_is_given_up_when_enough_are_found(
+    alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examined: list[Any] = []
+    load = ImportedTask.load
+    monkeypatch.setattr(ImportedTask, "load", lambda schema, task: examined.append(task) or load(schema, task))
+    assert alice.data("POST", "/import", json={"tasks": [{}] * 10_000}).status_code == 422
+    assert len(examined) == MAX_VIOLATIONS

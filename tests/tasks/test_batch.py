@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import date
 from typing import Any
 
 import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
+from taskapi.tasks import occurrences
+from taskapi.tasks.batch import MAX_SPANS
+from taskapi.tasks.occurrences import search_budget
+from taskapi.tasks.schemas import MAX_OPERATIONS
 from tests.conftest import Person
+from tests.tasks.test_recurrence import ALLOWED
 
 LIMIT = 1024 * 1024
 
@@ -251,3 +257,56 @@ def test_mallory_cannot_send_a_batch_for_alice_nor_reach_her_tasks(alice: Person
     assert mallory.post("/batch", of="alice", json={"operations": [{"op": "delete", "id": 1}]}).status_code == 403
     assert batch(mallory, CREATE, {"op": "delete", "id": 1}, {"op": "restore", "id": 1}).status_code == 200
     assert alice.titles() == ["hers"]
+
+
+# CPU time
+
+HARD = "FREQ=DAILY;INTERVAL=7;BYDAY=MO;COUNT=9"
+"""On a task that is due on a Tuesday no day fits, and the search for one examines the months of a century."""
+
+
+def created(person: Person, number: int, rule: str) -> None:
+    task = {"title": "x", "due_date": "2026-12-01", "recurrence": rule}
+    results(person, *[{"op": "create", "task": task}] * number)
+
+
+def completions(number: int) -> list[dict[str, Any]]:
+    return [{"op": "complete", "id": id, "completed": True} for id in range(1, number + 1)]
+
+
+def test_the_searches_for_next_due_dates_of_one_batch_share_a_budget(alice: Person) -> None:
+    created(alice, MAX_OPERATIONS, HARD)
+    before = everything(alice)
+    with search_budget(10**6) as one:
+        assert occurrences.following(HARD, date(2026, 12, 1), date(2026, 12, 1)) is None
+    response = batch(alice, *completions(MAX_OPERATIONS))
+    assert response.status_code == 422, response.text
+    (fault,) = response.get_json()["errors"]
+    assert (fault["pointer"], fault["code"]) == (f"/operations/{MAX_SPANS // one.spent}", "recurrence")
+    assert everything(alice) == before
+    assert batch(alice, *completions(MAX_SPANS // one.spent)).status_code == 200
+    assert alice.patch(f"/{MAX_OPERATIONS}/complete").status_code == 200, "one task at a time has its own budget"
+
+
+def test_an_update_that_exceeds_the_budget_is_named_by_its_task(alice: Person) -> None:
+    created(alice, MAX_OPERATIONS, HARD)
+    operations = [{"op": "update", "id": id, "task": {"completed": True}} for id in range(1, MAX_OPERATIONS + 1)]
+    (fault,) = batch(alice, *operations).get_json()["errors"]
+    assert fault["pointer"].endswith("/task")
+
+
+@pytest.mark.parametrize("kept", [kept for _, kept in ALLOWED.values()], ids=ALLOWED)
+def test_a_full_batch_of_any_rule_in_use_is_within_the_budget(kept: str) -> None:
+    due = date(2026, 12, 1)
+    with search_budget(MAX_SPANS):
+        for _ in range(MAX_OPERATIONS):
+            occurrences.following(kept, due, due)
+
+
+def test_a_batch_yields_to_other_requests(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    created(alice, MAX_OPERATIONS, "FREQ=DAILY")
+    yields: list[float] = []
+    monkeypatch.setattr("taskapi.cooperative.time.sleep", yields.append)
+    results(alice, *completions(MAX_OPERATIONS))
+    assert len(yields) >= MAX_OPERATIONS / 4
+    assert set(yields) == {0}

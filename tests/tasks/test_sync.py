@@ -310,7 +310,9 @@ def test_the_purge_empties_the_trash_after_30_days_and_forgets_after_90(app: Fla
     age(app, 29.9, 1)
     age(app, 30.1, 2)
     age(app, 90.1, 3)
-    assert purge(app) == "2 tasks emptied; 1 tombstones, 0 idempotency keys and 0 ended sessions removed"
+    assert (
+        purge(app) == "2 tasks emptied; 1 tombstones, 0 idempotency keys, 0 ended sessions and 0 erased users removed"
+    )
     assert [task["id"] for task in alice.get("?trash=true").get_json()] == [1]
     assert alice.post("/2/restore").status_code == 404
     with app.app_context(), beyond_walls().connect() as connection:
@@ -318,7 +320,9 @@ def test_the_purge_empties_the_trash_after_30_days_and_forgets_after_90(app: Fla
     assert [(row.id, row.title) for row in rows] == [(1, "Secret 1"), (2, ""), (4, "Secret 4")]
     assert rows[1].folded_title == ""
     assert_gone(feed(alice, start))
-    assert purge(app) == "0 tasks emptied; 0 tombstones, 0 idempotency keys and 0 ended sessions removed"
+    assert (
+        purge(app) == "0 tasks emptied; 0 tombstones, 0 idempotency keys, 0 ended sessions and 0 erased users removed"
+    )
     assert alice.add()["id"] == 5, "ids are never given again"
 
 

@@ -22,7 +22,7 @@ export function DeleteAccount() {
   const form = useSubmission(async (value) => {
     const password = value("current")
     if (!password) return { field: "current", message: "Enter your password." }
-    // The server erases the tasks first, and keeps the account if it cannot.
+    // The server ends all sessions and erases the tasks first, and keeps the account if the API does not do it.
     const { refusal } = await ask(() => authClient.deleteUser({ password }))
     if (refusal) return refusal
     endSession()

@@ -25,6 +25,10 @@ const byCode: Record<string, Refusal> = {
   TASKS_NOT_ERASED: {
     message: "Your tasks could not be erased, so your account is still there. Try again in a moment.",
   },
+  SIGNED_OUT_TASKS_NOT_ERASED: {
+    message:
+      "Your tasks could not be erased, so your account is still there. You are signed out: sign in to try again.",
+  },
   INVALID_TOKEN: { message: "This link has expired or was used before. Ask for a new one." },
   EMAIL_PASSWORD_SIGN_UP_DISABLED: { message: "New accounts cannot be made here at the moment." },
   RESET_PASSWORD_DISABLED: { message: "Passwords cannot be reset here." },

@@ -3,10 +3,13 @@ import { APIError, createAuthMiddleware } from "better-auth/api"
 import { parseCookies } from "better-auth/cookies"
 import { getMigrations } from "better-auth/db/migration"
 import { jwt } from "better-auth/plugins/jwt"
+import { AccountDeletions } from "./account-deletion"
+import { recordNewCredential, swapCredential, verifyAndRecord } from "./credentials"
 import { migrate, openDatabase, type Database } from "./database"
-import { eraseTasks } from "./erase"
 import { passwordResetOffered, sendPasswordReset } from "./mail"
 import { Outbox } from "./outbox"
+import { requestState } from "./request-state"
+import { checkNewSession } from "./sessions"
 import { settings as current, type Settings } from "./settings"
 import { logoutNotice, sendNotice } from "./signout"
 import { jwtOptions } from "./tokens"
@@ -22,6 +25,7 @@ export type AuthServer = Readonly<{
   handle(request: Request): Promise<Response>
   reachable(): Promise<boolean>
   outbox: Outbox
+  deletions: AccountDeletions
   database: Database
   close(): Promise<void>
 }>
@@ -30,7 +34,8 @@ function authOptions(
   settings: Settings,
   database: Database,
   outbox: Outbox,
-  erase: (userId: string) => Promise<void>,
+  deletions: AccountDeletions,
+  context: () => Promise<AuthContext>,
 ) {
   return {
     appName: "Tasks",
@@ -43,6 +48,7 @@ function authOptions(
       enabled: true,
       minPasswordLength: 8,
       disableSignUp: !settings.signUpOpen,
+      password: { verify: verifyAndRecord },
       // Whoever forgot the password may have lost it to somebody who is signed in.
       revokeSessionsOnPasswordReset: true,
       ...(passwordResetOffered(settings)
@@ -65,18 +71,31 @@ function authOptions(
       }),
     },
     // Asked once the password is known to be right.
-    user: { deleteUser: { enabled: true, beforeDelete: (user) => erase(user.id) } },
+    user: { deleteUser: { enabled: true, beforeDelete: (user) => deletions.prepare(user.id) } },
     plugins: [jwt(jwtOptions(settings))],
     databaseHooks: {
-      // After, and never throwing: from `before`, an error would leave the session alive behind an answer of 200.
-      session: { delete: { after: (session) => outbox.sessionEnded(session) } },
+      account: {
+        create: { before: async (account) => recordNewCredential(account) },
+        update: {
+          before: async (account, endpoint) =>
+            swapCredential(await context(), endpoint?.context.session?.user.id, account),
+        },
+      },
+      session: {
+        create: {
+          after: async (session) =>
+            checkNewSession(await context(), session, (userId) => deletions.isUnderWay(userId)),
+        },
+        // After, and never throwing: from `before`, an error would leave the session alive behind an answer of 200.
+        delete: { after: (session) => outbox.sessionEnded(session) },
+      },
     },
     rateLimit: rateLimit(settings),
     advanced: {
       useSecureCookies: settings.url.startsWith("https:"),
       ipAddress: { ipAddressHeaders: settings.clientIpHeader === undefined ? [] : [settings.clientIpHeader] },
-      // Better Auth looks up what it deletes to call the hook above, and looks up 100 rows unless told otherwise: the
-      // 101st session of a person would end without a notice.
+      // Better Auth reads the sessions that it deletes, 100 of them by default, to call the hook above. The notices of
+      // the others would not be sent at once, but by the next round of the outbox.
       database: { defaultFindManyLimit: 1_000_000 },
       // Said out loud, because any value of a variable named TEST would turn it off.
       disableOriginCheck: false,
@@ -110,16 +129,18 @@ function rateLimit(settings: Settings) {
   }
 }
 
+/** The endpoints by which a user ends sessions and does nothing else: all of them may be repeated. */
+const ENDS_SESSIONS = /\/(sign-out|revoke-session|revoke-sessions|revoke-other-sessions)$/
+
 export function openAuth(settings: Settings): AuthServer {
   const database = openDatabase(settings.database)
   // The same object; only its type names our very options, and is not assignable to the general one.
   const context = async () => (await (await ready()).$context) as unknown as AuthContext
-  const outbox = new Outbox(database.kysely, settings.tokenLifetime, async (session) =>
+  const outbox = new Outbox(database.kysely, async (session) =>
     sendNotice(settings, await logoutNotice(await context(), settings, session)),
   )
-  const options = authOptions(settings, database, outbox, async (userId) =>
-    eraseTasks(await context(), settings, userId),
-  )
+  const deletions = new AccountDeletions(database.kysely, settings, outbox, context)
+  const options = authOptions(settings, database, outbox, deletions, context)
 
   let prepared: Promise<Auth> | undefined
   async function ready(): Promise<Auth> {
@@ -140,11 +161,16 @@ export function openAuth(settings: Settings): AuthServer {
       )
       return unavailable()
     }
-    const response = await outbox.attend(() => auth.handler(request))
+    const { response, failed } = await outbox.attend(async () => ({
+      response: await auth.handler(request),
+      failed: requestState()?.statementFailed ?? false,
+    }))
     // Better Auth says 500 when the database fails, but also 401, as if nobody were signed in: it takes a session that
     // cannot be read for one that is not there.
     const doubtful = response.status === 500 || response.status === 401
-    if (doubtful && !(await database.reachable())) return unavailable()
+    if (doubtful && (failed || !(await database.reachable()))) return unavailable()
+    // It also says 200 when it could not read the session that it was to delete.
+    if (failed && ENDS_SESSIONS.test(new URL(request.url).pathname)) return unavailable()
     if (response.ok && (await outlived(auth, request))) return unavailable()
     if (!response.headers.has("cache-control")) response.headers.set("cache-control", "no-store")
     return response
@@ -155,8 +181,10 @@ export function openAuth(settings: Settings): AuthServer {
     handle,
     reachable: () => database.reachable(),
     outbox,
+    deletions,
     database,
     close: async () => {
+      await deletions.stop()
       await outbox.stop()
       await database.close()
     },
@@ -164,7 +192,7 @@ export function openAuth(settings: Settings): AuthServer {
 }
 
 async function prepare(options: Options, settings: Settings, database: Database): Promise<Auth> {
-  await migrate(database, async () => (await getMigrations(options)).runMigrations())
+  await migrate(database, settings.tokenLifetime, async () => (await getMigrations(options)).runMigrations())
   // Not before: it compares the tables with its own idea of them as soon as it is made.
   const auth = betterAuth(options)
   if (settings.tokenMode === "key-pair") await database.exclusively(() => prepareKeys(auth, settings))

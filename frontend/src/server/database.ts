@@ -6,9 +6,14 @@ import { createClient } from "@libsql/client"
 import { LibsqlDialect, type libsql } from "@libsql/kysely-libsql"
 import { Kysely, PostgresDialect, sql } from "kysely"
 import { Pool } from "pg"
+import { guardSessions } from "./session-guard"
+import { postgresqlTrigger, sqliteTrigger, TRIGGER } from "./session-trigger"
 import type { DatabasePlace } from "./settings"
 
-/** A session has ended and the API does not know yet. Times are milliseconds since 1970. */
+/**
+ * A session has ended and the API does not know yet. Rows are inserted by a trigger on the table of the sessions.
+ * Times are milliseconds since 1970.
+ */
 export type NoticeTable = {
   sid: string
   sub: string
@@ -17,7 +22,10 @@ export type NoticeTable = {
   forget_at: number
 }
 
-export type Tables = { logout_notice: NoticeTable }
+/** An account is being deleted, or was and its data is erased once more at `erase_at` (milliseconds since 1970). */
+export type DeletionTable = { user_id: string; erase_at: number }
+
+export type Tables = { logout_notice: NoticeTable; account_deletion: DeletionTable }
 
 export type Database = Readonly<{
   kysely: Kysely<Tables>
@@ -26,6 +34,8 @@ export type Database = Readonly<{
   transaction: boolean
   /** Runs `work` while no other process runs its own. */
   exclusively<T>(work: () => Promise<T>): Promise<T>
+  /** Creates or replaces the trigger that records ended sessions; `tokenLifetime` in seconds. */
+  createTrigger(tokenLifetime: number): Promise<void>
   reachable(): Promise<boolean>
   close(): Promise<void>
 }>
@@ -44,7 +54,7 @@ function openFile(file: string): Database {
   mode.catch(() => undefined) // it is reported where it is awaited
   // The dialect brings the types of an older client, which differ in `sync()`; that is for replicas, and unused.
   const dialect = new LibsqlDialect({ client: client as libsql.Client })
-  const kysely = new Kysely<Tables>({ dialect })
+  const kysely = new Kysely<Tables>({ dialect: guardSessions(dialect) })
   return {
     kysely,
     type: "sqlite",
@@ -55,6 +65,17 @@ function openFile(file: string): Database {
     exclusively: async (work) => {
       await mode
       return work()
+    },
+    createTrigger: async (tokenLifetime) => {
+      const statement = sqliteTrigger(tokenLifetime)
+      const named = {
+        sql: "select sql from sqlite_master where type = 'trigger' and name = ?",
+        args: [TRIGGER],
+      }
+      const [existing] = (await client.execute(named)).rows
+      // A batch is one transaction: sessions that another process deletes are recorded by the old or the new one.
+      if (existing?.sql !== statement)
+        await client.batch([`drop trigger if exists ${TRIGGER}`, statement], "write")
     },
     reachable: () => answers(kysely),
     close: async () => {
@@ -79,7 +100,7 @@ function openPostgresql(url: string): Database {
   // and nobody those in use between two queries, as in a transaction. The next query fails, or gets another one.
   pool.on("error", (error) => console.warn(`A connection to the database broke: ${error.message}`))
   pool.on("connect", (client) => client.on("error", () => undefined))
-  const kysely = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) })
+  const kysely = new Kysely<Tables>({ dialect: guardSessions(new PostgresDialect({ pool })) })
   return {
     kysely,
     type: "postgres",
@@ -90,6 +111,17 @@ function openPostgresql(url: string): Database {
         await sql`select pg_advisory_xact_lock(${ADVISORY_LOCK})`.execute(lock)
         return work()
       }),
+    createTrigger: async (tokenLifetime) => {
+      await sql.raw(postgresqlTrigger(tokenLifetime)).execute(kysely)
+      // Not replaced where it exists, because that would wait for every transaction that uses the table.
+      const existing = sql`select from pg_trigger where tgname = ${TRIGGER} and tgrelid = '"session"'::regclass`
+      if ((await existing.execute(kysely)).rows.length === 0)
+        await sql
+          .raw(
+            `create trigger ${TRIGGER} after delete on "session" for each row execute function ${TRIGGER}()`,
+          )
+          .execute(kysely)
+    },
     reachable: () => answers(kysely),
     close: () => kysely.destroy(),
   }
@@ -103,8 +135,12 @@ async function answers(kysely: Kysely<Tables>): Promise<boolean> {
   return Promise.race([asked, delay(2000, false, { ref: false })])
 }
 
-/** Makes what is missing. `migrateAuth` brings the tables of Better Auth up to date; ours is made here. */
-export async function migrate(database: Database, migrateAuth: () => Promise<void>): Promise<void> {
+/** Makes what is missing. `migrateAuth` brings the tables of Better Auth up to date; ours are made here. */
+export async function migrate(
+  database: Database,
+  tokenLifetime: number,
+  migrateAuth: () => Promise<void>,
+): Promise<void> {
   await database.exclusively(async () => {
     for (let left = 10; ; left--) {
       try {
@@ -131,6 +167,13 @@ export async function migrate(database: Database, migrateAuth: () => Promise<voi
       .on("logout_notice")
       .column("next_at")
       .execute()
+    await database.kysely.schema
+      .createTable("account_deletion")
+      .ifNotExists()
+      .addColumn("user_id", "text", (column) => column.primaryKey())
+      .addColumn("erase_at", "bigint", (column) => column.notNull())
+      .execute()
+    await database.createTrigger(tokenLifetime)
   })
 }
 

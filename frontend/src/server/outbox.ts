@@ -1,7 +1,7 @@
-import { AsyncLocalStorage } from "node:async_hooks"
 import { setTimeout as delay } from "node:timers/promises"
 import type { Kysely } from "kysely"
 import type { NoticeTable, Tables } from "./database"
+import { requestState, withRequestState } from "./request-state"
 import type { EndedSession, Outcome } from "./signout"
 
 /** Longer than any try takes: a notice that is being sent is not due for anybody else meanwhile. */
@@ -13,15 +13,13 @@ const PATIENCE = 1000
 /** How often to look for notices other processes left behind. */
 const IDLE = 5000
 const BATCH = 50
-/** Clocks differ, and a request that began before the sign-out may still sign a token after it. */
-const MARGIN = 60_000
 
-/** The sends that the request at hand began. */
-const begun = new AsyncLocalStorage<Promise<unknown>[]>()
+type Claim = Pick<NoticeTable, "sid" | "sub" | "attempts">
 
 /**
- * Sign-outs that the API has not heard of yet, kept beside the sessions, so that neither an API that is away nor a
- * restart of ours loses one. Any number of processes may share the table: a row is claimed before it is sent.
+ * Sends the logout tokens of ended sessions to the API. A trigger records each ended session in the transaction that
+ * deletes it (`session-trigger.ts`), so neither an unreachable API nor a crash loses one. Any number of processes may
+ * share the table: a row is claimed before it is sent.
  */
 export class Outbox {
   #timer: NodeJS.Timeout | undefined
@@ -33,50 +31,50 @@ export class Outbox {
 
   constructor(
     private readonly database: Kysely<Tables>,
-    private readonly tokenLifetime: number,
     private readonly send: (session: EndedSession) => Promise<Outcome>,
   ) {}
 
-  /** To be called when a session is gone. Never throws, and never waits for the API. */
-  async sessionEnded(session: { id: string; userId: string; expiresAt: Date }): Promise<void> {
-    const now = Date.now()
-    const lastToken = Math.min(now, session.expiresAt.getTime()) + this.tokenLifetime * 1000
-    if (lastToken <= now) return // it expired long ago, and so did every token of it
-    const notice: NoticeTable = {
-      sid: session.id,
-      sub: session.userId,
-      attempts: 1,
-      next_at: now + LEASE,
-      forget_at: lastToken + MARGIN,
-    }
+  /**
+   * Send the logout token of a session at once; to be called when the session was deleted. Never throws, and does not
+   * wait for the API. If it fails, or is never called, the next round sends it.
+   */
+  async sessionEnded(session: Readonly<{ id: string; userId: string }>): Promise<void> {
     try {
-      const { numInsertedOrUpdatedRows } = await this.database
-        .insertInto("logout_notice")
-        .values(notice)
-        .onConflict((conflict) => conflict.column("sid").doNothing())
-        .executeTakeFirstOrThrow()
-      if (numInsertedOrUpdatedRows === 0n) return // two requests ended it at once, and the other one was first
+      const notice = await this.#claim({ sid: session.id, sub: session.userId, attempts: 0 })
+      if (!notice) return // another process was faster, or all tokens of the session have expired
+      const sent = this.#deliver(notice).catch((error: unknown) => this.#complain(String(error)))
+      requestState()?.sends.push(sent)
+      this.#underway.add(sent)
+      void sent.finally(() => this.#underway.delete(sent))
     } catch (error) {
-      console.error(
-        "A sign-out could not be recorded. If the API misses it now, it will not be told again.",
-        error,
-      )
+      this.#complain(`A sign-out is sent later: ${error instanceof Error ? error.message : error}`)
     }
-    const sent = this.#deliver(notice).catch((error: unknown) => this.#complain(String(error)))
-    begun.getStore()?.push(sent)
-    this.#underway.add(sent)
-    void sent.finally(() => this.#underway.delete(sent))
   }
 
   /**
-   * Runs `work`, then gives the notices it caused a moment to arrive, so that a sign-out counts at the API when the
-   * browser hears of it. Once for the request, not for each session: an API that hangs costs one moment in all.
+   * Run `work`, then wait up to `PATIENCE` for the logout tokens that it caused, so that the sign-out is usually in
+   * effect at the API when the browser gets the response. Once per request, not per session: an API that does not
+   * answer delays the response once.
    */
   async attend<T>(work: () => Promise<T>): Promise<T> {
-    const sends: Promise<unknown>[] = []
-    const result = await begun.run(sends, work)
-    if (sends.length > 0) await Promise.race([Promise.all(sends), delay(PATIENCE, undefined, { ref: false })])
-    return result
+    return withRequestState(async ({ sends }) => {
+      const result = await work()
+      if (sends.length > 0)
+        await Promise.race([Promise.all(sends), delay(PATIENCE, undefined, { ref: false })])
+      return result
+    })
+  }
+
+  /** Send all pending logout tokens of a user, and return whether the API has accepted every one. */
+  async deliverAllOf(sub: string): Promise<boolean> {
+    await Promise.all(requestState()?.sends ?? [])
+    const pending = () =>
+      this.database.selectFrom("logout_notice").selectAll().where("sub", "=", sub).execute()
+    for (const notice of await pending()) {
+      const claimed = await this.#claim(notice)
+      if (claimed && (await this.#deliver(claimed)) !== "delivered") return false
+    }
+    return (await pending()).length === 0
   }
 
   start(): void {
@@ -145,19 +143,19 @@ export class Outbox {
       console.warn(`${numDeletedRows} sign-outs never reached the API; their tokens have expired by now.`)
   }
 
-  /** Takes the notice for this process, if nobody else was faster. */
-  async #claim(notice: NoticeTable): Promise<NoticeTable | undefined> {
-    const claimed = { ...notice, attempts: Number(notice.attempts) + 1, next_at: Date.now() + LEASE }
+  /** Claim a notice for this process; undefined if another one was faster or the notice no longer exists. */
+  async #claim(notice: Claim): Promise<Claim | undefined> {
+    const claimed = { ...notice, attempts: Number(notice.attempts) + 1 }
     const { numUpdatedRows } = await this.database
       .updateTable("logout_notice")
-      .set({ attempts: claimed.attempts, next_at: claimed.next_at })
+      .set({ attempts: claimed.attempts, next_at: Date.now() + LEASE })
       .where("sid", "=", notice.sid)
       .where("attempts", "=", notice.attempts)
       .executeTakeFirstOrThrow()
     return numUpdatedRows > 0 ? claimed : undefined
   }
 
-  async #deliver(notice: NoticeTable): Promise<Outcome["kind"]> {
+  async #deliver(notice: Claim): Promise<Outcome["kind"]> {
     const outcome = await this.send({ sid: notice.sid, sub: notice.sub }).catch(
       (error: unknown): Outcome => ({ kind: "away", reason: `it could not be signed: ${String(error)}` }),
     )

@@ -159,8 +159,11 @@ describe.each(DIALECTS)("each session that ends causes one notice, on %s", (dial
   it("more sessions than Better Auth looks up by default", async () => {
     const [browser] = await devices(1)
     const userId = (await browser.session())?.userId ?? ""
-    const { internalAdapter } = await (await trial.server.ready()).$context
-    for (let count = 0; count < 120; count++) await internalAdapter.createSession(userId)
+    const { adapter } = await (await trial.server.ready()).$context
+    const now = new Date()
+    const times = { createdAt: now, updatedAt: now, expiresAt: new Date(now.getTime() + 60_000) }
+    for (let count = 0; count < 120; count++)
+      await adapter.create({ model: "session", data: { ...times, userId, token: crypto.randomUUID() } })
     await browser.post("/revoke-sessions")
     await vi.waitFor(() => expect(new Set(trial.api.sids).size).toBe(121), 5000)
     expect(trial.api.notices).toHaveLength(121)
@@ -173,8 +176,13 @@ describe.each(DIALECTS)("each session that ends causes one notice, on %s", (dial
     await browser.post("/sign-out")
     expect(trial.api.notices).toHaveLength(1)
     const longAgo = new Date(Date.now() - 8 * 24 * 60 * 60 * 1000)
-    await trial.server.outbox.sessionEnded({ id: "old", userId: "somebody", expiresAt: longAgo })
+    const { adapter, internalAdapter } = await (await trial.server.ready()).$context
+    const [user] = await adapter.findMany<{ id: string }>({ model: "user" })
+    const old = await internalAdapter.createSession(user?.id ?? "")
+    await adapter.updateMany({ model: "session", where: [], update: { expiresAt: longAgo } })
+    await internalAdapter.deleteSession(old.token)
     expect(await waiting()).toEqual([])
+    expect(trial.api.notices).toHaveLength(1)
   })
 })
 
@@ -266,13 +274,5 @@ describe.each(DIALECTS)("an API that does not take the notice, on %s", (dialect)
     await trial.server.outbox.deliverDue()
     expect(await waiting()).toEqual([])
     expect(trial.api.notices).toHaveLength(1)
-  })
-
-  it("while the table cannot be written: sent all the same, and said in the log", async () => {
-    const [browser] = await devices(1)
-    await trial.server.database.kysely.schema.dropTable("logout_notice").execute()
-    expect((await browser.post("/sign-out")).status).toBe(200)
-    expect(trial.api.notices).toHaveLength(1)
-    expect(vi.mocked(console.error).mock.calls.flat().join("\n")).toContain("could not be recorded")
   })
 })

@@ -15,6 +15,7 @@ export async function start(): Promise<void> {
     )
   })
   server.outbox.start()
+  server.deletions.start()
 }
 
 function opened(): AuthServer {

@@ -26,6 +26,10 @@ export class ListeningApi {
   /** The tokens that everything of a person was asked to be erased with. */
   readonly erasures: string[] = []
   erased = 204
+  /** Tasks the API has of the person. */
+  tasks = 0
+  /** Runs between an erasure and its answer. */
+  afterErasure: () => void = () => {}
   #server: Server | undefined
   #port = 0
 
@@ -50,7 +54,13 @@ export class ListeningApi {
         })
         if (request.method === "DELETE") {
           this.erasures.push(request.headers.authorization?.replace("Bearer ", "") ?? "")
+          if (this.erased === 204) this.tasks = 0
+          this.afterErasure()
           response.writeHead(this.erased).end()
+          return
+        }
+        if (request.method === "GET") {
+          response.end(JSON.stringify({ total: this.tasks, trash: 0 }))
           return
         }
         this.notices.push(new URLSearchParams(body).get("logout_token") ?? "")

@@ -1,0 +1,198 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
+import { failStatement } from "./faults.fixture"
+import { DIALECTS, openTrial, PASSWORD, type Trial } from "./trial"
+
+const EMAIL = "ada@example.com"
+const NEW_PASSWORD = "the password of the reset"
+const ATTACKERS_PASSWORD = "the password of the attacker"
+
+let trial: Trial
+/** The ids of all sessions that were ever created. */
+let created: string[]
+
+async function openWithUser(dialect: string): Promise<void> {
+  trial = await openTrial(dialect)
+  await trial.browser().signUp(EMAIL)
+  created = await sessions()
+  const { adapter } = await internals()
+  const create = adapter.create.bind(adapter)
+  vi.spyOn(adapter, "create").mockImplementation(async (row) => {
+    const stored = await create(row)
+    if (row.model === "session") created.push(String(stored.id))
+    return stored as never
+  })
+}
+
+async function internals() {
+  return (await trial.server.ready()).$context
+}
+
+async function sessions(): Promise<string[]> {
+  const { adapter } = await internals()
+  return (await adapter.findMany<{ id: string }>({ model: "session" })).map(({ id }) => id)
+}
+
+async function resetToken(): Promise<string> {
+  await trial.browser().post("/request-password-reset", { email: EMAIL })
+  const printed = vi.mocked(console.info).mock.calls.flat().join("\n")
+  return /reset-password\?token=(\w+)/.exec(printed)?.[1] ?? ""
+}
+
+async function reset(token: string): Promise<void> {
+  const response = await trial.browser().post("/reset-password", { token, newPassword: NEW_PASSWORD })
+  expect(response.status).toBe(200)
+}
+
+type Step = "createSession" | "updateAccount"
+
+/** Make the next call of a step of Better Auth wait until `resume` is called. */
+async function pauseBefore(step: Step): Promise<{ reached: Promise<void>; resume: () => void }> {
+  const { internalAdapter } = await internals()
+  const original = internalAdapter[step].bind(internalAdapter) as (...args: unknown[]) => Promise<never>
+  let arrive = () => {}
+  let resume = () => {}
+  const reached = new Promise<void>((resolve) => (arrive = resolve))
+  const resumed = new Promise<void>((resolve) => (resume = resolve))
+  vi.spyOn(internalAdapter, step).mockImplementationOnce(async (...args: unknown[]) => {
+    arrive()
+    await resumed
+    return original(...args)
+  })
+  return { reached, resume: () => resume() }
+}
+
+/** Every session that was created and is gone has been reported to the API, each once. */
+async function expectNotices(): Promise<void> {
+  const alive = await sessions()
+  const ended = created.filter((sid) => !alive.includes(sid)).sort()
+  await vi.waitFor(() => expect(trial.api.sids).toEqual(ended), 15_000)
+}
+
+beforeEach(() => {
+  for (const method of ["error", "warn", "info"] as const)
+    vi.spyOn(console, method).mockImplementation(() => {})
+})
+
+afterEach(async () => {
+  vi.restoreAllMocks()
+  await trial.close()
+})
+
+describe.each(DIALECTS)("a password reset, on %s", (dialect) => {
+  beforeEach(() => openWithUser(dialect))
+
+  it("leaves no session of twelve sign-ins that run at the same time", { timeout: 40_000 }, async () => {
+    const token = await resetToken()
+    const browsers = Array.from({ length: 12 }, () => trial.browser())
+    // First, so that it has stored its password and deleted the sessions while most sign-ins still verify.
+    const resetting = reset(token)
+    const responses = await Promise.all(browsers.map((browser) => browser.signIn(EMAIL)))
+    await resetting
+    for (const response of responses) expect([200, 401]).toContain(response.status)
+    // Delivers the notice of a session that the reset deleted without having read it.
+    trial.server.outbox.start()
+    expect(await sessions()).toEqual([])
+    await expectNotices()
+  })
+
+  it("ends the session of a sign-in that verified the old password before it", async () => {
+    const token = await resetToken()
+    const browser = trial.browser()
+    const pause = await pauseBefore("createSession")
+    const signIn = browser.signIn(EMAIL)
+    await pause.reached
+    await reset(token)
+    pause.resume()
+    const response = await signIn
+    expect(response.status).toBe(401)
+    expect(await response.json()).toMatchObject({ code: "INVALID_EMAIL_OR_PASSWORD" })
+    expect(response.headers.getSetCookie()).toEqual([])
+    expect(await browser.session()).toBeUndefined()
+    expect(await sessions()).toEqual([])
+    expect(created).toHaveLength(2)
+    await expectNotices()
+  })
+
+  it("is not overwritten by a change that verified the old password before it", async () => {
+    const browser = trial.browser()
+    await browser.signIn(EMAIL)
+    const token = await resetToken()
+    const pause = await pauseBefore("updateAccount")
+    const change = browser.post("/change-password", {
+      currentPassword: PASSWORD,
+      newPassword: ATTACKERS_PASSWORD,
+      revokeOtherSessions: true,
+    })
+    await pause.reached
+    await reset(token)
+    pause.resume()
+    expect((await change).status).toBe(400)
+    expect(await sessions()).toEqual([])
+    expect((await trial.browser().signIn(EMAIL, ATTACKERS_PASSWORD)).status).toBe(401)
+    expect((await trial.browser().signIn(EMAIL, NEW_PASSWORD)).status).toBe(200)
+  })
+
+  it("ends the session of a change that stored its password before it", async () => {
+    const browser = trial.browser()
+    await browser.signIn(EMAIL)
+    const token = await resetToken()
+    const pause = await pauseBefore("createSession")
+    const change = browser.post("/change-password", {
+      currentPassword: PASSWORD,
+      newPassword: ATTACKERS_PASSWORD,
+      revokeOtherSessions: true,
+    })
+    await pause.reached
+    await reset(token)
+    pause.resume()
+    expect((await change).status).toBe(401)
+    expect(await sessions()).toEqual([])
+    await expectNotices()
+  })
+
+  it("keeps the account from a deletion that verified the old password before it", async () => {
+    const browser = trial.browser()
+    await browser.signIn(EMAIL)
+    const token = await resetToken()
+    const prepare = trial.server.deletions.prepare.bind(trial.server.deletions)
+    vi.spyOn(trial.server.deletions, "prepare").mockImplementationOnce(async (userId) => {
+      await reset(token)
+      return prepare(userId)
+    })
+    expect((await browser.post("/delete-user", { password: PASSWORD })).status).toBe(400)
+    expect(trial.api.erasures).toEqual([])
+    expect((await trial.browser().signIn(EMAIL, NEW_PASSWORD)).status).toBe(200)
+  })
+})
+
+describe.each(DIALECTS)("a password change, on %s", (dialect) => {
+  beforeEach(() => openWithUser(dialect))
+
+  it("ends the session of a sign-in that verified the old password before it", async () => {
+    const owner = trial.browser()
+    await owner.signIn(EMAIL)
+    const browser = trial.browser()
+    const pause = await pauseBefore("createSession")
+    const signIn = browser.signIn(EMAIL)
+    await pause.reached
+    const change = { currentPassword: PASSWORD, newPassword: NEW_PASSWORD }
+    expect((await owner.post("/change-password", change)).status).toBe(200)
+    pause.resume()
+    expect((await signIn).status).toBe(401)
+    expect(await owner.session()).toBeDefined()
+    await expectNotices()
+  })
+})
+
+describe.each(DIALECTS)("a sign-in, on %s", (dialect) => {
+  beforeEach(() => openWithUser(dialect))
+
+  it("sets no cookie when the credential cannot be read again", async () => {
+    const fault = failStatement(/^select .* from "account" where/)
+    const response = await trial.browser().signIn(EMAIL)
+    fault.end()
+    expect(fault.happened()).toBe(true)
+    expect(response.status).toBe(503)
+    expect(response.headers.getSetCookie()).toEqual([])
+  })
+})

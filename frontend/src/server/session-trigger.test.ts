@@ -1,0 +1,258 @@
+import { sql } from "kysely"
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
+import { failStatement } from "./faults.fixture"
+import { DIALECTS, openTrial, PASSWORD, type Browser, type Trial } from "./trial"
+
+const NEW_PASSWORD = "another password"
+
+let trial: Trial
+let ada: Browser
+let email: string
+let userId: string
+
+beforeEach(() => {
+  for (const method of ["error", "warn", "info"] as const)
+    vi.spyOn(console, method).mockImplementation(() => {})
+})
+
+afterEach(async () => {
+  vi.restoreAllMocks()
+  await trial.close()
+})
+
+/** Sign a new user up who has three sessions, the first of which is the browser's; return their ids. */
+async function signUp(): Promise<string[]> {
+  ada = trial.browser()
+  email = `ada-${crypto.randomUUID()}@example.com`
+  expect((await ada.signUp(email)).status).toBe(200)
+  userId = (await ada.session())?.userId ?? ""
+  const { internalAdapter } = await (await trial.server.ready()).$context
+  for (let count = 0; count < 2; count++) await internalAdapter.createSession(userId)
+  return sessions()
+}
+
+async function open(dialect: string): Promise<string[]> {
+  trial = await openTrial(dialect)
+  return signUp()
+}
+
+/** The ids of the user's sessions. */
+async function sessions(): Promise<string[]> {
+  const { adapter } = await (await trial.server.ready()).$context
+  const where = [{ field: "userId", value: userId }]
+  return (await adapter.findMany<{ id: string }>({ model: "session", where })).map(({ id }) => id).sort()
+}
+
+async function pending(): Promise<string[]> {
+  const rows = await trial.server.database.kysely.selectFrom("logout_notice").select("sid").execute()
+  return rows.map(({ sid }) => sid).sort()
+}
+
+async function otherToken(): Promise<string> {
+  const { adapter } = await (await trial.server.ready()).$context
+  const own = await ada.sid()
+  const where = [{ field: "userId", value: userId }]
+  const all = await adapter.findMany<{ id: string; token: string }>({ model: "session", where })
+  return all.find(({ id }) => id !== own)?.token ?? ""
+}
+
+async function resetToken(): Promise<string> {
+  vi.mocked(console.info).mockClear()
+  await ada.post("/request-password-reset", { email })
+  const printed = vi.mocked(console.info).mock.calls.flat().join("\n")
+  return /reset-password\?token=(\w+)/.exec(printed)?.[1] ?? ""
+}
+
+async function expireSessions(): Promise<void> {
+  const { adapter } = await (await trial.server.ready()).$context
+  await adapter.updateMany({
+    model: "session",
+    where: [],
+    update: { expiresAt: new Date(Date.now() - 1000) },
+  })
+}
+
+/** One and the same session at each call. */
+async function lastSession(): Promise<string> {
+  return (await sessions()).at(-1) ?? ""
+}
+
+type Way = {
+  name: string
+  ends: number
+  prepare?: () => Promise<string | void>
+  run: (given: string) => Promise<Response>
+}
+
+/** Every request that deletes sessions. */
+const WAYS: Way[] = [
+  { name: "sign-out", ends: 1, run: () => ada.post("/sign-out") },
+  {
+    name: "revoking one",
+    ends: 1,
+    prepare: otherToken,
+    run: (token) => ada.post("/revoke-session", { token }),
+  },
+  { name: "revoking all", ends: 3, run: () => ada.post("/revoke-sessions") },
+  { name: "revoking all others", ends: 2, run: () => ada.post("/revoke-other-sessions") },
+  {
+    name: "a password change that revokes the others",
+    ends: 3,
+    run: () =>
+      ada.post("/change-password", {
+        currentPassword: PASSWORD,
+        newPassword: NEW_PASSWORD,
+        revokeOtherSessions: true,
+      }),
+  },
+  {
+    name: "a password reset",
+    ends: 3,
+    prepare: resetToken,
+    run: (token) => ada.post("/reset-password", { token, newPassword: NEW_PASSWORD }),
+  },
+  {
+    name: "account deletion",
+    ends: 3,
+    run: () => ada.post("/delete-user", { password: PASSWORD }),
+  },
+  {
+    name: "the cleanup of an expired session",
+    ends: 1,
+    prepare: expireSessions,
+    run: () => ada.call("GET", "/get-session"),
+  },
+]
+
+/** Ways by which a user asks to end sessions, and nothing else. */
+const REQUESTED = WAYS.slice(0, 4)
+
+const CASES = DIALECTS.flatMap((dialect) => WAYS.map((way) => ({ dialect, way, name: way.name })))
+
+describe.each(CASES)("on $dialect, $name", ({ dialect, way }) => {
+  it(
+    "deletes no session without a notice, whichever statement about sessions fails",
+    { timeout: 120_000 },
+    async () => {
+      await open(dialect)
+      for (let nth = 1; ; nth++) {
+        const all = await signUp()
+        const given = (await way.prepare?.()) ?? ""
+        // Nothing is delivered, so everything has to be pending. Only account deletion waits for the delivery.
+        trial.api.answer = way.name === "account deletion" ? 200 : 503
+        const fault = failStatement(/"session"|logout_notice/, nth)
+        const response = await way.run(given)
+        fault.end()
+        const accounted = [...(await sessions()), ...(await pending()), ...trial.api.sids]
+        expect(accounted).toEqual(expect.arrayContaining(all))
+        if (!fault.happened()) {
+          expect(response.status).toBe(200)
+          expect(nth).toBeGreaterThan(2)
+          break
+        }
+      }
+    },
+  )
+
+  it("deletes no session when the notice cannot be inserted", async () => {
+    const all = await open(dialect)
+    const given = (await way.prepare?.()) ?? ""
+    await trial.server.database.kysely.schema.dropTable("logout_notice").execute()
+    expect((await way.run(given)).status).toBe(503)
+    expect(await sessions()).toEqual(all)
+    expect(trial.api.notices).toEqual([])
+  })
+
+  it("leaves the notices to other processes when this one is killed right after the deletion", async () => {
+    const all = await open(dialect)
+    const given = (await way.prepare?.()) ?? ""
+    vi.spyOn(trial.server.outbox, "sessionEnded").mockResolvedValue()
+    expect((await way.run(given)).status).toBe(200)
+    const alive = await sessions()
+    const ended = all.filter((sid) => !alive.includes(sid))
+    expect(ended).toHaveLength(way.ends)
+    const sibling = trial.sibling()
+    await sibling.ready()
+    await trial.server.database.kysely.updateTable("logout_notice").set({ next_at: 0 }).execute()
+    await sibling.outbox.deliverDue()
+    expect(trial.api.sids).toEqual(ended)
+    expect(await pending()).toEqual([])
+  })
+})
+
+const READS = DIALECTS.flatMap((dialect) => REQUESTED.map((way) => ({ dialect, way, name: way.name })))
+
+describe.each(READS)("on $dialect, $name", ({ dialect, way }) => {
+  it("is a 503 that ends nothing and keeps the cookie when one read of sessions fails", async () => {
+    const all = await open(dialect)
+    const given = (await way.prepare?.()) ?? ""
+    for (let nth = 1; ; nth++) {
+      const fault = failStatement(/^select .* from "session"/, nth)
+      const response = await way.run(given)
+      fault.end()
+      if (!fault.happened()) {
+        expect(response.status).toBe(200)
+        expect(nth).toBeGreaterThan(2)
+        break
+      }
+      expect(response.status).toBe(503)
+      expect(response.headers.getSetCookie()).toEqual([])
+      // A sign-out reads once more to see whether it worked.
+      if (way.name === "sign-out" && nth === 3) return
+      expect(await sessions()).toEqual(all)
+      expect(await pending()).toEqual([])
+    }
+  })
+})
+
+describe.each(DIALECTS)("the trigger, on %s", (dialect) => {
+  it("records sessions that a statement by hand or the cascade from a user deletes", async () => {
+    const [first = "", ...others] = await open(dialect)
+    const { kysely } = trial.server.database
+    await sql`delete from "session" where "id" = ${first}`.execute(kysely)
+    expect(await pending()).toEqual([first])
+    await sql`delete from "user"`.execute(kysely)
+    expect(await sessions()).toEqual([])
+    expect(await pending()).toEqual([first, ...others])
+  })
+
+  it("records nothing when the deletion is rolled back", async () => {
+    const all = await open(dialect)
+    const failing = trial.server.database.kysely.transaction().execute(async (transaction) => {
+      await sql`delete from "session"`.execute(transaction)
+      throw new Error("rolled back")
+    })
+    await expect(failing).rejects.toThrow("rolled back")
+    expect(await sessions()).toEqual(all)
+    expect(await pending()).toEqual([])
+  })
+
+  it("records no session whose tokens have all expired", async () => {
+    await open(dialect)
+    const { adapter } = await (await trial.server.ready()).$context
+    const lifetime = 7 * 24 * 60 * 60 * 1000
+    const ended = (ago: number) => ({ expiresAt: new Date(Date.now() - lifetime + ago) })
+    await adapter.updateMany({ model: "session", where: [], update: ended(-1000) })
+    await adapter.update({
+      model: "session",
+      where: [{ field: "id", value: await lastSession() }],
+      update: ended(60_000),
+    })
+    const recent = await lastSession()
+    await adapter.deleteMany({ model: "session", where: [] })
+    expect(await pending()).toEqual([recent])
+  })
+
+  it("is replaced by a process with another TOKEN_LIFETIME, and kept by one with the same", async () => {
+    await open(dialect)
+    await trial.sibling().ready()
+    await trial.sibling({ TOKEN_LIFETIME: "1h" }).ready()
+    const now = Date.now()
+    await sql`delete from "session"`.execute(trial.server.database.kysely)
+    const [row] = await trial.server.database.kysely.selectFrom("logout_notice").selectAll().execute()
+    const kept = Number(row?.forget_at) - now
+    expect(kept).toBeGreaterThan(60 * 60 * 1000)
+    expect(kept).toBeLessThan(62 * 60 * 1000)
+    expect(Number(row?.next_at) - now).toBeLessThan(10_000)
+  })
+})

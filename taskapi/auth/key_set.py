@@ -1,0 +1,144 @@
+"""Parse a JWK Set, and refuse the keys that must not verify a token."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+import jwt
+import orjson
+
+log = logging.getLogger(__name__)
+
+MAX_KEYS = 100
+
+MIN_RSA_BITS = 2048
+"""RFC 7518, sections 3.3 and 3.5."""
+
+MAX_RSA_BITS = 8192
+"""The CPU time of a verification grows with its square: 0.09 ms at 2,048 bits, 0.24 ms at 8,192, 1 ms at 16,384."""
+
+MIN_RSA_EXPONENT, MAX_RSA_EXPONENT = 2**16 + 1, 2**256
+"""FIPS 186-5, appendix A.1.1. In practice it is 65,537; a long one makes each verification up to 18 times slower."""
+
+_FORM = {
+    "EdDSA": ("OKP", "Ed25519"),
+    "ES256": ("EC", "P-256"),
+    "ES512": ("EC", "P-521"),
+    "RS256": ("RSA", None),
+    "PS256": ("RSA", None),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Key:
+    """A key and the one algorithm it is for; compared by identity, which is fast."""
+
+    algorithm: str
+    material: Any = field(repr=False)
+
+
+def parse_jwks(body: bytes) -> dict[str, Key]:
+    """Return the usable keys of a JWK Set (RFC 7517, section 5) by `kid`; skip the others, as the RFC says.
+
+    Different keys with the same `kid` are ambiguous, and none of them is used; the same key twice is one key.
+    Raises ValueError for a body that is no JWK Set, or holds no usable key: then it is better to keep the old keys.
+    """
+    document = orjson.loads(body)
+    entries = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(entries, list) or len(entries) > MAX_KEYS:
+        raise ValueError("not a JWK Set")
+    keys: dict[str, Key] = {}
+    ambiguous: set[str] = set()
+    for entry in entries:
+        if isinstance(entry, dict) and isinstance(kid := entry.get("kid"), str):
+            key = _usable(entry, kid)
+            if key is not None and not _same(keys.setdefault(kid, key), key):
+                ambiguous.add(kid)
+    for kid in ambiguous:
+        log.warning("the key set has different keys with the kid %.80r: none of them is used", kid)
+        del keys[kid]
+    if not keys:
+        raise ValueError("no usable key")
+    return keys
+
+
+def _same(one: Key, other: Key) -> bool:
+    return one.algorithm == other.algorithm and bool(one.material == other.material)
+
+
+def _usable(entry: dict[str, Any], kid: str) -> Key | None:
+    form = (entry.get("kty"), entry.get("crv"))
+    # A key that names no algorithm is for the first of its form; none is ever for two.
+    algorithm = entry.get("alg") or next((name for name, its in _FORM.items() if its == form), None)
+    if not isinstance(algorithm, str) or _FORM.get(algorithm) != form:
+        return None
+    operations = entry.get("key_ops", ["verify"])
+    if not isinstance(operations, list) or "verify" not in operations:
+        return None
+    if entry.get("use", "sig") != "sig" or "d" in entry:
+        return None
+    try:
+        material = jwt.PyJWK(entry, algorithm).key
+    except (jwt.PyJWTError, ValueError, TypeError):
+        return None
+    problem = _PROBLEM[form[0]](material) if form[0] in _PROBLEM else ""
+    if problem:
+        log.warning("the key with the kid %.80r is not used: %s", kid, problem)
+        return None
+    return Key(algorithm, material)
+
+
+_FIELD = 2**255 - 19
+_Y8 = 2707385501144840649318225287225658788936804267575313519463743609750303402022
+_SMALL_ORDER = frozenset({0, 1, _FIELD - 1, _Y8, _FIELD - _Y8})
+"""The y coordinates of the Ed25519 points of order 1, 2, 4 and 8."""
+
+
+def _ed25519_problem(key: Any) -> str:
+    y = int.from_bytes(key.public_bytes_raw(), "little") & (2**255 - 1)  # the highest bit is the sign of x
+    # OpenSSL accepts both (RFC 8032, section 5.1.3 refuses the second), and anybody can sign for such a key.
+    return "its point has a small order" if y in _SMALL_ORDER or y >= _FIELD else ""
+
+
+def _rsa_problem(key: Any) -> str:
+    numbers = key.public_numbers()
+    if not MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
+        return f"it does not have {MIN_RSA_BITS} to {MAX_RSA_BITS} bits"
+    if not MIN_RSA_EXPONENT <= numbers.e < MAX_RSA_EXPONENT:
+        return "its public exponent is too small or too large"
+    if has_roca_fingerprint(numbers.n):
+        return "it was made by a library with the ROCA weakness (CVE-2017-15361), so its private key can be computed"
+    return ""
+
+
+_PROBLEM = {"RSA": _rsa_problem, "OKP": _ed25519_problem}
+"""For each key type, why a key must not be used, or an empty string. (The library refuses invalid EC points.)"""
+
+_ROCA_PRIMES = (
+    *(3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109),
+    *(113, 127, 131, 137, 139, 149, 151, 157, 163, 167),
+)
+
+
+def _powers(base: int, modulus: int) -> frozenset[int]:
+    """Return the subgroup that `base` generates modulo a prime."""
+    powers, power = set(), 1
+    while power not in powers:
+        powers.add(power)
+        power = power * base % modulus
+    return frozenset(powers)
+
+
+_ROCA_RESIDUES = {prime: _powers(65537, prime) for prime in _ROCA_PRIMES}
+
+
+def has_roca_fingerprint(modulus: int) -> bool:
+    """Whether an RSA modulus was made by Infineon's RSALib, which makes it factorable (ROCA, CVE-2017-15361).
+
+    Its primes are k * M + (65537^a mod M), where M is the product of the first primes. So the modulus is a power of
+    65537 modulo each of those; a random one is with a probability of 2^-27.8. Nemec et al., "The Return of
+    Coppersmith's Attack", CCS 2017, section 2.3; the primes are those of their test, github.com/crocs-muni/roca.
+    """
+    return all(modulus % prime in residues for prime, residues in _ROCA_RESIDUES.items())

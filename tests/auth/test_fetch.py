@@ -1,0 +1,154 @@
+"""A download ends in time, whatever the server does and at whatever point; with threads and with greenlets."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, suppress
+from http.client import HTTPException
+from typing import Any
+
+import pytest
+
+from taskapi.auth.fetch import download, tls_context
+from tests.auth.key_server import KeyServer
+from tests.gunicorn_server import ROOT
+from tests.waiting import PATIENCE
+
+TIMEOUT = 0.3
+TLS_RECORD = b"\x16\x03\x03\x40\x00"
+"""The header of a handshake record of 16,384 bytes."""
+
+
+class StuckServer:
+    """Accepts TCP connections, and sends `first` and then a byte every 50 ms, or nothing more."""
+
+    def __init__(self, first: bytes, *, drips: bool) -> None:
+        self._first, self._drips = first, drips
+        self._over = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        with suppress(OSError), self._listener.accept()[0] as connection:
+            connection.sendall(self._first)
+            ends = time.monotonic() + PATIENCE
+            while not self._over.wait(0.05) and time.monotonic() < ends:
+                if self._drips:
+                    connection.sendall(b"x")
+
+    def stop(self) -> None:
+        self._over.set()
+        with suppress(OSError):  # already connected
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._listener.close()
+
+
+@pytest.fixture
+def full_port() -> Iterator[int]:
+    """A port whose queue of connections is full: the kernel does not answer another one."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, ExitStack() as stack:
+        port = listener.getsockname()[1]
+        for _ in range(8):
+            connection = stack.enter_context(closing(socket.socket()))
+            connection.setblocking(False)
+            connection.connect_ex(("127.0.0.1", port))
+        yield port
+
+
+STUCK: dict[str, tuple[str, bytes, bool]] = {
+    "silent": ("http", b"", False),
+    "drips the status line": ("http", b"HTTP/1.1 200 ", True),
+    "drips a header": ("http", b"HTTP/1.1 200 OK\r\nX-Slow: ", True),
+    "drips the body": ("http", b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", True),
+    "drips a chunk": ("http", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\n", True),
+    "drips without a length": ("http", b"HTTP/1.1 200 OK\r\n\r\n", True),
+    "silent in the TLS handshake": ("https", b"", False),
+    "drips the TLS handshake": ("https", TLS_RECORD, True),
+}
+
+
+def failure_time(url: str) -> float:
+    """Seconds after which the download fails."""
+    context = tls_context() if url.startswith("https") else None
+    began = time.monotonic()
+    with pytest.raises((OSError, HTTPException)):
+        download(url, context, TIMEOUT)
+    return time.monotonic() - began
+
+
+WITH_GREENLETS = """
+from gevent import monkey
+monkey.patch_all()
+import json, os, sys, gevent.pool
+import _socket  # gevent calls it in a native thread
+from tests.auth.test_fetch import failure_time
+
+getaddrinfo, native_sleep = _socket.getaddrinfo, monkey.get_original("time", "sleep")
+_socket.getaddrinfo = lambda host, *rest: native_sleep(60) if host == "hanging.example" else getaddrinfo(host, *rest)
+print(json.dumps([*gevent.pool.Group().map(failure_time, sys.argv[1:])]), flush=True)
+os._exit(0)  # a native thread still sleeps
+"""
+
+
+@pytest.fixture
+def stuck_urls(full_port: int) -> Iterator[list[str]]:
+    """URLs of servers that are stuck, each in its own way."""
+    with ExitStack() as stack:
+        urls = [f"http://127.0.0.1:{full_port}/jwks"]
+        for scheme, first, drips in STUCK.values():
+            server = StuckServer(first, drips=drips)
+            stack.callback(server.stop)
+            urls.append(f"{scheme}://127.0.0.1:{server.port}/jwks")
+        yield urls
+
+
+@pytest.mark.parametrize("number", range(1 + len(STUCK)), ids=["does not accept a connection", *STUCK])
+def test_a_stuck_server_fails_the_download_in_time(stuck_urls: list[str], number: int) -> None:
+    assert failure_time(stuck_urls[number]) < TIMEOUT + PATIENCE / 2
+
+
+def test_with_greenlets_stuck_servers_and_dns_fail_the_downloads_in_time(stuck_urls: list[str]) -> None:
+    urls = [*stuck_urls, "http://hanging.example/jwks"]
+    command = [sys.executable, "-c", WITH_GREENLETS, *urls]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True, timeout=3 * PATIENCE)
+    took = json.loads(done.stdout)
+    assert len(took) == len(urls)
+    # If one blocked the process, those that were started after it would have waited for it.
+    assert max(took) < TIMEOUT + PATIENCE / 2
+
+
+def test_dns_that_hangs_fails_the_download_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answers.wait() and [])
+    try:
+        assert failure_time("http://keys.example/jwks") < TIMEOUT + PATIENCE / 2
+    finally:
+        answers.set()
+
+
+def addresses(*ports: int) -> Callable[..., Any]:
+    return lambda *_, **__: [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port)) for port in ports]
+
+
+def test_an_address_that_does_not_answer_leaves_time_for_the_next_one(
+    monkeypatch: pytest.MonkeyPatch, full_port: int, serve_keys: Callable[..., KeyServer]
+) -> None:
+    server = serve_keys()
+    monkeypatch.setattr(socket, "getaddrinfo", addresses(full_port, server._address[1]))
+    assert download("http://keys.example/api/auth/jwks", None, 4) == b'{"keys": []}'
+
+
+def test_many_addresses_that_do_not_answer_fail_the_download_in_time(
+    monkeypatch: pytest.MonkeyPatch, full_port: int
+) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", addresses(*[full_port] * 50))
+    assert failure_time("http://keys.example/jwks") < TIMEOUT + PATIENCE / 2

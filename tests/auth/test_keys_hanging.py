@@ -1,0 +1,181 @@
+"""A key server or DNS that hangs takes no slot, and few requests wait for it; invented key ids leave nothing behind."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from taskapi import resolver, slots
+from taskapi.auth import keys
+from taskapi.auth.key_set import Key
+from taskapi.auth.keys import CACHE_TIME, COOL_DOWN, JWKS, MAX_WAITING, KeysUnavailable
+from tests.auth.conftest import Clock
+from tests.auth.issuer import Signer
+from tests.auth.key_server import KeyServer
+from tests.waiting import PATIENCE, until
+
+OLD, NEW = Signer("EdDSA", "old"), Signer("EdDSA", "new")
+
+
+@pytest.fixture
+def server(serve_keys: Callable[..., KeyServer]) -> KeyServer:
+    """Publishes the old key."""
+    return serve_keys(OLD.jwk())
+
+
+@pytest.fixture
+def jwks(server: KeyServer, clock: Clock) -> JWKS:
+    return JWKS(server.url, clock=clock)
+
+
+def knows(jwks: JWKS, signer: Signer) -> bool:
+    return len(jwks.find(signer.algorithm, signer.kid)) == 1
+
+
+def waiting(jwks: JWKS) -> int:
+    return MAX_WAITING - jwks._waiting._value
+
+
+def is_free(slot: threading.BoundedSemaphore) -> bool:
+    """Whether the slot can be taken now."""
+    if free := slot.acquire(blocking=False):
+        slot.release()
+    return free
+
+
+def test_a_request_that_waits_for_an_unknown_key_releases_its_slot(server: KeyServer, jwks: JWKS) -> None:
+    server.mode = "slow"
+    slot = threading.BoundedSemaphore(1)
+    held = threading.Event()
+
+    def request(kid: str) -> Sequence[Key]:
+        with slots.held(slot):
+            held.set()
+            return jwks.find("EdDSA", kid)
+
+    with ThreadPoolExecutor(12) as pool:
+        requests = [pool.submit(request, f"invented-{number}") for number in range(12)]
+        assert held.wait(PATIENCE)
+        until(lambda: waiting(jwks) == 12, otherwise="each of the others has waited for the slot")
+        assert is_free(slot)
+        server.over.set()
+        assert [waiter.result() for waiter in requests] == [()] * 12
+    assert is_free(slot)
+    assert len(server.fetches) == 1
+
+
+def test_a_request_that_waits_for_a_refresh_releases_its_slot(
+    server: KeyServer, jwks: JWKS, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert knows(jwks, OLD)
+    server.mode = "slow"
+    clock.now += CACHE_TIME + 1
+    monkeypatch.setattr(keys, "REFRESH_WAIT", PATIENCE)
+    slot = threading.BoundedSemaphore(1)
+
+    def request() -> bool:
+        with slots.held(slot):
+            return knows(jwks, OLD)
+
+    with ThreadPoolExecutor(1) as pool:
+        waiter = pool.submit(request)
+        until(lambda: len(server.fetches) == 2)
+        assert is_free(slot)
+        assert not waiter.done()
+        server.over.set()
+        assert waiter.result()
+
+
+@pytest.mark.parametrize("cold", [True, False], ids=["without-keys", "with-keys"])
+def test_no_more_than_a_hundred_requests_wait_for_a_fetch(
+    server: KeyServer, jwks: JWKS, clock: Clock, *, cold: bool
+) -> None:
+    if not cold:
+        assert knows(jwks, OLD)
+        clock.now += COOL_DOWN
+    server.mode = "slow"
+    with ThreadPoolExecutor(MAX_WAITING) as pool:
+        requests = [pool.submit(jwks.find, "EdDSA", f"invented-{number}") for number in range(MAX_WAITING)]
+        until(lambda: waiting(jwks) == MAX_WAITING == 100)
+        for _ in range(3):
+            with pytest.raises(KeysUnavailable):  # at once: the server takes longer than this test
+                jwks.find("EdDSA", "one-more")
+        assert cold or knows(jwks, OLD)
+        server.over.set()
+        assert [waiter.result() for waiter in requests] == [()] * MAX_WAITING
+    assert waiting(jwks) == 0
+    assert len(server.fetches) == 2 - cold
+
+
+def test_dns_that_hangs_costs_one_lookup_and_the_keys_are_fetched_when_it_answers(
+    server: KeyServer, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys, "FETCH_TIMEOUT", 0.05)
+    lookups: list[str] = []
+    answers = threading.Event()
+    original = socket.getaddrinfo
+
+    def getaddrinfo(host: str, *arguments: Any, **options: Any) -> Any:
+        lookups.append(host)
+        answers.wait()
+        return original("127.0.0.1", *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    jwks = JWKS(server.url.replace("127.0.0.1", "keys.example"), clock=clock)
+    for _ in range(5):
+        with pytest.raises(KeysUnavailable):
+            jwks.find("EdDSA", OLD.kid)
+        until(lambda: jwks._fetching is None, otherwise="the fetch goes on")
+        clock.now += COOL_DOWN
+    assert lookups == ["keys.example"]
+    monkeypatch.setattr(keys, "FETCH_TIMEOUT", PATIENCE)
+    answers.set()
+    until(lambda: not resolver._running)
+    assert knows(jwks, OLD)
+
+
+def test_if_no_thread_can_be_started_the_next_request_tries_again(jwks: JWKS, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError):
+        patch.setattr(threading.Thread, "start", fail)
+        jwks.find("EdDSA", OLD.kid)
+    assert knows(jwks, OLD)
+
+
+def test_an_invented_key_id_is_neither_kept_nor_logged(
+    server: KeyServer, jwks: JWKS, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert knows(jwks, OLD)
+    before = vars(jwks).copy()
+    invented = "invented" * 700
+    with caplog.at_level(logging.DEBUG):
+        for mode in ("ok", "error"):
+            server.mode = mode
+            clock.now += COOL_DOWN
+            assert jwks.find("EdDSA", invented) == ()
+    assert len(server.fetches) == 3
+    assert {name for name, value in vars(jwks).items() if value is not before[name]} == {"_tried_at", "_fetched_at"}
+    assert jwks._keys is not None
+    assert list(jwks._keys) == ["old"]
+    assert "invented" not in caplog.text
+
+
+def test_a_fetch_that_brings_the_same_keys_keeps_the_key_objects(server: KeyServer, jwks: JWKS, clock: Clock) -> None:
+    # The token cache compares them by identity: otherwise each fetch would have all tokens verified again.
+    (key,) = jwks.find("EdDSA", OLD.kid)
+    for _ in range(3):
+        clock.now += COOL_DOWN
+        assert jwks.find("EdDSA", "invented") == ()
+        assert jwks.find("EdDSA", OLD.kid)[0] is key
+    assert len(server.fetches) == 4
+    server.keys.append(NEW.jwk())
+    clock.now += COOL_DOWN
+    assert knows(jwks, NEW)

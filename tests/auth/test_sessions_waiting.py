@@ -1,0 +1,132 @@
+"""Requests that wait for another one's read of the sign-outs hold no slot, and need no read of their own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from flask import Flask
+
+from taskapi import slots
+from taskapi.auth import queries
+from taskapi.auth.notices import Notice
+from taskapi.auth.sessions import FRESH_FOR, EndedSessions
+from taskapi.auth.tokens import User
+from taskapi.db import DatabaseUnavailable, now
+from tests.auth.conftest import Clock
+from tests.waiting import PATIENCE, until
+
+ALICE = User("alice", "s-1")
+SLOTS = 4
+
+
+class SlowReads:
+    """Stands for `queries.log`: each read takes until `finish()`."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.begun = threading.Semaphore(0)
+        self.finish = threading.Semaphore(0)
+        self.fail = False
+
+    def __call__(self, since: int, most: int) -> Sequence[queries.Entry]:
+        self.count += 1
+        self.begun.release()
+        assert self.finish.acquire(timeout=PATIENCE)
+        if self.fail:
+            raise DatabaseUnavailable("a test")
+        return []
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> SlowReads:
+    reads = SlowReads()
+    monkeypatch.setattr(queries, "log", reads)
+    return reads
+
+
+class Worker:
+    """Requests in threads, each of which holds a slot."""
+
+    def __init__(self, app: Flask, pool: ThreadPoolExecutor) -> None:
+        self._app, self._pool = app, pool
+        self._slots = threading.BoundedSemaphore(SLOTS)
+        self.arrived = threading.Semaphore(0)
+
+    def send(self, request: Callable[[], object]) -> Future[object]:
+        def run() -> object:
+            with self._app.app_context(), slots.held(self._slots):
+                self.arrived.release()
+                return request()
+
+        return self._pool.submit(run)
+
+    def free_slots(self) -> int:
+        return self._slots._value
+
+
+@pytest.fixture
+def worker(app: Flask) -> Iterator[Worker]:
+    with ThreadPoolExecutor(20) as pool:
+        yield Worker(app, pool)
+
+
+def test_requests_that_wait_for_a_read_of_the_sign_outs_hold_no_slot(
+    worker: Worker, clock: Clock, reads: SlowReads
+) -> None:
+    view = EndedSessions(clock=clock)
+    requests = [worker.send(lambda: view.has(ALICE)) for _ in range(12)]
+    for _ in requests:  # more than there are slots, so some have released theirs
+        assert worker.arrived.acquire(timeout=PATIENCE)
+    until(lambda: worker.free_slots() == SLOTS - 1, otherwise="only the one that reads needs its slot")
+    clock.now += 10 * FRESH_FOR  # the read takes long, and is good enough nevertheless for those that wait for it
+    reads.finish.release()
+    assert [request.result(PATIENCE) for request in requests] == [False] * 12
+    assert reads.count == 1
+    assert worker.free_slots() == SLOTS
+
+
+def test_a_request_that_arrives_long_after_a_read_began_does_not_rely_on_it(
+    worker: Worker, clock: Clock, reads: SlowReads
+) -> None:
+    view = EndedSessions(clock=clock)
+    first = worker.send(lambda: view.has(ALICE))
+    assert reads.begun.acquire(timeout=PATIENCE)
+    clock.now += FRESH_FOR
+    second = worker.send(lambda: view.has(ALICE))
+    until(lambda: worker.free_slots() == SLOTS - 1)
+    reads.finish.release(2)
+    assert [first.result(PATIENCE), second.result(PATIENCE)] == [False, False]
+    assert reads.count == 2
+
+
+def test_requests_that_wait_for_a_read_that_fails_fail_with_it(worker: Worker, clock: Clock, reads: SlowReads) -> None:
+    reads.fail = True
+    view = EndedSessions(clock=clock)
+    requests = [worker.send(lambda: view.has(ALICE)) for _ in range(12)]
+    for _ in requests:
+        assert worker.arrived.acquire(timeout=PATIENCE)
+    until(lambda: worker.free_slots() == SLOTS - 1)
+    clock.now += 1
+    reads.finish.release()
+    assert all(isinstance(request.exception(PATIENCE), DatabaseUnavailable) for request in requests)
+    assert reads.count == 1
+
+
+def test_a_sign_out_that_waits_for_a_read_holds_no_slot(worker: Worker, clock: Clock, reads: SlowReads) -> None:
+    view = EndedSessions(clock=clock)
+    first = worker.send(lambda: view.has(ALICE))
+    assert reads.begun.acquire(timeout=PATIENCE)
+    notice = Notice("n-1", User("mallory", "s-1"), now() + timedelta(seconds=120))
+    sign_out = worker.send(lambda: view.end(notice))
+    assert worker.arrived.acquire(timeout=PATIENCE)
+    assert worker.arrived.acquire(timeout=PATIENCE)
+    until(lambda: worker.free_slots() == SLOTS - 1)
+    reads.finish.release(2)
+    assert first.result(PATIENCE) is False
+    assert sign_out.result(PATIENCE) is None
+    worker.send(lambda: view.has(ALICE)).result(PATIENCE)
+    assert reads.count == 2, "the read that was under way did not know of the sign-out"

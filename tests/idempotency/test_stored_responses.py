@@ -1,0 +1,293 @@
+"""What is stored of the responses under idempotency keys is bounded, and holds no content of deleted tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import func, select
+from werkzeug.test import TestResponse
+
+from taskapi.db import db, now
+from taskapi.fields import rfc3339
+from taskapi.idempotency import queries
+from taskapi.idempotency.models import StoredResponse, Usage
+from tests.conftest import Person, Statements, beyond_walls
+from tests.idempotency.test_idempotency import assert_replayed, keyed, move_into_the_past
+
+DAY = 24 * 60 * 60
+
+SECRET = "the-secret-of-this-task"
+
+
+def stored_bytes(app: Flask) -> list[int]:
+    """The length of each stored body, the oldest first."""
+    query = select(func.length(StoredResponse.body)).order_by(StoredResponse.created_at, StoredResponse.key)
+    with app.app_context(), beyond_walls().connect() as connection:
+        return list(connection.execute(query).scalars())
+
+
+def usage(app: Flask) -> list[tuple[Any, ...]]:
+    with app.app_context(), beyond_walls().connect() as connection:
+        return [tuple(row) for row in connection.execute(select(Usage.__table__).order_by(Usage.user_id))]
+
+
+def holding(app: Flask, content: str) -> set[str]:
+    """The tables with that text in any of their columns."""
+    with app.app_context(), beyond_walls().connect() as connection:
+        return {
+            table.name
+            for table in db.metadata.sorted_tables
+            for row in connection.execute(table.select())
+            if any(content in (str(value, "utf-8") if isinstance(value, bytes) else str(value)) for value in row)
+        }
+
+
+def run_purge(app: Flask) -> None:
+    result = app.test_cli_runner().invoke(args=["purge"])
+    assert result.exit_code == 0, result.output
+
+
+def batch(person: Person, *operations: Any, key: str = "batch") -> TestResponse:
+    return person.post("/batch", json={"operations": operations}, headers=keyed(key))
+
+
+def set_completed(*ids: int) -> list[dict[str, Any]]:
+    return [{"op": "complete", "id": id, "completed": True} for id in ids]
+
+
+# A batch
+
+
+def test_a_keyed_batch_over_long_tasks_stores_their_ids_only(app: Flask, alice: Person) -> None:
+    made = [{"op": "create", "task": {"title": "T", "description": "é" * 10_000}} for _ in range(15)]
+    assert alice.post("/batch", json={"operations": made}).status_code == 200
+    response = batch(alice, *set_completed(*range(1, 16)))
+    assert len(response.data) > 300_000
+    assert sum(stored_bytes(app)) < 1_000
+    assert_replayed(response, batch(alice, *set_completed(*range(1, 16))))
+
+
+def test_a_replayed_batch_shows_each_task_as_it_is_now_and_null_for_a_deleted_one(alice: Person) -> None:
+    for title in ("One", "Two", "Three", "Four"):
+        alice.add(title)
+    operations = [*set_completed(1, 2, 3), {"op": "delete", "id": 4}]
+    first = batch(alice, *operations)
+    alice.put("/1", json={"title": "One, changed"})
+    alice.delete("/2")
+    alice.delete("/3?permanent=true")
+    tag = alice.get().headers["ETag"]
+    again = batch(alice, *operations)
+    assert (again.status_code, again.headers["Idempotency-Replayed"]) == (200, "true")
+    one, two, three, four = again.get_json()["results"]
+    assert one == alice.get("/1").get_json()
+    assert (two["id"], two["deleted_at"] is None) == (2, False)
+    assert (three, four) == (None, None)
+    assert [task and task["id"] for task in first.get_json()["results"]] == [1, 2, 3, None]
+    assert alice.get().headers["ETag"] == tag, "nothing was carried out again"
+
+
+def test_an_import_is_replayed_with_its_numbers(app: Flask, alice: Person) -> None:
+    tasks = {"tasks": [{"title": SECRET, "id": 7}, {"title": "New"}]}
+    first = alice.data("POST", "/import", json=tasks, headers=keyed())
+    assert holding(app, SECRET) == {"tasks"}
+    alice.delete("/7?permanent=true")
+    assert_replayed(first, alice.data("POST", "/import", json=tasks, headers=keyed()))
+
+
+# The bytes of a user
+
+
+def test_beyond_the_bytes_of_a_user_a_response_is_rebuilt_and_not_carried_out_again(
+    app: Flask, alice: Person, mallory: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queries, "MAX_COPIED_BYTES", 5_000)
+    members = {"title": "T", "description": "x" * 1_000}
+    first = [alice.post(json=members, headers=keyed(f"key-{number}")) for number in range(10)]
+    assert [response.status_code for response in first] == [201] * 10
+    assert sum(stored_bytes(app)) <= 5_000
+    assert stored_bytes(app)[-1] == 0
+    assert usage(app) == [("alice", 10, sum(stored_bytes(app)))]
+    for number, response in enumerate(first):
+        assert_replayed(response, alice.post(json=members, headers=keyed(f"key-{number}")))
+    changed = alice.put("/10", json={"title": "Changed"})
+    again = alice.post(json=members, headers=keyed("key-9"))
+    assert (again.status_code, again.get_json()) == (201, changed.get_json())
+    assert (again.headers["ETag"], again.headers["Location"]) == (changed.headers["ETag"], "/api/alice/tasks/10")
+    assert len(alice.titles()) == 10
+    whole = mallory.post(json=members, headers=keyed())
+    mallory.put("/1", json={"title": "Changed"})
+    assert_replayed(whole, mallory.post(json=members, headers=keyed()))
+
+
+def test_what_cannot_be_reduced_is_refused_beyond_the_bytes_of_a_user(
+    app: Flask, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queries, "MAX_BODY_BYTES", 100)
+    created = {"op": "create", "task": {"title": "T"}}
+    assert batch(alice, *[created] * 5, key="first").status_code == 200
+    refused = batch(alice, *[created] * 5, key="second")
+    assert (refused.status_code, refused.get_json()["code"]) == (429, "too-many-keys")
+    assert len(alice.titles()) == 5
+    assert len(stored_bytes(app)) == 1
+
+
+# The keys of a user
+
+
+def test_beyond_the_keys_of_a_user_a_new_one_is_429_until_the_oldest_expires(
+    app: Flask, alice: Person, mallory: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queries, "MAX_KEYS", 3)
+    first = [alice.post(json={"title": "T"}, headers=keyed(f"key-{number}")) for number in range(3)]
+    before = alice.get().headers["ETag"]
+    refused = alice.post(json={"title": "One too many"}, headers=keyed("key-3"))
+    assert (refused.status_code, refused.get_json()["code"]) == (429, "too-many-keys")
+    assert DAY - 60 < int(refused.headers["Retry-After"]) <= DAY
+    assert alice.get().headers["ETag"] == before
+    for number, response in enumerate(first):
+        assert_replayed(response, alice.post(json={"title": "T"}, headers=keyed(f"key-{number}")))
+    assert mallory.post(json={"title": "T"}, headers=keyed()).status_code == 201
+    assert alice.post(json={"title": "Without a key"}).status_code == 201
+    move_into_the_past(app, timedelta(hours=24, seconds=1))
+    assert alice.post(json={"title": "The next day"}, headers=keyed("key-3")).status_code == 201
+    assert usage(app)[0][:2] == ("alice", 1)
+
+
+def test_a_request_with_a_key_costs_the_same_however_many_keys_are_stored(
+    alice: Person, statements: Statements
+) -> None:
+    costs = []
+    for number in range(40):
+        statements.clear()
+        assert alice.post(json={"title": "T"}, headers=keyed(f"key-{number}")).status_code == 201
+        costs.append(len(statements))
+        assert not [sql for sql, _ in statements.sent if "count(" in sql or "sum(" in sql]
+    assert set(costs[1:]) == {costs[1]}
+
+
+def test_a_key_that_is_used_again_after_a_day_is_counted_once(app: Flask, alice: Person) -> None:
+    alice.post(json={"title": "T"}, headers=keyed())
+    move_into_the_past(app, timedelta(hours=25))
+    alice.post(json={"title": "T"}, headers=keyed())
+    assert usage(app)[0][:2] == ("alice", 1)
+
+
+def test_the_purge_gives_the_keys_and_the_bytes_back(app: Flask, alice: Person, mallory: Person) -> None:
+    for person in (alice, mallory):
+        person.post(json={"title": "Old"}, headers=keyed("old"))
+    move_into_the_past(app, timedelta(hours=25))
+    alice.post(json={"title": "Young"}, headers=keyed("young"))
+    run_purge(app)
+    assert usage(app) == [("alice", 1, *stored_bytes(app))]
+
+
+def test_the_purge_counts_the_keys_that_the_release_before_has_stored(app: Flask, alice: Person) -> None:
+    for key in ("old", "young"):
+        alice.post(json={"title": "T"}, headers=keyed(key))
+    with app.app_context(), beyond_walls().begin() as connection:
+        connection.execute(Usage.__table__.delete())
+        old = StoredResponse.__table__.update().where(StoredResponse.key == "old")
+        connection.execute(old.values(created_at=now() - timedelta(hours=25)))
+    run_purge(app)
+    assert usage(app) == [("alice", 1, *stored_bytes(app))]
+
+
+def test_a_response_that_the_release_before_has_stored_is_replayed(app: Flask, alice: Person) -> None:
+    """It names no task, and holds the whole response, of a batch too."""
+    one = alice.post(json={"title": "T"}, headers=keyed())
+    several = batch(alice, *set_completed(1))
+    with app.app_context(), beyond_walls().begin() as connection:
+        connection.execute(Usage.__table__.delete())
+        connection.execute(StoredResponse.__table__.update().values(task_id=None, is_reduced=False))
+        whole = StoredResponse.__table__.update().where(StoredResponse.key == "batch")
+        connection.execute(whole.values(body=several.data))
+    alice.put("/1", json={"title": "Changed"})
+    assert_replayed(one, alice.post(json={"title": "T"}, headers=keyed()))
+    assert_replayed(several, batch(alice, *set_completed(1)))
+
+
+# The content of a task that is deleted permanently
+
+
+def delete_permanently(alice: Person) -> None:
+    alice.delete("/1?permanent=true")
+
+
+def delete_permanently_from_the_trash(alice: Person) -> None:
+    alice.delete("/1")
+    alice.delete("/1?permanent=true")
+
+
+def delete_permanently_with_a_key(alice: Person) -> None:
+    assert alice.delete("/1?permanent=true", headers=keyed("deletion")).status_code == 204
+
+
+def empty_the_trash(alice: Person) -> None:
+    """By the purge, of a task of which an import says that it has been in the trash for weeks."""
+    task = {"id": 1, "title": SECRET, "deleted_at": rfc3339(now() - timedelta(days=31))}
+    assert alice.data("POST", "/import", json={"tasks": [task]}).status_code == 200
+    run_purge(alice.client.application)
+
+
+@pytest.mark.parametrize(
+    "delete",
+    [delete_permanently, delete_permanently_from_the_trash, delete_permanently_with_a_key, empty_the_trash],
+    ids=lambda delete: delete.__name__,
+)
+def test_no_stored_response_keeps_the_content_of_a_task_that_was_deleted_permanently(
+    app: Flask, alice: Person, delete: Callable[[Person], None]
+) -> None:
+    requests: list[tuple[str, str, Any]] = [
+        ("POST", "", {"title": SECRET}),
+        ("PUT", "/1", {"description": SECRET}),
+        ("PATCH", "/1", {"tags": [SECRET]}),
+        ("PATCH", "/1/complete", {"completed": True}),
+        ("POST", "/1/move", {"before": None}),
+        ("POST", "/batch", {"operations": [{"op": "update", "id": 1, "task": {"title": SECRET}}]}),
+    ]
+
+    def send(number: int) -> TestResponse:
+        method, path, members = requests[number]
+        return alice.send(method, path, json=members, headers=keyed(f"key-{number}"))
+
+    assert {send(number).status_code for number in range(len(requests))} <= {200, 201}
+    assert holding(app, SECRET) == {"tasks", "idempotency_keys"}
+    delete(alice)
+    assert holding(app, SECRET) == set()
+    tag = alice.get().headers["ETag"]
+    for number in range(5):
+        again = send(number)
+        assert (again.status_code, again.get_json()["code"]) == (410, "task-deleted")
+        assert again.headers["Idempotency-Replayed"] == "true"
+    assert send(5).get_json() == {"results": [None]}
+    assert alice.get().headers["ETag"] == tag, "nothing was carried out again"
+
+
+def test_no_stored_response_keeps_the_content_of_a_next_task_that_was_taken_back(app: Flask, alice: Person) -> None:
+    alice.add(SECRET, due_date="2900-01-01", recurrence="FREQ=DAILY")
+    alice.patch("/1/complete", json={"completed": True})
+    unchanged = alice.put("/2", json={"title": SECRET}, headers=keyed())
+    assert (unchanged.status_code, unchanged.get_json()["version"]) == (200, 2)
+    alice.patch("/1/complete", json={"completed": False})
+    assert alice.get("/2").status_code == 404
+    alice.delete("/1?permanent=true")
+    assert holding(app, SECRET) == set()
+    assert alice.put("/2", json={"title": SECRET}, headers=keyed()).status_code == 410
+
+
+def test_a_task_in_the_trash_is_still_replayed_as_it_was(alice: Person) -> None:
+    first = alice.post(json={"title": "T"}, headers=keyed())
+    alice.delete("/1")
+    assert_replayed(first, alice.post(json={"title": "T"}, headers=keyed()))
+
+
+def test_a_deleted_task_takes_the_content_of_no_other_task_along(alice: Person, mallory: Person) -> None:
+    first = [alice.post(json={"title": title}, headers=keyed(title)) for title in ("One", "Two")]
+    his = mallory.post(json={"title": "One"}, headers=keyed("One"))
+    alice.delete("/1?permanent=true")
+    assert_replayed(first[1], alice.post(json={"title": "Two"}, headers=keyed("Two")))
+    assert_replayed(his, mallory.post(json={"title": "One"}, headers=keyed("One")))
