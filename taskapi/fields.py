@@ -50,6 +50,9 @@ FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2999, 12, 31)
 MAX_VIOLATIONS = 100
 """How many violations a response names: a body of 1 MiB may have 150,000, and each takes time and 100 bytes."""
 
+MAX_MEMBERS = 100
+"""How many members an object may have to be looked at; no shape has more than 30."""
+
 
 def violations(error: ValidationError) -> list[dict[str, str]]:
     """The `errors` of a problem document: a JSON Pointer (RFC 6901), a sentence and a code for each violation.
@@ -89,6 +92,8 @@ class StrictSchema(Schema):
 
     @pre_load
     def _pass_over(self, data: Any, **_: Any) -> Any:
+        if len(data) > MAX_MEMBERS:
+            raise refuse("length", f"Must have at most {MAX_MEMBERS} members.")
         return {name: value for name, value in data.items() if name not in self.ignored}
 
 
@@ -328,6 +333,19 @@ class Several(StrictField):
         if not all(word in self._words for word in words):
             raise refuse("choice", f"Must be some of {', '.join(self._words)}, separated by commas.")
         return frozenset(self._words[word] for word in words)
+
+
+class Repeated(fields.List[Any]):
+    """A query parameter that may be given up to `most` times."""
+
+    def __init__(self, value: fields.Field[Any], *, most: int, metadata: Mapping[str, Any], **options: Any) -> None:
+        self._most = most
+        super().__init__(value, metadata={"maxItems": most, **metadata}, **options)
+
+    def _deserialize(self, value: Any, *rest: Any, **options: Any) -> list[Any]:
+        if len(value) > self._most:  # before any of them is looked at
+            raise refuse("length", f"May be given at most {self._most} times.")
+        return super()._deserialize(value, *rest, **options)
 
 
 class Instant(Timestamp):

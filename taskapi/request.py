@@ -20,8 +20,8 @@ from .errors import BadParameter, BadRequest, Invalid, PreconditionRequired, Too
 MAX_BODY_BYTES = 64 * 1024
 """A task with the longest description in the widest characters takes about 40 KB of UTF-8."""
 
-MAX_REMEMBERED_QUERY = 256
-"""Bytes of a query string that is remembered: with its meaning, a thousand of them take about 1 MB of a worker."""
+MAX_REMEMBERED_QUERY, MAX_REMEMBERED_QUERIES = 256, 256
+"""Bytes of a query string that is kept with its meaning, and how many are: in the worst case 1 MB of a worker."""
 
 _CUT_OFF = "The body ended before it was complete, or its chunks are malformed."
 
@@ -150,7 +150,7 @@ def parameters(schema: Schema) -> Any:
     return _parameters(schema, query) if len(query) <= MAX_REMEMBERED_QUERY else _parameters.__wrapped__(schema, query)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=MAX_REMEMBERED_QUERIES)
 def _parameters(schema: Schema, _query: bytes) -> Any:
     try:
         several = {name for name, field in schema.fields.items() if isinstance(field, ListField)}

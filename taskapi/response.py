@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import errno
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
 import orjson
 from flask import Flask, Request, Response, request, stream_with_context
 from werkzeug.datastructures import Headers
+from werkzeug.wsgi import ClosingIterator
 
 from .application import behind
 from .request_id import HEADER, request_id
+
+STREAM_TIMEOUT = 300
+"""Seconds from the first byte of a stream to its last: a client that reads slower is cut off."""
 
 _ALSO = "taskapi.also"
 
@@ -59,45 +65,62 @@ class _Lines(Headers):
             self._list += lines
 
 
-class _Ready(Response):
+class Ready(Response):
     """An answer that needs no more work when it is sent: what werkzeug would make of it, it is."""
 
     default_mimetype = None  # what has no content has no type of it either
+    size = 0
+    _has_callbacks = False
 
     def __init__(self, status: int, lines: Sequence[tuple[str, str]] = (), body: Iterable[bytes] = ()) -> None:
         super().__init__(body, status, _Lines(lines))
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         start_response(self.status, self.headers.to_wsgi_list())
-        return () if environ["REQUEST_METHOD"] == "HEAD" else self.iter_encoded()
+        pieces = () if environ["REQUEST_METHOD"] == "HEAD" else self.iter_encoded()
+        return ClosingIterator(pieces, self.close) if self._has_callbacks else pieces
+
+    def call_on_close(self, func: Callable[[], Any]) -> Callable[[], Any]:
+        """Call a function when the response was sent, or its connection is closed."""
+        self._has_callbacks = True
+        return super().call_on_close(func)
 
 
-def answer(
-    data: Any, status: int = 200, *, etag: str | None = None, headers: Mapping[str, str] | None = None
-) -> Response:
+def answer(data: Any, status: int = 200, *, etag: str | None = None, headers: Mapping[str, str] | None = None) -> Ready:
     """`data` as JSON."""
     body = orjson.dumps(data)
     lines = [*headers.items()] if headers else []
     lines += ("Content-Type", "application/json"), ("Content-Length", str(len(body)))
     if etag is not None:
         lines.append(("ETag", etag))
-    return _Ready(status, lines, [body])
+    response = Ready(status, lines, [body])
+    response.size = len(body)
+    return response
 
 
-def unchanged(etag: str) -> Response:
+def unchanged(etag: str) -> Ready:
     """304: the client has it already (RFC 9110, section 15.4.5)."""
-    return _Ready(304, [("ETag", etag)])
+    return Ready(304, [("ETag", etag)])
 
 
 def nothing() -> Response:
     """204: it is done and there is nothing to say."""
-    return _Ready(204)
+    return Ready(204)
 
 
 def stream(pieces: Iterable[bytes], media_type: str, *, filename: str) -> Response:
     """A file to keep, sent as it is made. The first piece is made here: what fails by then is still an error answer."""
     source = iter(pieces)
     first = next(source, b"")
-    response = Response(stream_with_context(chain((first,), source)), content_type=media_type)
+    response = Response(stream_with_context(_in_time(chain((first,), source))), content_type=media_type)
     response.headers["Content-Disposition"] = f'attachment; filename="{filename}"'
     return response
+
+
+def _in_time(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    deadline = time.monotonic() + STREAM_TIMEOUT
+    for piece in pieces:
+        if time.monotonic() > deadline:
+            # As when the client hangs up: the connection is closed before the end of the stream.
+            raise ConnectionResetError(errno.ECONNRESET, "the client reads too slowly")
+        yield piece

@@ -7,9 +7,10 @@ waiting requests do not keep other requests from running. Under another server t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import Protocol
 
 
@@ -20,6 +21,9 @@ class Semaphore(Protocol):
 
     def release(self) -> object: ...
 
+
+Slot = Callable[[], AbstractContextManager[None]]
+"""Makes a context manager that holds a slot."""
 
 _held: ContextVar[Semaphore | None] = ContextVar("taskapi_slot", default=None)
 
@@ -50,3 +54,20 @@ def released() -> Iterator[None]:
     finally:
         slots.acquire()
         _held.reset(token)
+
+
+def later() -> Slot:
+    """Return what holds a slot for work that the current request does later, while its response is sent.
+
+    The view has returned then, and its slot was released; work that is done before needs no second one.
+    """
+    return partial(_held_again, _held.get())
+
+
+@contextmanager
+def _held_again(slots: Semaphore | None) -> Iterator[None]:
+    if slots is None or _held.get() is not None:
+        yield
+        return
+    with held(slots):
+        yield

@@ -35,6 +35,9 @@ reads this memory finds nothing to sign in with."""
 UNREAD, PIECE = 1024 * 1024, 64 * 1024
 """Bytes of a refused body that are received so that the connection can go on, in such pieces; with more it ends."""
 
+JOINED = 64 * 1024
+"""Bytes of a piece of a response up to which it is sent together with the head, in one system call."""
+
 FRAMING = frozenset({"CONTENT-LENGTH", "TRANSFER-ENCODING"})
 """Headers that say how long a body is. Without them there is none (RFC 9112, section 6.3)."""
 
@@ -175,9 +178,18 @@ class Answer(wsgi.Response):
                 self._reset_on_close(True)
 
     def _emit_body(self, data: bytes) -> None:
-        framed = b"%X\r\n%b\r\n" % (len(data), data) if self.chunked else data
         held, self._held = self._held, b""
+        if len(data) > JOINED:
+            self._send_long(held, data)
+            return
+        framed = b"%X\r\n%b\r\n" % (len(data), data) if self.chunked else data
         self.sock.sendall(held + framed if held else framed)
+
+    def _send_long(self, held: bytes, data: bytes) -> None:
+        """Send without a copy of the data, which would be in memory too for as long as the client does not read."""
+        before, after = (held + b"%X\r\n" % len(data), b"\r\n") if self.chunked else (held, b"")
+        for part in filter(None, (before, data, after)):
+            self.sock.sendall(part)
 
     def can_sendfile(self) -> bool:
         """Not past the head."""

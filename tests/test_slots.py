@@ -39,3 +39,17 @@ def test_an_error_while_the_slot_is_released_leaves_the_slots_as_they_were():
 def test_without_slots_released_does_nothing():
     with slots.released():
         pass
+
+
+def test_work_while_the_response_is_sent_holds_a_slot_again_and_work_before_that_no_second_one():
+    semaphore = BoundedSemaphore(1)
+    with slots.held(semaphore):
+        slot = slots.later()
+        with slot():
+            assert not free(semaphore)
+    assert free(semaphore)
+    with slot():
+        assert not free(semaphore)
+    assert free(semaphore)
+    with slots.later()():
+        assert free(semaphore)

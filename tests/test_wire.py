@@ -510,3 +510,22 @@ def test_the_service_tells_gunicorn():
     root = Path(__file__).resolve().parent.parent
     said = subprocess.run([sys.executable, "-c", says], cwd=root, capture_output=True, text=True, check=True).stdout
     assert said.strip() == "<class 'taskapi.wire.Parser'>"
+
+
+@pytest.mark.parametrize("framing", [[("Content-Length", str(wire.JOINED + 1))], []], ids=["length", "chunked"])
+def test_a_large_response_is_sent_without_a_copy_of_it(framing: list[Any]):
+    class Keeping(Connection):
+        def sendall(self, data: bytes) -> None:
+            kept.append(data)
+
+    kept: list[bytes] = []
+    body = b"x" * (wire.JOINED + 1)
+    request = next(iter(RequestParser(CONFIG, Connection(b"GET / HTTP/1.1\r\n\r\n"), NEAR)))
+    answer = wire.Answer(request, Keeping(), CONFIG)
+    answer.start_response("200 OK", framing)
+    answer.write(body)
+    answer.close()
+    assert sum(piece is body for piece in kept) == 1
+    assert all(piece is body or len(piece) < 500 for piece in kept)
+    sent = b"".join(kept).partition(b"\r\n\r\n")[2]
+    assert sent == (body if framing else b"10001\r\n" + body + b"\r\n0\r\n\r\n")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from flask import Flask, Response
 from marshmallow import ValidationError
 
 from .. import fields
 from ..errors import Invalid, NotFound, PreconditionFailed, Problem, QuotaExceeded, respond
+from ..large_responses import FEW, Permit
 from ..response import answer
 from . import statements
+from .pages import Page, fragments
 from .schemas import task_out
 from .statements import REFUSALS, Absent, Changed, TaskRow
 
@@ -24,6 +27,28 @@ def init_app(app: Flask) -> None:
 def task_answer(row: TaskRow, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A task, with its version as ETag."""
     return answer(task_out.dump(row), status, etag=etag(row), headers=headers)
+
+
+def items(
+    page: Page,
+    limit: int,
+    permit: Permit,
+    read_long: Callable[[Page], Page],
+    dump: Callable[[Sequence[TaskRow]], list[Any]],
+) -> tuple[Page, Sequence[Any]] | None:
+    """The page that is answered, for which up to `limit` tasks were asked, and its tasks for `answer`.
+
+    None if it needs a permit, which is not free: more than a few tasks are read only with one, and long tasks.
+    """
+    if page.following is not None and limit > FEW and not permit.held:
+        return None
+    if not page.has_long:
+        return page, dump(page.rows)
+    if not permit.allows(page.long_bytes):
+        return None
+    page = read_long(page)
+    found = fragments(dump(page.rows))
+    return page.first(len(found)), found
 
 
 def etag(row: TaskRow) -> str:

@@ -12,7 +12,8 @@ from base64 import b64decode, urlsafe_b64encode
 import orjson
 
 from ..errors import BadCursor
-from .queries import Place, State
+from .orders import Place
+from .queries import State
 from .selection import Selection
 
 SEAL = 16

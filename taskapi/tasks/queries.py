@@ -6,28 +6,29 @@ import hashlib
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from itertools import cycle, islice
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Integer,
-    and_,
     bindparam,
-    case,
     func,
     or_,
     select,
-    tuple_,
 )
 
 from ..auth.tokens import User
 from ..db import execute, fetch, now, reads, writes
-from ..prepared import Prepared, Rows
+from ..lists import has_every
+from ..prepared import Call, Prepared, Rows
 from . import models, schedule, series
 from .due import overdue
 from .models import Task
+from .orders import Order, Place
+from .pages import Page, Walk, longest_short
 from .search import contains
-from .selection import Selection
+from .selection import PRIORITIES, Selection
 from .statements import (
     COLUMNS,
     OWNER,
@@ -41,21 +42,6 @@ from .statements import (
     insert_next,
     set_members,
 )
-
-Place = tuple[Any, ...]
-"""Where a page ended: the sort key of its last row."""
-
-_KEYS: dict[str, tuple[Any, ...]] = {
-    # Ids are given in the order of creation, so newest first is a walk down the primary key.
-    "created_at": (Task.id,),
-    "updated_at": (Task.revision, Task.id),
-    "title": (Task.folded_title, Task.id),
-    "priority": (Task.priority, Task.id),
-    "position": (Task.position, Task.id),
-    "due": (Task.due_order, Task.id),
-}
-_UNDATED = case((Task.due_order == "", 1), else_=0)
-"""Tasks without a due date come last, whichever way the others are sorted."""
 
 
 @dataclass(frozen=True)
@@ -82,14 +68,6 @@ def _life(epoch: str) -> str:
     return hashlib.sha256(epoch.encode()).hexdigest()[:8]
 
 
-@dataclass(frozen=True)
-class Page:
-    """Some rows in order; `end` is the place to go on from, None if nothing follows."""
-
-    rows: Sequence[TaskRow]
-    end: Place | None
-
-
 _STATE = Prepared(
     select(models.User.revision, models.User.epoch, models.User.sync_floor).where(models.User.user_id == OWNER)
 )
@@ -111,25 +89,37 @@ def _state(found: Rows) -> State:
 
 @reads
 def page(user: User, selection: Selection, after: Place | None) -> Page:
-    """The next `selection.limit` tasks after a place, by keyset: rows that come or go elsewhere shift nothing."""
-    order = _Order.of(selection.sort)
+    """The next `selection.limit` tasks after a place, by keyset: rows that come or go elsewhere shift nothing.
+
+    The descriptions of long tasks are left out: see `pages`, and `long_page`.
+    """
     if selection.is_plain:
-        (rows,) = fetch(_plain_page(selection.sort, after is not None)(**_plain_values(user, selection, after)))
+        (rows,) = fetch(_short_page(user, selection, after))
     else:
-        query = select(*COLUMNS, *order.keys).where(*_selected(user, selection))
-        if after is not None:
-            query = query.where(order.beyond(after))
-        rows = execute(query.order_by(*order.clauses).limit(selection.limit + 1)).all()
-    return _page(rows, selection, order)
+        walk = _walk(user, selection, after)
+        rows = execute(walk.short(selection.limit + 1, longest_short(selection.limit))).all()
+    return _page(rows, selection)
+
+
+@reads
+def long_page(user: User, selection: Selection, after: Place | None, short: Page) -> Page:
+    """The page that was read without its long tasks, with them; it may end earlier then, at about `MAX_BYTES`."""
+
+    def read(most: int, most_bytes: int) -> Sequence[TaskRow]:
+        if selection.is_plain:
+            values = {**_place_values(after), "owner": user.id, "most": most, "bytes": most_bytes}
+            return fetch(_plain_long_page(selection.sort, after is not None)(**values))[0]
+        return execute(_walk(user, selection, after).bounded(most, most_bytes)).all()
+
+    return short.whole(read)
 
 
 @reads
 def state_and_page(user: User, selection: Selection, after: Place | None) -> tuple[State, Page]:
     """Where the user's data stands, and a page of it; `state` and `page` in one round trip if it is plain."""
     if selection.is_plain:
-        shown = _plain_page(selection.sort, after is not None)(**_plain_values(user, selection, after))
-        found, rows = fetch(_STATE(owner=user.id), shown)
-        stands, selected = _state(found), _page(rows, selection, _Order.of(selection.sort))
+        found, rows = fetch(_STATE(owner=user.id), _short_page(user, selection, after))
+        stands, selected = _state(found), _page(rows, selection)
     else:
         stands, selected = state(user), page(user, selection, after)
     _seen(user.id)[:] = [stands]
@@ -147,24 +137,47 @@ def _seen(_user_id: str) -> list[State]:
     return []
 
 
-def _page(rows: Rows, selection: Selection, order: _Order) -> Page:
-    shown = rows[: selection.limit]
-    return Page(shown, tuple(shown[-1])[-len(order.keys) :] if len(rows) > len(shown) else None)
+def _page(rows: Rows, selection: Selection) -> Page:
+    return Page.of(rows, selection.limit, len(Order.of(selection.sort).keys))
+
+
+def _short_page(user: User, selection: Selection, after: Place | None) -> Call:
+    limit = selection.limit
+    bounds = {"most": limit + 1, "longest": longest_short(limit)}
+    if after is None:
+        return _plain_page(selection.sort, False)(owner=user.id, **bounds)
+    return _plain_page(selection.sort, True)(owner=user.id, **bounds, **_place_values(after))
+
+
+def _place_values(after: Place | None) -> dict[str, Any]:
+    return {f"place{number}": key for number, key in enumerate(after or ())}
 
 
 @cache
 def _plain_page(sort: str, goes_on: bool) -> Prepared:  # noqa: FBT001
     """A page of all that is not in the trash, from the beginning or from a place."""
-    order = _Order.of(sort)
-    query = select(*COLUMNS, *order.keys).where(Task.user_id == OWNER, Task.deleted_at.is_(None))
-    if goes_on:
-        query = query.where(order.beyond([bindparam(f"place{n}") for n in range(len(order.keys))]))
-    return Prepared(query.order_by(*order.clauses).limit(bindparam("most", type_=Integer)))
+    return Prepared(_plain_walk(sort, goes_on=goes_on).short(_MOST, bindparam("longest", type_=Integer)))
 
 
-def _plain_values(user: User, selection: Selection, after: Place | None) -> dict[str, Any]:
-    place = {f"place{n}": key for n, key in enumerate(after or ())}
-    return {"owner": user.id, "most": selection.limit + 1, **place}
+@cache
+def _plain_long_page(sort: str, goes_on: bool) -> Prepared:  # noqa: FBT001
+    return Prepared(_plain_walk(sort, goes_on=goes_on).bounded(_MOST, bindparam("bytes", type_=Integer)))
+
+
+_MOST = bindparam("most", type_=Integer)
+
+
+def _plain_walk(sort: str, *, goes_on: bool) -> Walk:
+    order = Order.of(sort)
+    place: list[Any] = [bindparam(f"place{number}") for number in range(len(order.keys))]
+    conditions = [Task.user_id == OWNER, Task.deleted_at.is_(None), *([order.beyond(place)] if goes_on else [])]
+    return Walk(conditions, order.keys, order.clauses)
+
+
+def _walk(user: User, selection: Selection, after: Place | None) -> Walk:
+    order = Order.of(selection.sort)
+    conditions = [*_selected(user, selection), *([] if after is None else [order.beyond(after)])]
+    return Walk(conditions, order.keys, order.clauses)
 
 
 @reads
@@ -253,40 +266,6 @@ def _hold(user: User, id: int, expected: Set[int] | None) -> TaskRow:
     return _found(rows if locked else (), expected)
 
 
-@dataclass(frozen=True)
-class _Order:
-    """A total order with its keyset: `keys` run all in one direction, after the undated have been put last."""
-
-    keys: tuple[Any, ...]
-    descending: bool
-    undated_last: bool
-
-    @classmethod
-    @cache
-    def of(cls, sort: str) -> _Order:
-        """The order that a value of `SORTS` means."""
-        word = sort.removeprefix("-")
-        undated_last = word == "due"
-        keys = ((_UNDATED,) if undated_last else ()) + _KEYS[word]
-        return cls(keys, sort.startswith("-"), undated_last)
-
-    @property
-    def clauses(self) -> list[Any]:
-        first, rest = (self.keys[:1], self.keys[1:]) if self.undated_last else ((), self.keys)
-        return [*first, *(key.desc() if self.descending else key for key in rest)]
-
-    def beyond(self, place: Sequence[Any]) -> ColumnElement[bool]:
-        """What comes after a place, with NULLs nowhere and every key's own type (or the driver would guess it)."""
-        if not self.undated_last:
-            return self._compare(self.keys, place)
-        undated, rest = self.keys[0], self.keys[1:]
-        return or_(undated > place[0], and_(undated == place[0], self._compare(rest, place[1:])))
-
-    def _compare(self, keys: tuple[Any, ...], place: Sequence[Any]) -> ColumnElement[bool]:
-        here, there = tuple_(*keys), tuple_(*place, types=[key.type for key in keys])
-        return here < there if self.descending else here > there
-
-
 def _selected(user: User, selection: Selection) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = [Task.user_id == user.id]
     if selection.trash:
@@ -296,8 +275,10 @@ def _selected(user: User, selection: Selection) -> list[ColumnElement[bool]]:
     if selection.completed is not None:
         conditions.append(Task.completed.is_(selection.completed))
     if selection.priorities:
-        conditions.append(Task.priority.in_(selection.priorities))
-    conditions += [contains(Task.folded_tags, f"\n{tag}\n") for tag in selection.tags]
+        # Always as many as there are priorities: the text of the statement must not depend on how many were sent.
+        conditions.append(Task.priority.in_([*islice(cycle(selection.priorities), len(PRIORITIES))]))
+    if selection.tags:
+        conditions.append(has_every(Task.folded_tags, [f"\n{tag}\n" for tag in selection.tags]))
     if selection.due_from is not None:
         conditions.append(Task.due_date >= selection.due_from)
     if selection.due_to is not None:

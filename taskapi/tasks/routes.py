@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from urllib.parse import urlencode
 
 from flask import Response, g, request, url_for
@@ -10,11 +11,13 @@ from werkzeug.routing import BaseConverter
 
 from ..errors import BadCursor
 from ..guard import guarded
+from ..large_responses import FEW, Permit
 from ..request import accepts, body, has_current, if_none_match, parameters
-from ..response import answer, nothing, unchanged
+from ..response import Ready, answer, nothing, unchanged
 from . import cursors, moves, queries, trash
-from .answers import etag, task_answer
-from .queries import Place
+from .answers import etag, items, task_answer
+from .orders import Place
+from .pages import Page
 from .replays import idempotent
 from .schemas import completion_in, delete_query, list_query, move_in, no_members, no_parameters, task_in, tasks_out
 from .selection import Selection
@@ -39,15 +42,35 @@ bp.record(lambda setup: setup.app.url_map.converters.update(task=TaskPart))  # b
 def index() -> Response:
     """List your tasks, newest first."""
     selection = parameters(list_query)
-    state, page = _look(selection)
-    if page is None:
-        return unchanged(state.etag)
+    sent, state = if_none_match(), None
+    if sent is not None:
+        state = queries.state(g.user)
+        cursors.unseal(selection, state)
+        if _is_tagged(selection) and has_current(state.etag, sent):
+            return unchanged(state.etag)
+    with Permit(g.user.id) as permit:
+        while (response := _list(selection, permit, state)) is None:
+            permit.wait()
+            state = None
+        return permit.keep(response, response.size)
+
+
+def _list(selection: Selection, permit: Permit, state: queries.State | None) -> Ready | None:
+    """A page; None if it needs a permit that is not free."""
+    state, place, page = _look(selection, permit, state)
+    found = items(
+        page, selection.limit, permit, lambda page: queries.long_page(g.user, selection, place, page), tasks_out.dump
+    )
+    if found is None:
+        return None
+    page, shown = found
     headers = {}
-    if page.end is not None:
-        headers["Link"] = f'<{_next_page(cursors.seal(page.end, selection, state))}>; rel="next"'
+    if (end := page.end) is not None:
+        headers["Link"] = f'<{_next_page(cursors.seal(end, selection, state))}>; rel="next"'
     if selection.with_total:
         headers["X-Total-Count"] = str(queries.count(g.user, selection))
-    return answer(tasks_out.dump(page.rows), etag=state.etag if _is_tagged(selection) else None, headers=headers)
+    response = answer(shown, etag=state.etag if _is_tagged(selection) else None, headers=headers)
+    return response if permit.allows(response.size) else None
 
 
 def _is_tagged(selection: Selection) -> bool:
@@ -55,22 +78,23 @@ def _is_tagged(selection: Selection) -> bool:
     return selection.overdue_in is None
 
 
-def _look(selection: Selection) -> tuple[queries.State, queries.Page | None]:
-    """Where the user's data stands and what is selected of it; None if the client has that already."""
-    sent = if_none_match()
-    if sent is not None:
-        state = queries.state(g.user)
+def _look(
+    selection: Selection, permit: Permit, state: queries.State | None
+) -> tuple[queries.State, Place | None, Page]:
+    """Where the user's data stands, unless it is known, the place of the cursor, and the page after it."""
+    # Without a permit only the beginning of a long page is read.
+    allowed = selection if selection.limit <= FEW or permit.take() else replace(selection, limit=FEW)
+    if state is not None:
         place = cursors.unseal(selection, state)
-        if _is_tagged(selection) and has_current(state.etag, sent):
-            return state, None
-        return state, queries.page(g.user, selection, place)
+        return state, place, queries.page(g.user, allowed, place)
     if selection.cursor is None:
-        return queries.state_and_page(g.user, selection, None)
+        state, page = queries.state_and_page(g.user, allowed, None)
+        return state, None, page
     before, place = _place(selection)
-    state, page = queries.state_and_page(g.user, selection, place)
+    state, page = queries.state_and_page(g.user, allowed, place)
     if state.epoch != before.epoch:
         cursors.unseal(selection, state)  # the data was erased meanwhile, and the cursor is of the life before
-    return state, page
+    return state, place, page
 
 
 def _place(selection: Selection) -> tuple[queries.State, Place | None]:

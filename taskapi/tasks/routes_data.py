@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from flask import Response, g, url_for
@@ -10,12 +11,13 @@ from marshmallow import ValidationError
 from ..errors import BadCursor, Gone
 from ..fields import rfc3339
 from ..guard import guarded
+from ..large_responses import FEW, Permit, large
 from ..request import accepts, body, has_current, if_none_match, parameters
-from ..response import answer, nothing, stream, unchanged
+from ..response import Ready, answer, nothing, stream, unchanged
 from . import batch as batches
 from . import formats, queries, sync, transfer
 from . import stats as numbers
-from .answers import as_problem
+from .answers import as_problem, items
 from .replays import idempotent
 from .schemas import (
     batch_in,
@@ -26,6 +28,7 @@ from .schemas import (
     stats_query,
     task_out,
 )
+from .statements import TaskRow
 
 MAX_BODY_BYTES = 1024 * 1024
 
@@ -41,6 +44,7 @@ _FORMATS = {
 
 @bp.post("/tasks/batch", strict_slashes=False)
 @accepts("application/json", most=MAX_BODY_BYTES)
+@large
 @idempotent
 def batch() -> Response:
     """Make up to 100 changes: all of them, or none."""
@@ -63,6 +67,14 @@ def batch() -> Response:
 def changes() -> Response:
     """What has changed since a token, with tombstones; without a token, everything."""
     query = parameters(changes_query)
+    with Permit(g.user.id) as permit:
+        while (response := _changes(query, permit)) is None:
+            permit.wait()
+        return permit.keep(response, response.size)
+
+
+def _changes(query: dict[str, Any], permit: Permit) -> Ready | None:
+    """A page of the feed; None if it needs a permit that is not free."""
     state = queries.state(g.user)
     try:
         since = sync.unseal(query.get("since"), state)
@@ -73,9 +85,22 @@ def changes() -> Response:
         raise BadCursor("`since` is not a token of this feed. Begin without it.") from None
     if ("since" not in query or since.is_at_end(state)) and has_current(state.etag, if_none_match()):
         return unchanged(state.etag)
-    found = sync.changes(g.user, since, query["limit"], state)
-    items = [task_out.dump(row) if row.deleted_at is None else _tombstone(row) for row in found.rows]
-    return answer({"items": items, "next": sync.seal(found.end, state), "has_more": found.more}, etag=state.etag)
+    if since.is_at_end(state):
+        return answer({"items": [], "next": sync.seal(since, state), "has_more": False}, etag=state.etag)
+    limit = query["limit"]
+    page = sync.page(g.user, since, limit if limit <= FEW or permit.take() else FEW)
+    found = items(page, limit, permit, lambda page: sync.long_page(g.user, since, page), _dump)
+    if found is None:
+        return None
+    shown_page, shown = found
+    following = sync.seal(sync.end(shown_page, since, state), state)
+    more = shown_page.following is not None
+    response = answer({"items": shown, "next": following, "has_more": more}, etag=state.etag)
+    return response if permit.allows(response.size) else None
+
+
+def _dump(rows: Sequence[TaskRow]) -> list[Any]:
+    return [task_out.dump(row) if row.deleted_at is None else _tombstone(row) for row in rows]
 
 
 @bp.get("/stats", strict_slashes=False)
@@ -89,8 +114,10 @@ def export() -> Response:
     """Everything, as JSON that can be imported again, as CSV or as iCalendar."""
     name = parameters(export_query)["format"]
     write, media_type, trash = _FORMATS[name]
-    rows = transfer.export(g.user, trash=trash)
-    return stream(write(rows), media_type, filename=f"tasks.{name}")
+    with Permit(g.user.id) as permit:
+        permit.wait()
+        rows = transfer.export(g.user, trash=trash)
+        return permit.keep(stream(write(rows), media_type, filename=f"tasks.{name}"), None)
 
 
 @bp.post("/import", strict_slashes=False)

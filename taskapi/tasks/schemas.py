@@ -16,6 +16,7 @@ from ..fields import (
     Members,
     Number,
     Objects,
+    Repeated,
     Several,
     StrictField,
     StrictSchema,
@@ -136,14 +137,22 @@ class NoParameters(StrictSchema):
 class ListQuery(StrictSchema):
     """The query string of the list."""
 
-    limit = Count(least=1, most=MAX_PAGE, load_default=MAX_PAGE)
+    limit = Count(
+        least=1,
+        most=MAX_PAGE,
+        load_default=MAX_PAGE,
+        metadata={"description": "A page of very long tasks ends earlier, at about 4 MiB, with a `next` link."},
+    )
     cursor = Text(most=MAX_CURSOR, metadata={"description": "From the `next` link of the page before."})
     sort = Choice(SORTS, load_default="-created_at", metadata={"description": "`-` reverses; undated tasks stay last."})
     status = Choice({"all": None, "pending": False, "completed": True})
     completed = Choice({"true": True, "false": False})
     priority = Several(PRIORITIES, metadata={"description": "Any of these, separated by commas."})
-    tag = fields.List(
-        Text(least=1, most=MAX_TAG), load_default=list, metadata={"description": "All of these; may be repeated."}
+    tag = Repeated(
+        Text(least=1, most=MAX_TAG),
+        most=MAX_TAGS,
+        load_default=list,
+        metadata={"description": f"All of these; may be repeated up to {MAX_TAGS} times."},
     )
     due_from = Day()
     due_to = Day(metadata={"description": "Inclusive."})
@@ -293,7 +302,12 @@ class ChangesQuery(StrictSchema):
     """The query string of the feed."""
 
     since = Text(most=MAX_CURSOR, metadata={"description": "`next` of the answer before; without it, everything."})
-    limit = Count(least=1, most=MAX_PAGE, load_default=MAX_PAGE)
+    limit = Count(
+        least=1,
+        most=MAX_PAGE,
+        load_default=MAX_PAGE,
+        metadata={"description": "A page of very long tasks ends earlier, at about 4 MiB, with `has_more`."},
+    )
 
 
 class StatsQuery(StrictSchema):

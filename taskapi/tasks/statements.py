@@ -7,30 +7,25 @@ Who has no row to lock has no task either, whatever another request adds meanwhi
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from marshmallow import ValidationError
 from sqlalchemy import (
-    ARRAY,
     BigInteger,
     BindParameter,
     Boolean,
     ColumnElement,
-    any_,
     bindparam,
     case,
     func,
     insert,
-    literal,
     or_,
     select,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import InstrumentedAttribute
 
 from ..auth.tokens import User
 from ..db import UTCDateTime, db, execute, fetch, setting
@@ -359,16 +354,6 @@ def update_task(
     """Compare and set in one statement; None if there is no such task that meets the conditions."""
     statement = update(Task).where(Task.user_id == user.id, Task.id == id, *conditions)
     return execute(statement.values(**columns, revision=revision).returning(*COLUMNS)).one_or_none()
-
-
-def is_one_of(column: InstrumentedAttribute[Any], numbers: Sequence[int]) -> ColumnElement[bool]:
-    """Compare a column with any number of integers, sent as one parameter.
-
-    The text of the statement does not depend on how many there are: SQLAlchemy and PostgreSQL keep each text.
-    """
-    if db.engine.dialect.name == "sqlite":
-        return column.in_(select(func.json_each(json.dumps([*numbers])).table_valued("value").c.value))
-    return column == any_(literal([*numbers], ARRAY(BigInteger)))
 
 
 def folded(values: Mapping[str, Any]) -> dict[str, Any]:

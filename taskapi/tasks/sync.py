@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from itsdangerous import BadData, URLSafeSerializer
-from sqlalchemy import or_, select, tuple_
+from sqlalchemy import or_, tuple_
 
 from ..auth.tokens import User
 from ..db import execute, reads
 from .models import Task
+from .pages import Page, Walk, longest_short
 from .queries import State
-from .statements import COLUMNS, TaskRow
 
 _LIFE = re.compile(r"[0-9a-f]{8}")
 
@@ -58,43 +57,43 @@ class Since:
         return self.id == _ALL and self.revision == state.revision
 
 
-@dataclass(frozen=True)
-class Changes:
-    """Some rows by revision, and the place after them; `more` tells whether others follow right now."""
+@reads
+def page(user: User, since: Since, limit: int) -> Page:
+    """What changed after a place, and, of what was deleted, only what the reader may have seen.
 
-    rows: Sequence[TaskRow]
-    end: Since
-    more: bool
+    The descriptions of long tasks are left out: see `pages`, and `long_page`.
+    """
+    rows = execute(_walk(user, since).short(limit + 1, longest_short(limit))).all()
+    return Page.of(rows, limit, keys=0)
 
 
 @reads
-def changes(user: User, since: Since, limit: int, state: State) -> Changes:
-    """What changed after a place, and, of what was deleted, only what the reader may have seen.
+def long_page(user: User, since: Since, short: Page) -> Page:
+    """The page that was read without its long tasks, with them; it may end earlier then."""
+    return short.whole(lambda most, most_bytes: execute(_walk(user, since).bounded(most, most_bytes)).all())
 
-    `state` was read before: whoever has come to the end knows of everything up to its revision at least, and whoever
-    was there already need not look.
-    """
-    if since.is_at_end(state):
-        return Changes((), since, more=False)
+
+def _walk(user: User, since: Since) -> Walk:
     place = tuple_(since.revision, since.id, types=[Task.revision.type, Task.id.type])
-    query = (
-        select(*COLUMNS)
-        .where(
-            Task.user_id == user.id,
-            tuple_(Task.revision, Task.id) > place,
-            or_(Task.deleted_at.is_(None), Task.revision > since.began),
-        )
-        .order_by(Task.revision, Task.id)
-        .limit(limit + 1)
+    conditions = (
+        Task.user_id == user.id,
+        tuple_(Task.revision, Task.id) > place,
+        or_(Task.deleted_at.is_(None), Task.revision > since.began),
     )
-    rows = execute(query).all()
-    shown, following = rows[:limit], rows[limit:]
-    reached = shown[-1].revision if shown else since.revision
-    if not following:
-        return Changes(shown, Since(max(reached, state.revision), _ALL, since.began), more=False)
+    return Walk(conditions, (), (Task.revision, Task.id))
+
+
+def end(page: Page, since: Since, state: State) -> Since:
+    """The place after a page, that began after `since`.
+
+    `state` was read before: a reader who has come to the end knows of everything up to its revision at least.
+    """
+    reached = page.last.revision if page.last else since.revision
+    if page.following is None:
+        return Since(max(reached, state.revision), _ALL, since.began)
     # Rows of one write share a revision, so a page may end in the middle of one.
-    cut = following[0].revision == reached
-    return Changes(shown, Since(reached, shown[-1].id if cut else _ALL, since.began), more=True)
+    cut = page.following.revision == reached
+    return Since(reached, page.last.id if cut and page.last else _ALL, since.began)
 
 
 def seal(place: Since, state: State) -> str:

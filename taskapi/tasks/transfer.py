@@ -10,19 +10,23 @@ from typing import Any, TypeVar
 from marshmallow import ValidationError
 from sqlalchemy import bindparam, delete, insert, select, update
 
+from .. import slots
 from ..auth.tokens import User
 from ..cooperative import yielding
 from ..db import execute, now, reads, writes
 from ..fields import Violation
 from ..idempotency import queries as idempotency
+from ..lists import is_one_of
+from ..slots import Slot
 from . import models, positions
 from .models import Task
-from .statements import COLUMNS, DEFAULTS, TaskRow, claim, count_up, is_one_of, new_row
+from .pages import Page, Walk, longest_short
+from .statements import COLUMNS, DEFAULTS, TaskRow, claim, count_up, new_row
 
 T = TypeVar("T")
 
-PIECE = 500
-"""Rows read at a time: what an export of any size holds in memory."""
+PIECE, PIECE_BYTES = 100, 256 * 1024
+"""Tasks that an export reads at a time, and their bytes: what an export of any size holds in memory."""
 
 CHUNK = 100
 """How many tasks an import reads, checks or writes before it yields to other requests: some milliseconds."""
@@ -35,19 +39,33 @@ MAX_IMPORTED_ID = 1_000_000_000
 
 
 def export(user: User, *, trash: bool) -> Iterator[TaskRow]:
-    """Every task by id, with those in the trash if they are wanted; in pieces, each as it is when it is read."""
-    last = 0
-    while rows := _piece(user, last, trash=trash):
-        yield from rows
-        last = rows[-1].id
+    """Every task by id, with those in the trash if they are wanted; in pieces, each as it is when it is read.
+
+    The first piece is read at once. No concurrency slot is held while one is sent.
+    """
+    return _rows(user, _piece(user, 0, trash=trash), slots.later(), trash=trash)
+
+
+def _rows(user: User, page: Page, slot: Slot, *, trash: bool) -> Iterator[TaskRow]:
+    yield from page.rows
+    while page.following is not None and page.last is not None:
+        after = page.last.id
+        del page  # the client may not have taken all of it
+        with slot():
+            page = _piece(user, after, trash=trash)
+        yield from page.rows
 
 
 @reads
-def _piece(user: User, after: int, *, trash: bool) -> Sequence[TaskRow]:
-    mine = [Task.user_id == user.id, Task.id > after, Task.purged_at.is_(None)]
+def _piece(user: User, after: int, *, trash: bool) -> Page:
+    conditions = [Task.user_id == user.id, Task.id > after, Task.purged_at.is_(None)]
     if not trash:
-        mine.append(Task.deleted_at.is_(None))
-    return execute(select(*COLUMNS).where(*mine).order_by(Task.id).limit(PIECE)).all()
+        conditions.append(Task.deleted_at.is_(None))
+    walk = Walk(conditions, (), (Task.id,))
+    page = Page.of(execute(walk.short(PIECE + 1, longest_short(PIECE))).all(), PIECE, keys=0)
+    if not page.has_long:
+        return page
+    return page.whole(lambda most, most_bytes: execute(walk.bounded(most, most_bytes)).all(), PIECE_BYTES)
 
 
 @writes

@@ -41,7 +41,7 @@ def restore(user: User, id: int, expected: Set[int] | None) -> TaskRow:
     """
     revision = count_up(user).revision
     columns = {"deleted_at": None, "updated_at": now()}
-    row = update_task(user, id, revision, columns, *_IN_TRASH, *_of_version(expected))
+    row = update_task(user, id, revision, columns, *_IN_TRASH, *_of_version(user, id, expected))
     if row is None:
         row = find(user, id, expected)
         count_up(user, -1)  # it is there already
@@ -89,5 +89,13 @@ def find_all(user: User, ids: Set[int]) -> Mapping[int, TaskRow]:
 _IN_TRASH = (Task.deleted_at.is_not(None), Task.purged_at.is_(None))
 
 
-def _of_version(expected: Set[int] | None) -> tuple[ColumnElement[bool], ...]:
-    return () if expected is None else (Task.revision.in_(expected),)
+def _of_version(user: User, id: int, expected: Set[int] | None) -> tuple[ColumnElement[bool], ...]:
+    """The condition that a task has the version it is expected to have. Raises `Absent` and `Changed`.
+
+    Of several it is the one that the task has, which cannot change before the end of the transaction: the text of the
+    statement must not depend on how many versions a client sends.
+    """
+    if expected is None:
+        return ()
+    (version,) = expected if len(expected) == 1 else {find(user, id, expected).revision}
+    return (Task.revision == version,)

@@ -22,6 +22,7 @@ from tests.chaos.scenarios import (
 )
 from tests.chaos.slow import serve_beside_lingering_clients, serve_beside_slow_clients
 from tests.chaos.sqlite import hold_write_lock, search_long_descriptions
+from tests.chaos.unread import serve_beside_unread_responses
 from tests.test_walls import failures
 
 Figures = Callable[..., None]
@@ -77,6 +78,13 @@ def test_four_hundred_slow_clients_are_closed_and_meanwhile_the_others_are_serve
 
 def test_two_hundred_clients_that_do_not_hang_up_hold_nobody_up(url: str, figures: Figures):
     figures(**serve_beside_lingering_clients(url, count=200))
+
+
+@pytest.mark.parametrize("connections", [20, 100])
+def test_large_responses_that_are_not_read_take_little_memory_and_no_time_of_others(
+    url: str, figures: Figures, connections: int
+):
+    figures(**serve_beside_unread_responses(url, connections=connections, seconds=40))
 
 
 def test_invented_key_ids_and_a_key_server_that_hangs_delay_no_other_client(url: str, figures: Figures):

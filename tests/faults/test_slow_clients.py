@@ -14,6 +14,7 @@ from tests.chaos.floods import serve_beside_chunk_floods, serve_beside_dripping_
 from tests.chaos.neighbours import assert_neighbours_answered
 from tests.chaos.service import service
 from tests.chaos.slow import serve_beside_floods, serve_beside_lingering_clients, serve_beside_slow_clients
+from tests.chaos.unread import serve_beside_unread_responses
 from tests.gunicorn_server import ROOT
 
 IMPATIENT = f"""
@@ -80,3 +81,9 @@ def test_heads_that_drip_are_cut_off_and_the_others_are_served(sqlite_url: str, 
     dripped = serve_beside_dripping_heads(sqlite_url, seconds=5, check=assert_neighbours_answered, connections=20)
     assert dripped["drips_cut_off"] > 0, dripped
     figures(**dripped)
+
+
+def test_large_responses_that_are_not_read_take_little_memory_and_the_others_are_served(
+    sqlite_url: str, figures: Callable[..., None]
+):
+    figures(**serve_beside_unread_responses(sqlite_url, connections=20, seconds=3, tasks=200, measure=False))

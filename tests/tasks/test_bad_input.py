@@ -432,9 +432,9 @@ class TestOnASocket:
 
 
 TOO_MANY: dict[str, tuple[str, Any]] = {
-    "unknown members of a task": ("/tasks", {"title": "x", **{f"a{n}": 1 for n in range(2_000)}}),
+    "unknown members of operations": ("/tasks/batch", {"operations": [{f"a{n}": 1 for n in range(90)}] * 100}),
     "wrong tasks of an import": ("/import", {"tasks": [{"a": 1, "b": 2, "c": 3}] * 5_000}),
-    "wrong tags of a task": ("/tasks", {"title": "x", "tags": [1] * 20, **{f"a{n}": 1 for n in range(500)}}),
+    "wrong tags of a task": ("/tasks", {"title": "x", "tags": [1] * 20, **{f"a{n}": 1 for n in range(90)}}),
     "wrong operations of a batch": ("/tasks/batch", {"operations": [{"op": "nothing", "a": 1, "b": 2}] * 100}),
 }
 
