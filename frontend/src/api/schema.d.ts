@@ -566,7 +566,7 @@ export interface components {
             status: number;
             detail: string;
             /** @enum {string} */
-            code: "bad-request" | "bad-parameter" | "bad-cursor" | "bad-notice" | "unauthorized" | "forbidden" | "not-found" | "method-not-allowed" | "in-flight" | "quota-exceeded" | "gone" | "precondition-failed" | "too-large" | "unsupported-media-type" | "invalid" | "key-reused" | "precondition-required" | "too-many-requests" | "unavailable" | "internal";
+            code: "bad-request" | "bad-parameter" | "bad-cursor" | "bad-notice" | "unauthorized" | "forbidden" | "not-found" | "method-not-allowed" | "in-flight" | "quota-exceeded" | "gone" | "task-deleted" | "precondition-failed" | "too-large" | "unsupported-media-type" | "invalid" | "key-reused" | "precondition-required" | "too-many-requests" | "too-many-keys" | "unavailable" | "internal";
             request_id: string;
             errors?: {
                 /** @description A JSON Pointer into the body, or `/name` of a parameter. */
@@ -628,7 +628,7 @@ export interface components {
         RateLimit: string;
         /** @description How many requests (`q`) may be made in so many seconds (`w`). */
         "RateLimit-Policy": string;
-        /** @description `true` when this is the kept answer to an earlier request with the same key. */
+        /** @description `true` when this is the stored response to an earlier request with the same key. */
         "Idempotency-Replayed": string;
         /** @description The name of the file. */
         "Content-Disposition": string;
@@ -642,6 +642,7 @@ export interface operations {
     tasks_index: {
         parameters: {
             query?: {
+                /** @description A page of very long tasks ends earlier, at about 4 MiB, with a `next` link. */
                 limit?: number;
                 /** @description From the `next` link of the page before. */
                 cursor?: string;
@@ -651,7 +652,7 @@ export interface operations {
                 completed?: "true" | "false";
                 /** @description Any of these, separated by commas. */
                 priority?: string;
-                /** @description All of these; may be repeated. */
+                /** @description All of these; may be repeated up to 20 times. */
                 tag?: string[];
                 due_from?: string;
                 /** @description Inclusive. */
@@ -811,7 +812,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes a repetition safe: within 24 hours it gets the first answer and changes nothing. */
+                /** @description Makes a repetition safe: within 24 hours it gets the stored response and changes nothing. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -905,6 +906,22 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The task of this response has been deleted (`task-deleted`) */
+            410: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The body is too large (`too-large`) */
             413: {
                 headers: {
@@ -950,7 +967,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too-many-requests`) */
+            /** @description Too many requests (`too-many-requests`); Too many idempotency keys (`too-many-keys`) */
             429: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
@@ -1160,7 +1177,7 @@ export interface operations {
             header?: {
                 /** @description Change the task only if it is of this version (`"7"`); `*` for any. */
                 "If-Match"?: string;
-                /** @description Makes a repetition safe: within 24 hours it gets the first answer and changes nothing. */
+                /** @description Makes a repetition safe: within 24 hours it gets the stored response and changes nothing. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -1269,6 +1286,22 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The task of this response has been deleted (`task-deleted`) */
+            410: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The task has changed (`precondition-failed`) */
             412: {
                 headers: {
@@ -1344,7 +1377,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too-many-requests`) */
+            /** @description Too many requests (`too-many-requests`); Too many idempotency keys (`too-many-keys`) */
             429: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
@@ -1402,7 +1435,7 @@ export interface operations {
             header?: {
                 /** @description Change the task only if it is of this version (`"7"`); `*` for any. */
                 "If-Match"?: string;
-                /** @description Makes a repetition safe: within 24 hours it gets the first answer and changes nothing. */
+                /** @description Makes a repetition safe: within 24 hours it gets the stored response and changes nothing. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -1519,6 +1552,21 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The body is too large (`too-large`) */
+            413: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The idempotency key belongs to another request (`key-reused`) */
             422: {
                 headers: {
@@ -1549,7 +1597,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too-many-requests`) */
+            /** @description Too many requests (`too-many-requests`); Too many idempotency keys (`too-many-keys`) */
             429: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
@@ -1604,7 +1652,7 @@ export interface operations {
             header?: {
                 /** @description Change the task only if it is of this version (`"7"`); `*` for any. */
                 "If-Match"?: string;
-                /** @description Makes a repetition safe: within 24 hours it gets the first answer and changes nothing. */
+                /** @description Makes a repetition safe: within 24 hours it gets the stored response and changes nothing. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -1714,6 +1762,22 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The task of this response has been deleted (`task-deleted`) */
+            410: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The task has changed (`precondition-failed`) */
             412: {
                 headers: {
@@ -1790,7 +1854,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too-many-requests`) */
+            /** @description Too many requests (`too-many-requests`); Too many idempotency keys (`too-many-keys`) */
             429: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
@@ -1845,7 +1909,7 @@ export interface operations {
             header?: {
                 /** @description Change the task only if it is of this version (`"7"`); `*` for any. */
                 "If-Match"?: string;
-                /** @description Makes a repetition safe: within 24 hours it gets the first answer and changes nothing. */
+                /** @description Makes a repetition safe: within 24 hours it gets the stored response and changes nothing. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -1954,6 +2018,22 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The task of this response has been deleted (`task-deleted`) */
+            410: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The task has changed (`precondition-failed`) */
             412: {
                 headers: {
@@ -2029,7 +2109,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too-many-requests`) */
+            /** @description Too many requests (`too-many-requests`); Too many idempotency keys (`too-many-keys`) */
             429: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
@@ -2084,7 +2164,7 @@ export interface operations {
             header?: {
                 /** @description Change the task only if it is of this version (`"7"`); `*` for any. */
                 "If-Match"?: string;
-                /** @description Makes a repetition safe: within 24 hours it gets the first answer and changes nothing. */
+                /** @description Makes a repetition safe: within 24 hours it gets the stored response and changes nothing. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -2193,6 +2273,22 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The task of this response has been deleted (`task-deleted`) */
+            410: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The task has changed (`precondition-failed`) */
             412: {
                 headers: {
@@ -2268,7 +2364,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too-many-requests`) */
+            /** @description Too many requests (`too-many-requests`); Too many idempotency keys (`too-many-keys`) */
             429: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
@@ -2323,7 +2419,7 @@ export interface operations {
             header?: {
                 /** @description Change the task only if it is of this version (`"7"`); `*` for any. */
                 "If-Match"?: string;
-                /** @description Makes a repetition safe: within 24 hours it gets the first answer and changes nothing. */
+                /** @description Makes a repetition safe: within 24 hours it gets the stored response and changes nothing. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -2432,6 +2528,22 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The task of this response has been deleted (`task-deleted`) */
+            410: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The task has changed (`precondition-failed`) */
             412: {
                 headers: {
@@ -2507,7 +2619,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too-many-requests`) */
+            /** @description Too many requests (`too-many-requests`); Too many idempotency keys (`too-many-keys`) */
             429: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
@@ -2560,7 +2672,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes a repetition safe: within 24 hours it gets the first answer and changes nothing. */
+                /** @description Makes a repetition safe: within 24 hours it gets the stored response and changes nothing. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -2727,7 +2839,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too-many-requests`) */
+            /** @description Too many requests (`too-many-requests`); Too many idempotency keys (`too-many-keys`) */
             429: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
@@ -2781,6 +2893,7 @@ export interface operations {
             query?: {
                 /** @description `next` of the answer before; without it, everything. */
                 since?: string;
+                /** @description A page of very long tasks ends earlier, at about 4 MiB, with `has_more`. */
                 limit?: number;
             };
             header?: {
@@ -3189,7 +3302,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes a repetition safe: within 24 hours it gets the first answer and changes nothing. */
+                /** @description Makes a repetition safe: within 24 hours it gets the stored response and changes nothing. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -3326,7 +3439,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too-many-requests`) */
+            /** @description Too many requests (`too-many-requests`); Too many idempotency keys (`too-many-keys`) */
             429: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
@@ -3399,7 +3512,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description A query parameter is wrong (`bad-parameter`) */
+            /** @description A query parameter is wrong (`bad-parameter`); The request is malformed (`bad-request`) */
             400: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
@@ -3432,6 +3545,21 @@ export interface operations {
             };
             /** @description This path belongs to another user (`forbidden`) */
             403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large (`too-large`) */
+            413: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
                     "Cache-Control": components["headers"]["Cache-Control"];
