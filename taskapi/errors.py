@@ -90,7 +90,7 @@ class InFlight(Problem):
 
 class QuotaExceeded(Problem):
     status, code, title = 409, "quota-exceeded", "You have as many tasks as is allowed"
-    remedy = "Delete some. Tasks in the trash do not count."
+    remedy = "Delete some. The trash may hold twice as many beside them; then delete tasks in it permanently."
 
 
 class Gone(Problem):

@@ -7,6 +7,7 @@ from flask import Blueprint, current_app, request
 from .application import behind
 from .auth.hook import require_user
 from .errors import TooManyRequests
+from .large_bodies import hold_permit
 from .limits import require_allowance
 from .request import check_head, receive_body
 
@@ -31,4 +32,5 @@ def _guard() -> None:
     except TooManyRequests:
         check_head(asked)  # 413 and 415 come before 429 where the headers alone show them: no body is read any more
         raise
+    hold_permit(asked, user)
     receive_body(asked)

@@ -34,18 +34,19 @@ R = TypeVar("R", bound=Response)
 
 
 class Permits:
-    """Counts large responses in progress."""
+    """Counts what is in progress, of each user and of all, and limits both."""
 
-    def __init__(self) -> None:
+    def __init__(self, per_user: int, per_worker: int) -> None:
+        self._per_user, self._per_worker = per_user, per_worker
         self._changed = Condition()
         self._users: Counter[str] = Counter()
 
-    def take(self, user_id: str) -> _Taken | None:
+    def take(self, user_id: str) -> Taken | None:
         """Take a permit if one is free."""
         with self._changed:
             return self._take(user_id)
 
-    def wait(self, user_id: str, seconds: float) -> _Taken | None:
+    def wait(self, user_id: str, seconds: float) -> Taken | None:
         """Take a permit as soon as one is free, unless that takes longer."""
         with self._changed:
             return self._changed.wait_for(lambda: self._take(user_id), seconds)
@@ -62,29 +63,29 @@ class Permits:
                 del self._users[user_id]
             self._changed.notify_all()
 
-    def _take(self, user_id: str) -> _Taken | None:
-        if self._users[user_id] >= PER_USER or self._users.total() >= PER_WORKER:
+    def _take(self, user_id: str) -> Taken | None:
+        if self._users[user_id] >= self._per_user or self._users.total() >= self._per_worker:
             return None
         self._users[user_id] += 1
-        return _Taken(user_id)
+        return Taken(self, user_id)
 
 
-permits = Permits()
+permits = Permits(PER_USER, PER_WORKER)
 """Those of this process."""
 
 
-class _Taken:
+class Taken:
     """A permit that was taken."""
 
-    def __init__(self, user_id: str) -> None:
-        self._user_id = user_id
+    def __init__(self, permits: Permits, user_id: str) -> None:
+        self._permits, self._user_id = permits, user_id
         self._released = False
 
     def release(self) -> None:
         """Give it back, once."""
         if not self._released:
             self._released = True
-            permits.release(self._user_id)
+            self._permits.release(self._user_id)
 
     def __del__(self) -> None:
         # A response that is replaced by another one, because a hook after the view failed, is never closed.
@@ -98,7 +99,7 @@ class Permit:
 
     def __init__(self, user_id: str) -> None:
         self._user_id = user_id
-        self._taken: _Taken | None = None
+        self._taken: Taken | None = None
 
     @property
     def held(self) -> bool:

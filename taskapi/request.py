@@ -64,6 +64,14 @@ def _check_head(asked: Request, media_types: tuple[str, ...], most: int) -> None
         raise UnsupportedMedia("Send the body uncompressed.", headers={"Accept-Encoding": "identity"})
 
 
+def may_be_large(asked: Request) -> bool:
+    """Whether the view accepts more than `MAX_BODY_BYTES`, and the headers do not say that the body is shorter."""
+    if asked.method in _WITHOUT_BODY or _accepted(asked)[1] <= MAX_BODY_BYTES:
+        return False
+    length = asked.content_length
+    return length is None or length > MAX_BODY_BYTES
+
+
 def receive_body(asked: Request) -> None:
     """Read the body of a write within its bound, once its sender is known and the request is counted.
 

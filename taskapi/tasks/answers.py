@@ -64,6 +64,8 @@ def as_problem(error: Exception) -> Problem:
     if isinstance(error, Changed):
         return PreconditionFailed("`current` is what it is now.", current=task_out.dump(error.current))
     if isinstance(error, statements.QuotaExceeded):
+        if error.in_trash:
+            return QuotaExceeded(f"You may have {error.quota} tasks in the trash. Delete some of those permanently.")
         return QuotaExceeded(f"You may have {error.quota} tasks that are not in the trash.")
     if isinstance(error, ValidationError):
         return Invalid("`errors` names each member that must change.", errors=fields.violations(error))

@@ -22,7 +22,7 @@ from ..auth.tokens import User
 from ..db import execute, fetch, now, reads, writes
 from ..lists import has_every
 from ..prepared import Call, Prepared, Rows
-from . import models, schedule, series
+from . import models, schedule, series, stored
 from .due import overdue
 from .models import Task
 from .orders import Order, Place
@@ -205,7 +205,9 @@ def _found(rows: Rows, expected: Set[int] | None) -> TaskRow:
 @writes
 def add(user: User, values: Mapping[str, Any]) -> TaskRow:
     """A new task, with the next id of the user's own counter. Raises `QuotaExceeded`."""
-    return insert_next(user, now(), values)
+    row = insert_next(user, now(), values)
+    stored.check_after(user, row.id)
+    return row
 
 
 @writes

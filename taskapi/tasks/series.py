@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from ..auth.tokens import User
 from ..db import db, execute
 from ..idempotency import queries as idempotency
-from . import occurrences, schedule
+from . import occurrences, schedule, stored
 from .models import Task
 from .statements import TOMBSTONE, TaskRow, count_up, new_row, update_task
 
@@ -48,6 +48,7 @@ def _succeed(user: User, task: TaskRow, moment: datetime) -> TaskRow:
     if made is None:
         count_up(user, 0, live=-1)
         return task
+    stored.check_after(user, new_id)
     columns = {"next_task_id": new_id, **_own_position(user, task, series, occurrence - 1)}
     return update_task(user, task.id, task.revision, columns) or task
 

@@ -226,11 +226,12 @@ class Changed(Exception):
 
 
 class QuotaExceeded(Exception):
-    """The user would have more live tasks than is allowed."""
+    """The user would have more tasks than is allowed, outside of the trash or `in_trash`."""
 
-    def __init__(self, quota: int) -> None:
+    def __init__(self, quota: int, *, in_trash: bool = False) -> None:
         super().__init__()
         self.quota = quota
+        self.in_trash = in_trash
 
 
 REFUSALS = (Absent, Changed, QuotaExceeded, ValidationError)

@@ -18,7 +18,7 @@ from ..fields import Violation
 from ..idempotency import queries as idempotency
 from ..lists import is_one_of
 from ..slots import Slot
-from . import models, positions
+from . import models, positions, stored
 from .models import Task
 from .pages import Page, Walk, longest_short
 from .statements import COLUMNS, DEFAULTS, TaskRow, claim, count_up, new_row
@@ -108,6 +108,7 @@ def load(user: User, tasks: Sequence[Mapping[str, Any]]) -> Counter[str]:
     _write(user, there, made, changed)
     if made or changed:
         count_up(user, 0, live=live)
+        stored.check(user)
     else:
         count_up(user, -1)  # everything is as it was
     return done
