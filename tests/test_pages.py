@@ -86,6 +86,17 @@ def test_the_layout_names_every_module_and_nothing_else() -> None:
     assert named == there
 
 
+def test_every_limit_in_security_md_names_code_and_a_test_that_exist() -> None:
+    section = (ROOT / "SECURITY.md").read_text().partition("make the service spend\n")[2].partition("\n## ")[0]
+    rows = [line.strip("|").split("|") for line in section.splitlines() if line.startswith("| ")]
+    places = [place for _cost, _limit, *places in rows for place in places if "`" in place]
+    assert len(places) > 80
+    for place in places:
+        file, *names = re.findall("`([^`]+)`", place)
+        text = (ROOT / file).read_text()
+        assert all(re.search(rf"\b{name}\b", text) for name in names), place
+
+
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
 def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
     links = re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text())
