@@ -21,8 +21,9 @@ from .errors import RETRY_AFTER, TooManyRequests, Unavailable
 LARGE = 64 * 1024
 """Bytes of a response that needs no permit: the longest task takes 45 KB."""
 
-FEW = 100
-"""Tasks that are read without a permit; if none of them is long they are about `LARGE` together."""
+FEW, FIRST = 100, 20
+"""A page of so many tasks is read without a permit, and of a longer page its first ones, to find out whether it is
+large. If none of them is long they are about `LARGE` together."""
 
 PER_USER, PER_WORKER = 2, 8
 """Large responses in progress at a time."""

@@ -19,7 +19,7 @@ from taskapi import large_responses, response, slots
 from taskapi.auth.tokens import User
 from taskapi.db import DatabaseUnavailable, now
 from taskapi.errors import TooManyRequests, Unavailable
-from taskapi.large_responses import FEW, LARGE, PER_USER, PER_WORKER, Permit, permits
+from taskapi.large_responses import FEW, FIRST, LARGE, PER_USER, PER_WORKER, Permit, permits
 from taskapi.tasks import queries, transfer
 from taskapi.tasks.models import Task
 from tests.conftest import beyond_walls, token
@@ -85,12 +85,12 @@ def test_a_user_who_does_not_read_large_responses_gets_no_third(app: Flask, alic
 
 @pytest.mark.usefixtures("impatient")
 def test_a_small_list_is_served_while_all_permits_are_held_whatever_its_limit(app: Flask):
-    fill(app, [None] * FEW)
+    fill(app, [None] * FIRST)
     reader, held = Reader(app), [Permit(f"user{n // PER_USER}") for n in range(PER_WORKER)]
     assert all(permit.take() for permit in held)
     for path in ("/tasks", "/tasks?limit=20", "/changes"):
         assert reader.ask(path).status_code == 200, path
-    assert len(reader.ask("/tasks").get_json()) == FEW
+    assert len(reader.ask("/tasks").get_json()) == FIRST
     for permit in held:
         permit.__exit__()
 

@@ -51,6 +51,23 @@ def _length_of_blob(element: _OctetLength, compiler: SQLCompiler, **options: Any
     return f"length(CAST({compiler.process(element.clauses, **options)} AS BLOB))"  # octet_length is of 3.43
 
 
+class _Greater(FunctionElement[int]):
+    """The greater one of two numbers."""
+
+    inherit_cache = True
+    type = Integer()
+
+
+@compiles(_Greater, "postgresql")
+def _greatest(element: _Greater, compiler: SQLCompiler, **options: Any) -> str:
+    return f"greatest({compiler.process(element.clauses, **options)})"
+
+
+@compiles(_Greater, "sqlite")
+def _max(element: _Greater, compiler: SQLCompiler, **options: Any) -> str:
+    return f"max({compiler.process(element.clauses, **options)})"
+
+
 _SIZE = _OctetLength(Task.title) + func.coalesce(_OctetLength(Task.description), 0) + _OctetLength(Task.tags)
 _LONG = itemgetter(len(COLUMNS))
 """The column after those of a task: its size if it is long, otherwise NULL."""
@@ -71,7 +88,8 @@ class Walk:
         """The first rows, without the description of tasks that have more than `longest` bytes of text."""
         description = case((longest >= _SIZE, Task.description)).label("description")
         columns = [description if column is Task.description else column for column in COLUMNS]
-        long = case((longest < _SIZE, _SIZE)).label("long")
+        # As few sizes as possible: for each SQLite reads all of a text.
+        long = func.nullif(_Greater(_SIZE, longest), longest).label("long")
         return select(*columns, long, *self.keys).where(*self.conditions).order_by(*self.order_by).limit(most)
 
     def bounded(self, most: Any, most_bytes: Any) -> Select[Any]:

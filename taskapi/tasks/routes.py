@@ -11,7 +11,7 @@ from werkzeug.routing import BaseConverter
 
 from ..errors import BadCursor
 from ..guard import guarded
-from ..large_responses import FEW, Permit
+from ..large_responses import FEW, FIRST, Permit
 from ..request import accepts, body, has_current, if_none_match, parameters
 from ..response import Ready, answer, nothing, unchanged
 from . import cursors, moves, queries, trash
@@ -83,7 +83,7 @@ def _look(
 ) -> tuple[queries.State, Place | None, Page]:
     """Where the user's data stands, unless it is known, the place of the cursor, and the page after it."""
     # Without a permit only the beginning of a long page is read.
-    allowed = selection if selection.limit <= FEW or permit.take() else replace(selection, limit=FEW)
+    allowed = selection if selection.limit <= FEW or permit.take() else replace(selection, limit=FIRST)
     if state is not None:
         place = cursors.unseal(selection, state)
         return state, place, queries.page(g.user, allowed, place)

@@ -11,7 +11,7 @@ from marshmallow import ValidationError
 from ..errors import BadCursor, Gone
 from ..fields import rfc3339
 from ..guard import guarded
-from ..large_responses import FEW, Permit, large
+from ..large_responses import FEW, FIRST, Permit, large
 from ..request import accepts, body, has_current, if_none_match, parameters
 from ..response import Ready, answer, nothing, stream, unchanged
 from . import batch as batches
@@ -88,7 +88,7 @@ def _changes(query: dict[str, Any], permit: Permit) -> Ready | None:
     if since.is_at_end(state):
         return answer({"items": [], "next": sync.seal(since, state), "has_more": False}, etag=state.etag)
     limit = query["limit"]
-    page = sync.page(g.user, since, limit if limit <= FEW or permit.take() else FEW)
+    page = sync.page(g.user, since, limit if limit <= FEW or permit.take() else FIRST)
     found = items(page, limit, permit, lambda page: sync.long_page(g.user, since, page), _dump)
     if found is None:
         return None
