@@ -32,5 +32,4 @@ def _guard() -> None:
     except TooManyRequests:
         check_head(asked)  # 413 and 415 come before 429 where the headers alone show them: no body is read any more
         raise
-    hold_permit(asked, user)
-    receive_body(asked)
+    receive_body(asked, lambda: hold_permit(user))

@@ -7,13 +7,12 @@ from before its body is read until its response is ready.
 
 from __future__ import annotations
 
-from flask import Request, Response, after_this_request
+from flask import Response, after_this_request
 
 from . import slots
 from .auth.tokens import User
 from .errors import RETRY_AFTER, TooManyRequests, Unavailable
 from .large_responses import WAIT, Permits, Taken
-from .request import may_be_large
 
 PER_USER, PER_WORKER = 2, 16
 """Large bodies in progress at a time."""
@@ -22,13 +21,11 @@ permits = Permits(PER_USER, PER_WORKER)
 """Those of this process."""
 
 
-def hold_permit(asked: Request, user: User) -> None:
-    """Hold a permit until the response is ready, if the body may be large.
+def hold_permit(user: User) -> None:
+    """Hold a permit until the response of the current request is ready.
 
     Waits up to `WAIT` seconds without the concurrency slot. Raises `TooManyRequests` and `Unavailable`.
     """
-    if not may_be_large(asked):
-        return
     taken = permits.take(user.id)
     if taken is None:
         with slots.released():

@@ -15,6 +15,7 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.http import parse_etags
 
 from . import fields, strict_json
+from .application import behind
 from .errors import BadParameter, BadRequest, Invalid, PreconditionRequired, TooLarge, UnsupportedMedia
 
 MAX_BODY_BYTES = 64 * 1024
@@ -51,11 +52,10 @@ def accepts(*media_types: str, most: int = MAX_BODY_BYTES) -> Callable[[View], V
 def check_head(asked: Request) -> None:
     """Refuse a body that its headers show to be too large, or of the wrong type, without reading it: 413 or 415."""
     if asked.method not in _WITHOUT_BODY:
-        _check_head(asked, *_accepted(asked))
+        _check_head(asked, asked.content_length or 0, *_accepted(asked))
 
 
-def _check_head(asked: Request, media_types: tuple[str, ...], most: int) -> None:
-    length = asked.content_length or 0
+def _check_head(asked: Request, length: int, media_types: tuple[str, ...], most: int) -> None:
     if length > most:
         raise TooLarge(_too_large(most))
     if length:
@@ -64,16 +64,10 @@ def _check_head(asked: Request, media_types: tuple[str, ...], most: int) -> None
         raise UnsupportedMedia("Send the body uncompressed.", headers={"Accept-Encoding": "identity"})
 
 
-def may_be_large(asked: Request) -> bool:
-    """Whether the view accepts more than `MAX_BODY_BYTES`, and the headers do not say that the body is shorter."""
-    if asked.method in _WITHOUT_BODY or _accepted(asked)[1] <= MAX_BODY_BYTES:
-        return False
-    length = asked.content_length
-    return length is None or length > MAX_BODY_BYTES
-
-
-def receive_body(asked: Request) -> None:
+def receive_body(asked: Request, before_large: Callable[[], None] | None = None) -> None:
     """Read the body of a write within its bound, once its sender is known and the request is counted.
+
+    `before_large` is called before a body is read that may have more than `MAX_BODY_BYTES`.
 
     Raises `TooLarge`, `UnsupportedMedia`, and `BadRequest` for a body that is cut off. What the headers show is refused
     without reading; a chunked body is read up to the bound.
@@ -81,13 +75,16 @@ def receive_body(asked: Request) -> None:
     if asked.method in _WITHOUT_BODY:
         return
     media_types, most = _accepted(asked)
-    _check_head(asked, media_types, most)
+    length = asked.content_length or 0
+    _check_head(asked, length, media_types, most)
+    if before_large and most > MAX_BODY_BYTES and (length or most) > MAX_BODY_BYTES:
+        before_large()
     body = _received(asked, most)
-    if len(body) < (asked.content_length or 0):
+    if len(body) < length:
         # gunicorn ends the body of a client that went away as if it were complete, and a wish that was cut off to
         # nothing would flip a task.
         raise BadRequest(_CUT_OFF)
-    if body and not asked.content_length:
+    if body and not length:
         _check_type(asked, media_types)
 
 
@@ -96,7 +93,7 @@ def _accepted(asked: Request) -> tuple[tuple[str, ...], int]:
     if asked.method == "DELETE":
         # Its content has no meaning (RFC 9110, section 9.3.5), but it belongs to what an idempotency key stands for.
         return (), MAX_BODY_BYTES
-    view = current_app.view_functions[asked.endpoint or ""]
+    view = behind(current_app).view_functions[asked.endpoint or ""]
     found: tuple[tuple[str, ...], int] = getattr(view, _ACCEPTED, _DEFAULT)
     return found
 

@@ -231,7 +231,8 @@ class Worker(GeventWorker):
         client.asked()
         super().handle_request(listener_name, request, client, address)
         client.answered()
-        self._make_room()
+        if len(self._clients) >= self.worker_connections:
+            self._make_room()
 
     def _make_room(self) -> None:
         """Close the connection that is idle for longest, if there are as many as gunicorn accepts.

@@ -26,7 +26,6 @@ MAX_TOMBSTONES = 100_000
 """Tombstones of a user. Beyond, the oldest are removed before their 90 days; older feed tokens then get 410."""
 
 
-@writes  # part of the write that added the task
 def check_after(user: User, new_id: int) -> None:
     """Check the bounds if this new id is one of those at which they are checked. Raises `QuotaExceeded`."""
     if new_id % CHECK_EVERY == 0:
