@@ -51,9 +51,10 @@ class Person:
         try:
             self.page.goto(self.stack.url + path)
         except Error as error:
-            if "interrupted by another navigation" not in error.message:
+            # The page was just leaving by itself, for the sign-in: Chromium reports that in one of two ways.
+            if "interrupted by another navigation" not in error.message and "net::ERR_ABORTED" not in error.message:
                 raise
-            self.page.goto(self.stack.url + path)  # the page was just leaving by itself, for the sign-in
+            self.page.goto(self.stack.url + path)
         return self.page
 
     def sign_up(self) -> Person:
