@@ -13,9 +13,9 @@ LEFT_OUT := echo "npm is not installed: the frontend was left out" >&2; test -z 
 
 # Rows of tests that run beside the others: each mostly waits, for a browser or for a server.
 BROWSER := tests/e2e
-SERVERS := tests/faults tests/security tests/test_gunicorn.py tests/test_schemathesis.py
+SERVERS := tests/faults tests/security tests/server/test_gunicorn.py tests/test_schemathesis.py
 # These go with them, so that the rows are of one length.
-BESIDE := tests/test_db.py tests/test_walls.py tests/test_limits.py tests/test_migrations.py tests/test_health.py tests/idempotency
+BESIDE := tests/database/test_unit_of_work.py tests/database/test_row_security.py tests/guard/test_rate_limit.py tests/database/test_migrations.py tests/operations/test_health.py tests/idempotency
 
 .DEFAULT_GOAL := help
 .PHONY: help run app test chaos coverage bench check check-service check-frontend format types screenshots lock audit clean

@@ -19,10 +19,10 @@ from typing import Any  # noqa: E402
 
 import gevent  # noqa: E402
 
-from taskapi.db import forget_connections  # noqa: E402
-from taskapi.health import report  # noqa: E402
-from taskapi.serving import ACCESS_LOG_FORMAT, Log, Worker  # noqa: E402
-from taskapi.wire import quote_nothing, repeat_nothing  # noqa: E402
+from taskapi.database.engine import discard_inherited_pool  # noqa: E402
+from taskapi.operations.health import log_readiness_problems  # noqa: E402
+from taskapi.server.protocol import install_fast_http, redact_parse_errors  # noqa: E402
+from taskapi.server.worker import ACCESS_LOG_FORMAT, AccessLogger, Worker  # noqa: E402
 
 # An empty variable counts as absent, as everywhere (gunicorn itself insists on a number in WEB_CONCURRENCY).
 bind = f"0.0.0.0:{os.environ.get('PORT') or '8000'}"
@@ -30,7 +30,8 @@ bind = f"0.0.0.0:{os.environ.get('PORT') or '8000'}"
 # Two processes use both cores of a small machine; set WEB_CONCURRENCY to the number of cores.
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 
-# Many clients at once, whatever they are at, and no thread for any: slow ones hold up nobody (taskapi/serving.py).
+# gevent: each worker serves many clients at once without a thread for each, so slow clients delay no others
+# (taskapi/server/worker.py).
 worker_class = Worker
 
 # The application is loaded once and its memory shared by the workers; bad configuration stops the master at once
@@ -45,7 +46,7 @@ graceful_timeout = 20
 keepalive = 75
 
 # Connections a worker holds at the same time, whatever they are at; for the next ones it closes those that are idle for
-# longest (taskapi/serving.py). With its files they fit into the 1,024 that a process may commonly open.
+# longest (taskapi/server/worker.py). With its files they fit into the 1,024 that a process may commonly open.
 worker_connections = 900
 
 # A worker retires after so many requests, not all at the same moment: a slow leak never becomes an outage.
@@ -58,7 +59,7 @@ limit_request_line = 8190
 limit_request_field_size = 16_380
 limit_request_fields = 64
 
-# The parser whose limits are tightened (taskapi/framing.py), even where gunicorn_h1c is installed.
+# The parser whose limits are tightened (taskapi/server/framing.py), even where gunicorn_h1c is installed.
 http_parser = "python"
 
 # Heartbeat files in memory: a busy disk must not look like a dead worker.
@@ -68,17 +69,17 @@ worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None
 forwarder_headers = ""
 
 # A token in a place where gunicorn cannot read it must not be quoted.
-quote_nothing()
+redact_parse_errors()
 
 # Most of what a request is told, and of what its answer carries, is that of the one before.
-repeat_nothing()
+install_fast_http()
 
 # A way into the master that nobody uses here.
 control_socket_disable = True
 
 accesslog = "-"
 access_log_format = ACCESS_LOG_FORMAT
-logger_class = Log
+logger_class = AccessLogger
 loglevel = os.environ.get("LOG_LEVEL", "info").lower() or "info"
 
 
@@ -94,11 +95,11 @@ def pre_fork(server: Any, worker: Any) -> None:
 def post_fork(server: Any, worker: Any) -> None:
     """A connection made before the fork would be shared by two processes, who would read each other's answers."""
     gc.enable()
-    forget_connections(worker.app.wsgi())
+    discard_inherited_pool(worker.app.wsgi())
     worker.told = server.SIG_QUEUE
 
 
 def post_worker_init(worker: Any) -> None:
     """Let the first worker say in the log what keeps the service from being ready; it starts nevertheless."""
     if worker.age == 1:
-        gevent.spawn(report, worker.app.wsgi())
+        gevent.spawn(log_readiness_problems, worker.app.wsgi())

@@ -54,7 +54,7 @@ COMPLETE = (
 )
 
 MAX_IDLE = 8
-"""The worker works on no more requests at a time (taskapi/serving.py), so that there are no more connections either."""
+"""The worker works on no more requests at a time (taskapi/server/worker.py), so it needs no more connections."""
 
 set_json_loads(orjson.loads)
 set_json_dumps(orjson.dumps)

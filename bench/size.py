@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from taskapi.tasks import cursors
+from taskapi.tasks.listing import cursors
 from taskapi.tasks.queries import State
 from taskapi.tasks.schemas import list_query
 
@@ -22,7 +22,7 @@ DEPTH = 10_000
 
 def compare(superuser: str, small_url: str, pace: Pace, say: Callable[[str], object]) -> Measured:
     """By workload, `small` and `large`."""
-    far = cursors.seal((MILLION - DEPTH * PAGE + 1,), list_query.load({"limit": str(PAGE)}), State(1, EPOCH))
+    far = cursors.encode_cursor((MILLION - DEPTH * PAGE + 1,), list_query.load({"limit": str(PAGE)}), State(1, EPOCH))
     first = f"?limit={PAGE}"
     pairs = {
         "page 1": (Step("GET", READERS[0], first), Step("GET", MILLION, first)),

@@ -9,7 +9,7 @@ from alembic import context
 from flask import current_app
 from sqlalchemy import Connection, NullPool, create_engine, inspect, text
 
-from taskapi.db import CONNECT_TIMEOUT
+from taskapi.database.engine import CONNECT_TIMEOUT
 
 LOCK_TIMEOUT = "4s"
 """A migration that waits for a lock makes everybody else wait behind it; better to give up and try again."""

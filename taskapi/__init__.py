@@ -7,12 +7,17 @@ import os
 
 from flask import Flask
 
-from . import cli, cors, db, docs, errors, health, limits, openapi, response
-from .application import Application
+from . import cli, docs
 from .auth import backchannel, hook
 from .config import Config
-from .request import MAX_BODY_BYTES
-from .tasks import answers, routes, routes_data
+from .database import engine
+from .docs import openapi
+from .guard import rate_limit
+from .http import cors, errors, response
+from .http.request import MAX_BODY_BYTES
+from .http.routing import Application
+from .operations import health
+from .tasks import responses, routes, routes_data
 
 
 def create_app(config: Config | None = None) -> Flask:
@@ -29,10 +34,10 @@ def create_app(config: Config | None = None) -> Flask:
     app.url_map.merge_slashes = False
 
     errors.init_app(app)  # first: whatever fails from here on has its handler
-    db.init_app(app, config)
+    engine.init_app(app, config)
     hook.init_app(app, config)
-    limits.init_app(app, config)
-    answers.init_app(app)
+    rate_limit.init_app(app, config)
+    responses.init_app(app)
     app.register_blueprint(routes.bp)
     app.register_blueprint(routes_data.bp)
     app.register_blueprint(backchannel.bp)

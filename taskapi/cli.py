@@ -11,12 +11,12 @@ import click
 import jwt
 from flask import Flask, current_app
 
-from . import openapi
 from .auth import queries as sessions
 from .config import DEVELOPMENT_SECRET, Config
-from .db import MIGRATIONS, db
+from .database.base import MIGRATIONS, db
+from .docs import openapi
 from .idempotency import queries as idempotency
-from .tasks import retention
+from .tasks import purge
 
 DAY = 86_400
 
@@ -73,10 +73,10 @@ def _purge() -> None:
     # Keys first: the purge of tasks removes their content from the stored responses, too, and fewer are left then.
     for user in idempotency.users_due():
         keys += idempotency.purge(user)
-    for user in retention.users_due():
-        counts = retention.purge(user)
+    for user in purge.users_due():
+        counts = purge.purge_user(user)
         emptied, forgotten = emptied + counts[0], forgotten + counts[1]
-    erased = sum(retention.purge_erased(user) for user in retention.erased_users_due())
+    erased = sum(purge.purge_erased(user) for user in purge.erased_users_due())
     for user in sessions.users_due():
         ended += sessions.purge(user)
     click.echo(

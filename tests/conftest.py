@@ -19,13 +19,14 @@ from flask.testing import FlaskClient
 from sqlalchemy import Engine, create_engine, event, select
 from werkzeug.test import TestResponse
 
-import taskapi.db
 from taskapi import create_app
 from taskapi.auth import keys
 from taskapi.config import Config
-from taskapi.db import _Work, db
-from taskapi.prepared import Call
-from taskapi.sqlite import TimeoutConnection
+from taskapi.database import engine
+from taskapi.database.base import db
+from taskapi.database.prepared import BoundStatement
+from taskapi.database.sqlite import SQLiteConnection
+from taskapi.database.unit_of_work import UnitOfWork
 from tests import postgres
 from tests.openapi_guard import GuardedClient
 from tests.waiting import PATIENCE
@@ -39,7 +40,7 @@ DIALECTS = ("sqlite", "postgresql")
 
 WAITS = {
     (module, name): getattr(module, name)
-    for module, name in ((taskapi.db, "POOL_TIMEOUT"), (taskapi.db, "CONNECT_TIMEOUT"), (keys, "FETCH_TIMEOUT"))
+    for module, name in ((engine, "POOL_TIMEOUT"), (engine, "CONNECT_TIMEOUT"), (keys, "FETCH_TIMEOUT"))
 }
 """How long the service waits for others before it says 503."""
 
@@ -288,22 +289,22 @@ def as_driven(sql: str, values: list[Any]) -> tuple[str, Any]:
 def statements(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[Statements]:
     """A recorder on the application's engine, and beside it: prepared statements do not go by way of that."""
     recorder = Statements()
-    fetch = _Work.fetch
+    fetch = UnitOfWork.fetch
 
-    def record_prepared(work: _Work, calls: Sequence[Call]) -> Any:
+    def record_prepared(work: UnitOfWork, calls: Sequence[BoundStatement]) -> Any:
         for call in calls:
             compiled = call.statement.on_sqlite if on_sqlite else call.statement.on_postgresql
             recorder.sent.append(as_driven(compiled.sql, compiled.values(call.parameters)))
         return fetch(work, calls)
 
-    monkeypatch.setattr(_Work, "fetch", record_prepared)
-    begin = TimeoutConnection.begin
+    monkeypatch.setattr(UnitOfWork, "fetch", record_prepared)
+    begin = SQLiteConnection.begin
 
-    def record_begin(connection: TimeoutConnection) -> None:
+    def record_begin(connection: SQLiteConnection) -> None:
         recorder.sent.append(("BEGIN IMMEDIATE", ()))
         begin(connection)
 
-    monkeypatch.setattr(TimeoutConnection, "begin", record_begin)
+    monkeypatch.setattr(SQLiteConnection, "begin", record_begin)
 
     def record(_conn: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
         recorder.sent.append((statement, parameters))

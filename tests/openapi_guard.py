@@ -12,8 +12,8 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 from werkzeug.test import TestResponse
 
-from taskapi import openapi
-from taskapi.request_id import HEADER
+from taskapi.docs import openapi
+from taskapi.http.request_id import HEADER
 
 DOCUMENT = "urn:openapi"
 

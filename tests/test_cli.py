@@ -17,7 +17,7 @@ from flask import Flask
 from taskapi.auth import queries
 from taskapi.auth.tokens import User
 from taskapi.config import DEVELOPMENT_SECRET
-from taskapi.db import now
+from taskapi.database.base import now
 from tests.conftest import Person
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -130,7 +130,7 @@ def test_the_purge_forgets_ended_sessions_whose_tokens_have_died_and_says_how_ma
     with app.app_context():
         for session, life in (("s-1", -1), ("s-2", -1), ("s-3", 1)):
             times = {"forget_session": now() + timedelta(hours=life), "forget_notice": now() + timedelta(hours=life)}
-            queries.end(User("alice", session), f"n-{session}", **times)
+            queries.record_logout(User("alice", session), f"n-{session}", **times)
     lines = [app.test_cli_runner().invoke(args=["purge"]).output for _ in range(2)]
     assert lines == [
         f"0 tasks emptied; 0 tombstones, 0 idempotency keys, {ended} ended sessions and 0 erased users removed\n"

@@ -20,8 +20,8 @@ from flask.testing import FlaskClient
 from sqlalchemy import inspect, update
 from werkzeug.test import TestResponse
 
-from taskapi.db import db
-from taskapi.errors import CATALOGUE
+from taskapi.database.base import db
+from taskapi.http.errors import CATALOGUE
 from taskapi.tasks import schemas
 from taskapi.tasks.models import Task
 from taskapi.tasks.positions import MAX_POSITION
@@ -724,7 +724,9 @@ def test_only_the_statement_modules_name_the_tables():
     views = {
         module
         for module, node in trees(MODULES)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("Blueprint", "guarded")
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in ("Blueprint", "guarded_blueprint")
     }
     assert importers == allowed_to_name_tables()
     assert {"tasks/routes.py", "tasks/routes_data.py"} <= views
@@ -765,7 +767,7 @@ def test_only_the_hook_says_who_the_user_is():
 
 def test_no_view_asks_the_path_for_its_user():
     """`g.user` is the only user there is; a view with a `user_id` of its own could use another."""
-    for module, node in trees(sorted((PACKAGE / "tasks").glob("*.py"))):
+    for module, node in trees(sorted((PACKAGE / "tasks").rglob("*.py"))):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             arguments = {argument.arg for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)}
             assert "user_id" not in arguments, f"{module}: {node.name}"
@@ -773,7 +775,7 @@ def test_no_view_asks_the_path_for_its_user():
 
 def test_no_statement_on_tasks_is_written_as_text():
     raw = {"text", "literal_column", "exec_driver_sql", "executescript", "TextClause"}
-    for module, node in trees(sorted((PACKAGE / "tasks").glob("*.py"))):
+    for module, node in trees(sorted((PACKAGE / "tasks").rglob("*.py"))):
         words = {node.id} if isinstance(node, ast.Name) else {node.attr} if isinstance(node, ast.Attribute) else set()
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sqlalchemy"):
             words = {alias.name for alias in node.names}

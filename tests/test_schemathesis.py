@@ -146,7 +146,7 @@ def describe(address: str) -> dict[str, Any]:
     """The service's own description, with alice for the path's user: cases that break that rule are other users'."""
     with urllib.request.urlopen(f"{address}/openapi.json") as response:
         document: dict[str, Any] = json.load(response)
-    # An import of 10,001 tasks takes seconds to make up; tests/tasks/test_transfer.py sends it.
+    # An import of 10,001 tasks takes seconds to make up; tests/tasks/transfer/test_transfer.py sends it.
     del document["components"]["schemas"]["Import"]["properties"]["tasks"]["maxItems"]
     for path in document["paths"].values():
         for parameter in path.get("parameters", []):

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from taskapi.db import UTCDateTime
+from taskapi.database.base import UTCDateTime
 
 revision = "0002"
 down_revision = "0001"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from taskapi.db import UTCDateTime
+from taskapi.database.base import UTCDateTime
 
 revision = "0003"
 down_revision = "0002"

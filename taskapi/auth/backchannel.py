@@ -4,34 +4,34 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, current_app, request
 
-from ..errors import BadNotice
-from ..request import accepts, receive_body
+from ..http.errors import InvalidLogoutToken
+from ..http.request import accepts, read_body
 from . import hook
-from .notices import read_notice
+from .logout_tokens import parse_logout_token
 from .queries import Replayed
-from .tokens import TokenRefused
+from .tokens import InvalidToken
 
-FORM = "application/x-www-form-urlencoded"
-MAX_BYTES = 16 * 1024
+FORM_MEDIA_TYPE = "application/x-www-form-urlencoded"
+MAX_LOGOUT_BODY_BYTES = 16 * 1024
 """A logout token is about 500 bytes."""
 
 bp = Blueprint("backchannel", __name__)
-bp.before_request(lambda: receive_body(request))
+bp.before_request(lambda: read_body(request))
 
 
 @bp.post("/backchannel-logout")
-@accepts(FORM, most=MAX_BYTES)
+@accepts(FORM_MEDIA_TYPE, most=MAX_LOGOUT_BODY_BYTES)
 def logout() -> Response:
     """End a session: its tokens are refused from now on (OpenID Connect Back-Channel Logout 1.0, section 2.5)."""
     tokens = request.form.getlist("logout_token")  # other fields are passed over, says the specification
     if len(tokens) != 1:
-        raise BadNotice("Send one form field `logout_token`.")
+        raise InvalidLogoutToken("Send one form field `logout_token`.")
     try:
-        hook.sessions(current_app).end(read_notice(hook.verifier(current_app), tokens[0]))
-    except TokenRefused as refusal:
-        raise BadNotice(f"No session was ended: {refusal}.") from refusal
+        hook.sessions(current_app).end(parse_logout_token(hook.verifier(current_app), tokens[0]))
+    except InvalidToken as refusal:
+        raise InvalidLogoutToken(f"No session was ended: {refusal}.") from refusal
     except Replayed as error:
-        raise BadNotice("No session was ended: this notice was carried out before.") from error
+        raise InvalidLogoutToken("No session was ended: this notice was carried out before.") from error
     # An empty 200 that nobody keeps (section 2.8).
     response = Response(headers={"Cache-Control": "no-store"})
     del response.headers["Content-Type"]

@@ -10,7 +10,7 @@ from contextlib import closing, suppress
 from http.client import HTTPConnection, HTTPSConnection
 from urllib.parse import urlsplit
 
-from ..resolver import resolve
+from ..concurrency.resolver import resolve
 
 MAX_JWKS_BYTES = 256 * 1024
 

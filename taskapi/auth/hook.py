@@ -5,10 +5,10 @@ from __future__ import annotations
 from flask import Flask, Request, Response, g
 
 from ..config import Config
-from ..errors import RETRY_AFTER, Forbidden, Unauthorized, Unavailable, respond
+from ..http.errors import RETRY_AFTER, Forbidden, ServiceUnavailable, Unauthorized, problem_response
 from .keys import JWKS, KeySource, KeysUnavailable, SharedSecrets
 from .sessions import EndedSessions
-from .tokens import TokenRefused, User, Verifier
+from .tokens import InvalidToken, User, Verifier
 
 REALM = 'Bearer realm="taskapi"'
 
@@ -27,7 +27,7 @@ def init_app(app: Flask, config: Config) -> None:
         sources, issuer=config.issuer, audience=config.audience, max_lifetime=config.max_lifetime
     )
     app.extensions[_SESSIONS] = EndedSessions(max_lifetime=config.max_lifetime)
-    app.register_error_handler(KeysUnavailable, _no_keys)
+    app.register_error_handler(KeysUnavailable, _keys_unavailable)
 
 
 def verifier(app: Flask) -> Verifier:
@@ -47,31 +47,31 @@ def require_user(app: Flask, asked: Request) -> User:
 
     The path's user is taken out of the view's arguments: a view has no user but `g.user` to ask for.
     """
-    token = _bearer(asked.environ.get("HTTP_AUTHORIZATION", ""))
+    token = _bearer_token(asked.environ.get("HTTP_AUTHORIZATION", ""))
     try:
         user = verifier(app).verify(token)
-    except TokenRefused as refusal:
-        raise _refused(str(refusal)) from refusal
+    except InvalidToken as refusal:
+        raise _invalid_token(str(refusal)) from refusal
     if sessions(app).has(user):
-        raise _refused("the session of the token has ended")
+        raise _invalid_token("the session of the token has ended")
     g.user = user
     if (asked.view_args or {}).pop("user_id", None) != user.id:
         raise Forbidden("The token is another user's than the path.")
     return user
 
 
-def _no_keys(_: KeysUnavailable) -> Response:
+def _keys_unavailable(_: KeysUnavailable) -> Response:
     """503: the token can be neither believed nor refused."""
     detail = "The keys to check the token with cannot be fetched. Try again shortly."
-    return respond(Unavailable(detail, headers=RETRY_AFTER))
+    return problem_response(ServiceUnavailable(detail, headers=RETRY_AFTER))
 
 
-def _refused(reason: str) -> Unauthorized:
+def _invalid_token(reason: str) -> Unauthorized:
     challenge = f'{REALM}, error="invalid_token", error_description="{reason}"'
     return Unauthorized(f"Sign in again: {reason}.", headers={"WWW-Authenticate": challenge})
 
 
-def _bearer(header: str) -> str:
+def _bearer_token(header: str) -> str:
     """The credentials of `Bearer` (RFC 6750, section 2.1; the scheme in any case: RFC 9110, section 11.1)."""
     scheme, _, token = header.strip().partition(" ")
     if scheme.lower() != "bearer" or not token.strip():

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import Protocol
 
-from .. import slots
+from ..concurrency import slots
 from .fetch import download, tls_context
 from .key_set import Key, parse_jwks
 
@@ -30,7 +30,7 @@ CACHE_TIME = 300.0
 REFRESH_WAIT = 0.05
 """Seconds. If the key server takes longer, the cached keys stay in use."""
 
-COOL_DOWN = 1.0
+MIN_REFETCH_INTERVAL = 1.0
 """Seconds between two fetches, so that a flood of invented key ids causes at most one fetch a second."""
 
 FETCH_TIMEOUT = 2.0
@@ -127,7 +127,7 @@ class JWKS:
     def _fetch(self) -> tuple[bool, threading.Event | None]:
         """Whether this call started a fetch, and the one under way, if any; none is started in the cool-down."""
         with self._lock:
-            started = self._fetching is None and self._clock() - self._tried_at >= COOL_DOWN
+            started = self._fetching is None and self._clock() - self._tried_at >= MIN_REFETCH_INTERVAL
             if started:
                 fetch = threading.Event()
                 threading.Thread(target=self._run, args=(fetch,), name="jwks", daemon=True).start()

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import BigInteger, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from ..db import Base, UTCDateTime
+from ..database.base import Base, UTCDateTime
 
 
 class EndedSession(Base):
@@ -24,7 +24,7 @@ class EndedSession(Base):
     forget_at: Mapped[datetime] = mapped_column(UTCDateTime)
 
 
-class SeenNotice(Base):
+class SeenLogoutToken(Base):
     """A logout notice that was carried out: it is not accepted again."""
 
     __tablename__ = "seen_notices"

@@ -8,8 +8,9 @@ from datetime import datetime
 
 from sqlalchemy import delete, func, insert, select, union, update
 
-from ..db import PURGE, SIGN_OUTS, db, execute, now, reads, rows, writes
-from .models import EndedSession, SeenNotice
+from ..database.base import db, now
+from ..database.unit_of_work import PURGE, SIGN_OUTS, execute, reads, rows, writes
+from .models import EndedSession, SeenLogoutToken
 from .tokens import User
 
 
@@ -18,7 +19,7 @@ class Replayed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class EndedSessionEntry:
     """One sign-out of the log that all workers read."""
 
     number: int
@@ -33,16 +34,18 @@ def name(user_id: str, session_id: str) -> str:
 
 
 @writes
-def end(user: User, notice: str, *, forget_session: datetime, forget_notice: datetime) -> None:
+def record_logout(user: User, notice: str, *, forget_session: datetime, forget_notice: datetime) -> None:
     """End the session that `user` names, once for each notice; if it has ended before, remember that as of now.
 
     Raises `Replayed`.
     """
-    _take_turn()
-    seen = select(SeenNotice.notice_id).where(SeenNotice.user_id == user.id, SeenNotice.notice_id == notice)
+    _lock_log()
+    seen = select(SeenLogoutToken.notice_id).where(
+        SeenLogoutToken.user_id == user.id, SeenLogoutToken.notice_id == notice
+    )
     if execute(seen).first():
         raise Replayed
-    execute(insert(SeenNotice).values(user_id=user.id, notice_id=notice, forget_at=forget_notice))
+    execute(insert(SeenLogoutToken).values(user_id=user.id, notice_id=notice, forget_at=forget_notice))
     again = update(EndedSession).where(EndedSession.user_id == user.id, EndedSession.session_id == user.session)
     if not execute(again.values(forget_at=forget_session)).rowcount:
         last = select(func.coalesce(func.max(EndedSession.number), 0))  # of all users
@@ -51,7 +54,7 @@ def end(user: User, notice: str, *, forget_session: datetime, forget_notice: dat
         execute(insert(EndedSession).values(user_id=user.id, **row))
 
 
-def _take_turn() -> None:
+def _lock_log() -> None:
     """Let one sign-out be written at a time, so that their numbers are committed in order and no reader misses one."""
     if db.engine.dialect.name == "postgresql":  # SQLite lets one write at a time anyway
         execute(select(func.pg_advisory_xact_lock(func.hashtextextended(EndedSession.__tablename__, 0))))
@@ -64,23 +67,23 @@ def has_ended(user: User) -> bool:
     return execute(select(EndedSession.number).where(*mine)).first() is not None
 
 
-def log(since: int, most: int) -> Sequence[Entry]:
+def ended_sessions_since(since: int, most: int) -> Sequence[EndedSessionEntry]:
     """At most so many entries from that number on; about no user, for every worker needs to know of all."""
     entries = select(EndedSession.__table__).where(EndedSession.number >= since)
     found = rows(entries.order_by(EndedSession.number).limit(most), job=SIGN_OUTS)
-    return [Entry(row.number, name(row.user_id, row.session_id), row.forget_at) for row in found]
+    return [EndedSessionEntry(row.number, name(row.user_id, row.session_id), row.forget_at) for row in found]
 
 
 def users_due() -> list[User]:
     """Who has something to forget; about no user, so for the purge only."""
-    due = union(*(select(table.user_id).where(table.forget_at <= now()) for table in (EndedSession, SeenNotice)))
+    due = union(*(select(table.user_id).where(table.forget_at <= now()) for table in (EndedSession, SeenLogoutToken)))
     return [User(row.user_id) for row in rows(due, job=PURGE)]
 
 
 @writes
 def purge(user: User) -> int:
     """Forget a user's sessions of which no token can live any more, and the notices; how many sessions there were."""
-    execute(delete(SeenNotice).where(SeenNotice.user_id == user.id, SeenNotice.forget_at <= now()))
+    execute(delete(SeenLogoutToken).where(SeenLogoutToken.user_id == user.id, SeenLogoutToken.forget_at <= now()))
     return execute(
         delete(EndedSession).where(EndedSession.user_id == user.id, EndedSession.forget_at <= now())
     ).rowcount

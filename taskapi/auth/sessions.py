@@ -11,22 +11,23 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 
-from .. import slots
-from ..db import DatabaseUnavailable, now
+from ..concurrency import slots
+from ..database.base import now
+from ..database.failures import DatabaseUnavailable
 from . import queries
-from .notices import Notice
-from .tokens import User, session_life
+from .logout_tokens import LogoutToken
+from .tokens import User, max_session_token_lifetime
 
-FRESH_FOR = 0.5
+REFRESH_INTERVAL = 0.5
 """Seconds that a worker relies on what it read: the longest that another worker's sign-out stays unknown to it."""
 
-MOST_KEPT = 20_000
+MAX_IN_MEMORY = 20_000
 """Sign-outs a worker keeps in memory, about 3 MB. With more than that, each request asks the database."""
 
 REREAD_AFTER = 3600.0
 """Seconds after which it is read from the start again, so that memory loses what the database has forgotten."""
 
-AFTERLIFE = timedelta(hours=1)
+COOKIE_CACHE_GRACE = timedelta(hours=1)
 """How long after a sign-out the issuer may still make a token of the session: Better Auth's `cookieCache.maxAge`."""
 
 
@@ -34,13 +35,13 @@ class EndedSessions:
     """One worker's view of the log of sign-outs."""
 
     def __init__(self, *, max_lifetime: int | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._keep = timedelta(seconds=session_life(max_lifetime)) + AFTERLIFE
+        self._keep = timedelta(seconds=max_session_token_lifetime(max_lifetime)) + COOKIE_CACHE_GRACE
         self._clock = clock
         self._lock = threading.Lock()
         self._read_at = float("-inf")
         self._failed_at = float("-inf")
         self._began_at = float("-inf")
-        self._last: queries.Entry | None = None
+        self._last: queries.EndedSessionEntry | None = None
         self._ended: set[str] = set()
 
     def has(self, user: User) -> bool:
@@ -49,13 +50,15 @@ class EndedSessions:
             return False
         self._keep_fresh()
         ended = self._ended  # one set for both questions: another thread may exchange it
-        if len(ended) > MOST_KEPT:
+        if len(ended) > MAX_IN_MEMORY:
             return queries.has_ended(user)
         return queries.name(user.id, user.session) in ended
 
-    def end(self, notice: Notice) -> None:
+    def end(self, notice: LogoutToken) -> None:
         """Refuse the session's tokens from now on; raises `queries.Replayed`."""
-        queries.end(notice.user, notice.id, forget_session=now() + self._keep, forget_notice=notice.expires_at)
+        queries.record_logout(
+            notice.user, notice.id, forget_session=now() + self._keep, forget_notice=notice.expires_at
+        )
         # This worker reads it before it answers another request; a read that is under way may have begun too early.
         with slots.released(), self._lock:
             self._read_at = float("-inf")
@@ -63,7 +66,7 @@ class EndedSessions:
     def _keep_fresh(self) -> None:
         arrived_at = self._clock()
         # Compared with the arrival and not with now: however long a read takes, those that wait for it can use it.
-        while arrived_at - self._read_at >= FRESH_FOR:
+        while arrived_at - self._read_at >= REFRESH_INTERVAL:
             if self._lock.acquire(blocking=False):
                 try:
                     self._read_unless_fresh(arrived_at)
@@ -75,7 +78,7 @@ class EndedSessions:
                 pass
 
     def _read_unless_fresh(self, arrived_at: float) -> None:
-        if arrived_at - self._read_at < FRESH_FOR:
+        if arrived_at - self._read_at < REFRESH_INTERVAL:
             return
         if self._failed_at > arrived_at:  # otherwise each that waited would wait as long again
             raise DatabaseUnavailable("the log of sign-outs could not be read")
@@ -89,16 +92,16 @@ class EndedSessions:
 
     def _read(self, at: float) -> None:
         if at - self._began_at < REREAD_AFTER:
-            if len(self._ended) > MOST_KEPT:
+            if len(self._ended) > MAX_IN_MEMORY:
                 return  # too many to know them all: the database is asked
             since = self._last.number if self._last else 0
-            entries = queries.log(since, MOST_KEPT + 1)
+            entries = queries.ended_sessions_since(since, MAX_IN_MEMORY + 1)
             if self._last is None or self._last in entries[:1]:
                 self._ended.update(entry.name for entry in entries)
                 self._last = entries[-1] if entries else None
                 return
             # What was read last is gone: it was purged, or this is another database, restored perhaps.
-        entries = queries.log(0, MOST_KEPT + 1)
+        entries = queries.ended_sessions_since(0, MAX_IN_MEMORY + 1)
         # Exchanged in one step: another thread may be looking into the set.
         self._ended = {entry.name for entry in entries}
         self._last, self._began_at = (entries[-1] if entries else None), at

@@ -18,10 +18,10 @@ from typing import Any
 import jwt
 from jwt.types import Options
 
-from .. import strict_json
+from ..http import strict_json
 from .key_set import Key
 from .keys import KeySource
-from .memory import Memory
+from .token_cache import TokenCache
 
 MAX_TOKEN_BYTES = 8192
 """Better Auth's largest, with the whole user row in it, is about 1 KB."""
@@ -29,7 +29,7 @@ MAX_TOKEN_BYTES = 8192
 SKEW = 30
 """Seconds that `iat` and `nbf` may lie ahead of our clock. `exp` gets none: tolerance never lengthens a life."""
 
-MAX_ID = 255
+MAX_IDENTIFIER_LENGTH = 255
 """Characters of a user's, a session's or a notice's id."""
 
 FAR_FUTURE = 253_402_300_799
@@ -38,7 +38,7 @@ FAR_FUTURE = 253_402_300_799
 TYPES = frozenset({None, "JWT", "at+jwt"})
 """What `typ` may say, or be absent. Logout notices (`logout+jwt`) are signed with the same keys and are no logins."""
 
-LONGEST_LIFE = 10 * 366 * 86_400
+MAX_LIFETIME = 10 * 366 * 86_400
 """Seconds from `iat` to `exp` of a token that names a session, unless `max_lifetime` says less: a sign-out is
 remembered as long as a token of its session can live, and nothing is remembered for ever."""
 
@@ -71,7 +71,7 @@ class Verified:
     expires: float
 
 
-class TokenRefused(Exception):
+class InvalidToken(Exception):
     """The token is not valid; the message says why, in words that hold nothing of the token."""
 
 
@@ -95,7 +95,7 @@ class Verifier:
         self._audience = audience
         self._max_lifetime = max_lifetime
         self._clock = clock
-        self._memory: Memory[Verified] = Memory()
+        self._memory: TokenCache[Verified] = TokenCache()
         self._options: Options = {
             # Times and subject are checked here, more strictly.
             "verify_exp": False,
@@ -109,7 +109,7 @@ class Verifier:
         }
 
     def verify(self, token: str) -> User:
-        """The user of a valid token. Raises `TokenRefused`, or `KeysUnavailable` if no key could be had."""
+        """The user of a valid token. Raises `InvalidToken`, or `KeysUnavailable` if no key could be had."""
         _check_length(token)
         known = self._memory.get(token)
         if known is not None:
@@ -123,13 +123,13 @@ class Verifier:
     def claims(self, token: str, types: Set[str | None]) -> dict[str, Any]:
         """The claims of a valid token whose `typ` is one of these, of any length of life. Raises as `verify` does."""
         _check_length(token)
-        header, claims = _read(token, types)
+        header, claims = _parse(token, types)
         self._verify_signature(token, header)
         _check_times(claims, self._clock())
         return claims
 
     def _verify(self, token: str) -> Verified:
-        header, claims = _read(token, TYPES)
+        header, claims = _parse(token, TYPES)
         key = self._verify_signature(token, header)
         now = self._clock()  # read once, and after the keys, which may have been waited for
         expires = _check_times(claims, now)
@@ -149,19 +149,19 @@ class Verifier:
         # The token's word picks the family; which algorithms there are is configuration's word alone.
         source = self._sources.get(algorithm) if isinstance(algorithm, str) else None
         if source is None or not isinstance(algorithm, str):
-            raise TokenRefused("the token is signed with an algorithm that is not accepted")
+            raise InvalidToken("the token is signed with an algorithm that is not accepted")
         if kid is not None and not isinstance(kid, str):
-            raise TokenRefused("the key id of the token is not a string")
+            raise InvalidToken("the key id of the token is not a string")
         keys = source.find(algorithm, kid)
         if not keys:
-            raise TokenRefused("the token is signed with an unknown key")
+            raise InvalidToken("the token is signed with an unknown key")
         for key in keys:
             try:
                 self._decode(token, key)
             except jwt.InvalidSignatureError:
                 continue  # perhaps it was signed with the secret before
             return key
-        raise TokenRefused("the signature of the token is wrong")
+        raise InvalidToken("the signature of the token is wrong")
 
     def _decode(self, token: str, key: Key) -> None:
         try:
@@ -176,51 +176,51 @@ class Verifier:
         except jwt.InvalidSignatureError:
             raise
         except jwt.InvalidIssuerError as error:
-            raise TokenRefused("the token comes from another issuer") from error
+            raise InvalidToken("the token comes from another issuer") from error
         except jwt.InvalidAudienceError as error:
-            raise TokenRefused("the token is meant for another audience") from error
+            raise InvalidToken("the token is meant for another audience") from error
         except jwt.MissingRequiredClaimError as error:
-            raise TokenRefused(f"the token has no {error.claim}") from error
+            raise InvalidToken(f"the token has no {error.claim}") from error
         # PyJWT raises bare ValueError and TypeError, too, for values of a type it did not expect.
         except (jwt.PyJWTError, ValueError, TypeError) as error:
-            raise TokenRefused("the token cannot be read") from error
+            raise InvalidToken("the token cannot be read") from error
 
     def _check_life(self, claims: dict[str, Any], now: float) -> None:
-        expires, issued = moment(claims, "exp"), moment(claims, "iat")
+        expires, issued = numeric_date(claims, "exp"), numeric_date(claims, "iat")
         life = (expires or 0) - (now if issued is None else issued)
         if self._max_lifetime is not None and life > self._max_lifetime:
-            raise TokenRefused("the token lives longer than is accepted here")
+            raise InvalidToken("the token lives longer than is accepted here")
 
     def _session(self, claims: dict[str, Any]) -> str | None:
         if "sid" not in claims:
             return None
-        issued, expires = moment(claims, "iat"), moment(claims, "exp")
-        if issued is None or expires is None or expires - issued > session_life(self._max_lifetime):
-            raise TokenRefused("the token names a session and has no iat, or lives longer than is accepted here")
+        issued, expires = numeric_date(claims, "iat"), numeric_date(claims, "exp")
+        if issued is None or expires is None or expires - issued > max_session_token_lifetime(self._max_lifetime):
+            raise InvalidToken("the token names a session and has no iat, or lives longer than is accepted here")
         return identifier(claims, "sid")
 
 
-def session_life(max_lifetime: int | None) -> int:
+def max_session_token_lifetime(max_lifetime: int | None) -> int:
     """Seconds that a token which names a session may live."""
-    return min(max_lifetime or LONGEST_LIFE, LONGEST_LIFE)
+    return min(max_lifetime or MAX_LIFETIME, MAX_LIFETIME)
 
 
 def _check_length(token: str) -> None:
     if len(token) > MAX_TOKEN_BYTES:
-        raise TokenRefused("the token is too long")
+        raise InvalidToken("the token is too long")
 
 
-def _read(token: str, types: Set[str | None]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _parse(token: str, types: Set[str | None]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Header and claims of a token in canonical compact form, not yet verified."""
     parts = token.split(".")
     if len(parts) != 3 or not all(_SEGMENT.fullmatch(part) for part in parts):
-        raise TokenRefused("the token is not a signed JWT")
+        raise InvalidToken("the token is not a signed JWT")
     header, claims, _ = (_decode_segment(part) for part in parts)
     head = _strict_object(header)
     if FORBIDDEN_HEADERS & head.keys():
-        raise TokenRefused("the header of the token has a member that is not accepted")
+        raise InvalidToken("the header of the token has a member that is not accepted")
     if ("typ" in head and not isinstance(head["typ"], str)) or head.get("typ") not in types:
-        raise TokenRefused("the token is of another type")
+        raise InvalidToken("the token is of another type")
     return head, _strict_object(claims)
 
 
@@ -228,9 +228,9 @@ def _decode_segment(segment: str) -> bytes:
     try:
         raw = base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
     except binascii.Error as error:
-        raise TokenRefused("the token is not base64url") from error
+        raise InvalidToken("the token is not base64url") from error
     if base64.urlsafe_b64encode(raw).rstrip(b"=") != segment.encode():
-        raise TokenRefused("the token is not canonical base64url")
+        raise InvalidToken("the token is not canonical base64url")
     return raw
 
 
@@ -238,44 +238,44 @@ def _strict_object(raw: bytes) -> dict[str, Any]:
     try:
         value = strict_json.loads(raw)
     except ValueError as error:
-        raise TokenRefused("the token does not hold strict JSON") from error
+        raise InvalidToken("the token does not hold strict JSON") from error
     if not isinstance(value, dict):
-        raise TokenRefused("the token does not hold a JSON object")
+        raise InvalidToken("the token does not hold a JSON object")
     return value
 
 
 def _check_times(claims: dict[str, Any], now: float) -> float:
     """When it expires."""
-    expires = moment(claims, "exp")
+    expires = numeric_date(claims, "exp")
     if expires is None:
-        raise TokenRefused("the token has no exp")
+        raise InvalidToken("the token has no exp")
     if now >= expires:
-        raise TokenRefused("the token has expired")
-    issued, not_before = moment(claims, "iat"), moment(claims, "nbf")
+        raise InvalidToken("the token has expired")
+    issued, not_before = numeric_date(claims, "iat"), numeric_date(claims, "nbf")
     if issued is not None and issued > now + SKEW:
-        raise TokenRefused("the token was issued in the future")
+        raise InvalidToken("the token was issued in the future")
     if not_before is not None and not_before > now + SKEW:
-        raise TokenRefused("the token is not valid yet")
+        raise InvalidToken("the token is not valid yet")
     return expires
 
 
-def moment(claims: dict[str, Any], name: str) -> float | None:
+def numeric_date(claims: dict[str, Any], name: str) -> float | None:
     """A NumericDate (RFC 7519, section 2), seconds since 1970; absent is None."""
     if name not in claims:
         return None
     value = claims[name]
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TokenRefused(f"{name} of the token is not a number")
+        raise InvalidToken(f"{name} of the token is not a number")
     if not 0 <= value <= FAR_FUTURE:  # compared as it is: not every integer can become a float
-        raise TokenRefused(f"{name} of the token is not a date")
+        raise InvalidToken(f"{name} of the token is not a date")
     return float(value)
 
 
 def identifier(claims: dict[str, Any], name: str) -> str:
     """The id of a user, a session or a notice: an opaque string without control characters."""
     value = claims.get(name)
-    if not isinstance(value, str) or not 1 <= len(value) <= MAX_ID:
-        raise TokenRefused(f"{name} of the token is not an id")
+    if not isinstance(value, str) or not 1 <= len(value) <= MAX_IDENTIFIER_LENGTH:
+        raise InvalidToken(f"{name} of the token is not an id")
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
-        raise TokenRefused(f"{name} of the token is not an id")
+        raise InvalidToken(f"{name} of the token is not an id")
     return value

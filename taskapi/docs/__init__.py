@@ -7,7 +7,7 @@ from pathlib import Path
 
 from flask import Blueprint, Response, abort, render_template, send_from_directory
 
-from ..errors import CATALOGUE
+from ..http.errors import CATALOGUE
 
 ASSETS = ("swagger-ui.css", "swagger-ui-bundle.js")
 """What is served of the package `flask-swagger-ui`: no page of ours asks another host for anything."""

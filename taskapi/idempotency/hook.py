@@ -11,18 +11,18 @@ from typing import ParamSpec
 
 from flask import Response, g, request
 
-from ..errors import BadRequest, InFlight, KeyReused, TooManyKeys
+from ..http.errors import BadRequest, InFlight, KeyReused, TooManyKeys
 from . import queries
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
-_KEPT_HEADERS = ("Content-Type", "ETag", "Location")
+_STORED_HEADERS = ("Content-Type", "ETag", "Location")
 
 P = ParamSpec("P")
 
-Answer = queries.Answer
+Answer = queries.RecordedResponse
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Idempotent:
 
             def work() -> Answer:
                 response = view(*args, **kwargs)
-                kept = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
+                kept = {name: response.headers[name] for name in _STORED_HEADERS if name in response.headers}
                 return self.reduce(Answer(response.status_code, kept, response.get_data()))
 
             return self._answer(key, work)
@@ -58,12 +58,12 @@ class Idempotent:
 
     def _answer(self, key: str, work: Callable[[], Answer]) -> Response:
         try:
-            return _response(queries.once(g.user, key, _fingerprint(), work, self.rebuild))
+            return _response(queries.run_once(g.user, key, _fingerprint(), work, self.rebuild))
         except queries.InFlight:
             raise InFlight(
                 "The first request with this key is still under way.", headers={"Retry-After": "1"}
             ) from None
-        except queries.Reused:
+        except queries.KeyReused:
             raise KeyReused(f"This `{HEADER}` was used for another request. Make a new one for each request.") from None
         except queries.TooManyKeys as refusal:
             raise TooManyKeys(

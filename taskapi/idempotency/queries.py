@@ -16,8 +16,9 @@ from sqlalchemy import BigInteger, bindparam, delete, func, insert, select, upda
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ..auth.tokens import User
-from ..db import PURGE, db, execute, fetch, now, reads, rows, writes
-from ..prepared import Prepared
+from ..database.base import db, now
+from ..database.prepared import Prepared
+from ..database.unit_of_work import PURGE, execute, fetch, reads, rows, writes
 from .models import StoredResponse, Usage
 
 LIFETIME = timedelta(hours=24)
@@ -36,7 +37,7 @@ class InFlight(Exception):
     """The first request under this key is being carried out right now."""
 
 
-class Reused(Exception):
+class KeyReused(Exception):
     """The key belongs to another request."""
 
 
@@ -49,7 +50,7 @@ class TooManyKeys(Exception):
 
 
 @dataclass(frozen=True)
-class Answer:
+class RecordedResponse:
     """A response, as far as it is stored; `reduced` is the body without content of tasks, None if it has none.
 
     Of a response that is one task, `task_id` names it, and the reduced body is empty.
@@ -63,33 +64,35 @@ class Answer:
     replayed: bool = False
 
 
-Rebuild = Callable[[User, Answer], Answer]
+Rebuild = Callable[[User, RecordedResponse], RecordedResponse]
 """Makes the whole response of a reduced one."""
 
 
 @writes
-def once(user: User, key: str, fingerprint: str, work: Callable[[], Answer], rebuild: Rebuild) -> Answer:
+def run_once(
+    user: User, key: str, fingerprint: str, work: Callable[[], RecordedResponse], rebuild: Rebuild
+) -> RecordedResponse:
     """Do the work and store its response, in one transaction; or return the response that was stored.
 
-    Raises `InFlight`, `Reused`, `TooManyKeys`, and what the work raises: then nothing is stored, and the key is free
+    Raises `InFlight`, `KeyReused`, `TooManyKeys`, and what the work raises: then nothing is stored, and the key is free
     again; and what `rebuild` raises.
     """
-    _claim(user, key)
+    _lock_key(user, key)
     mine = (StoredResponse.user_id == user.id, StoredResponse.key == key)
     found = execute(
         select(StoredResponse.__table__).where(*mine, StoredResponse.created_at > now() - LIFETIME)
     ).one_or_none()
     if found is not None:
         if found.fingerprint != fingerprint:
-            raise Reused
-        stored = Answer(found.status, json.loads(found.headers), found.body, found.task_id, replayed=True)
+            raise KeyReused
+        stored = RecordedResponse(found.status, json.loads(found.headers), found.body, found.task_id, replayed=True)
         return rebuild(user, replace(stored, reduced=found.body)) if found.is_reduced else stored
     answer = work()
     _store(user, key, fingerprint, answer)
     return answer
 
 
-def _claim(user: User, key: str) -> None:
+def _lock_key(user: User, key: str) -> None:
     """Let one request at a time work under a key; SQLite lets one write at a time anyway, the others wait."""
     if db.engine.dialect.name == "postgresql":
         # For the transaction only, so it holds behind a pooler and cannot be left behind.
@@ -98,7 +101,7 @@ def _claim(user: User, key: str) -> None:
             raise InFlight
 
 
-def _store(user: User, key: str, fingerprint: str, answer: Answer) -> None:
+def _store(user: User, key: str, fingerprint: str, answer: RecordedResponse) -> None:
     body, is_reduced = _allocate(user, answer)
     expired = delete(StoredResponse).where(StoredResponse.user_id == user.id, StoredResponse.key == key)
     if execute(expired).rowcount:
@@ -114,7 +117,7 @@ def _store(user: User, key: str, fingerprint: str, answer: Answer) -> None:
     execute(insert(StoredResponse).values(user_id=user.id, key=key, fingerprint=fingerprint, **row))
 
 
-def _allocate(user: User, answer: Answer) -> tuple[bytes, bool]:
+def _allocate(user: User, answer: RecordedResponse) -> tuple[bytes, bool]:
     """Count a response, and decide what is stored of it: the body, and whether that is the reduced one.
 
     The response of several tasks is always reduced: 100 ids instead of up to 4 MB. Raises `TooManyKeys`.
@@ -172,7 +175,7 @@ def _seconds_until_expiry(user: User) -> int:
 
 
 @writes
-def forget(user: User) -> None:
+def delete_all(user: User) -> None:
     """Remove every key of a user."""
     execute(delete(Usage).where(Usage.user_id == user.id))
     execute(delete(StoredResponse).where(StoredResponse.user_id == user.id))

@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..auth.tokens import User
-from ..cooperative import yielding
-from ..db import writes
+from ..concurrency.cooperative import yielding
+from ..database.unit_of_work import writes
 from . import moves, queries, trash
-from .occurrences import search_budget
-from .statements import REFUSALS, TaskRow
+from .recurrence.occurrences import search_budget
+from .statements import DOMAIN_ERRORS, TaskRow
 
 MAX_SPANS = 24_000
 """What the searches for next due dates may examine in one batch, about 30 ms; rules in common use take 1 to 10 each."""
 
 
-class Failed(Exception):
+class OperationFailed(Exception):
     """The operation at `index` cannot be made, because of `cause`; so none was."""
 
     def __init__(self, index: int, cause: Exception) -> None:
@@ -29,15 +29,15 @@ class Failed(Exception):
 def apply(user: User, operations: Sequence[Mapping[str, Any]]) -> list[TaskRow | None]:
     """Make the operations one after the other, in one transaction; the task after each, None for one that is gone.
 
-    Raises `Failed` around what stood in the way of one.
+    Raises `OperationFailed` around what stood in the way of one.
     """
     rows = []
     with search_budget(MAX_SPANS):
         for index, operation in yielding(enumerate(operations), every=4):
             try:
                 rows.append(_perform(user, operation))
-            except REFUSALS as refusal:
-                raise Failed(index, refusal) from refusal
+            except DOMAIN_ERRORS as refusal:
+                raise OperationFailed(index, refusal) from refusal
     return rows
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, Boolean, Date, Dialect, Index, SmallInteger, 
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
-from ..db import EMPTY, Base, UTCDateTime
+from ..database.base import EMPTY, Base, UTCDateTime
 
 # Compared byte by byte, in PostgreSQL as in SQLite, whatever the locale of the database: the same order on both.
 Bytewise = Text().with_variant(Text(collation="C"), "postgresql")

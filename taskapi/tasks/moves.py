@@ -8,11 +8,12 @@ from datetime import datetime
 from sqlalchemy import Text, cast, func, select, tuple_, update
 
 from ..auth.tokens import User
-from ..db import execute, now, writes
+from ..database.base import now
+from ..database.unit_of_work import execute, writes
 from . import positions
 from .models import Task
 from .queries import find
-from .statements import TaskRow, count_up, update_task
+from .statements import TaskRow, bump_revision, update_task
 
 
 @writes
@@ -21,23 +22,23 @@ def move(user: User, id: int, expected: Set[int] | None, *, before: bool, other:
 
     Raises `Absent` for either task, and `Changed`. One that stands there already keeps its version.
     """
-    counters, moment = count_up(user), now()
+    counters, moment = bump_revision(user), now()
     task = find(user, id, expected)
     beside = None if other is None else find(user, other)
-    end = positions.of_new(counters.last_task_id + 1)
-    low, high = _around(user, id, beside, end, before=before)
+    end = positions.initial_position(counters.last_task_id + 1)
+    low, high = _neighbors(user, id, beside, end, before=before)
     if other == id or (low or "") < task.position < high:
-        count_up(user, -1)
+        bump_revision(user, -1)
         return task
     place = positions.between(low, high)
     if place is None:
-        _number_anew(user, counters.revision, moment)
+        _renumber(user, counters.revision, moment)
         beside = None if other is None else find(user, other)
-        place = positions.between(*_around(user, id, beside, end, before=before))
+        place = positions.between(*_neighbors(user, id, beside, end, before=before))
     return update_task(user, id, counters.revision, {"position": place, "updated_at": moment}) or task
 
 
-def _around(user: User, id: int, beside: TaskRow | None, end: str, *, before: bool) -> tuple[str | None, str]:
+def _neighbors(user: User, id: int, beside: TaskRow | None, end: str, *, before: bool) -> tuple[str | None, str]:
     """The places that the moved task comes between: of the one beside it, and of the next on that side.
 
     They are the same when tasks share a place: then there is no room between them, and they are numbered anew.
@@ -53,12 +54,12 @@ def _around(user: User, id: int, beside: TaskRow | None, end: str, *, before: bo
     return low, end if high is None else high
 
 
-def _number_anew(user: User, revision: int, moment: datetime) -> None:
+def _renumber(user: User, revision: int, moment: datetime) -> None:
     """Give all of a user's tasks the places of new ones, in the order they have."""
     mine = (Task.user_id == user.id, Task.purged_at.is_(None))
     number = func.row_number().over(order_by=(Task.position, Task.id)).label("number")
     numbered = select(Task.id.label("id"), number).where(*mine).subquery("numbered")
     digits = cast(numbered.c.number, Text)
-    letter = func.substr(positions.LETTERS, func.length(digits), 1)
+    letter = func.substr(positions.ALPHABET, func.length(digits), 1)
     statement = update(Task).where(*mine, Task.id == numbered.c.id)
     execute(statement.values(position=letter.concat(digits), revision=revision, updated_at=moment))

@@ -15,21 +15,21 @@ from sqlalchemy.orm import InstrumentedAttribute
 MAX_POSITION = 200
 """Characters after which the user's tasks are numbered anew: about a thousand moves to one and the same spot."""
 
-LETTERS = "abcdefghijklmnopqrs"
+ALPHABET = "abcdefghijklmnopqrs"
 
-_PLACE = re.compile(f"[A-Z{LETTERS}][0-9A-Za-z]{{1,{MAX_POSITION - 1}}}")
+_POSITION = re.compile(f"[A-Z{ALPHABET}][0-9A-Za-z]{{1,{MAX_POSITION - 1}}}")
 
 
-def of_new(id: int) -> str:
+def initial_position(id: int) -> str:
     """The place of a new task: behind all that were made before."""
     digits = str(id)
-    return LETTERS[len(digits) - 1] + digits
+    return ALPHABET[len(digits) - 1] + digits
 
 
-def of_new_row(id: InstrumentedAttribute[int]) -> ColumnElement[str]:
+def initial_position_sql(id: InstrumentedAttribute[int]) -> ColumnElement[str]:
     """The same, said to the database."""
     digits = cast(id, Text)
-    return func.substr(LETTERS, func.length(digits), 1).concat(digits)
+    return func.substr(ALPHABET, func.length(digits), 1).concat(digits)
 
 
 def between(low: str | None, high: str | None) -> str | None:
@@ -41,13 +41,13 @@ def between(low: str | None, high: str | None) -> str | None:
     return place if len(place) <= MAX_POSITION else None
 
 
-def reached(place: str) -> int | None:
+def implied_task_id(place: str) -> int | None:
     """The id that must have been given for all new tasks to come behind this place; None for text that is no place."""
-    if not _PLACE.fullmatch(place) or between(place, None) is None:
+    if not _POSITION.fullmatch(place) or between(place, None) is None:
         return None
-    if place[0] not in LETTERS:
+    if place[0] not in ALPHABET:
         return 0  # before all that were ever made
-    digits = place[1 : 2 + LETTERS.index(place[0])]
+    digits = place[1 : 2 + ALPHABET.index(place[0])]
     most: int = 10 ** len(digits) - 1
     # Before the least number of so many digits, nothing of fewer comes behind; no number comes behind letters.
     return max(int(digits), most // 10) if digits.isdecimal() else most

@@ -19,28 +19,30 @@ from sqlalchemy import (
 )
 
 from ..auth.tokens import User
-from ..db import execute, fetch, now, reads, writes
-from ..lists import has_every
-from ..prepared import Call, Prepared, Rows
-from . import models, schedule, series, stored
-from .due import overdue
+from ..database.base import now
+from ..database.lists import has_every
+from ..database.prepared import BoundStatement, Prepared, Rows
+from ..database.unit_of_work import execute, fetch, reads, writes
+from . import models, stored
+from .listing.orders import KeysetValues, Order
+from .listing.overdue import overdue
+from .listing.pages import Page, Walk, longest_short
+from .listing.search import contains
+from .listing.selection import PRIORITIES, Selection
 from .models import Task
-from .orders import Order, Place
-from .pages import Page, Walk, longest_short
-from .search import contains
-from .selection import PRIORITIES, Selection
+from .recurrence import schedule, series
 from .statements import (
     COLUMNS,
     OWNER,
     TASK,
-    Absent,
-    Changed,
+    TaskNotFound,
     TaskRow,
-    count_up,
-    flip,
-    folded,
+    VersionConflict,
+    bump_revision,
     insert_next,
+    search_columns,
     set_members,
+    toggle_completed,
 )
 
 
@@ -53,18 +55,18 @@ class State:
     sync_floor: int = 0
 
     @property
-    def life(self) -> str:
+    def epoch_id(self) -> str:
         """Names the epoch without telling it."""
-        return _life(self.epoch)
+        return _epoch_id(self.epoch)
 
     @property
     def etag(self) -> str:
         """The version of all the user's data; the epoch tells apart what a purged user's counters count again."""
-        return f'"{self.revision}.{self.life if self.revision else 0}"'
+        return f'"{self.revision}.{self.epoch_id if self.revision else 0}"'
 
 
 @lru_cache(maxsize=4096)
-def _life(epoch: str) -> str:
+def _epoch_id(epoch: str) -> str:
     return hashlib.sha256(epoch.encode()).hexdigest()[:8]
 
 
@@ -88,7 +90,7 @@ def _state(found: Rows) -> State:
 
 
 @reads
-def page(user: User, selection: Selection, after: Place | None) -> Page:
+def page(user: User, selection: Selection, after: KeysetValues | None) -> Page:
     """The next `selection.limit` tasks after a place, by keyset: rows that come or go elsewhere shift nothing.
 
     The descriptions of long tasks are left out: see `pages`, and `long_page`.
@@ -102,7 +104,7 @@ def page(user: User, selection: Selection, after: Place | None) -> Page:
 
 
 @reads
-def long_page(user: User, selection: Selection, after: Place | None, short: Page) -> Page:
+def long_page(user: User, selection: Selection, after: KeysetValues | None, short: Page) -> Page:
     """The page that was read without its long tasks, with them; it may end earlier then, at about `MAX_BYTES`."""
 
     def read(most: int, most_bytes: int) -> Sequence[TaskRow]:
@@ -115,24 +117,24 @@ def long_page(user: User, selection: Selection, after: Place | None, short: Page
 
 
 @reads
-def state_and_page(user: User, selection: Selection, after: Place | None) -> tuple[State, Page]:
+def state_and_page(user: User, selection: Selection, after: KeysetValues | None) -> tuple[State, Page]:
     """Where the user's data stands, and a page of it; `state` and `page` in one round trip if it is plain."""
     if selection.is_plain:
         found, rows = fetch(_STATE(owner=user.id), _short_page(user, selection, after))
         stands, selected = _state(found), _page(rows, selection)
     else:
         stands, selected = state(user), page(user, selection, after)
-    _seen(user.id)[:] = [stands]
+    _last_state(user.id)[:] = [stands]
     return stands, selected
 
 
-def seen(user: User) -> State | None:
+def last_state(user: User) -> State | None:
     """Where the user's data stood when this worker saw a page of it last, if it remembers."""
-    return next(iter(_seen(user.id)), None)
+    return next(iter(_last_state(user.id)), None)
 
 
 @lru_cache(maxsize=4096)
-def _seen(_user_id: str) -> list[State]:
+def _last_state(_user_id: str) -> list[State]:
     # A place for each user. What stands in it may be old, or of another database: it is compared before it counts.
     return []
 
@@ -141,20 +143,20 @@ def _page(rows: Rows, selection: Selection) -> Page:
     return Page.of(rows, selection.limit, len(Order.of(selection.sort).keys))
 
 
-def _short_page(user: User, selection: Selection, after: Place | None) -> Call:
+def _short_page(user: User, selection: Selection, after: KeysetValues | None) -> BoundStatement:
     limit = selection.limit
     bounds = {"most": limit + 1, "longest": longest_short(limit)}
     if after is None:
-        return _plain_page(selection.sort, False)(owner=user.id, **bounds)
-    return _plain_page(selection.sort, True)(owner=user.id, **bounds, **_place_values(after))
+        return _unfiltered_page(selection.sort, False)(owner=user.id, **bounds)
+    return _unfiltered_page(selection.sort, True)(owner=user.id, **bounds, **_place_values(after))
 
 
-def _place_values(after: Place | None) -> dict[str, Any]:
+def _place_values(after: KeysetValues | None) -> dict[str, Any]:
     return {f"place{number}": key for number, key in enumerate(after or ())}
 
 
 @cache
-def _plain_page(sort: str, goes_on: bool) -> Prepared:  # noqa: FBT001
+def _unfiltered_page(sort: str, goes_on: bool) -> Prepared:  # noqa: FBT001
     """A page of all that is not in the trash, from the beginning or from a place."""
     return Prepared(_plain_walk(sort, goes_on=goes_on).short(_MOST, bindparam("longest", type_=Integer)))
 
@@ -174,31 +176,31 @@ def _plain_walk(sort: str, *, goes_on: bool) -> Walk:
     return Walk(conditions, order.keys, order.clauses)
 
 
-def _walk(user: User, selection: Selection, after: Place | None) -> Walk:
+def _walk(user: User, selection: Selection, after: KeysetValues | None) -> Walk:
     order = Order.of(selection.sort)
-    conditions = [*_selected(user, selection), *([] if after is None else [order.beyond(after)])]
+    conditions = [*_conditions(user, selection), *([] if after is None else [order.beyond(after)])]
     return Walk(conditions, order.keys, order.clauses)
 
 
 @reads
 def count(user: User, selection: Selection) -> int:
     """How many tasks all pages of a selection hold."""
-    return int(execute(select(func.count()).select_from(Task).where(*_selected(user, selection))).scalar_one())
+    return int(execute(select(func.count()).select_from(Task).where(*_conditions(user, selection))).scalar_one())
 
 
 @reads
 def find(user: User, id: int, expected: Set[int] | None = None) -> TaskRow:
-    """The user's task of this id. Raises `Absent`, or `Changed` if its version is not among those expected."""
+    """The user's task of this id. Raises `TaskNotFound`, and `VersionConflict` for a version that is not expected."""
     (rows,) = fetch(_TASK(owner=user.id, task=id))
     return _found(rows, expected)
 
 
 def _found(rows: Rows, expected: Set[int] | None) -> TaskRow:
     if not rows:
-        raise Absent
+        raise TaskNotFound
     row = rows[0]
     if expected is not None and row.revision not in expected:
-        raise Changed(row)
+        raise VersionConflict(row)
     return row
 
 
@@ -206,7 +208,7 @@ def _found(rows: Rows, expected: Set[int] | None) -> TaskRow:
 def add(user: User, values: Mapping[str, Any]) -> TaskRow:
     """A new task, with the next id of the user's own counter. Raises `QuotaExceeded`."""
     row = insert_next(user, now(), values)
-    stored.check_after(user, row.id)
+    stored.check_stored_tasks_after(user, row.id)
     return row
 
 
@@ -214,61 +216,64 @@ def add(user: User, values: Mapping[str, Any]) -> TaskRow:
 def change(user: User, id: int, expected: Set[int] | None, values: Mapping[str, Any]) -> TaskRow:
     """Set some members of a task; if they have these values already, nothing changes, the version included.
 
-    Raises `Absent`, `Changed`, and ValidationError for members about time that contradict those not sent.
+    Raises `TaskNotFound`, `VersionConflict`, and ValidationError for members about time that contradict those not sent.
     """
     moment = now()
-    columns = {**values, **folded(values)}
-    if schedule.touched(values):
-        current = _hold(user, id, expected)
+    columns = {**values, **search_columns(values)}
+    if schedule.changes_schedule(values):
+        current = _lock_and_find(user, id, expected)
         version: int | None = current.revision
-        before = {name: getattr(current, name) for name in schedule.MEMBERS}
-        after = {name: values.get(name, before[name]) for name in schedule.MEMBERS}
-        columns |= {**after, **schedule.settle(after)}
-        schedule.foresee(after, before)
+        before = {name: getattr(current, name) for name in schedule.SCHEDULE_MEMBERS}
+        after = {name: values.get(name, before[name]) for name in schedule.SCHEDULE_MEMBERS}
+        columns |= {**after, **schedule.derive_due_columns(after)}
+        schedule.check_next_occurrence(after, before)
     else:
-        version = version_of(user, id, expected)
+        version = resolve_if_match(user, id, expected)
     row = set_members(user, id, version, moment, columns)
     if row is None:
         row = find(user, id, expected)
         # It is as it should be already. The count goes back, under the lock that this transaction still holds.
-        count_up(user, -1)
+        bump_revision(user, -1)
         return row
-    return series.follow(user, row, moment) if "completed" in values else row
+    return series.sync_series(user, row, moment) if "completed" in values else row
 
 
 @writes
 def toggle(user: User, id: int, expected: Set[int] | None) -> TaskRow:
-    """Flip completion, in the statement itself: of two racing flips neither is lost. Raises `Absent` and `Changed`."""
+    """Toggle `completed` atomically (SET completed = NOT completed), and create or remove the next task of a series.
+
+    Raises `TaskNotFound` and `VersionConflict`.
+    """
     moment = now()
-    row = flip(user, id, version_of(user, id, expected), moment)
+    row = toggle_completed(user, id, resolve_if_match(user, id, expected), moment)
     if row is None:
         row = find(user, id, expected)  # says what stands in the way
-    return series.follow(user, row, moment)
+    return series.sync_series(user, row, moment)
 
 
 @writes  # part of one: it may lock
-def version_of(user: User, id: int, expected: Set[int] | None) -> int | None:
+def resolve_if_match(user: User, id: int, expected: Set[int] | None) -> int | None:
     """The version that a task must have to be written, None for any.
 
-    Of several that it may have it is the one it has, and keeps until the end of the transaction. Raises `Absent` and
-    `Changed`.
+    Of several it is the current one, which a lock keeps until the end of the transaction. Raises `TaskNotFound` and
+    `VersionConflict`.
     """
     if expected is None:
         return None
     if len(expected) == 1:
         (version,) = expected
     else:
-        version = _hold(user, id, expected).revision
+        version = _lock_and_find(user, id, expected).revision
     return version
 
 
-def _hold(user: User, id: int, expected: Set[int] | None) -> TaskRow:
-    """Look at a task, which stays as it is until the end of the transaction. Raises `Absent` and `Changed`."""
+def _lock_and_find(user: User, id: int, expected: Set[int] | None) -> TaskRow:
+    """Lock the user's row and find the task. Raises `TaskNotFound` and `VersionConflict`."""
     locked, rows = fetch(_LOCK(owner=user.id), _TASK(owner=user.id, task=id))
     return _found(rows if locked else (), expected)
 
 
-def _selected(user: User, selection: Selection) -> list[ColumnElement[bool]]:
+def _conditions(user: User, selection: Selection) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = [Task.user_id == user.id]
     if selection.trash:
         conditions += [Task.deleted_at.is_not(None), Task.purged_at.is_(None)]

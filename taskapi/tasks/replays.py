@@ -8,10 +8,10 @@ from typing import Any
 import orjson
 
 from ..auth.tokens import User
-from ..errors import TaskDeleted
+from ..http.errors import TaskDeleted
 from ..idempotency.hook import REPLAYED, Answer, Idempotent
 from . import trash
-from .answers import etag
+from .responses import etag
 from .schemas import task_out
 from .statements import TaskRow
 

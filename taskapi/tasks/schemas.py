@@ -6,32 +6,14 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, post_load, validates_schema
 
-from ..fields import (
-    Choice,
-    Count,
-    Day,
-    Flag,
-    Instant,
-    Integer,
-    Members,
-    Number,
-    Objects,
-    Repeated,
-    Several,
-    StrictField,
-    StrictSchema,
-    Tags,
-    Text,
-    Timestamp,
-    TimeZone,
-    Violation,
-    WallTime,
-    refuse,
-)
-from ..outgoing import OutSchema
-from . import recurrence
-from .selection import PRIORITIES, SORTS, Selection, fold
-from .transfer import MAX_IMPORTED_ID
+from ..http.fields.collections import Members, Objects, Repeated, Tags
+from ..http.fields.scalars import Choice, Count, Flag, Integer, Number, Several, Text
+from ..http.fields.strict import StrictField, StrictSchema, Violation, refuse
+from ..http.fields.time import Day, Instant, Timestamp, TimeZone, WallTime
+from ..http.serialization import CompiledSchema
+from .listing.selection import PRIORITIES, SORTS, Selection, fold
+from .recurrence import rrule
+from .transfer.queries import MAX_IMPORTED_ID
 
 MAX_TITLE = 200
 MAX_DESCRIPTION = 10_000
@@ -51,16 +33,16 @@ class Recurrence(StrictField):
     """A rule of the subset that `recurrence` knows."""
 
     def __init__(self, **options: Any) -> None:
-        shape = {"type": "string", "maxLength": recurrence.MAX_RULE, "examples": ["FREQ=WEEKLY;BYDAY=MO,TH"]}
+        shape = {"type": "string", "maxLength": rrule.MAX_RULE, "examples": ["FREQ=WEEKLY;BYDAY=MO,TH"]}
         super().__init__(shape, **options)
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
-        if not isinstance(value, str) or len(value) > recurrence.MAX_RULE:
-            raise refuse("type", f"Must be a string of at most {recurrence.MAX_RULE} characters.")
-        return recurrence.normalize(value)
+        if not isinstance(value, str) or len(value) > rrule.MAX_RULE:
+            raise refuse("type", f"Must be a string of at most {rrule.MAX_RULE} characters.")
+        return rrule.normalize(value)
 
 
-class TaskOut(OutSchema):
+class TaskOut(CompiledSchema):
     """A task as it is answered; every member is always there."""
 
     id = Integer(required=True, metadata={"description": "From the user's own counter: 1, 2, 3…, never reused."})

@@ -2,7 +2,7 @@
 
 A write counts the user's revision up first, or locks the user's row before that: writes of one user stand in line,
 those of different users never meet. So whatever is read after that, in the same transaction, stays true until its end.
-Who has no row to lock has no task either, whatever another request adds meanwhile: `Absent`.
+Who has no row to lock has no task either, whatever another request adds meanwhile: `TaskNotFound`.
 """
 
 from __future__ import annotations
@@ -28,11 +28,13 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ..auth.tokens import User
-from ..db import UTCDateTime, db, execute, fetch, setting
-from ..prepared import Call, Prepared
-from . import models, positions, schedule
+from ..database.base import UTCDateTime, db
+from ..database.prepared import BoundStatement, Prepared
+from ..database.unit_of_work import execute, fetch, setting
+from . import models, positions
+from .listing.selection import fold
 from .models import Task
-from .selection import fold
+from .recurrence import schedule
 
 TaskRow = Any
 """A named tuple of the columns that `COLUMNS` names: what a task shows of itself."""
@@ -103,7 +105,7 @@ _COUNTERS = (models.User.revision, models.User.last_task_id, models.User.live_ta
 
 _TASKS, _FLOOR = bindparam("tasks", type_=BigInteger), bindparam("floor", type_=BigInteger)
 
-_COUNT_UP = Prepared(
+_BUMP_REVISION = Prepared(
     update(models.User)
     .where(models.User.user_id == OWNER)
     .values(
@@ -114,7 +116,7 @@ _COUNT_UP = Prepared(
     .returning(*_COUNTERS)
 )
 
-_CLAIM = {
+_ALLOCATE = {
     dialect.__name__.rpartition(".")[2]: Prepared(
         dialect.insert(models.User)
         .values(user_id=OWNER, epoch=bindparam("epoch"), revision=1, last_task_id=bindparam("first"), live_tasks=_TASKS)
@@ -134,14 +136,14 @@ _CLAIM = {
 
 # What follows is sent together with a statement that counts, and takes what it has counted from the row it has locked.
 
-_COUNTED = {
+_COUNTER_COLUMNS = {
     "user_id": models.User.user_id,
     "id": models.User.last_task_id,
     "revision": models.User.revision,
     "created_revision": models.User.revision,
-    "position": positions.of_new_row(models.User.last_task_id),
+    "position": positions.initial_position_sql(models.User.last_task_id),
 }
-_SENT = {
+_BINDS = {
     name: bindparam(name, type_=Task.__table__.c[name].type)
     for name in (
         *DEFAULTS,
@@ -152,34 +154,37 @@ _SENT = {
 
 _INSERT_NEXT = Prepared(
     insert(Task)
-    .from_select([*_COUNTED, *_SENT], select(*_COUNTED.values(), *_SENT.values()).where(models.User.user_id == OWNER))
+    .from_select(
+        [*_COUNTER_COLUMNS, *_BINDS],
+        select(*_COUNTER_COLUMNS.values(), *_BINDS.values()).where(models.User.user_id == OWNER),
+    )
     .returning(*COLUMNS)
 )
 
-_PARTS = {
+_COLUMN_GROUPS = {
     "title": ("title", "folded_title"),
     "description": ("description", "folded_description"),
     "completed": ("completed",),
     "priority": ("priority",),
     "tags": ("tags", "folded_tags"),
-    "time": (*schedule.MEMBERS, "due_at", "due_order"),
+    "time": (*schedule.SCHEDULE_MEMBERS, "due_at", "due_order"),
 }
 """What a change may set; the columns of a part are set together, or none of them."""
 
 _SETS = {
     name: bindparam(f"sets_{part}", type_=Boolean)  # one for all of a part
-    for part, names in _PARTS.items()
+    for part, names in _COLUMN_GROUPS.items()
     for name in names
 }
-_UNSET = dict.fromkeys(_SETS) | {"tags": (), "folded_tags": ()}
+_UNCHANGED_BINDS = dict.fromkeys(_SETS) | {"tags": (), "folded_tags": ()}
 """Stands for what is not set, which nobody looks at."""
 
 _VERSION, _MOMENT = bindparam("version", type_=BigInteger), bindparam("moment", type_=UTCDateTime)
-_AIMED = (
+_MATCHES_VERSION = (
     *(Task.user_id == OWNER, Task.id == TASK, Task.deleted_at.is_(None)),
     or_(_VERSION.is_(None), Task.revision == _VERSION),
 )
-_WRITTEN = {
+_STAMPS = {
     "updated_at": _MOMENT,
     "revision": select(models.User.revision).where(models.User.user_id == OWNER).scalar_subquery(),
 }
@@ -188,36 +193,36 @@ _WRITTEN = {
 _CHANGE = Prepared(
     update(Task)
     .where(
-        *_AIMED,
-        or_(*(_SETS[name] & Task.__table__.c[name].is_distinct_from(_SENT[name]) for name in ("title", *DEFAULTS))),
+        *_MATCHES_VERSION,
+        or_(*(_SETS[name] & Task.__table__.c[name].is_distinct_from(_BINDS[name]) for name in ("title", *DEFAULTS))),
     )
     .values(
-        **{name: case((sets, _SENT[name]), else_=Task.__table__.c[name]) for name, sets in _SETS.items()},
+        **{name: case((sets, _BINDS[name]), else_=Task.__table__.c[name]) for name, sets in _SETS.items()},
         completed_at=case(
             (~_SETS["completed"], Task.completed_at),
-            (_SENT["completed"], func.coalesce(Task.completed_at, _MOMENT)),
+            (_BINDS["completed"], func.coalesce(Task.completed_at, _MOMENT)),
             else_=None,
         ),
-        **_WRITTEN,
+        **_STAMPS,
     )
     .returning(*COLUMNS)
 )
 
-_FLIP = Prepared(
+_TOGGLE = Prepared(
     update(Task)
-    .where(*_AIMED)
-    .values(completed=~Task.completed, completed_at=case((Task.completed, None), else_=_MOMENT), **_WRITTEN)
+    .where(*_MATCHES_VERSION)
+    .values(completed=~Task.completed, completed_at=case((Task.completed, None), else_=_MOMENT), **_STAMPS)
     .returning(*COLUMNS)
 )
 
-_REMOVE = Prepared(update(Task).where(*_AIMED).values(deleted_at=_MOMENT, **_WRITTEN).returning(*COLUMNS))
+_REMOVE = Prepared(update(Task).where(*_MATCHES_VERSION).values(deleted_at=_MOMENT, **_STAMPS).returning(*COLUMNS))
 
 
-class Absent(Exception):
+class TaskNotFound(Exception):
     """The user has no such task."""
 
 
-class Changed(Exception):
+class VersionConflict(Exception):
     """The task is not of a version that the caller expects; `current` is what it is."""
 
     def __init__(self, current: TaskRow) -> None:
@@ -234,46 +239,46 @@ class QuotaExceeded(Exception):
         self.in_trash = in_trash
 
 
-REFUSALS = (Absent, Changed, QuotaExceeded, ValidationError)
+DOMAIN_ERRORS = (TaskNotFound, VersionConflict, QuotaExceeded, ValidationError)
 """What a statement module raises when it cannot do what was asked; nothing was changed then."""
 
 
-def count_up(user: User, by: int = 1, *, ids: int = 0, live: int = 0) -> Counters:
+def bump_revision(user: User, by: int = 1, *, ids: int = 0, live: int = 0) -> Counters:
     """Count the user's revision, and with it ids given and live tasks; this locks the user's row.
 
-    Raises `Absent` for a user who never wrote, and so has no task, and `QuotaExceeded`.
+    Raises `TaskNotFound` for a user who never wrote, and so has no task, and `QuotaExceeded`.
     """
-    (found,) = fetch(_COUNT_UP(owner=user.id, by=by, ids=ids, live=live))
+    (found,) = fetch(_BUMP_REVISION(owner=user.id, by=by, ids=ids, live=live))
     if not found:
-        raise Absent
+        raise TaskNotFound
     if live > 0:
         check_quota(found[0])
     counters: Counters = found[0]
     return counters
 
 
-def claim(user: User, tasks: int = 1, *, last_task_id: int = 0) -> Counters:
+def allocate_ids(user: User, tasks: int = 1, *, last_task_id: int = 0) -> Counters:
     """Count up for new tasks, making the user's row if it is not there.
 
     `last_task_id` is what the ids have come to at least, before those of these tasks. Raises `QuotaExceeded`.
     """
-    (found,) = fetch(_claim(user, tasks, last_task_id))
+    (found,) = fetch(_allocate_ids(user, tasks, last_task_id))
     if tasks:
         check_quota(found[0])
     counters: Counters = found[0]
     return counters
 
 
-def _claim(user: User, tasks: int, last_task_id: int = 0) -> Call:
+def _allocate_ids(user: User, tasks: int, last_task_id: int = 0) -> BoundStatement:
     ids = {"floor": last_task_id, "first": last_task_id + tasks}
-    return _CLAIM[db.engine.dialect.name](owner=user.id, epoch=models.new_epoch(), tasks=tasks, **ids)
+    return _ALLOCATE[db.engine.dialect.name](owner=user.id, epoch=models.new_epoch(), tasks=tasks, **ids)
 
 
 def insert_next(user: User, moment: datetime, values: Mapping[str, Any]) -> TaskRow:
     """Count up for one new task and insert it; `values` are the members that were sent. Raises `QuotaExceeded`."""
-    columns = content(moment, values)
-    schedule.foresee(columns)
-    (counters,), (row,) = fetch(_claim(user, 1), _INSERT_NEXT(owner=user.id, **columns))
+    columns = task_columns(moment, values)
+    schedule.check_next_occurrence(columns)
+    (counters,), (row,) = fetch(_allocate_ids(user, 1), _INSERT_NEXT(owner=user.id, **columns))
     check_quota(counters)
     return row
 
@@ -283,24 +288,24 @@ def set_members(
 ) -> TaskRow | None:
     """Count up, compare and set; None if there is no such live task of that version, or nothing would change.
 
-    Of a part of `_PARTS` either all columns are there or none. Raises `Absent` for a user who never wrote.
+    Of a group of `_COLUMN_GROUPS` either all columns are given or none. Raises `TaskNotFound` for a user without tasks.
     """
-    sets = {f"sets_{part}": names[0] in columns for part, names in _PARTS.items()}
-    return _write(user, _CHANGE, id, version, moment, **{**_UNSET, **columns, **sets})
+    sets = {f"sets_{part}": names[0] in columns for part, names in _COLUMN_GROUPS.items()}
+    return _write(user, _CHANGE, id, version, moment, **{**_UNCHANGED_BINDS, **columns, **sets})
 
 
-def flip(user: User, id: int, version: int | None, moment: datetime) -> TaskRow | None:
+def toggle_completed(user: User, id: int, version: int | None, moment: datetime) -> TaskRow | None:
     """Count up and flip a task's completion; None if there is no such live task of that version.
 
-    Raises `Absent` for a user who never wrote.
+    Raises `TaskNotFound` for a user who never wrote.
     """
-    return _write(user, _FLIP, id, version, moment)
+    return _write(user, _TOGGLE, id, version, moment)
 
 
-def throw_away(user: User, id: int, version: int | None, moment: datetime) -> TaskRow | None:
+def move_to_trash(user: User, id: int, version: int | None, moment: datetime) -> TaskRow | None:
     """Count up and put a task into the trash; None if there is no such live task of that version.
 
-    Raises `Absent` for a user who never wrote.
+    Raises `TaskNotFound` for a user who never wrote.
     """
     return _write(user, _REMOVE, id, version, moment, live=-1)
 
@@ -309,11 +314,11 @@ def _write(
     user: User, write: Prepared, id: int, version: int | None, moment: datetime, *, live: int = 0, **columns: Any
 ) -> TaskRow | None:
     counted, rows = fetch(
-        _COUNT_UP(owner=user.id, by=1, ids=0, live=live),
+        _BUMP_REVISION(owner=user.id, by=1, ids=0, live=live),
         write(**columns, owner=user.id, task=id, version=version, moment=moment),
     )
     if not counted:
-        raise Absent
+        raise TaskNotFound
     return rows[0] if rows else None
 
 
@@ -327,8 +332,8 @@ def check_quota(counters: Counters) -> None:
 def new_row(user: User, id: int, revision: int, moment: datetime, values: Mapping[str, Any]) -> dict[str, Any]:
     """All columns of a new task; `values` are the members that were sent."""
     return {
-        "position": positions.of_new(id),
-        **content(moment, values),
+        "position": positions.initial_position(id),
+        **task_columns(moment, values),
         "user_id": user.id,
         "id": id,
         "revision": revision,
@@ -336,7 +341,7 @@ def new_row(user: User, id: int, revision: int, moment: datetime, values: Mappin
     }
 
 
-def content(moment: datetime, values: Mapping[str, Any]) -> dict[str, Any]:
+def task_columns(moment: datetime, values: Mapping[str, Any]) -> dict[str, Any]:
     """Those that do not depend on which task it is."""
     members = {**DEFAULTS, **values}
     return {
@@ -344,8 +349,8 @@ def content(moment: datetime, values: Mapping[str, Any]) -> dict[str, Any]:
         "created_at": moment,
         "updated_at": moment,
         **members,
-        **schedule.settle(members),
-        **folded(members),
+        **schedule.derive_due_columns(members),
+        **search_columns(members),
     }
 
 
@@ -357,7 +362,7 @@ def update_task(
     return execute(statement.values(**columns, revision=revision).returning(*COLUMNS)).one_or_none()
 
 
-def folded(values: Mapping[str, Any]) -> dict[str, Any]:
+def search_columns(values: Mapping[str, Any]) -> dict[str, Any]:
     """The search columns that go with the members about to be written."""
     columns: dict[str, Any] = {}
     for name in ("title", "description"):

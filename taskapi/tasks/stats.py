@@ -7,10 +7,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, case, func, select
 
 from ..auth.tokens import User
-from ..db import execute, now, reads
-from .due import due_today, overdue
+from ..database.base import now
+from ..database.unit_of_work import execute, reads
+from .listing.overdue import due_today, overdue
+from .listing.selection import PRIORITIES
 from .models import Task
-from .selection import PRIORITIES
 
 
 @reads

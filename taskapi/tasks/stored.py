@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import case, delete, func, select, update
 
 from ..auth.tokens import User
-from ..db import execute, setting, writes
+from ..database.unit_of_work import execute, setting, writes
 from . import models
 from .models import Task
 from .statements import QuotaExceeded
@@ -26,14 +26,14 @@ MAX_TOMBSTONES = 100_000
 """Tombstones of a user. Beyond, the oldest are removed before their 90 days; older feed tokens then get 410."""
 
 
-def check_after(user: User, new_id: int) -> None:
+def check_stored_tasks_after(user: User, new_id: int) -> None:
     """Check the bounds if this new id is one of those at which they are checked. Raises `QuotaExceeded`."""
     if new_id % CHECK_EVERY == 0:
-        check(user)
+        check_stored_tasks(user)
 
 
 @writes  # part of the write that added the tasks
-def check(user: User) -> None:
+def check_stored_tasks(user: User) -> None:
     """Raise `QuotaExceeded` if the trash holds too many tasks, and remove the oldest of too many tombstones."""
     mine = Task.user_id == user.id
     emptied = case((Task.purged_at.is_not(None), 1), else_=0)

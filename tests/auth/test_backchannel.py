@@ -16,11 +16,11 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 from werkzeug.test import TestResponse
 
-import taskapi.db
+import taskapi.database.engine
 from taskapi.auth import hook
-from taskapi.auth.models import EndedSession, SeenNotice
+from taskapi.auth.models import EndedSession, SeenLogoutToken
 from taskapi.auth.sessions import EndedSessions
-from taskapi.db import db
+from taskapi.database.base import db
 from tests.auth.conftest import Clock
 from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, compact, hs256, notice, said, segment
 from tests.auth.key_server import KeyServer
@@ -55,7 +55,7 @@ def signed_in(client: FlaskClient, user: str, session: str | None) -> Person:
 def written(app: Flask) -> tuple[int, int]:
     """How many sessions have ended, and how many notices were carried out."""
     with app.app_context(), beyond_walls().connect() as connection:
-        ended, seen = (connection.execute(select(table.__table__)).all() for table in (EndedSession, SeenNotice))
+        ended, seen = (connection.execute(select(table.__table__)).all() for table in (EndedSession, SeenLogoutToken))
     return len(ended), len(seen)
 
 
@@ -477,7 +477,7 @@ def outage(app: Flask) -> Iterator[None]:
 def test_while_the_database_is_away_a_session_is_neither_ended_nor_believed_in(
     make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(taskapi.db, "POOL_TIMEOUT", 0)
+    monkeypatch.setattr(taskapi.database.engine, "POOL_TIMEOUT", 0)
     app = make_app()
     client = app.test_client()
     alice, made = signed_in(client, "alice", "s-1"), notice("alice", "s-1")

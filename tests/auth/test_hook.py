@@ -17,7 +17,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from taskapi.auth import keys
-from taskapi.db import db
+from taskapi.database.base import db
 from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, compact, hs256, segment
 from tests.auth.key_server import KeyServer
 from tests.conftest import SECRET, Person, Statements, build, empty, migrate, token
@@ -402,7 +402,7 @@ def of(signer: Signer, sub: str = "alice", **header: Any) -> str:
 def test_tokens_of_both_key_sources_are_accepted(
     make_app: MakeApp, key_server: KeyServer, signers: dict[str, Signer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keys, "COOL_DOWN", 60)
+    monkeypatch.setattr(keys, "MIN_REFETCH_INTERVAL", 60)
     client = make_app(BETTER_AUTH_URL=key_server.url.removesuffix("/api/auth/jwks")).test_client()
     assert ask(client, f"Bearer {token('alice')}").status_code == 200
     assert key_server.fetches == []
@@ -427,7 +427,7 @@ def test_a_family_without_a_key_source_is_refused(
 def test_a_request_too_many_that_would_wait_for_a_key_is_503_and_not_401(
     make_app: MakeApp, key_server: KeyServer, signers: dict[str, Signer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keys, "COOL_DOWN", 0)
+    monkeypatch.setattr(keys, "MIN_REFETCH_INTERVAL", 0)
     monkeypatch.setattr(keys, "MAX_WAITING", 1)
     app = make_app(BETTER_AUTH_JWKS_URL=key_server.url)
     client = app.test_client()

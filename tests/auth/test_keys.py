@@ -22,9 +22,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from taskapi.auth.fetch import MAX_JWKS_BYTES
 from taskapi.auth.keys import (
     CACHE_TIME,
-    COOL_DOWN,
     FETCH_TIMEOUT,
     JWKS,
+    MIN_REFETCH_INTERVAL,
     REFRESH_AFTER,
     KeysUnavailable,
     SharedSecrets,
@@ -170,7 +170,7 @@ def test_stale_keys_serve_through_an_outage_and_are_renewed_after_it(
     if mode == "down":
         server.start()
     server.mode, server.keys = "ok", [NEW.jwk()]
-    clock.forward(COOL_DOWN)
+    clock.forward(MIN_REFETCH_INTERVAL)
     until(lambda: knows(jwks, NEW) and not knows(jwks, OLD))
 
 
@@ -182,7 +182,7 @@ def test_a_hundred_unknown_keys_cost_one_fetch_in_a_cool_down(server: KeyServer,
     for fetches in (1, 2, 3):
         assert all(jwks.find("EdDSA", f"invented-{n}") == () for n in range(100))
         assert len(server.fetches) == fetches
-        clock.forward(COOL_DOWN)
+        clock.forward(MIN_REFETCH_INTERVAL)
 
 
 @pytest.mark.parametrize("mode", FAILING)
@@ -191,7 +191,7 @@ def test_a_hundred_unknown_keys_cost_a_failing_server_one_fetch_in_a_cool_down(
 ) -> None:
     assert knows(jwks, OLD)
     server.mode = mode
-    clock.forward(COOL_DOWN)
+    clock.forward(MIN_REFETCH_INTERVAL)
     assert all(jwks.find("EdDSA", f"invented-{n}") == () for n in range(100))
     assert server.fetches == ["/api/auth/jwks"] * 2
 
@@ -218,7 +218,7 @@ def test_a_cold_flood_costs_a_failing_server_one_fetch_in_a_cool_down(server: Ke
 def test_all_who_wait_for_the_same_fetch_get_the_new_key(server: KeyServer, jwks: JWKS, clock: Clock) -> None:
     assert knows(jwks, OLD)
     server.keys, server.delay = [OLD.jwk(), NEW.jwk()], 0.2
-    clock.forward(COOL_DOWN)
+    clock.forward(MIN_REFETCH_INTERVAL)
     together = threading.Barrier(16)
 
     def ask(_: int) -> bool:
@@ -253,7 +253,7 @@ def test_without_any_key_nothing_is_known_of_a_token_and_it_heals_by_itself(
     if mode == "down":
         server.start()
     server.mode = "ok"
-    clock.forward(COOL_DOWN)
+    clock.forward(MIN_REFETCH_INTERVAL)
     assert knows(jwks, OLD)
 
 
@@ -276,7 +276,7 @@ def test_a_server_that_lingers_is_given_up_and_it_heals_by_itself(serve_keys: Se
 
 
 def is_known_after_the_cool_down(jwks: JWKS, clock: Clock) -> bool:
-    clock.forward(COOL_DOWN)
+    clock.forward(MIN_REFETCH_INTERVAL)
     try:
         return knows(jwks, OLD)
     except KeysUnavailable:
@@ -309,7 +309,7 @@ def test_certificate_authorities_are_read_once_and_not_for_each_fetch(
     monkeypatch.setattr(ssl.SSLContext, "set_default_verify_paths", lambda self: made.append(self) or original(self))
     jwks = JWKS(server.url, clock=clock)
     for _ in range(3):
-        clock.forward(COOL_DOWN)
+        clock.forward(MIN_REFETCH_INTERVAL)
         assert jwks.find("EdDSA", "invented") == ()
     assert (len(server.fetches), len(made)) == (3, 1)
 
@@ -375,7 +375,7 @@ def test_an_answer_without_a_usable_key_keeps_the_old_keys(
 ) -> None:
     assert knows(jwks, OLD)
     server.mode = mode
-    clock.forward(COOL_DOWN)
+    clock.forward(MIN_REFETCH_INTERVAL)
     assert jwks.find("EdDSA", "invented") == ()
     assert len(server.fetches) == 2
     assert knows(jwks, OLD)

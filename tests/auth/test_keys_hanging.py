@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from taskapi import resolver, slots
 from taskapi.auth import keys
 from taskapi.auth.key_set import Key
-from taskapi.auth.keys import CACHE_TIME, COOL_DOWN, JWKS, MAX_WAITING, KeysUnavailable
+from taskapi.auth.keys import CACHE_TIME, JWKS, MAX_WAITING, MIN_REFETCH_INTERVAL, KeysUnavailable
+from taskapi.concurrency import resolver, slots
 from tests.auth.conftest import Clock
 from tests.auth.issuer import Signer
 from tests.auth.key_server import KeyServer
@@ -98,7 +98,7 @@ def test_no_more_than_a_hundred_requests_wait_for_a_fetch(
 ) -> None:
     if not cold:
         assert knows(jwks, OLD)
-        clock.now += COOL_DOWN
+        clock.now += MIN_REFETCH_INTERVAL
     server.mode = "slow"
     with ThreadPoolExecutor(MAX_WAITING) as pool:
         requests = [pool.submit(jwks.find, "EdDSA", f"invented-{number}") for number in range(MAX_WAITING)]
@@ -132,7 +132,7 @@ def test_dns_that_hangs_costs_one_lookup_and_the_keys_are_fetched_when_it_answer
         with pytest.raises(KeysUnavailable):
             jwks.find("EdDSA", OLD.kid)
         until(lambda: jwks._fetching is None, otherwise="the fetch goes on")
-        clock.now += COOL_DOWN
+        clock.now += MIN_REFETCH_INTERVAL
     assert lookups == ["keys.example"]
     monkeypatch.setattr(keys, "FETCH_TIMEOUT", PATIENCE)
     answers.set()
@@ -159,7 +159,7 @@ def test_an_invented_key_id_is_neither_kept_nor_logged(
     with caplog.at_level(logging.DEBUG):
         for mode in ("ok", "error"):
             server.mode = mode
-            clock.now += COOL_DOWN
+            clock.now += MIN_REFETCH_INTERVAL
             assert jwks.find("EdDSA", invented) == ()
     assert len(server.fetches) == 3
     assert {name for name, value in vars(jwks).items() if value is not before[name]} == {"_tried_at", "_fetched_at"}
@@ -172,10 +172,10 @@ def test_a_fetch_that_brings_the_same_keys_keeps_the_key_objects(server: KeyServ
     # The token cache compares them by identity: otherwise each fetch would have all tokens verified again.
     (key,) = jwks.find("EdDSA", OLD.kid)
     for _ in range(3):
-        clock.now += COOL_DOWN
+        clock.now += MIN_REFETCH_INTERVAL
         assert jwks.find("EdDSA", "invented") == ()
         assert jwks.find("EdDSA", OLD.kid)[0] is key
     assert len(server.fetches) == 4
     server.keys.append(NEW.jwk())
-    clock.now += COOL_DOWN
+    clock.now += MIN_REFETCH_INTERVAL
     assert knows(jwks, NEW)

@@ -13,10 +13,10 @@ from flask import Flask
 from sqlalchemy import update
 
 from taskapi.auth import queries
-from taskapi.auth.models import EndedSession, SeenNotice
-from taskapi.auth.queries import Entry, Replayed
+from taskapi.auth.models import EndedSession, SeenLogoutToken
+from taskapi.auth.queries import EndedSessionEntry, Replayed
 from taskapi.auth.tokens import User
-from taskapi.db import now
+from taskapi.database.base import now
 from tests.conftest import Statements, beyond_walls
 from tests.test_invariants import owners
 
@@ -31,17 +31,17 @@ def context(app: Flask) -> Iterator[None]:
 
 
 def end(user: User, notice: str, *, session_for: timedelta = HOUR, notice_for: timedelta = HOUR) -> None:
-    queries.end(user, notice, forget_session=now() + session_for, forget_notice=now() + notice_for)
+    queries.record_logout(user, notice, forget_session=now() + session_for, forget_notice=now() + notice_for)
 
 
 def names(since: int = 0, most: int = 1000) -> list[tuple[int, str]]:
-    return [(entry.number, entry.name) for entry in queries.log(since, most)]
+    return [(entry.number, entry.name) for entry in queries.ended_sessions_since(since, most)]
 
 
 def age(by: timedelta) -> None:
     """Let that much time have passed for all that was written."""
     with beyond_walls().begin() as connection:
-        for table in (EndedSession, SeenNotice):
+        for table in (EndedSession, SeenLogoutToken):
             for key, at in connection.execute(table.__table__.select().with_only_columns(
                 table.user_id, table.forget_at
             )).all():  # fmt: skip
@@ -101,11 +101,11 @@ def test_a_session_that_ends_again_is_remembered_as_long_as_one_that_ends_now() 
 
 def test_the_same_place_of_another_life_of_the_log_is_another_entry() -> None:
     end(ALICE, "n-1")
-    (before,) = queries.log(0, 10)
+    (before,) = queries.ended_sessions_since(0, 10)
     age(HOUR)
     assert queries.purge(ALICE) == 1
     end(ALICE, "n-2")
-    (after,) = queries.log(0, 10)
+    (after,) = queries.ended_sessions_since(0, 10)
     assert (before.number, before.name) == (after.number, after.name) == (1, "alice\ns-1")
     assert before != after
 
@@ -146,7 +146,7 @@ def test_a_sign_out_that_was_refused_leaves_nothing() -> None:
     for session in ("s-2", "s-3"):
         with pytest.raises(Replayed):
             end(User("alice", session), "n-1")
-    assert (count(EndedSession), count(SeenNotice)) == (1, 1)
+    assert (count(EndedSession), count(SeenLogoutToken)) == (1, 1)
 
 
 def test_every_statement_about_one_user_names_the_owner(statements: Statements) -> None:
@@ -154,7 +154,7 @@ def test_every_statement_about_one_user_names_the_owner(statements: Statements) 
     about_all = []
     work: list[Callable[[], object]] = [
         *(lambda: end(ALICE, "n-1"), lambda: end(ALICE, "n-2"), lambda: queries.has_ended(ALICE)),
-        *(lambda: queries.purge(ALICE), lambda: queries.log(0, 10), queries.users_due),
+        *(lambda: queries.purge(ALICE), lambda: queries.ended_sessions_since(0, 10), queries.users_due),
     ]
     for each in work:
         each()
@@ -174,13 +174,13 @@ def test_sign_outs_raced_are_numbered_without_a_gap_and_no_reader_misses_one(app
     """A number is visible only when all before it are: who read up to it need never look back."""
     sessions = [User(f"user-{number % 3}", f"s-{number}") for number in range(40)]
     start, over = threading.Barrier(9), threading.Event()
-    followed: list[Entry] = []
+    followed: list[EndedSessionEntry] = []
 
     def follow() -> None:
         with app.app_context():
             start.wait()
-            while not over.is_set() or queries.log(followed[-1].number + 1 if followed else 0, 1):
-                followed.extend(queries.log(followed[-1].number + 1 if followed else 0, 1000))
+            while not over.is_set() or queries.ended_sessions_since(followed[-1].number + 1 if followed else 0, 1):
+                followed.extend(queries.ended_sessions_since(followed[-1].number + 1 if followed else 0, 1000))
 
     def sign_out(mine: list[User]) -> None:
         with app.app_context():
@@ -212,7 +212,7 @@ def test_of_one_notice_raced_one_is_carried_out(app: Flask) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert sorted(pool.map(try_it, range(8))) == [False] * 7 + [True]
-    assert (count(EndedSession), count(SeenNotice)) == (1, 1)
+    assert (count(EndedSession), count(SeenLogoutToken)) == (1, 1)
 
 
 def test_no_two_pairs_of_ids_have_one_name() -> None:

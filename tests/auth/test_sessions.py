@@ -16,13 +16,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import insert
 
-import taskapi.db
+import taskapi.database.base
+import taskapi.database.engine
 from taskapi.auth import queries, sessions
-from taskapi.auth.models import EndedSession, SeenNotice
-from taskapi.auth.notices import Notice
+from taskapi.auth.logout_tokens import LogoutToken
+from taskapi.auth.models import EndedSession, SeenLogoutToken
 from taskapi.auth.sessions import EndedSessions
 from taskapi.auth.tokens import User
-from taskapi.db import POOL_TIMEOUT, DatabaseUnavailable, db
+from taskapi.database.base import db
+from taskapi.database.engine import POOL_TIMEOUT
+from taskapi.database.failures import DatabaseUnavailable
 from tests.auth.conftest import Clock
 from tests.conftest import Statements, beyond_walls, empty
 
@@ -62,9 +65,9 @@ def two(clock: Clock) -> tuple[EndedSessions, EndedSessions]:
 _numbers = iter(range(10**9))
 
 
-def notice(user: User, calendar: Callable[[], datetime] | None = None) -> Notice:
+def notice(user: User, calendar: Callable[[], datetime] | None = None) -> LogoutToken:
     """A fresh one."""
-    return Notice(f"n-{next(_numbers)}", user, (calendar or taskapi.db.now)() + timedelta(seconds=120))
+    return LogoutToken(f"n-{next(_numbers)}", user, (calendar or taskapi.database.base.now)() + timedelta(seconds=120))
 
 
 def fill(*rows: tuple[int, str], user: str = "alice", forget_at: datetime = datetime(2099, 1, 1, tzinfo=UTC)) -> None:
@@ -241,7 +244,7 @@ def test_a_session_that_ended_again_in_the_same_place_hides_none_before_it(clock
 def test_beyond_what_is_kept_the_database_is_asked_each_time(
     clock: Clock, statements: Statements, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sessions, "MOST_KEPT", 3)
+    monkeypatch.setattr(sessions, "MAX_IN_MEMORY", 3)
     fill(*((number, f"s-{number}") for number in range(1, 4)))
     view = EndedSessions(clock=clock)
     for step in range(4, 12):
@@ -268,7 +271,7 @@ def test_beyond_what_is_kept_the_database_is_asked_each_time(
 def test_many_that_are_there_at_first_are_not_cut_off(
     clock: Clock, monkeypatch: pytest.MonkeyPatch, ended: int
 ) -> None:
-    monkeypatch.setattr(sessions, "MOST_KEPT", 3)
+    monkeypatch.setattr(sessions, "MAX_IN_MEMORY", 3)
     fill(*((number, f"s-{number}") for number in range(1, ended + 1)))
     view = EndedSessions(clock=clock)
     assert all(view.has(User("alice", f"s-{number}")) for number in range(1, ended + 1))
@@ -276,7 +279,7 @@ def test_many_that_are_there_at_first_are_not_cut_off(
 
 
 def test_many_that_come_at_once_are_not_cut_off(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "MOST_KEPT", 3)
+    monkeypatch.setattr(sessions, "MAX_IN_MEMORY", 3)
     fill((1, "s-1"))
     view = EndedSessions(clock=clock)
     assert view.has(ALICE)
@@ -292,7 +295,7 @@ def test_many_that_come_at_once_are_not_cut_off(clock: Clock, monkeypatch: pytes
 @pytest.fixture
 def impatient(make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
     """A service that does not wait for a connection."""
-    monkeypatch.setattr(taskapi.db, "POOL_TIMEOUT", 0)
+    monkeypatch.setattr(taskapi.database.engine, "POOL_TIMEOUT", 0)
     made = make_app()
     with made.app_context():
         yield made
@@ -354,10 +357,10 @@ def test_a_session_is_remembered_until_its_last_token_has_died_and_no_longer(
     view = EndedSessions(max_lifetime=max_lifetime, clock=clock)
     view.end(notice(ALICE, calendar))
     keep = timedelta(seconds=life) + AFTERLIFE
-    (entry,) = queries.log(0, 10)
+    (entry,) = queries.ended_sessions_since(0, 10)
     with beyond_walls().connect() as connection:
         (row,) = connection.execute(EndedSession.__table__.select()).all()
-        (seen,) = connection.execute(SeenNotice.__table__.select()).all()
+        (seen,) = connection.execute(SeenLogoutToken.__table__.select()).all()
     assert row.forget_at == entry.forget_at == calendar() + keep
     assert seen.forget_at == calendar() + timedelta(seconds=120)
 
@@ -400,7 +403,7 @@ def test_no_worker_that_has_just_read_accepts_an_ended_session_and_none_refuses_
     most_kept: int,
     steps: list[tuple[str, Any, Any]],
 ) -> None:
-    monkeypatch.setattr(sessions, "MOST_KEPT", most_kept)
+    monkeypatch.setattr(sessions, "MAX_IN_MEMORY", most_kept)
     empty(database_url)
     views = [EndedSessions(max_lifetime=900, clock=clock) for _ in range(2)]
     ended: dict[User, datetime] = {}
@@ -445,7 +448,7 @@ def test_many_threads_sign_out_and_ask_and_each_is_told_the_truth(app: Flask) ->
             for number in range(10):
                 mine = User(f"user-{thread % 2}", f"s-{thread}-{number}")
                 assert not view.has(mine)
-                view.end(Notice(f"n-{thread}-{number}", mine, taskapi.db.now() + timedelta(minutes=2)))
+                view.end(LogoutToken(f"n-{thread}-{number}", mine, taskapi.database.base.now() + timedelta(minutes=2)))
                 assert view.has(mine)
                 assert view.has(User(f"user-{thread % 2}", f"s-{thread}-0"))
 

@@ -10,12 +10,13 @@ from datetime import timedelta
 import pytest
 from flask import Flask
 
-from taskapi import slots
 from taskapi.auth import queries
-from taskapi.auth.notices import Notice
-from taskapi.auth.sessions import FRESH_FOR, EndedSessions
+from taskapi.auth.logout_tokens import LogoutToken
+from taskapi.auth.sessions import REFRESH_INTERVAL, EndedSessions
 from taskapi.auth.tokens import User
-from taskapi.db import DatabaseUnavailable, now
+from taskapi.concurrency import slots
+from taskapi.database.base import now
+from taskapi.database.failures import DatabaseUnavailable
 from tests.auth.conftest import Clock
 from tests.waiting import PATIENCE, until
 
@@ -32,7 +33,7 @@ class SlowReads:
         self.finish = threading.Semaphore(0)
         self.fail = False
 
-    def __call__(self, since: int, most: int) -> Sequence[queries.Entry]:
+    def __call__(self, since: int, most: int) -> Sequence[queries.EndedSessionEntry]:
         self.count += 1
         self.begun.release()
         assert self.finish.acquire(timeout=PATIENCE)
@@ -44,7 +45,7 @@ class SlowReads:
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> SlowReads:
     reads = SlowReads()
-    monkeypatch.setattr(queries, "log", reads)
+    monkeypatch.setattr(queries, "ended_sessions_since", reads)
     return reads
 
 
@@ -82,7 +83,9 @@ def test_requests_that_wait_for_a_read_of_the_sign_outs_hold_no_slot(
     for _ in requests:  # more than there are slots, so some have released theirs
         assert worker.arrived.acquire(timeout=PATIENCE)
     until(lambda: worker.free_slots() == SLOTS - 1, otherwise="only the one that reads needs its slot")
-    clock.now += 10 * FRESH_FOR  # the read takes long, and is good enough nevertheless for those that wait for it
+    clock.now += (
+        10 * REFRESH_INTERVAL
+    )  # the read takes long, and is good enough nevertheless for those that wait for it
     reads.finish.release()
     assert [request.result(PATIENCE) for request in requests] == [False] * 12
     assert reads.count == 1
@@ -95,7 +98,7 @@ def test_a_request_that_arrives_long_after_a_read_began_does_not_rely_on_it(
     view = EndedSessions(clock=clock)
     first = worker.send(lambda: view.has(ALICE))
     assert reads.begun.acquire(timeout=PATIENCE)
-    clock.now += FRESH_FOR
+    clock.now += REFRESH_INTERVAL
     second = worker.send(lambda: view.has(ALICE))
     until(lambda: worker.free_slots() == SLOTS - 1)
     reads.finish.release(2)
@@ -120,7 +123,7 @@ def test_a_sign_out_that_waits_for_a_read_holds_no_slot(worker: Worker, clock: C
     view = EndedSessions(clock=clock)
     first = worker.send(lambda: view.has(ALICE))
     assert reads.begun.acquire(timeout=PATIENCE)
-    notice = Notice("n-1", User("mallory", "s-1"), now() + timedelta(seconds=120))
+    notice = LogoutToken("n-1", User("mallory", "s-1"), now() + timedelta(seconds=120))
     sign_out = worker.send(lambda: view.end(notice))
     assert worker.arrived.acquire(timeout=PATIENCE)
     assert worker.arrived.acquire(timeout=PATIENCE)

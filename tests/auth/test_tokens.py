@@ -20,10 +20,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from taskapi.auth import memory
+from taskapi.auth import token_cache
 from taskapi.auth.key_set import Key
 from taskapi.auth.keys import JWKS, KeySource, KeysUnavailable, SharedSecrets
-from taskapi.auth.tokens import FAR_FUTURE, MAX_TOKEN_BYTES, TokenRefused, User, Verifier
+from taskapi.auth.tokens import FAR_FUTURE, MAX_TOKEN_BYTES, InvalidToken, User, Verifier
 from tests.auth.conftest import Clock
 from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, compact, hs256, segment
 from tests.auth.key_server import KeyServer
@@ -65,7 +65,7 @@ def token(*without: str, **claims: Any) -> str:
 
 
 def refusal(verifier: Verifier, token: str) -> str:
-    with pytest.raises(TokenRefused) as caught:
+    with pytest.raises(InvalidToken) as caught:
         verifier.verify(token)
     return str(caught.value)
 
@@ -407,7 +407,7 @@ def test_nesting_of_any_depth_is_accepted_or_refused(verifier: Verifier, place: 
         deep = {place: (JSON_HEADER if place == "header" else JSON_CLAIMS)[:-1] + nested}
         try:
             outcomes.append(verifier.verify(of_text(**deep)) == ALICE)
-        except TokenRefused:
+        except InvalidToken:
             outcomes.append(False)
     # Somewhere it becomes too deep, and stays so.
     assert outcomes == sorted(outcomes, reverse=True)
@@ -718,7 +718,7 @@ def test_the_refusal_shows_nothing_of_the_token(verifier: Verifier) -> None:
 def is_refused(verifier: Verifier, text: str) -> bool:
     try:
         verifier.verify(text)
-    except (TokenRefused, KeysUnavailable):
+    except (InvalidToken, KeysUnavailable):
         return True
     return False
 
@@ -792,7 +792,7 @@ def test_whatever_was_signed_is_the_user_it_names_or_is_refused(header: dict[str
     for verifier in (with_secret(), with_secret(issuer=ISSUER, audience="tasks-api", max_lifetime=60)):
         try:
             user = verifier.verify(compact({**HEADER, **header}, said, hs256()))
-        except TokenRefused:
+        except InvalidToken:
             continue
         assert user == User(said["sub"])
         assert NOW < said["exp"] <= FAR_FUTURE
@@ -936,7 +936,7 @@ def test_at_each_moment_the_answer_is_that_of_a_verifier_that_never_saw_the_toke
     def answer(verifier: Verifier) -> User | str:
         try:
             return verifier.verify(text)
-        except TokenRefused as refused:
+        except InvalidToken as refused:
             return str(refused)
 
     for moment in moments:
@@ -1057,12 +1057,12 @@ def test_what_was_believed_as_a_notice_is_no_login_and_the_other_way_round() -> 
     assert refusal(verifier, logout) == "the token is of another type"
     assert not verifier._memory._known
     assert verifier.verify(token()) == ALICE
-    with pytest.raises(TokenRefused, match="another type"):
+    with pytest.raises(InvalidToken, match="another type"):
         verifier.claims(token(), {"logout+jwt"})
 
 
 def test_a_token_that_was_driven_out_is_verified_again(decoded: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "MOST_REMEMBERED", 2)
+    monkeypatch.setattr(token_cache, "MAX_ENTRIES", 2)
     verifier = with_secret()
     one, two, three = (token(sub=name) for name in ("one", "two", "three"))
     for text in (one, two, three, three, two, one):
@@ -1114,13 +1114,13 @@ def test_no_part_of_a_token_that_could_be_used_is_held() -> None:
 
 
 def test_the_longest_text_is_refused_before_it_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_digest", None)
+    monkeypatch.setattr(token_cache, "_digest", None)
     assert refusal(with_secret(), "x" * (MAX_TOKEN_BYTES + 1)) == "the token is too long"
 
 
 def test_threads_that_verify_at_once_are_each_told_of_their_own_user(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is room for fewer than come, and keys come and go."""
-    monkeypatch.setattr(memory, "MOST_REMEMBERED", 3)
+    monkeypatch.setattr(token_cache, "MAX_ENTRIES", 3)
     key = secret()
     keys = Keys(key)
     verifier = Verifier([keys], clock=lambda: NOW)

@@ -23,7 +23,7 @@ from tests.chaos.scenarios import (
 from tests.chaos.slow import serve_beside_lingering_clients, serve_beside_slow_clients
 from tests.chaos.sqlite import hold_write_lock, search_long_descriptions
 from tests.chaos.unread import serve_beside_unread_responses
-from tests.test_walls import failures
+from tests.database.test_row_security import failures
 
 Figures = Callable[..., None]
 

@@ -9,12 +9,7 @@ import threading
 from contextlib import closing
 from typing import Any
 
-from tests.chaos.neighbours import (
-    MEMORY_LIMIT,
-    assert_neighbours_answered,
-    assert_neighbours_served,
-    probe_neighbours,
-)
+from tests.chaos.neighbours import MEMORY_LIMIT, assert_neighbours_answered, assert_neighbours_served, probe_neighbours
 from tests.chaos.service import PATIENCE, Service, service
 from tests.conftest import token
 

@@ -8,7 +8,7 @@ from functools import partial
 
 from playwright.sync_api import expect
 
-from taskapi.auth.sessions import FRESH_FOR
+from taskapi.auth.sessions import REFRESH_INTERVAL
 from tests.e2e.api import ask, claims, everywhere, stored_tasks, writers
 from tests.e2e.conftest import Arrive
 from tests.e2e.person import Person
@@ -18,7 +18,7 @@ from tests.waiting import PATIENCE, until
 def sees_refused(asked: Callable[[], set[int]]) -> None:
     """Every answer is 401 soon, and stays so, for longer than a worker relies on what it knows."""
     began = last_let_in = time.monotonic()
-    while time.monotonic() - last_let_in < 2 * FRESH_FOR:
+    while time.monotonic() - last_let_in < 2 * REFRESH_INTERVAL:
         asking = time.monotonic()
         if asked() != {401}:
             last_let_in = asking

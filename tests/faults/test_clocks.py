@@ -9,11 +9,11 @@ from datetime import timedelta
 import pytest
 from flask import Flask
 
-import taskapi.db
-from taskapi.auth.notices import Notice
+import taskapi.database.base
+from taskapi.auth.logout_tokens import LogoutToken
 from taskapi.auth.sessions import EndedSessions
 from taskapi.auth.tokens import User
-from taskapi.limits import Limit, Limiter
+from taskapi.guard.rate_limit import Limit, Limiter
 from tests.waiting import until
 
 JUMPS = [-86_400, -3_600, -90, 90, 3_600, 86_400]
@@ -65,6 +65,6 @@ def test_a_jump_hides_no_sign_out_from_the_other_workers(make_app: Callable[...,
         assert not one.has(ALICE)
         assert not other.has(ALICE)
         wall.ahead += jump
-        one.end(Notice("n-1", ALICE, taskapi.db.now() + timedelta(minutes=2)))
+        one.end(LogoutToken("n-1", ALICE, taskapi.database.base.now() + timedelta(minutes=2)))
         assert one.has(ALICE)
         until(lambda: other.has(ALICE))

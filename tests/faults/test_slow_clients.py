@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from taskapi.serving import ARRIVING, Client
+from taskapi.server.worker import REQUEST_TIMEOUT, DeadlineSocket
 from tests.chaos.floods import serve_beside_chunk_floods, serve_beside_dripping_heads
 from tests.chaos.neighbours import assert_neighbours_answered
 from tests.chaos.service import service
@@ -19,9 +19,9 @@ from tests.gunicorn_server import ROOT
 
 IMPATIENT = f"""
 exec(compile(open({str(ROOT / "gunicorn.conf.py")!r}).read(), "gunicorn.conf.py", "exec"))
-import taskapi.serving  # after that file has let gevent patch what waits
+import taskapi.server.worker  # after that file has let gevent patch what waits
 
-taskapi.serving.ARRIVING = 8
+taskapi.server.worker.ARRIVING = 8
 """
 
 
@@ -36,9 +36,9 @@ def test_slow_clients_are_closed_and_meanwhile_the_others_are_served(
 def test_what_came_while_it_stood_in_line_is_taken_and_for_no_more_is_waited(monkeypatch: pytest.MonkeyPatch):
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        client = Client(ours, 75)
+        client = DeadlineSocket(ours, 75)
         theirs.sendall(b"abc")
-        late = time.monotonic() + ARRIVING + 1
+        late = time.monotonic() + REQUEST_TIMEOUT + 1
         monkeypatch.setattr(time, "monotonic", lambda: late)
         assert client.recv(10) == b"abc"
         assert client.recv(10) == b""

@@ -21,9 +21,10 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from werkzeug.test import TestResponse
 
-import taskapi.db
-import taskapi.postgresql
-from taskapi.db import now
+import taskapi.database.engine
+import taskapi.database.pipeline
+import taskapi.database.unit_of_work
+from taskapi.database.base import now
 from taskapi.idempotency.models import StoredResponse
 from tests.conftest import Person, beyond_walls, token
 from tests.gunicorn_server import Answer, Request, Server, serve
@@ -344,9 +345,11 @@ def _scalar(engine: Any, statement: Any) -> Any:
 @pytest.fixture
 def patient_app(make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch) -> Flask:
     """It waits for whoever holds what a write needs, as long as the test does."""
-    monkeypatch.setattr(taskapi.db, "SESSION", {**taskapi.db.SESSION, "statement_timeout": "60s"})
-    monkeypatch.setattr(taskapi.db, "STATEMENT_TIMEOUT", 60)
-    monkeypatch.setattr(taskapi.postgresql, "ANSWER_TIMEOUT", 60)
+    monkeypatch.setattr(
+        taskapi.database.engine, "SESSION", {**taskapi.database.engine.SESSION, "statement_timeout": "60s"}
+    )
+    monkeypatch.setattr(taskapi.database.unit_of_work, "STATEMENT_TIMEOUT", 60)
+    monkeypatch.setattr(taskapi.database.pipeline, "SERVER_TIMEOUT", 60)
     return make_app()
 
 

@@ -11,8 +11,8 @@ from flask import Flask
 from sqlalchemy import func, select
 from werkzeug.test import TestResponse
 
-from taskapi.db import db, now
-from taskapi.fields import rfc3339
+from taskapi.database.base import db, now
+from taskapi.http.fields.time import rfc3339
 from taskapi.idempotency import queries
 from taskapi.idempotency.models import StoredResponse, Usage
 from tests.conftest import Person, Statements, beyond_walls

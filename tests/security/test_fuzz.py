@@ -15,16 +15,18 @@ from hypothesis import strategies as st
 from itsdangerous import URLSafeSerializer
 from marshmallow import ValidationError
 
-from taskapi import strict_json
 from taskapi.auth.key_set import Key
 from taskapi.auth.keys import KeySource, SharedSecrets
-from taskapi.auth.notices import read_notice
-from taskapi.auth.tokens import TokenRefused, User, Verifier
-from taskapi.errors import BadCursor
-from taskapi.tasks import cursors, occurrences, recurrence, sync
+from taskapi.auth.logout_tokens import parse_logout_token
+from taskapi.auth.tokens import InvalidToken, User, Verifier
+from taskapi.http import strict_json
+from taskapi.http.errors import BadCursor
+from taskapi.tasks.listing import cursors
+from taskapi.tasks.listing.selection import Selection
 from taskapi.tasks.queries import State
+from taskapi.tasks.recurrence import occurrences, rrule
 from taskapi.tasks.schemas import changes_query, list_query
-from taskapi.tasks.selection import Selection
+from taskapi.tasks.sync import queries as sync
 from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, compact, hs256, segment
 from tests.conftest import SECRET
 
@@ -90,7 +92,7 @@ def test_a_token_that_is_edited_anywhere_names_nobody(
     text = edited(token.encode(), edits).decode("utf-8", "surrogateescape")
     try:
         user = verifier.verify(text)
-    except TokenRefused:
+    except InvalidToken:
         return
     assert (text, user) == (token, User("alice"))
 
@@ -106,7 +108,7 @@ def test_a_token_that_is_edited_below_its_encoding_names_nobody(
     text = ".".join(segment(raw) for raw in parts)
     try:
         user = verifier.verify(text)
-    except TokenRefused:
+    except InvalidToken:
         return
     assert (text, user) == (token, User("alice"))
 
@@ -123,7 +125,7 @@ def test_a_token_put_together_from_others_names_nobody_but_who_signed_all_of_it(
     text = ".".join(token.split(".")[part] for part, token in enumerate(tokens))
     try:
         user = verifier.verify(text)
-    except TokenRefused:
+    except InvalidToken:
         return
     # The signature is of just this header and these claims, whichever of the tokens they came with.
     assert algorithms[0] == algorithms[2]
@@ -156,8 +158,8 @@ def test_a_notice_that_is_well_signed_says_who_and_which_or_is_refused(
         **claims,
     }
     try:
-        notice = read_notice(verifier, compact({"alg": "HS256", "typ": "logout+jwt"}, about, hs256()))
-    except TokenRefused:
+        notice = parse_logout_token(verifier, compact({"alg": "HS256", "typ": "logout+jwt"}, about, hs256()))
+    except InvalidToken:
         return
     assert (notice.id, notice.user) == (about["jti"], User(about["sub"], about["sid"]))
 
@@ -169,15 +171,15 @@ PLACES = st.tuples(st.text(max_size=20) | st.integers() | st.none(), st.integers
 
 def of_cursor(text: str) -> Any:
     """As a view reads it."""
-    return cursors.unseal(list_query.load({"cursor": text}), STATE)
+    return cursors.decode_cursor(list_query.load({"cursor": text}), STATE)
 
 
-def of_since(text: str) -> sync.Since:
+def of_since(text: str) -> sync.SyncPosition:
     """As a view reads it."""
-    return sync.unseal(changes_query.load({"since": text})["since"], STATE)
+    return sync.decode_token(changes_query.load({"since": text})["since"], STATE)
 
 
-REFUSED_PLACE = (ValidationError, sync.BadToken, sync.Forgotten)
+REFUSED_PLACE = (ValidationError, sync.InvalidSyncToken, sync.SyncTokenExpired)
 
 
 @BOUNDED
@@ -190,7 +192,7 @@ def test_no_text_is_a_cursor_that_was_not_sealed(text: str) -> None:
 @BOUNDED
 @given(place=st.tuples(st.text("ab\u00e9 ", max_size=20), st.integers(0, 2**63)), edits=EDITS)
 def test_a_cursor_that_is_edited_opens_no_other_place(place: Any, edits: list[tuple[float, int, bytes]]) -> None:
-    text = edited(cursors.seal(place, SELECTION, STATE).encode(), edits).decode("utf-8", "surrogateescape")
+    text = edited(cursors.encode_cursor(place, SELECTION, STATE).encode(), edits).decode("utf-8", "surrogateescape")
     try:
         opened = of_cursor(text)
     except (ValidationError, BadCursor):
@@ -209,7 +211,7 @@ def test_no_text_is_a_place_in_the_feed_that_was_not_sealed(text: str) -> None:
     except REFUSED_PLACE:
         return
     assert text.strip() == "0"  # of who has no data: it begins at the beginning
-    assert place == sync.Since(0, 2**63 - 1, began=0)
+    assert place == sync.SyncPosition(0, 2**63 - 1, began=0)
 
 
 @BOUNDED
@@ -217,13 +219,13 @@ def test_no_text_is_a_place_in_the_feed_that_was_not_sealed(text: str) -> None:
 def test_a_place_in_the_feed_that_is_edited_opens_no_other(
     revision: int, number: int, began: int, edits: list[tuple[float, int, bytes]]
 ) -> None:
-    place = sync.Since(revision, number, began)
-    text = edited(sync.seal(place, STATE).encode(), edits).decode("utf-8", "surrogateescape")
+    place = sync.SyncPosition(revision, number, began)
+    text = edited(sync.encode_token(place, STATE).encode(), edits).decode("utf-8", "surrogateescape")
     try:
         opened = of_since(text)
     except REFUSED_PLACE:
         return
-    assert opened in (place, sync.Since(0, 2**63 - 1, began=0))
+    assert opened in (place, sync.SyncPosition(0, 2**63 - 1, began=0))
     assert opened == place or text.strip() == "0"
 
 
@@ -233,7 +235,7 @@ def test_a_seal_of_another_key_or_for_another_use_opens_nothing(value: Any, salt
     forged = str(URLSafeSerializer("b" * 32, salt=salt).dumps(value))
     with pytest.raises((ValidationError, BadCursor)):
         of_cursor(forged)
-    with pytest.raises((ValidationError, sync.BadToken)):
+    with pytest.raises((ValidationError, sync.InvalidSyncToken)):
         of_since(f"{STATE.life}.{forged}")
 
 
@@ -272,9 +274,9 @@ RULES = st.lists(st.builds("{}={}".format, PARTS, VALUES), max_size=6).map(";".j
 def test_a_rule_of_any_parts_is_refused_or_has_a_next_day_soon(rule: str, due: date) -> None:
     began = time.process_time()
     try:
-        kept = recurrence.normalize(rule)
-        occurrences.check(kept, due)
-        following = occurrences.following(kept, due, due)
+        kept = rrule.normalize(rule)
+        occurrences.check_recurs(kept, due)
+        following = occurrences.next_date(kept, due, due)
     except ValidationError:
         following = None
     assert following is None or due < following <= date(2999, 12, 31)

@@ -12,8 +12,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from taskapi.db import db
-from taskapi.fields import MAX_VIOLATIONS
+from taskapi.database.base import db
+from taskapi.http.fields.strict import MAX_VIOLATIONS
 from taskapi.tasks.schemas import ImportedTask
 from tests.conftest import Person, beyond_walls, token
 from tests.gunicorn_server import Answer, Request, Server, serve

@@ -11,12 +11,12 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from taskapi.tasks import occurrences
 from taskapi.tasks.batch import MAX_SPANS
-from taskapi.tasks.occurrences import search_budget
+from taskapi.tasks.recurrence import occurrences
+from taskapi.tasks.recurrence.occurrences import search_budget
 from taskapi.tasks.schemas import MAX_OPERATIONS
 from tests.conftest import Person
-from tests.tasks.test_recurrence import ALLOWED
+from tests.tasks.recurrence.test_rrule import ALLOWED
 
 LIMIT = 1024 * 1024
 
@@ -278,7 +278,7 @@ def test_the_searches_for_next_due_dates_of_one_batch_share_a_budget(alice: Pers
     created(alice, MAX_OPERATIONS, HARD)
     before = everything(alice)
     with search_budget(10**6) as one:
-        assert occurrences.following(HARD, date(2026, 12, 1), date(2026, 12, 1)) is None
+        assert occurrences.next_date(HARD, date(2026, 12, 1), date(2026, 12, 1)) is None
     response = batch(alice, *completions(MAX_OPERATIONS))
     assert response.status_code == 422, response.text
     (fault,) = response.get_json()["errors"]
@@ -300,13 +300,13 @@ def test_a_full_batch_of_any_rule_in_use_is_within_the_budget(kept: str) -> None
     due = date(2026, 12, 1)
     with search_budget(MAX_SPANS):
         for _ in range(MAX_OPERATIONS):
-            occurrences.following(kept, due, due)
+            occurrences.next_date(kept, due, due)
 
 
 def test_a_batch_yields_to_other_requests(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     created(alice, MAX_OPERATIONS, "FREQ=DAILY")
     yields: list[float] = []
-    monkeypatch.setattr("taskapi.cooperative.time.sleep", yields.append)
+    monkeypatch.setattr("taskapi.concurrency.cooperative.time.sleep", yields.append)
     results(alice, *completions(MAX_OPERATIONS))
     assert len(yields) >= MAX_OPERATIONS / 4
     assert set(yields) == {0}

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from taskapi.tasks.positions import MAX_POSITION, between, of_new, reached
+from taskapi.tasks.positions import MAX_POSITION, between, implied_task_id, initial_position
 from tests.conftest import Person, beyond_walls
 
 PEOPLE = (f"mover-{number}" for number in count())
@@ -300,9 +300,9 @@ def test_moves_at_the_same_moment_lose_no_task_and_give_no_place_twice(make_app:
 @given(low=st.integers(0, 10**9), high=st.integers(1, 10**9))
 def test_places_of_new_tasks_sort_as_their_ids_with_room_between(low: int, high: int) -> None:
     low, high = sorted((low + 1, low + 1 + high))
-    place = between(of_new(low), of_new(high))
+    place = between(initial_position(low), initial_position(high))
     assert place is not None
-    assert of_new(low) < place < of_new(high)
+    assert initial_position(low) < place < initial_position(high)
 
 
 @pytest.mark.parametrize(
@@ -310,11 +310,11 @@ def test_places_of_new_tasks_sort_as_their_ids_with_room_between(low: int, high:
     [("a1", 1), ("a9V", 9), ("aA", 9), ("b05", 9), ("b10", 10), ("b9A", 99), ("Zz", 0), ("a0", 0), ("c123V", 123)],
 )
 def test_a_place_tells_how_far_the_ids_have_come(place: str, id: int) -> None:
-    assert reached(place) == id
-    assert of_new(id + 1) > place
-    assert id == 0 or of_new(id) <= place
+    assert implied_task_id(place) == id
+    assert initial_position(id + 1) > place
+    assert id == 0 or initial_position(id) <= place
 
 
 @pytest.mark.parametrize("text", ["", "a", "b1", "zz", "?", "a1é", "a1" * 101, "A" + "0" * 26, "a10", "1a"])
 def test_what_is_no_place_is_not_taken_for_one(text: str) -> None:
-    assert reached(text) is None
+    assert implied_task_id(text) is None

@@ -11,10 +11,11 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import delete, insert, text, update
 
-from taskapi.db import db, fetch, now
+from taskapi.database.base import db, now
+from taskapi.database.unit_of_work import fetch
 from taskapi.tasks import queries, statements
+from taskapi.tasks.listing.selection import fold
 from taskapi.tasks.models import Task, User
-from taskapi.tasks.selection import fold
 from tests.conftest import Person, Statements, beyond_walls
 from tests.gunicorn_server import Request, Server, serve
 

@@ -1,0 +1,1 @@
+"""What runs before every view: token, path user, body, rate limit."""

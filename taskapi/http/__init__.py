@@ -1,0 +1,1 @@
+"""HTTP: what every endpoint shares: reading requests, writing responses, errors, CORS."""

@@ -1,0 +1,97 @@
+"""Strict fields for arrays and objects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from marshmallow import ValidationError, fields
+
+from ...concurrency.cooperative import yielding
+from .scalars import Text
+from .strict import MAX_VIOLATIONS, NOT_AN_OBJECT, StrictField, StrictSchema, Violation, refuse
+
+
+class Tags(StrictField):
+    """Up to `most` labels, each a line of 1 to `longest` code points, trimmed; no two alike but for case."""
+
+    def __init__(self, *, most: int, longest: int, **options: Any) -> None:
+        self._most = most
+        self._tag = Text(least=1, most=longest)
+        shape = {"type": "array", "maxItems": most, "items": self._tag.metadata}
+        super().__init__(shape, **options)
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> tuple[str, ...]:
+        if not isinstance(value, list):
+            raise refuse("type", "Must be an array of strings.")
+        if len(value) > self._most:
+            raise refuse("length", f"Must have at most {self._most} tags.")
+        tags: dict[str, str] = {}
+        wrong: dict[int, Any] = {}
+        for index, item in enumerate(value):
+            try:
+                tag = self._tag.deserialize(item)
+            except ValidationError as error:
+                wrong[index] = error.messages
+                continue
+            if tag.casefold() in tags:
+                wrong[index] = [Violation("unique", "Is there already; case makes no difference.")]
+            tags[tag.casefold()] = tag
+        if wrong:
+            raise ValidationError(wrong)
+        return tuple(tags.values())
+
+
+class Repeated(fields.List[Any]):
+    """A query parameter that may be given up to `most` times."""
+
+    def __init__(self, value: fields.Field[Any], *, most: int, metadata: Mapping[str, Any], **options: Any) -> None:
+        self._most = most
+        super().__init__(value, metadata={"maxItems": most, **metadata}, **options)
+
+    def _deserialize(self, value: Any, *rest: Any, **options: Any) -> list[Any]:
+        if len(value) > self._most:  # before any of them is looked at
+            raise refuse("length", f"May be given at most {self._most} times.")
+        return super()._deserialize(value, *rest, **options)
+
+
+class Members(StrictField):
+    """A JSON object, looked into elsewhere."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__({"type": "object"}, **options)
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise ValidationError([NOT_AN_OBJECT])
+        return value
+
+
+class Objects(StrictField):
+    """An array of `least` to `most` objects, each as a schema has it."""
+
+    def __init__(self, schema: type[StrictSchema], *, least: int, most: int, **options: Any) -> None:
+        self.schema, self._least, self._most = schema(), least, most
+        shape = {"type": "array", "minItems": least, "maxItems": most}
+        super().__init__(shape, **options)
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> list[Any]:
+        if not isinstance(value, list):
+            raise refuse("type", "Must be an array.")
+        if not self._least <= len(value) <= self._most:
+            raise refuse("length", f"Must have {self._least} to {self._most} items.")
+        wrong: dict[int, Any] = {}
+        items = []
+        for index, item in yielding(enumerate(value), every=20):
+            if len(wrong) == MAX_VIOLATIONS:
+                break
+            if not isinstance(item, dict):
+                wrong[index] = [NOT_AN_OBJECT]
+                continue
+            try:
+                items.append(self.schema.load(item))
+            except ValidationError as error:
+                wrong[index] = error.messages
+        if wrong:
+            raise ValidationError(wrong)
+        return items

@@ -1,0 +1,129 @@
+"""Strict fields for text, numbers, booleans and choices."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from .strict import StrictField, refuse
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+_CONTROL_BUT_BREAKS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+MAX_INTEGER = 10**18 - 1
+"""What fits into a bigint of any database."""
+
+
+class Text(StrictField):
+    """A string of `least` to `most` code points without control characters; line breaks and tabs if `multiline`.
+
+    One-line text is trimmed first; multi-line text is kept as it came.
+    """
+
+    def __init__(self, *, least: int = 0, most: int, multiline: bool = False, **options: Any) -> None:
+        self._least, self._most, self._multiline = least, most, multiline
+        self._forbidden = _CONTROL_BUT_BREAKS if multiline else _CONTROL
+        shape: dict[str, Any] = {"type": "string", "maxLength": most}
+        controls = r"\u0000-\u0008\u000b-\u001f\u007f-\u009f" if multiline else r"\u0000-\u001f\u007f-\u009f"
+        allowed, visible = f"[^{controls}]", rf"[^\s{controls}]"
+        if least:
+            shape["minLength"] = least
+        shape["pattern"] = f"^{allowed}*{visible}{allowed}*$" if least else f"^{allowed}*$"
+        super().__init__(shape, **options)
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
+        if not isinstance(value, str):
+            raise refuse("type", "Must be a string.")
+        text: str = value if self._multiline else value.strip()
+        if self._forbidden.search(value):
+            allowed = " other than \\n and \\t" if self._multiline else ""
+            raise refuse("characters", f"Must not contain control characters{allowed}, nor half a surrogate pair.")
+        if not self._least <= len(text) <= self._most:
+            around = "" if self._multiline else ", spaces around it not counted"
+            raise refuse("length", f"Must have {self._least} to {self._most} characters{around}.")
+        return text
+
+
+class Flag(StrictField):
+    """JSON `true` or `false`: neither "yes" nor 1."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__({"type": "boolean"}, **options)
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> bool:
+        if not isinstance(value, bool):
+            raise refuse("type", "Must be true or false.")
+        return value
+
+
+class Integer(StrictField):
+    """A whole number from 1 on, as ids and versions are: neither "5" nor 5.0."""
+
+    def __init__(self, **options: Any) -> None:
+        shape = {"type": "integer", "minimum": 1, "maximum": MAX_INTEGER}
+        super().__init__(shape, **options)
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise refuse("type", "Must be a whole number.")
+        if not 1 <= value <= MAX_INTEGER:
+            raise refuse("range", "Must be 1 or more, and have at most 18 digits.")
+        return value
+
+
+class Choice(StrictField):
+    """One of some words, mapped to what it means."""
+
+    def __init__(self, words: Mapping[str, Any], **options: Any) -> None:
+        self._words = words
+        # In JSON Schema null must stand among the values, whatever the type allows.
+        values = [*words, *([None] if options.get("allow_none") else [])]
+        super().__init__({"type": "string", "enum": values}, **options)
+        # Of several words for one meaning, the first.
+        self.outgoing = {meaning: word for word, meaning in reversed([*words.items()])}.__getitem__
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
+        if not isinstance(value, str) or value not in self._words:
+            raise refuse("choice", f"Must be one of {', '.join(self._words)}.")
+        return self._words[value]
+
+
+class Count(StrictField):
+    """A decimal number in a query string, `least` to `most`."""
+
+    def __init__(self, *, least: int, most: int, **options: Any) -> None:
+        self._least, self._most = least, most
+        shape = {"type": "integer", "minimum": least, "maximum": most}
+        super().__init__(shape, **options)
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> int:
+        if not re.fullmatch(r"[0-9]{1,9}", value) or not self._least <= int(value) <= self._most:
+            raise refuse("range", f"Must be a whole number from {self._least} to {self._most}.")
+        return int(value)
+
+
+class Several(StrictField):
+    """Some of a list of words, separated by commas, in a query string."""
+
+    def __init__(self, words: Mapping[str, Any], **options: Any) -> None:
+        self._words = words
+        some = "|".join(words)
+        shape = {"type": "string", "pattern": f"^({some})(,({some}))*$"}
+        super().__init__(shape, **options)
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> frozenset[Any]:
+        words = value.split(",")
+        if not all(word in self._words for word in words):
+            raise refuse("choice", f"Must be some of {', '.join(self._words)}, separated by commas.")
+        return frozenset(self._words[word] for word in words)
+
+
+class Number(StrictField):
+    """A count that goes out."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__({"type": "integer", "minimum": 0}, **options)

@@ -1,0 +1,1 @@
+"""Endpoints and jobs for operators: health, the daily purge."""

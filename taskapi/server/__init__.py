@@ -1,0 +1,1 @@
+"""The gunicorn worker, its HTTP parser and writer, and its access log."""

@@ -1,0 +1,1 @@
+"""The list of tasks: selection, cursors, pages."""

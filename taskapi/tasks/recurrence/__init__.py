@@ -1,0 +1,1 @@
+"""Recurring tasks: rules, due dates, series."""

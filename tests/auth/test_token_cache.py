@@ -1,0 +1,113 @@
+"""What is remembered of tokens is found again by the whole token only, and is bounded, and holds none of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+
+from taskapi.auth import token_cache
+from taskapi.auth.token_cache import MAX_ENTRIES, TokenCache
+
+
+def names(count: int) -> list[str]:
+    return [f"token-{number}" for number in range(count)]
+
+
+def kept(remembers: TokenCache[str], tokens: list[str]) -> list[str]:
+    return [token for token in tokens if remembers.get(token) is not None]
+
+
+@pytest.fixture
+def remembers() -> TokenCache[str]:
+    return TokenCache()
+
+
+@pytest.fixture
+def three(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room for three."""
+    monkeypatch.setattr(token_cache, "MAX_ENTRIES", 3)
+
+
+def test_what_was_kept_is_found_and_what_was_forgotten_is_not(remembers: TokenCache[str]) -> None:
+    assert remembers.get("a") is None
+    remembers.keep("a", "alice")
+    assert remembers.get("a") == "alice"
+    remembers.forget("a")
+    remembers.forget("a")
+    assert remembers.get("a") is None
+
+
+@pytest.mark.parametrize(
+    "other", ["toke", "token ", "Token", "tokem", "tok\u0435n", "token\0", "token\ud800", ""], ids=ascii
+)
+def test_a_text_that_differs_anywhere_is_not_known(remembers: TokenCache[str], other: str) -> None:
+    remembers.keep("token", "alice")
+    assert remembers.get(other) is None
+
+
+def test_two_texts_that_no_encoding_can_carry_are_two(remembers: TokenCache[str]) -> None:
+    remembers.keep("\ud800", "alice")
+    assert remembers.get("\ud800") == "alice"
+    assert remembers.get("\ud801") is remembers.get("?") is remembers.get("") is None
+
+
+@pytest.mark.usefixtures("three")
+def test_when_it_is_full_the_one_kept_longest_ago_is_forgotten(remembers: TokenCache[str]) -> None:
+    for token in names(5):
+        remembers.keep(token, "alice")
+    assert kept(remembers, names(5)) == ["token-2", "token-3", "token-4"]
+
+
+@pytest.mark.usefixtures("three")
+def test_what_is_kept_anew_drives_nobody_out_and_counts_as_the_newest(remembers: TokenCache[str]) -> None:
+    for token in names(3):
+        remembers.keep(token, "alice")
+    remembers.keep("token-0", "alice, renewed")
+    assert kept(remembers, names(3)) == names(3)
+    remembers.keep("token-3", "alice")
+    assert kept(remembers, names(4)) == ["token-0", "token-2", "token-3"]
+    assert remembers.get("token-0") == "alice, renewed"
+
+
+def test_it_never_holds_more_than_ten_thousand(remembers: TokenCache[str]) -> None:
+    tokens = names(10_050)
+    for token in tokens:
+        remembers.keep(token, "alice")
+    assert kept(remembers, tokens) == tokens[-10_000:]
+    assert len(remembers._known) == MAX_ENTRIES == 10_000
+
+
+class Interrupted(dict[bytes, str]):
+    """A dictionary that lets other threads in just when its oldest is looked for."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        found = super().__iter__()
+        time.sleep(0)
+        return found
+
+
+@pytest.mark.usefixtures("three")
+def test_threads_that_keep_find_and_forget_at_once_never_fail_and_are_told_of_their_own_token(
+    remembers: TokenCache[str],
+) -> None:
+    """Full from the start, so that each that comes in drives another out while others look and forget."""
+    remembers._known = Interrupted()
+    start = Barrier(8)
+
+    def work(thread: int) -> None:
+        start.wait(30)
+        for turn in range(500):
+            token = f"token-{(turn + thread) % 7}"
+            remembers.keep(token, f"user of {token}")
+            assert remembers.get(token) in (None, f"user of {token}")
+            if turn % 3 == 0:
+                remembers.forget(token)
+            assert len(remembers._known) <= 3
+
+    with ThreadPoolExecutor(8) as pool:
+        for done in [pool.submit(work, thread) for thread in range(8)]:
+            done.result(60)

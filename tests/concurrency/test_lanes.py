@@ -1,0 +1,135 @@
+"""A lane hands its places over in order, to one request of each owner at a time, and none is lost."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import gevent
+import pytest
+
+import taskapi.concurrency.lanes
+from taskapi.concurrency.lanes import Lane, LaneTimeout
+from tests.waiting import PATIENCE, until
+
+
+def soon() -> float:
+    return time.monotonic() + PATIENCE
+
+
+def test_places_are_handed_over_in_the_order_of_waiting():
+    lane, order = Lane(1), []
+
+    def wait(number: int) -> None:
+        with lane.held(soon()):
+            order.append(number)
+
+    assert lane.acquire_now()
+    assert not lane.acquire_now()
+    with ThreadPoolExecutor(5) as pool:
+        for number in range(5):
+            pool.submit(wait, number)
+            until(lambda number=number: lane.waiting == number + 1)
+        lane.release()
+    assert order == [0, 1, 2, 3, 4]
+    assert lane.acquire_now(), "the place is free again"
+
+
+def test_a_place_that_is_handed_over_cannot_be_taken_by_a_newcomer():
+    lane = Lane(1)
+    assert lane.acquire_now()
+    with ThreadPoolExecutor(1) as pool:
+        handed, go_on = threading.Event(), threading.Event()
+
+        def wait() -> None:
+            with lane.held(soon()):
+                handed.set()
+                go_on.wait(PATIENCE)
+
+        waiting = pool.submit(wait)
+        until(lambda: lane.waiting == 1)
+        lane.release()
+        assert not lane.acquire_now()
+        assert handed.wait(PATIENCE)
+        go_on.set()
+        waiting.result(PATIENCE)
+
+
+def test_after_the_deadline_waiting_ends_and_the_place_is_not_lost():
+    lane = Lane(1)
+    assert lane.acquire_now()
+    with pytest.raises(LaneTimeout, match="took too long"), lane.held(time.monotonic() + 0.01):
+        raise AssertionError
+    assert lane.waiting == 0
+    lane.release()
+    with lane.held(time.monotonic()):
+        assert not lane.acquire_now()
+
+
+def test_too_many_that_wait_are_refused_at_once(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(taskapi.concurrency.lanes, "MAX_WAITING", 2)
+    lane = Lane(1)
+    assert lane.acquire_now()
+    with ThreadPoolExecutor(2) as pool:
+
+        def wait() -> None:
+            with lane.held(soon()):
+                pass
+
+        waiting: list[Future[None]] = [pool.submit(wait) for _ in range(2)]
+        until(lambda: lane.waiting == 2)
+        with pytest.raises(LaneTimeout, match="too many"), lane.held(soon()):
+            raise AssertionError
+        lane.release()
+        for one in waiting:
+            one.result(PATIENCE)
+
+
+def test_one_owner_holds_one_place_and_others_pass_in_the_queue():
+    lane, order = Lane(2), []
+
+    def wait(owner: str) -> None:
+        with lane.held(soon(), owner):
+            order.append(owner)
+
+    assert lane.acquire_now("alice")
+    assert not lane.acquire_now("alice"), "although a place is free"
+    with ThreadPoolExecutor(2) as pool:
+        alice = pool.submit(wait, "alice")
+        until(lambda: lane.waiting == 1)
+        pool.submit(wait, "bob").result(PATIENCE)
+        assert not alice.done()
+        lane.release("alice")
+        alice.result(PATIENCE)
+    assert order == ["bob", "alice"]
+    assert lane.acquire_now("alice")
+    assert lane.acquire_now("bob")
+    assert not lane.acquire_now("carol")
+
+
+@pytest.mark.parametrize("handed_over", [False, True])
+def test_a_waiting_request_that_is_killed_loses_no_place(monkeypatch: pytest.MonkeyPatch, *, handed_over: bool):
+    lane = Lane(1)
+    assert lane.acquire_now()
+
+    class Killed:
+        """A lock whose waiting is ended by gunicorn, before or after the place was handed over."""
+
+        def acquire(self, timeout: float | None = None) -> bool:
+            if timeout is not None:
+                if handed_over:
+                    lane.release()
+                raise gevent.GreenletExit
+            return True
+
+        def release(self) -> None:
+            pass
+
+    monkeypatch.setattr(threading, "Lock", Killed)
+    with pytest.raises(gevent.GreenletExit), lane.held(soon()):
+        raise AssertionError
+    assert lane.waiting == 0
+    if not handed_over:
+        lane.release()
+    assert lane.acquire_now()

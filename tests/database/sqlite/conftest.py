@@ -1,0 +1,58 @@
+"""An application on a SQLite file of its own, and what stands in its way."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+import taskapi.database.unit_of_work
+from taskapi.database import sqlite
+from taskapi.database.base import db
+from tests.conftest import build, migrate
+from tests.database.sqlite.work import Threads
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    migrate(f"sqlite:///{tmp_path}/tasks.db")
+    return tmp_path / "tasks.db"
+
+
+@pytest.fixture
+def app(file: Path) -> Iterator[Flask]:
+    made = build(f"sqlite:///{file}")
+    with made.app_context():
+        yield made
+        db.engine.dispose()
+
+
+@pytest.fixture
+def impatient(file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
+    """An application whose statements may take 0.3 s."""
+    monkeypatch.setattr(taskapi.database.unit_of_work, "STATEMENT_TIMEOUT", 0.3)
+    made = build(f"sqlite:///{file}")
+    with made.app_context():
+        yield made
+        db.engine.dispose()
+
+
+@pytest.fixture
+def threads() -> Iterator[Threads]:
+    made = Threads()
+    sqlite.use_threads(made)
+    yield made
+    sqlite.use_threads(None)
+    made.pool.shutdown()
+
+
+@pytest.fixture
+def locked(file: Path) -> Iterator[sqlite3.Connection]:
+    """Another process in the middle of a write."""
+    with closing(sqlite3.connect(file, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield other

@@ -1,0 +1,138 @@
+"""Waits for SQLite's write lock are sleeps, and take nothing that other requests need."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import text
+
+from taskapi.auth.tokens import User
+from taskapi.concurrency import slots
+from taskapi.database import sqlite
+from taskapi.database.base import db
+from taskapi.database.failures import DatabaseUnavailable
+from taskapi.database.unit_of_work import rows, writes
+from tests.database.sqlite.work import ALICE, pool, revision, start
+from tests.waiting import PATIENCE, until
+
+# The write lock.
+
+
+@contextmanager
+def released_at_pause(locked: sqlite3.Connection, number: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """Release the lock in the pause of that number; what was held in each pause: a slot, and how many connections."""
+    held: list[Any] = []
+    semaphore = threading.BoundedSemaphore(1)
+
+    def sleep(_seconds: float) -> None:
+        free = semaphore.acquire(blocking=False)
+        held.append((not free, pool().checkedout()))
+        if free:
+            semaphore.release()
+        if len(held) == number:
+            locked.execute("ROLLBACK")
+
+    with monkeypatch.context() as patch, slots.held(semaphore):
+        patch.setattr("taskapi.database.sqlite.time.sleep", sleep)
+        yield held
+
+
+@pytest.mark.usefixtures("app")
+class TestWriteLock:
+    def test_a_writer_that_waits_sleeps_without_slot_and_connection(
+        self, locked: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """SQLite's own wait is a sleep inside of C, which stops all requests of a gevent worker."""
+        with released_at_pause(locked, 8, monkeypatch) as held:
+            start(ALICE)
+        assert len(held) == 8
+        assert set(held) == {(False, 0)}
+        assert revision(ALICE) == 1
+
+    def test_pauses_grow_to_a_limit(self, locked: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+        pauses: list[float] = []
+
+        def sleep(seconds: float) -> None:
+            pauses.append(seconds)
+            if len(pauses) == 12:
+                locked.execute("ROLLBACK")
+
+        monkeypatch.setattr("taskapi.database.sqlite.time.sleep", sleep)
+        start(ALICE)
+        assert pauses[1:] == [0.001, 0.002, 0.004] + [0.008] * 8, "after the one of every request that had to wait"
+
+    def test_any_number_of_waiting_writers_takes_no_connection_that_a_reader_needs(
+        self, app: Flask, locked: sqlite3.Connection
+    ) -> None:
+        semaphore = threading.BoundedSemaphore(2)
+
+        def write(number: int) -> None:
+            with app.app_context(), slots.held(semaphore):
+                start(User(f"u-{number}"))
+
+        with ThreadPoolExecutor(20) as executor:
+            writing = [executor.submit(write, number) for number in range(20)]
+            until(lambda: sqlite.WRITER.waiting == 19)
+            for _ in range(50):
+                with slots.held(semaphore):
+                    assert revision(ALICE) is None
+                assert pool().checkedout() <= 1
+            locked.execute("ROLLBACK")
+            for one in writing:
+                one.result(PATIENCE)
+        assert rows(text("SELECT count(*) FROM users"))[0][0] == 20
+
+    @pytest.mark.usefixtures("impatient")
+    def test_all_writers_that_wait_are_unavailable_at_the_same_deadline(
+        self, impatient: Flask, locked: sqlite3.Connection
+    ) -> None:
+        """One after the other they waited for the sum of their deadlines."""
+        outcomes = []
+
+        def write(number: int) -> None:
+            with impatient.app_context():
+                try:
+                    start(User(f"u-{number}"))
+                except DatabaseUnavailable as error:
+                    outcomes.append(error.uncertain)
+
+        with ThreadPoolExecutor(40) as executor:
+            for one in [executor.submit(write, number) for number in range(40)]:
+                one.result(8)  # in turn it would be 12 s
+        assert outcomes == [False] * 40
+        locked.execute("ROLLBACK")
+        assert revision(ALICE) is None
+
+    def test_a_write_inside_a_write_does_not_wait_for_itself(self) -> None:
+        @writes
+        def both(owner: User) -> None:
+            start(owner)
+
+        both(ALICE)
+        assert revision(ALICE) == 1
+
+    def test_a_read_that_meets_a_lock_tries_again(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As during the recovery of a log; a connection in exclusive mode shows it."""
+        start(ALICE)
+        db.engine.dispose()
+        with closing(sqlite3.connect(file, isolation_level=None)) as other:
+            other.execute("PRAGMA locking_mode=EXCLUSIVE")
+            other.execute("BEGIN IMMEDIATE")
+            pauses: list[float] = []
+
+            def sleep(seconds: float) -> None:
+                pauses.append(seconds)
+                if len(pauses) == 5:
+                    other.close()
+
+            monkeypatch.setattr("taskapi.database.sqlite.time.sleep", sleep)
+            assert revision(ALICE) == 1
+            assert len(pauses) >= 5

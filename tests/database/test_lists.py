@@ -1,0 +1,145 @@
+"""The text of a statement does not depend on how many values a client sends, and the number of texts is bounded."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from taskapi.database import engine
+from taskapi.database.base import db
+from taskapi.tasks.schemas import MAX_TAGS
+from tests.conftest import Person, Statements
+
+COUNTS = (3, 7, 20)
+WORDS = ("none", "low", "medium", "high")
+
+
+def send_several(person: Person, count: int) -> None:
+    """Send so many values, or as many as may be sent, in each place that takes several."""
+    tags = "&".join(f"tag=tag{n}" for n in range(count))
+    priorities = ",".join(itertools.islice(itertools.cycle(WORDS), count))
+    for query in (f"?{tags}", f"?priority={priorities}", f"?priority={priorities}&{tags}&q=a&include=total&sort=due"):
+        assert person.get(query).status_code == 200
+    path = f"/{person.add(tags=[f'tag{n}' for n in range(count)], description='x')['id']}"
+    for method, below, body in (
+        *(("PUT", "", {"title": "x"}), ("PATCH", "", {"title": "y"}), ("PATCH", "/complete", None)),
+        *(("POST", "/move", {"before": None}), ("DELETE", "", None), ("POST", "/restore", None)),
+        *(("DELETE", "?permanent=true", None),),
+    ):
+        last = person.revision()  # which the task has
+        versions = ", ".join(f'"{version}"' for version in range(last, last - count, -1))
+        response = person.send(method, path + below, json=body, headers={"If-Match": versions})
+        assert response.status_code in (200, 204), response.text
+    operations = [{"op": "create", "task": {"title": "x"}} for _ in range(count)]
+    ids = [task["id"] for task in person.post("/batch", json={"operations": operations}).get_json()["results"]]
+    series = [{"id": id, "title": "z", "series_id": id, "occurrence": 1} for id in ids]
+    assert person.data("POST", "/import", json={"tasks": series}).get_json()["updated"] == count
+    assert person.data("POST", "/import", json={"tasks": [{"title": "new"}] * count}).get_json()["created"] == count
+    for path in ("/changes", f"/changes?limit={count}", "/export", "/stats"):
+        assert person.data("GET", path).status_code == 200
+    operations = [{"op": "delete", "id": id} for id in ids]
+    assert person.post("/batch", json={"operations": operations}).status_code == 200
+
+
+def test_the_texts_of_all_statements_are_the_same_for_any_number_of_values(
+    app: Flask, alice: Person, statements: Statements
+):
+    for _ in range(20):
+        alice.add()
+    send_several(alice, 1)  # one version is compared by the statement that writes, of several one is found first
+    send_several(alice, 2)
+    first = {sql for sql, _ in statements.sent}
+    with app.app_context():
+        compiled = len(db.engine._compiled_cache or ())
+    for count in COUNTS:
+        send_several(alice, count)
+        assert {sql for sql, _ in statements.sent} == first, count
+    with app.app_context():
+        assert len(db.engine._compiled_cache or ()) == compiled
+
+
+def test_20_tags_are_all_looked_for_and_21_are_refused_naming_the_limit(alice: Person):
+    tags = [f"tag{n}" for n in range(MAX_TAGS)]
+    alice.add("all", tags=tags)
+    alice.add("all but one", tags=tags[1:])
+    query = "&".join(f"tag={tag.upper()}" for tag in tags)
+    assert alice.titles(f"?{query}") == ["all"]
+    assert alice.titles(f"?{query.partition('&')[2]}") == ["all but one", "all"]
+
+    refused = alice.get(f"?{query}&tag=tag0")
+    assert refused.status_code == 400
+    assert refused.get_json()["detail"] == "tag: May be given at most 20 times."
+
+
+@pytest.mark.parametrize("tag", ["%", "_", "\\", "'", '"', "a b", "[1]", "タスク", "\U0001f95b", "x" * 50, "é"])
+def test_a_tag_is_looked_for_as_it_is_and_whole(alice: Person, tag: str):
+    alice.add("it", tags=[tag, "other"])
+    alice.add("longer", tags=[f"{tag[:49]}!", "other"])
+    alice.add("none")
+    assert alice.titles(
+        "",
+    ) == ["none", "longer", "it"]
+    response = alice.get(query_string=[("tag", tag), ("tag", "other")])
+    assert [task["title"] for task in response.get_json()] == ["it"]
+
+
+@pytest.mark.parametrize("several", [["high"], ["high", "none"], ["none", "low", "medium"], [*WORDS], [*WORDS, *WORDS]])
+def test_any_of_the_priorities_is_found(alice: Person, several: list[str]):
+    for word in WORDS:
+        alice.add(word, priority=word)
+    assert sorted(alice.titles(f"?priority={','.join(several)}")) == sorted({*several})
+
+
+def filters() -> Iterator[str]:
+    """Combinations of filters, which each have a statement of their own."""
+    choices = (
+        ("", "trash=true"),
+        ("", "status=pending", "status=completed"),
+        ("", "priority=high"),
+        ("", "tag=x"),
+        ("", "due_from=2020-01-01", "due_to=2020-01-01", "no_due=true", "overdue=true"),
+        ("", "q=a"),
+    )
+    for combination in itertools.product(*choices):
+        yield "&".join(filter(None, combination))
+
+
+def test_however_many_kinds_of_lists_are_asked_for_few_statements_are_kept(app: Flask, alice: Person):
+    most = engine.STATEMENT_CACHE * 3 // 2  # it is cut down to its size when half as many more have come
+    queries = [*filters()]
+    assert len(queries) > most
+    with app.app_context():
+        kept = db.engine._compiled_cache
+    assert kept is not None
+    for query in queries:
+        assert alice.get(f"?sort=title&{query}").status_code == 200
+        assert len(kept) <= most
+
+
+def test_the_statements_of_all_other_requests_fit_into_the_cache(app: Flask, alice: Person):
+    with app.app_context():
+        kept: Any = db.engine._compiled_cache
+        kept.clear()
+    alice.add()
+    send_several(alice, 2)
+    assert 10 < len(kept) < engine.STATEMENT_CACHE / 2
+
+
+@pytest.fixture
+def parameters_cache() -> Callable[[], int]:
+    from taskapi.http import request
+
+    request._parameters.cache_clear()
+    return lambda: request._parameters.cache_info().currsize
+
+
+def test_few_query_strings_are_remembered_and_no_long_one(alice: Person, parameters_cache: Callable[[], int]):
+    from taskapi.http.request import MAX_REMEMBERED_QUERIES
+
+    for n in range(MAX_REMEMBERED_QUERIES + 10):
+        alice.get(f"?limit=1&q={n}")
+    assert parameters_cache() == MAX_REMEMBERED_QUERIES

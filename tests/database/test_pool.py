@@ -1,0 +1,216 @@
+"""The pool without locks: no connection for two, none lost, and whoever waits is told."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.util.queue import Queue
+
+from taskapi.database.pool import Pool
+
+SIZE = 3
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    made = create_engine(f"sqlite:///{tmp_path}/x.db", poolclass=Pool, pool_size=SIZE, max_overflow=0, pool_timeout=0.2)
+    yield made
+    made.dispose()
+
+
+def take(engine: Engine) -> Any:
+    return engine.raw_connection()
+
+
+def test_the_one_that_has_rested_longest_is_the_next(engine: Engine):
+    first, second = take(engine), take(engine)
+    drivers = first.dbapi_connection, second.dbapi_connection
+    first.close()
+    second.close()
+    with closing(take(engine)) as next_one:
+        assert next_one.dbapi_connection is drivers[0]
+    assert engine.pool.checkedin() == 2, "none is made while one is there"
+
+
+def test_there_are_no_more_than_it_may_have(engine: Engine):
+    taken = [take(engine) for _ in range(SIZE)]
+    began = time.monotonic()
+    with pytest.raises(PoolTimeout):
+        take(engine)
+    assert 0.2 <= time.monotonic() - began < 10
+    taken.pop().close()
+    take(engine).close()
+    assert len({id(connection.dbapi_connection) for connection in taken}) == SIZE - 1
+
+
+def test_whoever_waits_gets_the_first_that_is_given_back(tmp_path: Path):
+    engine = create_engine(f"sqlite:///{tmp_path}/x.db", poolclass=Pool, pool_size=1, max_overflow=0, pool_timeout=30)
+    got: list[float] = []
+
+    def wait() -> None:
+        with closing(take(engine)):
+            got.append(time.monotonic())
+
+    for _ in range(20):
+        held = take(engine)
+        waiting = [threading.Thread(target=wait) for _ in range(3)]
+        for thread in waiting:
+            thread.start()
+        time.sleep(0.01)
+        given_back = time.monotonic()
+        held.close()
+        for thread in waiting:
+            thread.join(10)
+        assert len(got) == 3, "somebody was not told"
+        assert max(got) - given_back < 5
+        got.clear()
+    engine.dispose()
+
+
+def test_among_threads_no_connection_is_anybody_elses_and_nobody_waits_in_vain(tmp_path: Path):
+    engine = create_engine(
+        f"sqlite:///{tmp_path}/x.db", poolclass=Pool, pool_size=SIZE, max_overflow=0, pool_timeout=30
+    )
+    busy: set[int] = set()
+    shared, made = [], set()
+
+    def work(_: int) -> None:
+        for number in range(300):
+            with closing(take(engine)) as connection:
+                driver = id(connection.dbapi_connection)
+                if driver in busy:
+                    shared.append(driver)
+                busy.add(driver)
+                made.add(driver)
+                if number % 7 == 0:
+                    time.sleep(0)  # let another thread in
+                busy.discard(driver)
+
+    began = time.monotonic()
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(work, range(12)))
+    assert not shared
+    assert len(made) <= SIZE
+    assert time.monotonic() - began < 30, "somebody was not told, and waited to the end"
+    assert engine.pool.checkedout() == 0
+    engine.dispose()
+
+
+def test_whoever_waited_and_finds_it_gone_goes_on_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Between the look and the grasp another thread may take it, without a word."""
+    engine = create_engine(
+        f"sqlite:///{tmp_path}/x.db", poolclass=Pool, pool_size=SIZE, max_overflow=0, pool_timeout=30
+    )
+
+    def gone(queue: Queue[Any]) -> Any:
+        monkeypatch.undo()
+        raise IndexError
+
+    taken = [take(engine) for _ in range(SIZE)]
+    monkeypatch.setattr(Queue, "_get", gone)
+    giving = threading.Timer(0.05, taken.pop().close)
+    giving.start()
+    taken.append(take(engine))
+    giving.join()
+    assert Queue._get is not gone, "it was met"
+    for connection in taken:
+        connection.close()
+    engine.dispose()
+
+
+def test_a_connection_that_was_thrown_away_leaves_its_place(engine: Engine):
+    for _ in range(2 * SIZE):
+        connection = take(engine)
+        driver = connection.dbapi_connection
+        connection.invalidate()
+        connection.close()
+        with pytest.raises(sqlite3.ProgrammingError):
+            driver.execute("SELECT 1")
+    taken = [take(engine) for _ in range(SIZE)]
+    for connection in taken:
+        connection.close()
+
+
+def test_what_was_given_back_is_nobodys_any_more(engine: Engine):
+    connection = take(engine)
+    assert connection.is_valid
+    assert connection.driver_connection is connection.dbapi_connection
+    connection.close()
+    connection.close()
+    connection.invalidate()
+    assert not connection.is_valid
+    assert connection.dbapi_connection is connection.driver_connection is None
+    assert engine.pool.checkedin() == 1, "once, and alive"
+    with closing(take(engine)) as again:
+        again.cursor().execute("SELECT 1")
+
+
+def test_sqlalchemy_gives_it_back_whatever_becomes_of_its_transaction(engine: Engine):
+    with engine.connect() as connection:
+        connection.execute(text("CREATE TABLE x (y INTEGER)"))
+        connection.commit()
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO x VALUES (1)"))
+    with engine.connect() as connection:
+        connection.execute(text("INSERT INTO x VALUES (2)"))  # and no commit
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT y FROM x")).scalars().all() == [1]
+        connection.invalidate()
+    with pytest.raises(OperationalError), engine.connect() as connection:
+        connection.execute(text("nonsense"))
+    assert engine.pool.checkedout() == 0
+    assert {take(engine) for _ in range(SIZE)}, "all places are free"
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_one_asks_of_it_is_not_the_next_ones(engine: Engine):
+    with engine.connect() as connection:
+        before = connection.connection.dbapi_connection.isolation_level
+        connection.connection.info["kept"] = 1
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        assert connection.connection.dbapi_connection.isolation_level is None
+        assert connection.info == {"kept": 1}, "as long as the connection is"
+        connection.execute(text("SELECT 1"))
+    with engine.connect() as connection:
+        assert connection.connection.dbapi_connection.isolation_level == before
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.invalidate()
+    with engine.connect() as connection:
+        assert connection.info == {}
+    assert take(engine)._connection_record.finalize_callback == deque()
+
+
+@pytest.mark.parametrize("which", ["the first", "one that follows"])
+def test_one_that_cannot_be_made_leaves_its_place(tmp_path: Path, which: str):
+    folder = tmp_path / "there"
+    engine = create_engine(f"sqlite:///{folder}/x.db", poolclass=Pool, pool_size=1, max_overflow=0, pool_timeout=0.1)
+    if which != "the first":
+        folder.mkdir()
+        take(engine).invalidate()
+        folder.rename(tmp_path / "elsewhere")
+    for _ in range(3):
+        with pytest.raises(sqlite3.OperationalError):
+            take(engine)
+    folder.mkdir()
+    take(engine).close()
+
+
+def test_the_pool_that_follows_is_of_the_same_kind(engine: Engine):
+    take(engine).close()
+    before = engine.pool
+    engine.dispose()
+    assert engine.pool is not before
+    assert isinstance(engine.pool, Pool)
+    assert (engine.pool.size(), engine.pool.checkedin()) == (SIZE, 0)

@@ -1,0 +1,386 @@
+"""Statements that go past SQLAlchemy mean what they mean with it, and a connection survives whatever they meet."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from datetime import UTC, date, datetime
+from typing import Any
+
+import psycopg
+import pytest
+from flask import Flask
+from psycopg.errors import (
+    AdminShutdown,
+    DivisionByZero,
+    FeatureNotSupported,
+    UndefinedTable,
+)
+from sqlalchemy import Integer, Text, bindparam, insert, literal, select, text, update
+
+from taskapi.auth.tokens import User
+from taskapi.database.base import db
+from taskapi.database.engine import POOL_SIZE
+from taskapi.database.failures import DatabaseUnavailable
+from taskapi.database.pipeline import PipelinedStatement, TimeoutConnection
+from taskapi.database.prepared import Prepared
+from taskapi.database.unit_of_work import _running, execute, fetch, reads, writes
+from taskapi.tasks.models import Task
+from taskapi.tasks.models import User as Counters
+from tests.conftest import Person
+from tests.waiting import until
+
+ALICE = User("alice")
+
+OWNER = bindparam("owner")
+TITLES = Prepared(select(Task.id, Task.title).where(Task.user_id == OWNER).order_by(Task.id))
+NONE = Prepared(select(Task.id).where(Task.user_id == OWNER, Task.id < 0))
+RENAME = Prepared(update(Task).where(Task.user_id == OWNER).values(title=bindparam("new")).returning(Task.title))
+ECHO = Prepared(select(bindparam("text", type_=Text).label("echo")))
+
+
+@pytest.fixture
+def app(make_app: Callable[..., Flask]) -> Iterator[Flask]:
+    made = make_app()
+    with made.app_context():
+        yield made
+
+
+@pytest.fixture
+def alice(app: Flask) -> Person:
+    return Person(app.test_client(), "alice")
+
+
+@reads
+def read(_owner: User, *calls: Any) -> Any:
+    return fetch(*calls)
+
+
+@writes
+def write(_owner: User, *calls: Any) -> Any:
+    return fetch(*calls)
+
+
+def test_rows_are_what_core_makes_of_them(alice: Person):
+    alice.add(
+        "Everything",
+        description="two\nlines",
+        tags=["a b", "ß"],
+        priority="high",
+        due_date="2026-02-28",
+        due_time="09:30",
+        time_zone="Europe/Berlin",
+        recurrence="FREQ=DAILY",
+    )
+    alice.patch("/1/complete")
+    alice.add("Next to nothing")
+    columns = list(Task.__table__.c)
+    statement = select(*columns).where(Task.user_id == OWNER).order_by(Task.id)
+
+    @reads
+    def both(owner: User) -> Any:
+        return execute(statement, {"owner": owner.id}).all(), fetch(Prepared(statement)(owner=owner.id))[0]
+
+    by_core, prepared = both(ALICE)
+    assert [tuple(row) for row in prepared] == [tuple(row) for row in by_core]
+    assert [[type(cell) for cell in row] for row in prepared] == [[type(cell) for cell in row] for row in by_core]
+    first = prepared[0]
+    assert first.tags == ("a b", "ß")
+    assert first.completed is True
+    assert first.due_date == date(2026, 2, 28)
+    assert first.completed_at.utcoffset() == datetime.now(UTC).utcoffset()
+
+
+def test_values_go_in_as_core_sends_them(app: Flask):
+    assert app
+    moment = datetime(2026, 3, 4, 5, 6, 7, 89_000, tzinfo=UTC)
+    names = ("title", "folded_title", "completed", "created_at", "updated_at", "tags", "due_date")
+    values = dict(zip(names, ("t", "t", True, moment, moment, ("x", "y"), date(2026, 1, 2)), strict=True))
+    statement = insert(Task).values(
+        user_id=OWNER, id=1, revision=1, **{name: bindparam(name, type_=Task.__table__.c[name].type) for name in names}
+    )
+    ((row,),) = write(
+        ALICE, Prepared(statement.returning(*(Task.__table__.c[name] for name in names)))(owner="alice", **values)
+    )
+    assert row._asdict() == values
+
+
+def test_columns_of_the_same_name_are_kept_apart(app: Flask):
+    assert app
+    twice = Prepared(select(literal(1, Integer).label("n"), literal(2, Integer).label("n")))
+    ((row,),) = read(ALICE, twice())
+    assert tuple(row) == (1, 2)
+
+
+def test_several_are_sent_together_and_each_gives_its_rows(alice: Person):
+    alice.add("One")
+    alice.add("Two")
+    titles, echo, nothing = read(ALICE, TITLES(owner="alice"), ECHO(text="%s $1 ' 💧"), NONE(owner="alice"))
+    assert [tuple(row) for row in titles] == [(1, "One"), (2, "Two")]
+    assert [row.echo for row in echo] == ["%s $1 ' 💧"]
+    assert len(nothing) == 0
+
+
+def test_a_later_one_sees_what_an_earlier_one_wrote(alice: Person):
+    alice.add("Before")
+    renamed, titles = write(ALICE, RENAME(owner="alice", new="After"), TITLES(owner="alice"))
+    assert [row.title for row in renamed] == ["After"]
+    assert [row.title for row in titles] == ["After"]
+    assert alice.titles() == ["After"]
+
+
+def test_a_failure_leaves_nothing_of_those_before_it(alice: Person):
+    alice.add("Before")
+    again = insert(Counters).values(user_id=OWNER, revision=0, last_task_id=0, epoch="").returning(Counters.user_id)
+    with pytest.raises(Exception, match=r"(?i)unique"):
+        write(ALICE, RENAME(owner="alice", new="After"), Prepared(again)(owner="alice"))
+    assert alice.titles() == ["Before"]
+
+
+def test_prepared_statements_and_others_share_a_transaction(alice: Person):
+    alice.add("Before")
+
+    @writes
+    def mixed(owner: User, *, core_first: bool) -> list[str]:
+        if core_first:
+            execute(update(Task).where(Task.user_id == owner.id).values(title="By Core"))
+        else:
+            fetch(RENAME(owner=owner.id, new="Prepared"))
+        seen: list[str] = [row.title for row in fetch(TITLES(owner=owner.id))[0]]
+        seen += execute(select(Task.title).where(Task.user_id == owner.id)).scalars()
+        raise LookupError(seen)
+
+    for core_first, title in ((True, "By Core"), (False, "Prepared")):
+        with pytest.raises(LookupError) as caught:
+            mixed(ALICE, core_first=core_first)
+        assert caught.value.args[0] == [title, title]
+        assert alice.titles() == ["Before"]
+
+
+# What becomes of the pool.
+
+
+def each_pooled(act: Callable[[Any], object]) -> list[Any]:
+    """Do something with every connection of a full pool; the connections."""
+    with ExitStack() as stack:
+        pooled = [stack.enter_context(closing(db.engine.raw_connection())) for _ in range(POOL_SIZE)]
+        drivers = [connection.dbapi_connection for connection in pooled]
+        for driver in drivers:
+            act(driver)
+        return drivers
+
+
+def on_postgresql() -> bool:
+    return db.engine.dialect.name == "postgresql"
+
+
+def test_what_the_server_has_forgotten_on_every_connection_is_prepared_anew(alice: Person):
+    alice.add("There")
+    for _ in range(POOL_SIZE):
+        alice.add()
+    if on_postgresql():
+        each_pooled(lambda driver: driver.execute("DEALLOCATE ALL"))
+    for _ in range(POOL_SIZE):
+        assert "There" in alice.titles()
+        alice.add()
+
+
+def test_a_rollback_that_fails_gives_nobody_its_transaction(alice: Person):
+    assert alice
+
+    @writes
+    def refused(owner: User) -> None:
+        fetch(TITLES(owner=owner.id))
+        if on_postgresql():
+            work = _running.get()
+            assert work
+            work.execute(text("DEALLOCATE ALL"), None, "")  # ROLLBACK too has no name any more
+        raise LookupError
+
+    for _ in range(2 * POOL_SIZE):
+        with pytest.raises((LookupError, DatabaseUnavailable)):
+            refused(ALICE)
+    open_ones = []
+    each_pooled(lambda driver: open_ones.append(driver.in_transaction))
+    assert open_ones == [False] * POOL_SIZE
+
+
+def test_connections_at_work_do_not_outlive_a_pool_that_was_replaced(alice: Person, postgresql_server: str):
+    if not on_postgresql():
+        return  # SQLite has no server to lose
+    count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'taskapi'"
+    with psycopg.connect(postgresql_server, autocommit=True) as operator:
+
+        def connections() -> int:
+            (found,) = operator.execute(count).fetchall()
+            return int(found[0])
+
+        before = connections()  # other tests' applications have some
+
+        @reads
+        def busy(owner: User, depth: int) -> None:
+            fetch(TITLES(owner=owner.id))
+            if depth:
+                in_another_thread(lambda: busy(owner, depth - 1))
+            else:
+                in_another_thread(lose_one)
+
+        def lose_one() -> None:
+            with closing(db.engine.raw_connection()) as idle:
+                pid = idle.dbapi_connection.info.backend_pid
+            operator.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+            assert alice.titles() == []
+
+        def in_another_thread(work: Callable[[], object]) -> None:
+            def run() -> None:
+                with alice.client.application.app_context():
+                    work()
+
+            thread = threading.Thread(target=run)
+            thread.start()
+            thread.join()
+
+        gc.disable()
+        try:
+            for _ in range(3):
+                busy(ALICE, 4)
+            # The server learns a little later that one was closed.
+            until(lambda: connections() - before <= 3, otherwise="those of the pools before are still there")
+        finally:
+            gc.enable()
+
+
+def test_work_whose_connection_died_unnoticed_is_not_acknowledged(alice: Person):
+    if not on_postgresql():
+        return
+    alice.add("Before")
+    times = []
+
+    @writes
+    def careless(owner: User) -> None:
+        times.append(owner)
+        fetch(RENAME(owner=owner.id, new="After"))
+        if len(times) == 1:
+            work = _running.get()
+            assert work
+            work._pooled.dbapi_connection.close()
+
+    careless(ALICE)
+    assert len(times) == 2
+    assert alice.titles() == ["After"]
+
+
+# What only PostgreSQL's exchange can meet.
+
+
+@pytest.fixture
+def connection(postgresql_url: str) -> Iterator[TimeoutConnection]:
+    with TimeoutConnection.connect(postgresql_url.replace("+psycopg", ""), autocommit=True) as made:
+        assert isinstance(made, TimeoutConnection)
+        yield made
+
+
+ONE, ZERO = PipelinedStatement("SELECT 1::int"), PipelinedStatement("SELECT 1 / $1::int", (0,))
+
+
+def test_after_a_failure_a_connection_goes_on(connection: TimeoutConnection):
+    for _ in range(3):  # known to the server and not
+        with pytest.raises(DivisionByZero):
+            connection.run_pipeline([ONE, ZERO, ONE])
+        assert not connection.in_transaction
+        assert connection.run_pipeline([ONE]) == [[(1,)]]
+    assert connection.execute("SELECT 2").fetchone() == (2,)
+
+
+def test_what_cannot_be_parsed_is_no_burden_later(connection: TimeoutConnection):
+    late = PipelinedStatement("SELECT count(*)::int FROM pg_temp.late")
+    for _ in range(2):
+        with pytest.raises(UndefinedTable):
+            connection.run_pipeline([ONE, late])
+    connection.execute("CREATE TEMP TABLE late (x int)")
+    assert connection.run_pipeline([ONE, late]) == [[(1,)], [(0,)]]
+
+
+def test_each_text_is_parsed_once(connection: TimeoutConnection):
+    for _ in range(5):
+        connection.run_pipeline([ONE, ONE])
+    assert connection.execute("SELECT count(*) FROM pg_prepared_statements").fetchone() == (1,)
+
+
+def test_what_a_failure_left_prepared_is_known(connection: TimeoutConnection):
+    for _ in range(5):
+        with pytest.raises(DivisionByZero):
+            connection.run_pipeline([ONE, ZERO])
+    assert connection.execute("SELECT count(*) FROM pg_prepared_statements").fetchone() == (2,)
+
+
+def test_a_plan_that_has_become_anothers_ends_the_connection(connection: TimeoutConnection):
+    connection.execute("CREATE TEMP TABLE changing (x int)")
+    look = PipelinedStatement("SELECT x FROM pg_temp.changing")
+    connection.run_pipeline([look])
+    connection.execute("ALTER TABLE changing ALTER x TYPE text")
+    with pytest.raises(FeatureNotSupported):
+        connection.run_pipeline([look])
+    assert connection.closed
+
+
+def test_two_connections_have_no_name_in_common(postgresql_url: str):
+    url = postgresql_url.replace("+psycopg", "")
+    with (
+        TimeoutConnection.connect(url, autocommit=True) as one,
+        TimeoutConnection.connect(url, autocommit=True) as other,
+    ):
+        names = []
+        for each in (one, other):
+            assert isinstance(each, TimeoutConnection)
+            each.run_pipeline([ONE])
+            names.append(each.execute("SELECT name FROM pg_prepared_statements").fetchone())
+        assert names[0] != names[1]
+
+
+def test_a_statement_without_rows_has_none(connection: TimeoutConnection):
+    assert connection.run_pipeline([PipelinedStatement("BEGIN"), ONE, PipelinedStatement("COMMIT")]) == [(), [(1,)], ()]
+
+
+def test_more_than_fits_into_the_buffers_goes_through_both_ways(connection: TimeoutConnection):
+    large = "x" * 20_000_000
+    echo = PipelinedStatement("SELECT $1::text", (large,))
+    assert connection.run_pipeline([echo, echo]) == [[(large,)], [(large,)]]
+
+
+def test_why_the_server_hung_up_is_told(connection: TimeoutConnection):
+    with pytest.raises(AdminShutdown):
+        connection.run_pipeline([PipelinedStatement("SELECT pg_terminate_backend(pg_backend_pid())"), ONE])
+    assert connection.closed
+
+
+def test_a_server_that_has_hung_up_meanwhile_is_a_lost_connection(
+    connection: TimeoutConnection, postgresql_server: str
+):
+    with psycopg.connect(postgresql_server) as operator:
+        operator.execute("SELECT pg_terminate_backend(%s, 5000)", (connection.info.backend_pid,))
+    with pytest.raises(psycopg.OperationalError):
+        connection.run_pipeline([ONE])
+    assert connection.closed
+
+
+def test_what_is_interrupted_is_closed_for_nobody_knows_what_it_would_say_next(
+    connection: TimeoutConnection, monkeypatch: pytest.MonkeyPatch
+):
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(connection, "_wait_readable", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        connection.run_pipeline([PipelinedStatement("SELECT pg_sleep(0.2)")])
+    assert connection.closed
+
+
+def test_the_driver_uses_the_connection_as_ever(connection: TimeoutConnection):
+    connection.run_pipeline([ONE])
+    with connection.transaction():
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+        assert connection.run_pipeline([ONE]) == [[(1,)]]
+    assert not connection.in_transaction

@@ -1,0 +1,99 @@
+"""A user, and a worker, has few large request bodies in progress; small ones never wait."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from threading import BoundedSemaphore
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from taskapi.concurrency import slots
+from taskapi.guard import large_bodies
+from taskapi.guard.large_bodies import PER_USER, PER_WORKER, permits
+from taskapi.http.large_responses import Taken
+from taskapi.http.request import MAX_BODY_BYTES
+from tests.concurrency.test_slots import free
+from tests.conftest import Person
+from tests.endless import EndlessBody
+
+LARGE = {"tasks": [{"title": "x", "description": "y" * 9000} for _ in range(8)]}
+SMALL = {"tasks": [{"title": "x"}]}
+
+
+@pytest.fixture(autouse=True)
+def released(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Waits are short, and no permit is left over."""
+    monkeypatch.setattr(large_bodies, "WAIT", 0.05)
+    yield
+    gc.collect()
+    assert not permits._users
+
+
+def held(users: int, each: int) -> list[Taken]:
+    taken = [permits.take(f"user{number}") for number in range(users) for _ in range(each)]
+    assert None not in taken
+    return [one for one in taken if one]
+
+
+def answer(person: Person, document: dict[str, Any] = LARGE) -> tuple[int, str | None]:
+    response = person.data("POST", "/import", json=document)
+    return response.status_code, response.headers.get("Retry-After")
+
+
+def test_a_user_with_two_large_bodies_in_progress_gets_429_for_a_third_and_small_ones_are_served(app: Flask):
+    user = Person(app.test_client(), "user0")
+    taken = held(1, PER_USER)
+    assert answer(user) == (429, "1")
+    assert answer(user, SMALL)[0] == 200
+    assert answer(Person(app.test_client(), "alice"))[0] == 200
+    taken.pop().release()
+    assert answer(user)[0] == 200
+    taken.pop().release()
+
+
+def test_when_a_worker_has_its_number_of_large_bodies_in_progress_others_get_503(app: Flask):
+    taken = held(PER_WORKER // PER_USER, PER_USER)
+    alice = Person(app.test_client(), "alice")
+    assert answer(alice) == (503, "1")
+    assert answer(alice, SMALL)[0] == 200
+    assert alice.add()
+    for one in taken:
+        one.release()
+
+
+def test_no_byte_is_read_of_a_large_body_without_a_permit(app: Flask):
+    taken, body = held(1, PER_USER), EndlessBody()
+    user = Person(app.test_client(), "user0")
+    refused = user.data(
+        "POST", "/import", environ_overrides=body.environ(CONTENT_TYPE="application/json", HTTP_X_CHUNKED="1")
+    )
+    assert (refused.status_code, body.count) == (429, 0)
+    for one in taken:
+        one.release()
+
+
+def test_a_request_waits_for_a_permit_without_its_slot(app: Flask, monkeypatch: pytest.MonkeyPatch):
+    taken, semaphore, seen = held(1, PER_USER), BoundedSemaphore(1), []
+    wait = permits.wait
+
+    def waiting(user_id: str, seconds: float) -> Taken | None:
+        seen.append(free(semaphore))
+        return wait(user_id, seconds)
+
+    monkeypatch.setattr(permits, "wait", waiting)
+    with slots.held(semaphore):
+        assert answer(Person(app.test_client(), "user0"))[0] == 429
+    assert seen == [True]
+    for one in taken:
+        one.release()
+
+
+@pytest.mark.parametrize("body", [b"x" * (MAX_BODY_BYTES + 1), b"[" + b" " * 2 * 1024 * 1024], ids=["bad", "413"])
+def test_a_refused_body_leaves_no_permit(app: Flask, body: bytes):
+    alice = Person(app.test_client(), "alice")
+    response = alice.data("POST", "/import", data=body, content_type="application/json")
+    assert response.status_code in (400, 413)
+    assert not permits._users

@@ -1,0 +1,492 @@
+"""Nobody can ask for more than is allowed, everybody is told what is left, and a dead Redis takes nothing down."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from limits.storage import MemoryStorage
+from limits.strategies import SlidingWindowCounterRateLimiter
+from werkzeug.test import TestResponse
+
+from taskapi.concurrency import slots
+from taskapi.guard import rate_limit, redis_counter
+from taskapi.guard.redis_counter import RedisCounter
+from tests.conftest import Person, token
+from tests.endless import EndlessBody
+from tests.gunicorn_server import free_port
+from tests.waiting import PATIENCE, until
+
+Make = Callable[..., Flask]
+
+WORLD = "198.41.0.4"  # a root name server: an address that is global, and nobody's neighbour
+
+
+def left(response: TestResponse) -> int:
+    """How many more requests the answer says may be made."""
+    match = re.fullmatch(r'"default";r=(\d+);t=(\d+)', response.headers["RateLimit"])
+    assert match, response.headers["RateLimit"]
+    return int(match[1])
+
+
+@pytest.fixture(autouse=True)
+def far_from_the_end_of_a_minute() -> None:
+    """Windows begin with the minute of the clock; a test that crossed one would count in two."""
+    if time.time() % 60 > 54:
+        time.sleep(60 - time.time() % 60 + 0.05)
+
+
+@pytest.fixture
+def limited(make_app: Make) -> Flask:
+    return make_app(RATE_LIMIT="5/minute")
+
+
+def person(app: Flask, name: str = "alice", address: str = "127.0.0.1") -> Person:
+    client = app.test_client()
+    client.environ_base["REMOTE_ADDR"] = address
+    return Person(client, name)
+
+
+def use_up(somebody: Person, times: int = 5) -> None:
+    for _ in range(times):
+        assert somebody.get().status_code == 200
+
+
+def test_the_sixth_request_of_five_a_minute_is_429_and_says_when_to_go_on(limited: Flask) -> None:
+    alice = person(limited)
+    assert [left(alice.get()) for _ in range(5)] == [4, 3, 2, 1, 0]
+    refused = alice.get()
+    assert (refused.status_code, refused.get_json()["code"]) == (429, "too-many-requests")
+    assert 1 <= int(refused.headers["Retry-After"]) <= 60
+    assert refused.headers["RateLimit-Policy"] == '"default";q=5;w=60'
+    assert left(refused) == 0
+    assert refused.headers["Cache-Control"] == "no-store"
+
+
+def test_whoever_waits_as_told_gets_in(make_app: Make) -> None:
+    alice = person(make_app(RATE_LIMIT="2/second"))
+    for _ in range(3):
+        while (refused := alice.get()).status_code == 200:
+            pass
+        time.sleep(int(refused.headers["Retry-After"]))
+        assert alice.get().status_code == 200
+
+
+def test_everything_is_counted_that_is_asked_in_ones_name(limited: Flask) -> None:
+    alice = person(limited)
+    alice.add()
+    etag = alice.get().headers["ETag"]
+    answers = [
+        alice.get(headers={"If-None-Match": etag}),
+        alice.get("/99"),
+        alice.post(json={"title": ""}),
+    ]
+    assert [(answer.status_code, left(answer)) for answer in answers] == [(304, 2), (404, 1), (422, 0)]
+    assert all(answer.headers["RateLimit-Policy"] == '"default";q=5;w=60' for answer in answers)
+    for path in ("/api/alice/changes", "/api/alice/stats", "/api/alice/tasks/1"):
+        refused = alice.client.get(path, headers={"Authorization": f"Bearer {alice.token}"})
+        assert refused.status_code == 429, path
+
+
+def test_a_refused_request_changes_nothing(limited: Flask) -> None:
+    alice = person(limited)
+    use_up(alice)
+    assert alice.post(json={"title": "T"}).status_code == 429
+    assert limited.test_client().get("/healthz").status_code == 200
+    with closing(person(limited).client.get("/healthz")) as response:
+        assert "RateLimit" not in response.headers
+
+
+def test_users_do_not_use_up_each_others_allowance(limited: Flask) -> None:
+    use_up(person(limited, "alice"))
+    mallory = person(limited, "mallory")
+    use_up(mallory)
+    assert (mallory.get().status_code, person(limited, "alice").get().status_code) == (429, 429)
+
+
+def test_asking_on_anothers_path_uses_up_nothing(limited: Flask) -> None:
+    mallory = person(limited, "mallory")
+    for _ in range(10):
+        assert mallory.get(of="alice").status_code == 403
+    assert left(person(limited, "alice").get()) == 4
+    assert left(mallory.get()) == 4
+
+
+@pytest.mark.parametrize(
+    ("status", "options"),
+    [(401, {"headers": {"Authorization": "Bearer nonsense"}}), (403, {"of": "mallory"})],
+    ids=["401", "403"],
+)
+def test_a_request_that_is_refused_before_its_user_is_known_is_not_counted(
+    limited: Flask, status: int, options: dict[str, Any]
+) -> None:
+    alice = person(limited)
+    assert alice.post(**options).status_code == status
+    use_up(alice)
+    refused = alice.post(**options)
+    assert refused.status_code == status
+    assert "RateLimit" not in refused.headers
+    assert alice.post(json={"title": "T"}).status_code == 429
+
+
+REFUSED_BODIES = {
+    "413": (413, {"data": b"x" * 70_000, "content_type": "application/json"}),
+    "415": (415, {"data": "title=T", "content_type": "application/x-www-form-urlencoded"}),
+    "415-compressed": (415, {"json": {}, "headers": {"Content-Encoding": "gzip"}}),
+}
+
+
+@pytest.mark.parametrize(("status", "options"), REFUSED_BODIES.values(), ids=REFUSED_BODIES.keys())
+def test_a_refused_body_is_counted_and_413_and_415_come_before_429(
+    limited: Flask, status: int, options: dict[str, Any]
+) -> None:
+    alice = person(limited)
+    for remaining in (4, 3, 2, 1, 0, 0):
+        refused = alice.post(**options)
+        assert (refused.status_code, left(refused)) == (status, remaining)
+    assert alice.post(json={"title": "T"}).status_code == 429
+
+
+@pytest.mark.parametrize("declared", [{"CONTENT_LENGTH": "1000"}, {}], ids=["length", "chunked"])
+def test_beyond_the_limit_no_body_is_read(limited: Flask, declared: dict[str, str]) -> None:
+    alice = person(limited)
+    use_up(alice)
+    body = EndlessBody()
+    refused = alice.post(content_type="application/json", environ_overrides=body.environ(**declared))
+    assert (refused.status_code, body.count) == (429, 0)
+
+
+def test_405_comes_before_429(limited: Flask) -> None:
+    alice = person(limited)
+    use_up(alice)
+    assert alice.put("", json={}).status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "options"),
+    [
+        ("GET", "/99", {}),
+        ("POST", "", {"json": {"title": ""}}),
+        ("POST", "", {"data": b"{", "content_type": "application/json"}),
+        ("GET", "?stauts=pending", {}),
+        ("PUT", "/1", {"json": {"title": "T"}, "headers": {"If-Match": '"99"'}}),
+        ("POST", "", {"json": {"title": "T"}, "headers": {"Idempotency-Key": "k"}}),
+    ],
+    ids=["404", "422", "malformed", "parameter", "412", "replay"],
+)
+def test_429_comes_before_everything_that_needs_the_database_or_the_body(
+    limited: Flask, method: str, path: str, options: dict[str, Any]
+) -> None:
+    alice = person(limited)
+    assert alice.post(json={"title": "T"}, headers={"Idempotency-Key": "k"}).status_code == 201
+    use_up(alice, 4)
+    assert alice.send(method, path, **options).status_code == 429
+
+
+def test_a_preflight_is_neither_counted_nor_refused(make_app: Make) -> None:
+    app = make_app(RATE_LIMIT="1/minute", CORS_ORIGINS="https://app.example.com")
+    alice = person(app)
+    assert alice.get().status_code == 200
+    asked = {"Origin": "https://app.example.com", "Access-Control-Request-Method": "PUT"}
+    for _ in range(3):
+        assert app.test_client().options("/api/alice/tasks/1", headers=asked).status_code == 200
+    refused = alice.get(headers={"Origin": "https://app.example.com"})
+    assert refused.status_code == 429
+    exposed = refused.headers["Access-Control-Expose-Headers"]
+    assert all(name in exposed for name in ("Retry-After", "RateLimit", "RateLimit-Policy"))
+
+
+def test_limits_can_be_off(make_app: Make) -> None:
+    alice = person(make_app(RATE_LIMIT="off"), address=WORLD)
+    answers = [alice.get() for _ in range(60)]
+    assert {answer.status_code for answer in answers} == {200}
+    assert "RateLimit" not in answers[0].headers
+    assert "RateLimit-Policy" not in answers[0].headers
+
+
+def test_by_default_it_is_600_a_minute(make_app: Make) -> None:
+    response = person(make_app()).get()
+    assert (response.headers["RateLimit-Policy"], left(response)) == ('"default";q=600;w=60', 599)
+
+
+# In memory
+
+
+class Clock:
+    """What `time.time` tells, which only the test moves."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1_800_000_000.0
+        monkeypatch.setattr(time, "time", lambda: self.now)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_in_memory_it_counts_as_the_library_does(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    clock, chance, limit = Clock(monkeypatch), random.Random(seed), rate_limit.Limit(4, 10)
+    own = rate_limit.InMemoryCounter(limit)
+    librarys = RedisCounter(SlidingWindowCounterRateLimiter(MemoryStorage()), limit, "user")
+    hits = []
+    for _ in range(400):
+        clock.now += chance.choice((*[0.01] * 4, *[1.5] * 20, 4, 9, 31)) * chance.random()
+        who = chance.choice(("alice", "mallory"))
+        assert own.left(who) == pytest.approx(librarys.left(who), abs=1e-5)
+        allowed, *left = own.take(who)
+        hits.append(allowed)
+        assert allowed == librarys.hit(who)
+        assert left == pytest.approx(librarys.left(who), abs=1e-5)
+        assert own.left(who) == pytest.approx(librarys.left(who), abs=1e-5)
+    assert 0.2 < hits.count(True) / len(hits) < 0.9, "both answers were met"
+
+
+def test_in_memory_nobody_gets_through_a_race() -> None:
+    own = rate_limit.InMemoryCounter(rate_limit.Limit(50, 60))
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(lambda _: own.hit("alice"), range(400))) == 50
+
+
+def test_in_memory_two_windows_are_held_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    own = rate_limit.InMemoryCounter(rate_limit.Limit(7, 10))
+    threads = threading.active_count()
+    for number in range(100):
+        assert own.hit(f"user-{number}")
+        clock.now += 1
+        assert len(own._before) + len(own._counts) <= 20
+    assert threading.active_count() == threads
+    clock.now += 20
+    assert own.left("user-99") == (7, 0)
+    assert own._before == own._counts == {}
+
+
+# Addresses
+
+
+def test_an_address_may_ask_ten_times_as_often_as_a_user(make_app: Make) -> None:
+    app = make_app(RATE_LIMIT="2/minute")
+    answers = [person(app, f"user-{number // 2}", WORLD).get().status_code for number in range(20)]
+    assert answers == [200] * 20
+    refused = person(app, "one-too-many", WORLD).get()
+    assert refused.status_code == 429
+    assert left(refused) == 0, "what is left is what the address has left"
+    assert 1 <= int(refused.headers["Retry-After"]) <= 60
+    assert person(app, "elsewhere", "198.41.0.5").get().status_code == 200
+
+
+def test_the_addresses_of_one_ipv6_customer_count_as_one(make_app: Make) -> None:
+    app = make_app(RATE_LIMIT="2/minute")
+    for number in range(20):
+        person(app, f"user-{number // 2}", f"2001:500:2::{number + 1:x}").get()
+    assert person(app, "one-too-many", "2001:500:2::ffff").get().status_code == 429
+    assert person(app, "elsewhere", "2001:500:2:1::1").get().status_code == 200
+
+
+def test_a_user_refused_for_the_address_keeps_the_own_allowance(make_app: Make) -> None:
+    app = make_app(RATE_LIMIT="2/minute")
+    for number in range(20):
+        person(app, f"user-{number // 2}", WORLD).get()
+    for _ in range(5):
+        assert person(app, "alice", WORLD).get().status_code == 429
+    assert left(person(app, "alice", "198.41.0.5").get()) == 1
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "10.1.2.3", "192.168.1.1", "172.16.0.9", "::1", "fd00::1", ""])
+def test_a_neighbour_in_the_own_network_stands_for_many_and_is_not_limited(make_app: Make, address: str) -> None:
+    app = make_app(RATE_LIMIT="1/minute")
+    assert {person(app, f"user-{number}", address).get().status_code for number in range(15)} == {200}
+
+
+def forwarded(app: Flask, name: str, header: str) -> int:
+    return person(app, name).get(headers={"X-Forwarded-For": header}).status_code
+
+
+def test_behind_a_trusted_proxy_the_address_it_tells_counts(make_app: Make) -> None:
+    app = make_app(RATE_LIMIT="1/minute", TRUSTED_PROXIES="1")
+    for number in range(10):
+        # What stands before the last was written by the client: it neither counts nor hides anything.
+        assert forwarded(app, f"user-{number}", f"203.0.113.{number}, 8.8.{number}.8, {WORLD}") == 200
+    assert forwarded(app, "one-too-many", f"8.8.4.4, {WORLD}") == 429
+    assert forwarded(app, "elsewhere", f"{WORLD}, 198.41.0.5") == 200
+
+
+def test_without_a_trusted_proxy_nobody_can_name_an_address(make_app: Make) -> None:
+    app = make_app(RATE_LIMIT="1/minute")
+    assert {forwarded(app, f"user-{number}", WORLD) for number in range(15)} == {200}
+
+
+# Redis
+
+
+@dataclass
+class Redis:
+    """A server of our own, that can be frozen, killed and started again."""
+
+    port: int
+    directory: Path
+    process: subprocess.Popen[bytes] | None = field(default=None)
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        binary = shutil.which("redis-server")
+        assert binary
+        command = [binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        self.process = subprocess.Popen(
+            [*command, "--dir", str(self.directory)], stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
+        )
+        until(self._answers, otherwise="redis-server did not come up")
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self.process
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
+                connection.sendall(b"PING\r\n")
+                return connection.recv(7) == b"+PONG\r\n"
+        except OSError:
+            return False
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[Redis]:
+    if shutil.which("redis-server") is None:
+        # On a build machine its absence is a mistake; at home it need not stop anybody.
+        assert not os.environ.get("CI"), "redis-server is missing: the limits shared by processes were not tested"
+        pytest.skip("redis-server is not installed: the limits shared by processes are not tested")
+    server = Redis(free_port(), tmp_path)
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def patient_with_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that stalls for a moment would take Redis for dead."""
+    monkeypatch.setattr(redis_counter, "TIMEOUT", PATIENCE)
+
+
+@pytest.mark.usefixtures("patient_with_redis")
+def test_with_redis_several_processes_count_together(make_app: Make, redis: Redis) -> None:
+    one, other = (make_app(RATE_LIMIT="5/minute", REDIS_URL=redis.url) for _ in range(2))
+    counted = [left(person(app).get()) for app in (one, other, one, other, other)]
+    assert counted == [4, 3, 2, 1, 0]
+    assert (person(one).get().status_code, person(other).get().status_code) == (429, 429)
+    assert person(one, "mallory").get().status_code == 200
+
+
+@pytest.mark.usefixtures("patient_with_redis")
+def test_with_redis_nobody_gets_through_a_race(make_app: Make, redis: Redis) -> None:
+    app = make_app(RATE_LIMIT="5/minute", REDIS_URL=redis.url)
+    with ThreadPoolExecutor(8) as pool:
+        statuses = list(pool.map(lambda _: person(app).get().status_code, range(24)))
+    assert statuses.count(200) == 5
+
+
+@pytest.mark.parametrize("frozen", [False, True], ids=["dead", "frozen"])
+def test_without_redis_requests_are_let_through_fast_and_limits_return_with_it(
+    make_app: Make,
+    redis: Redis,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    frozen: bool,
+) -> None:
+    assert redis_counter.TIMEOUT == 0.1  # the promise; a machine that stalls needs more before Redis is gone
+    monkeypatch.setattr(redis_counter, "TIMEOUT", 1)
+    monkeypatch.setattr(rate_limit, "REDIS_PAUSE", PATIENCE)
+    app = make_app(RATE_LIMIT="2/minute", REDIS_URL=redis.url)
+    alice = person(app)
+    use_up(alice, 2)
+    assert alice.get().status_code == 429
+    if frozen:
+        redis.signal(signal.SIGSTOP)
+    else:
+        redis.kill()
+    with caplog.at_level(logging.WARNING, "taskapi.guard.rate_limit"):
+        began = time.monotonic()
+        answers = [alice.get() for _ in range(10)]
+        took = time.monotonic() - began
+    assert {answer.status_code for answer in answers} == {200}
+    assert took < 5, "one wait for Redis, and none for the nine requests after it"
+    assert [record.message for record in caplog.records if record.name == "taskapi.guard.rate_limit"] == [
+        f"rate limits are off for {PATIENCE} s: StorageError"
+    ]
+    if frozen:
+        redis.signal(signal.SIGCONT)
+    else:
+        redis.start()
+    monkeypatch.setattr(rate_limit, "REDIS_PAUSE", 0)
+    app.extensions[rate_limit._EXTENSION]._paused_until = 0  # as if the pause were over
+    until(lambda: alice.get().status_code == 429)
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss"])
+def test_dns_that_hangs_for_redis_holds_no_slot_and_lets_requests_through(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, scheme: str
+) -> None:
+    lookups: list[str] = []
+    answers = threading.Event()
+
+    def hang(host: str, *_: Any, **__: Any) -> list[Any]:
+        lookups.append(host)
+        answers.wait()
+        return []
+
+    monkeypatch.setattr(redis_counter, "LOOKUP_TIMEOUT", 3 * PATIENCE)
+    monkeypatch.setattr(rate_limit, "REDIS_PAUSE", 0)
+    limiter = rate_limit.Limiter(rate_limit.Limit(5, 60), f"{scheme}://redis.example:6379/0", 0)
+    semaphore = threading.BoundedSemaphore(4)
+
+    def request() -> bool:
+        with slots.held(semaphore):
+            return limiter.take("alice", None)[0]
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    with ThreadPoolExecutor(4) as pool, caplog.at_level(logging.WARNING, "taskapi.guard.rate_limit"):
+        requests = [pool.submit(request) for _ in range(3)]
+        try:
+            until(lambda: lookups and semaphore._value == 4, otherwise="the requests hold their slots")
+            monkeypatch.setattr(redis_counter, "LOOKUP_TIMEOUT", 0.05)
+            assert request()
+        finally:
+            answers.set()
+        assert [done.result(PATIENCE) for done in requests] == [True] * 3
+    assert lookups == ["redis.example"]
+    assert {record.message for record in caplog.records} == {"rate limits are off for 0 s: StorageError"}
+
+
+def test_the_service_starts_without_redis(make_app: Make, redis: Redis) -> None:
+    redis.kill()
+    alice = person(make_app(RATE_LIMIT="1/minute", REDIS_URL=redis.url))
+    assert {alice.get().status_code for _ in range(5)} == {200}
+
+
+def test_a_token_that_is_renewed_brings_no_new_allowance(limited: Flask) -> None:
+    use_up(person(limited))
+    again = Person(limited.test_client(), "alice", token("alice", jti="another"))
+    assert again.get().status_code == 429

@@ -1,0 +1,159 @@
+"""What goes out is what marshmallow itself would have made, and what cannot go out is known before the first request."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta, timezone
+from types import SimpleNamespace
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from marshmallow import Schema, fields
+
+from taskapi.http.fields.scalars import Choice, Integer
+from taskapi.http.fields.strict import StrictField
+from taskapi.http.fields.time import Timestamp, rfc3339
+from taskapi.http.serialization import CompiledSchema
+from taskapi.tasks.listing.selection import PRIORITIES
+from taskapi.tasks.schemas import REPEAT_FROM, TaskOut, task_out, tasks_out
+
+OFFSETS = (UTC, ZoneInfo("UTC"), ZoneInfo("Asia/Kathmandu"), timezone(timedelta(hours=-9, minutes=-30)))
+
+texts = st.text(max_size=5)
+numbers = st.integers(1, 10**18 - 1)
+moments = st.builds(
+    datetime.replace,
+    st.datetimes(datetime(1, 1, 3), datetime(9999, 12, 29), timezones=st.sampled_from(OFFSETS)),  # noqa: DTZ001
+    microsecond=st.sampled_from((0, 1, 999, 1000, 440_000, 999_999)) | st.integers(0, 999_999),
+)
+rows = st.builds(
+    SimpleNamespace,
+    id=numbers,
+    user_id=texts,
+    title=texts,
+    description=st.none() | texts,
+    completed=st.booleans(),
+    completed_at=st.none() | moments,
+    priority=st.sampled_from([*PRIORITIES.values()]),
+    tags=st.lists(texts, max_size=3).map(tuple),
+    due_date=st.none() | st.dates(),
+    due_time=st.none() | st.just("09:30"),
+    time_zone=st.none() | st.just("Europe/Berlin"),
+    due_at=st.none() | moments,
+    recurrence=st.none() | st.just("FREQ=DAILY"),
+    repeat_from=st.sampled_from([*REPEAT_FROM.values()]),
+    series_id=st.none() | numbers,
+    occurrence=st.none() | numbers,
+    next_task_id=st.none() | numbers,
+    position=texts,
+    revision=numbers,
+    created_at=moments,
+    updated_at=moments,
+    deleted_at=st.none() | moments,
+)
+
+
+def in_milliseconds(moment: datetime | None) -> str | None:
+    return moment and moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@given(rows)
+def test_a_task_goes_out_as_marshmallow_would_have_it(row: SimpleNamespace) -> None:
+    made = task_out.dump(row)
+    assert list(made.items()) == list(Schema.dump(task_out, row).items())
+
+
+@given(rows)
+def test_a_task_is_written_as_the_contract_says(row: SimpleNamespace) -> None:
+    written = orjson.loads(orjson.dumps(task_out.dump(row)))
+    expected = vars(row).copy()
+    expected["version"] = expected.pop("revision")
+    del expected["occurrence"]
+    for name in ("completed_at", "due_at", "created_at", "updated_at", "deleted_at"):
+        expected[name] = in_milliseconds(expected[name])
+    expected["priority"] = {0: "none", 1: "low", 2: "medium", 3: "high"}[row.priority]
+    expected["due_date"] = row.due_date and row.due_date.isoformat()
+    expected["tags"] = list(row.tags)
+    assert written == expected
+
+
+@given(st.lists(rows, max_size=3))
+def test_many_are_a_list_of_what_each_is(several: list[SimpleNamespace]) -> None:
+    one_by_one = [task_out.dump(row) for row in several]
+    assert tasks_out.dump(several) == task_out.dump(several, many=True) == one_by_one
+    assert tasks_out.dump(iter(several)) == one_by_one
+
+
+def test_a_schema_made_of_a_part_gives_that_part() -> None:
+    row = SimpleNamespace(id=1, revision=7)
+    assert TaskOut(only=("id", "version")).dump(row) == {"id": 1, "version": 7}
+
+
+def test_a_member_that_a_row_lacks_is_an_error() -> None:
+    with pytest.raises(AttributeError):
+        TaskOut(only=("id", "version")).dump(SimpleNamespace(id=1))
+
+
+def test_null_is_never_converted() -> None:
+    class Nulls(CompiledSchema):
+        when = Timestamp()
+        word = Choice({"yes": True})
+
+    assert Nulls().dump(SimpleNamespace(when=None, word=None)) == {"when": None, "word": None}
+
+
+def test_a_member_may_be_called_anything() -> None:
+    class Named(CompiledSchema):
+        number = Integer(data_key="it's")
+
+    assert Named().dump(SimpleNamespace(number=1)) == {"it's": 1}
+
+
+def test_the_first_word_of_several_for_one_meaning_goes_out() -> None:
+    class Words(CompiledSchema):
+        word = Choice({"first": 1, "second": 1, "other": 2})
+
+    assert [Words().dump(SimpleNamespace(word=meaning)) for meaning in (1, 2)] == [{"word": "first"}, {"word": "other"}]
+
+
+def test_what_no_word_means_is_an_error_and_not_null() -> None:
+    with pytest.raises(KeyError):
+        TaskOut(only=("priority",)).dump(SimpleNamespace(priority=9))
+
+
+class Odd(StrictField):
+    """It converts where only marshmallow looks."""
+
+    def _serialize(self, value: Any, *_: Any, **__: Any) -> str:
+        return f"<{value}>"
+
+
+@pytest.mark.parametrize("field", [fields.DateTime(), fields.Decimal(), fields.Raw(), fields.Email(), Odd({})])
+def test_a_field_that_does_not_say_how_it_goes_out_is_refused_at_once(field: fields.Field[Any]) -> None:
+    schema = CompiledSchema.from_dict({"strange": field})
+    with pytest.raises(TypeError, match=r"of 'strange' does not say how its values go out"):
+        schema()
+
+
+@pytest.mark.parametrize(
+    ("moment", "written"),
+    [
+        (datetime(2026, 11, 21, 9, 30, tzinfo=UTC), "2026-11-21T09:30:00.000Z"),
+        (datetime(2026, 11, 21, 9, 30, 1, 999, tzinfo=UTC), "2026-11-21T09:30:01.000Z"),
+        (datetime(2026, 11, 21, 9, 30, 1, 999_999, tzinfo=UTC), "2026-11-21T09:30:01.999Z"),
+        (datetime(2026, 11, 21, 0, 0, 0, 5000, tzinfo=ZoneInfo("Asia/Kathmandu")), "2026-11-20T18:15:00.005Z"),
+        (datetime(33, 2, 1, tzinfo=UTC), "0033-02-01T00:00:00.000Z"),
+    ],
+)
+def test_times_are_cut_off_at_the_millisecond(moment: datetime, written: str) -> None:
+    assert rfc3339(moment) == written
+
+
+def test_a_date_is_left_to_orjson() -> None:
+    class Days(CompiledSchema):
+        day = TaskOut._declared_fields["due_date"]
+
+    assert orjson.dumps(Days().dump(SimpleNamespace(day=date(2026, 2, 3)))) == b'{"day":"2026-02-03"}'

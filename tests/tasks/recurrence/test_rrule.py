@@ -1,0 +1,164 @@
+"""Recurrence rules: which are accepted, in which spelling, and how the others are refused."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from marshmallow import ValidationError
+
+from taskapi.http.fields.strict import violations
+from taskapi.tasks.recurrence import schedule
+from taskapi.tasks.recurrence.rrule import MAX_RULE, normalize
+from taskapi.tasks.schemas import task_in
+from tests.conftest import Person
+
+
+def day(text: str) -> date:
+    return date.fromisoformat(text)
+
+
+ALLOWED = {
+    "daily": ("FREQ=DAILY", "FREQ=DAILY"),
+    "weekly": ("FREQ=WEEKLY", "FREQ=WEEKLY"),
+    "monthly": ("FREQ=MONTHLY", "FREQ=MONTHLY"),
+    "yearly": ("FREQ=YEARLY", "FREQ=YEARLY"),
+    "least interval": ("FREQ=DAILY;INTERVAL=1", "FREQ=DAILY;INTERVAL=1"),
+    "longest interval": ("FREQ=DAILY;INTERVAL=999", "FREQ=DAILY;INTERVAL=999"),
+    "weekdays": ("FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR", "FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR"),
+    "numbered weekdays": ("FREQ=MONTHLY;BYDAY=1MO,-1FR", "FREQ=MONTHLY;BYDAY=1MO,-1FR"),
+    "53rd weekday of a year": ("FREQ=YEARLY;BYDAY=53MO", "FREQ=YEARLY;BYDAY=53MO"),
+    "days of the month": ("FREQ=MONTHLY;BYMONTHDAY=1,15,-1", "FREQ=MONTHLY;BYMONTHDAY=1,15,-1"),
+    "months": ("FREQ=YEARLY;BYMONTH=1,12", "FREQ=YEARLY;BYMONTH=1,12"),
+    "the last one": ("FREQ=MONTHLY;BYDAY=MO,FR;BYSETPOS=-1", "FREQ=MONTHLY;BYDAY=MO,FR;BYSETPOS=-1"),
+    "until": ("FREQ=DAILY;UNTIL=20301231", "FREQ=DAILY;UNTIL=20301231"),
+    "count": ("FREQ=DAILY;COUNT=999", "FREQ=DAILY;COUNT=999"),
+    "lower case": ("freq=weekly;byday=mo", "FREQ=WEEKLY;BYDAY=MO"),
+    "with its name": ("RRULE:FREQ=DAILY", "FREQ=DAILY"),
+    "with its name in lower case": ("rrule:freq=daily", "FREQ=DAILY"),
+    "in any order": ("COUNT=3;BYDAY=MO;FREQ=WEEKLY", "FREQ=WEEKLY;BYDAY=MO;COUNT=3"),
+    "an impossible day that ends": (
+        "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30;COUNT=2",
+        "FREQ=YEARLY;BYMONTHDAY=30;BYMONTH=2;COUNT=2",
+    ),
+}
+
+# What is refused, and the part that the answer must name.
+REFUSED = {
+    "nothing": ("", "FREQ"),
+    "a name alone": ("FREQ", "FREQ"),
+    "no frequency": ("INTERVAL=2", "FREQ"),
+    "an empty frequency": ("FREQ=", "FREQ"),
+    "secondly": ("FREQ=SECONDLY", "FREQ"),
+    "minutely": ("FREQ=MINUTELY", "FREQ"),
+    "hourly": ("FREQ=HOURLY", "FREQ"),
+    "two frequencies": ("FREQ=DAILY,WEEKLY", "FREQ"),
+    "a frequency twice": ("FREQ=DAILY;FREQ=DAILY", "FREQ"),
+    "interval 0": ("FREQ=DAILY;INTERVAL=0", "INTERVAL"),
+    "interval 1000": ("FREQ=DAILY;INTERVAL=1000", "INTERVAL"),
+    "interval -1": ("FREQ=DAILY;INTERVAL=-1", "INTERVAL"),
+    "interval 01": ("FREQ=DAILY;INTERVAL=01", "INTERVAL"),
+    "interval 1.5": ("FREQ=DAILY;INTERVAL=1.5", "INTERVAL"),
+    "two intervals": ("FREQ=DAILY;INTERVAL=1,2", "INTERVAL"),
+    "an interval in other digits": ("FREQ=DAILY;INTERVAL=١", "INTERVAL"),
+    "an interval of billions": ("FREQ=DAILY;INTERVAL=" + "9" * 150, "INTERVAL"),
+    "an interval twice": ("FREQ=DAILY;INTERVAL=2;INTERVAL=3", "INTERVAL"),
+    "byhour": ("FREQ=DAILY;BYHOUR=9", "BYHOUR"),
+    "byminute": ("FREQ=DAILY;BYMINUTE=9", "BYMINUTE"),
+    "bysecond": ("FREQ=DAILY;BYSECOND=9", "BYSECOND"),
+    "byweekno": ("FREQ=YEARLY;BYWEEKNO=20", "BYWEEKNO"),
+    "byyearday": ("FREQ=YEARLY;BYYEARDAY=100", "BYYEARDAY"),
+    "wkst": ("FREQ=WEEKLY;WKST=SU", "WKST"),
+    "byeaster, which dateutil knows": ("FREQ=YEARLY;BYEASTER=0", "BYDAY"),
+    "bysetpos 1": ("FREQ=MONTHLY;BYDAY=MO;BYSETPOS=1", "BYSETPOS"),
+    "bysetpos -2": ("FREQ=MONTHLY;BYDAY=MO;BYSETPOS=-2", "BYSETPOS"),
+    "bysetpos of nothing": ("FREQ=MONTHLY;BYSETPOS=-1", "BYSETPOS"),
+    "until and count": ("FREQ=DAILY;UNTIL=20301231;COUNT=3", "UNTIL"),
+    "until a day that never was": ("FREQ=DAILY;UNTIL=20260230", "UNTIL"),
+    "until with a time": ("FREQ=DAILY;UNTIL=20301231T000000Z", "UNTIL"),
+    "until with hyphens": ("FREQ=DAILY;UNTIL=2030-12-31", "UNTIL"),
+    "until twice": ("FREQ=DAILY;UNTIL=20301231;UNTIL=20301231", "UNTIL"),
+    "until a list": ("FREQ=DAILY;UNTIL=20301231,20311231", "UNTIL"),
+    "count 0": ("FREQ=DAILY;COUNT=0", "COUNT"),
+    "count 1000": ("FREQ=DAILY;COUNT=1000", "COUNT"),
+    "an unknown weekday": ("FREQ=WEEKLY;BYDAY=XX", "BYDAY"),
+    "an empty weekday": ("FREQ=WEEKLY;BYDAY=", "BYDAY"),
+    "a hole in the weekdays": ("FREQ=WEEKLY;BYDAY=MO,,TU", "BYDAY"),
+    "a weekday number of 0": ("FREQ=MONTHLY;BYDAY=0MO", "BYDAY"),
+    "a 54th weekday": ("FREQ=YEARLY;BYDAY=54MO", "BYDAY"),
+    "a 6th weekday of a month": ("FREQ=MONTHLY;BYDAY=6MO", "BYDAY"),
+    "a 6th weekday of one month of a year": ("FREQ=YEARLY;BYMONTH=5;BYDAY=-6MO", "BYDAY"),
+    "numbered weekdays of a week": ("FREQ=WEEKLY;BYDAY=1MO", "BYDAY"),
+    "numbered weekdays of a day": ("FREQ=DAILY;BYDAY=-1MO", "BYDAY"),
+    "day 0 of the month": ("FREQ=MONTHLY;BYMONTHDAY=0", "BYMONTHDAY"),
+    "day 32 of the month": ("FREQ=MONTHLY;BYMONTHDAY=32", "BYMONTHDAY"),
+    "days of the month by week": ("FREQ=WEEKLY;BYMONTHDAY=1", "BYMONTHDAY"),
+    "month 0": ("FREQ=YEARLY;BYMONTH=0", "BYMONTH"),
+    "month 13": ("FREQ=YEARLY;BYMONTH=13", "BYMONTH"),
+    "an empty part": ("FREQ=DAILY;", "FREQ"),
+    "an empty part within": ("FREQ=DAILY;;COUNT=2", "FREQ"),
+    "spaces": (" FREQ=DAILY", "FREQ"),
+    "a line break": ("FREQ=DAILY\n", "FREQ"),
+    "a second rule": ("FREQ=DAILY\nRRULE:FREQ=DAILY", "FREQ"),
+    "its name twice": ("RRULE:RRULE:FREQ=DAILY", "FREQ"),
+    "a start": ("DTSTART:20260101\nRRULE:FREQ=DAILY", "FREQ"),
+    "a letter that upper case makes out of another": ("freq=daıly", "FREQ"),
+    "an impossible day": ("FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30", "Never"),
+    "steps that never meet the weekday": ("FREQ=DAILY;INTERVAL=7;BYDAY=MO", "Never"),
+    "too long a list": ("FREQ=MONTHLY;BYMONTHDAY=" + ",".join(["1"] * 100), str(MAX_RULE)),
+    "a huge list": ("FREQ=MONTHLY;BYMONTHDAY=" + ",".join(["1"] * 20_000), str(MAX_RULE)),
+    "a number": (5, str(MAX_RULE)),
+    "a list": (["FREQ=DAILY"], str(MAX_RULE)),
+    "an object": ({"freq": "daily"}, str(MAX_RULE)),
+    "true": (True, str(MAX_RULE)),
+}
+
+
+class TestTheAllowList:
+    @pytest.mark.parametrize(("rule", "kept"), ALLOWED.values(), ids=ALLOWED)
+    def test_a_rule_that_is_allowed_is_kept_in_one_spelling(self, rule: str, kept: str) -> None:
+        assert normalize(rule) == kept
+        assert normalize(kept) == kept
+
+    @pytest.mark.parametrize(("rule", "part"), REFUSED.values(), ids=REFUSED)
+    def test_anything_else_is_refused_and_the_part_named(self, rule: Any, part: str) -> None:
+        values = {"due_date": day("2026-12-01")}
+        with pytest.raises(ValidationError) as refused:
+            schedule.check_next_occurrence(values | task_in.load({"title": "x", "recurrence": rule}))
+        (fault,) = violations(refused.value)
+        assert fault["pointer"] == "/recurrence"
+        assert part in fault["detail"]
+
+    def test_every_rule_is_answered_so_over_http(self, alice: Person) -> None:
+        for rule, part in REFUSED.values():
+            response = alice.post(json={"title": "x", "due_date": "2026-12-01", "recurrence": rule})
+            assert response.status_code == 422, rule
+            (fault,) = response.get_json()["errors"]
+            assert (fault["pointer"], part in fault["detail"]) == ("/recurrence", True), rule
+        assert alice.get().get_json() == []
+        for rule, kept in ALLOWED.values():
+            task = alice.add(due_date="2026-12-01", recurrence=rule)
+            assert task["recurrence"] == kept
+            assert alice.get(f"/{task['id']}").get_json() == task
+
+    def test_a_part_that_nobody_knows_is_not_repeated(self, alice: Person) -> None:
+        response = alice.post(json={"title": "x", "due_date": "2026-12-01", "recurrence": "FREQ=DAILY;EVIL=PAYLOAD"})
+        assert response.status_code == 422
+        assert "EVIL" not in response.text
+        assert "PAYLOAD" not in response.text
+
+    def test_a_rule_needs_a_due_date(self, alice: Person) -> None:
+        response = alice.post(json={"title": "x", "recurrence": "FREQ=DAILY"})
+        assert [fault["pointer"] for fault in response.get_json()["errors"]] == ["/recurrence"]
+
+    @given(st.text(max_size=300) | st.text("FREQ=DAILYWKMOTH;,-:0123456789BUNTEC\n ", max_size=MAX_RULE))
+    @settings(max_examples=500, deadline=None)
+    def test_no_text_makes_anything_but_a_rule_or_a_refusal(self, text: str) -> None:
+        try:
+            rule = normalize(text)
+        except ValidationError:
+            return
+        assert normalize(rule) == rule

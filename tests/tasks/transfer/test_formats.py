@@ -1,0 +1,137 @@
+"""Exports of tasks with the first and the last dates, in every zone: each is complete and can be parsed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from datetime import date, datetime
+from itertools import product
+from typing import Any
+
+import icalendar
+import pytest
+
+from taskapi.http.fields.time import FIRST_DAY, LAST_DAY
+from taskapi.tasks.transfer import formats
+from tests.conftest import Person
+
+ZONES = [
+    # West and east of UTC by most today; the largest offsets there ever were, of local mean time before 1900 or so.
+    *("Etc/GMT+12", "Etc/GMT-14", "America/Juneau", "Asia/Manila"),
+    *("America/New_York", "Europe/Berlin", "Asia/Kathmandu", "Pacific/Kiritimati", "UTC", "Etc/UTC"),
+]
+ENDS = ["", ";UNTIL=99991231", ";UNTIL=00010101", ";UNTIL=29991231", ";COUNT=1", ";COUNT=999"]
+DAYS = [FIRST_DAY.isoformat(), "2026-11-20", LAST_DAY.isoformat()]
+TIMES = ["00:00", "23:59", None]
+
+
+def load(person: Person, tasks: list[dict[str, Any]]) -> None:
+    response = person.data("POST", "/import", json={"tasks": tasks})
+    assert response.status_code == 200, response.text
+
+
+def extremes(days: list[str]) -> list[dict[str, Any]]:
+    """Tasks of all combinations: the zones west and east, the ends of a rule, the times of a day."""
+    combinations = product(days, TIMES, [*ZONES, None], ["", *(f"FREQ=DAILY{end}" for end in ENDS)])
+    tasks = [
+        {"due_date": day, "due_time": time, "time_zone": zone, "recurrence": rule or None, "occurrence": 5}
+        for day, time, zone, rule in combinations
+        if time or not zone
+    ]
+    return [{"title": "x", "id": id, **task} for id, task in enumerate(tasks, 1)]
+
+
+def calendar(person: Person) -> Any:
+    response = person.data("GET", "/export?format=ics")
+    assert response.status_code == 200
+    assert response.data.endswith(b"END:VCALENDAR\r\n"), "it is complete"
+    return icalendar.Calendar.from_ical(response.data)
+
+
+@pytest.mark.parametrize("day", DAYS)
+def test_every_endpoint_serves_tasks_of_extreme_dates_in_every_zone(alice: Person, day: str) -> None:
+    tasks = extremes([day])
+    load(alice, tasks)
+    for query in ("", "?sort=due", "?sort=-due", "?overdue=true", f"?due_from={day}&due_to={day}"):
+        assert alice.get(query).status_code == 200
+    for zone in ZONES:
+        assert alice.get(f"?overdue=true&tz={zone.replace('+', '%2B')}").status_code == 200
+        assert alice.data("GET", f"/stats?tz={zone.replace('+', '%2B')}").status_code == 200
+    assert len(alice.data("GET", "/changes").get_json()["items"]) == len(tasks)
+    document = json.loads(alice.data("GET", "/export").data)
+    assert [task["due_date"] for task in document["tasks"]] == [day] * len(tasks)
+    lines = alice.data("GET", "/export?format=csv").data.decode("utf-8-sig")
+    assert len([*csv.DictReader(io.StringIO(lines, newline=""), strict=True)]) == len(tasks)
+    assert len(calendar(alice).walk("VTODO")) == len(tasks)
+    assert alice.data("POST", "/import", json=document).get_json()["unchanged"] == len(tasks)
+
+
+@pytest.mark.parametrize("day", DAYS)
+def test_tasks_of_extreme_dates_can_be_completed_in_every_zone(alice: Person, day: str) -> None:
+    tasks = [
+        task for task in extremes([day]) if task["due_time"] != "00:00" and task["time_zone"] in (*ZONES[:4], None)
+    ]
+    load(alice, tasks)
+    for start in range(0, len(tasks), 50):
+        ids = [task["id"] for task in tasks[start : start + 50]]
+        operations = [{"op": "complete", "id": id, "completed": flag} for id in ids for flag in (True, False)]
+        response = alice.post("/batch", json={"operations": operations})
+        assert response.status_code == 200, response.text
+    for repeat_from in ("due", "completion"):
+        task = {"due_date": day, "due_time": "23:59", "time_zone": "Etc/GMT+12", "recurrence": "FREQ=YEARLY;COUNT=9"}
+        made = alice.add(**task, repeat_from=repeat_from)
+        assert alice.patch(f"/{made['id']}/complete").status_code == 200
+    assert calendar(alice).walk("VTODO")
+
+
+@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize(
+    ("end", "expected"),
+    [("UNTIL=99991231", LAST_DAY), ("UNTIL=00010101", date(2026, 11, 20)), ("UNTIL=20261224", date(2026, 12, 24))],
+)
+def test_until_is_the_last_day_that_a_task_may_have_and_not_before_its_start(
+    alice: Person, zone: str, end: str, expected: date
+) -> None:
+    task = {"title": "x", "due_date": "2026-11-20", "due_time": "12:00", "time_zone": zone}
+    load(alice, [{**task, "recurrence": f"FREQ=DAILY;{end}"}])
+    (todo,) = calendar(alice).walk("VTODO")
+    (until,) = todo["rrule"]["UNTIL"]
+    assert isinstance(until, datetime)
+    start = todo["dtstart"].dt
+    assert until.astimezone(start.tzinfo).date() == expected
+    assert until >= start
+
+
+@pytest.mark.parametrize(("count", "occurrence", "left"), [(3, 1, 3), (3, 3, 1), (3, 4, 1), (3, 10**18 - 1, 1)])
+def test_count_is_what_is_left_of_a_series_and_at_least_the_task_itself(
+    alice: Person, count: int, occurrence: int, left: int
+) -> None:
+    rule = {"recurrence": f"FREQ=DAILY;COUNT={count}", "series_id": 1, "occurrence": occurrence}
+    load(alice, [{"title": "x", "due_date": "2026-11-20", **rule}])
+    (todo,) = calendar(alice).walk("VTODO")
+    assert todo["rrule"]["COUNT"] == [left]
+
+
+def test_a_time_zone_is_described_once_for_all_exports(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[str] = []
+    from_tzid = icalendar.Timezone.from_tzid
+    monkeypatch.setattr(icalendar.Timezone, "from_tzid", lambda name: built.append(name) or from_tzid(name))
+    formats._timezone.cache_clear()
+    task = {"title": "x", "due_date": "2026-11-20", "due_time": "12:00", "recurrence": "FREQ=DAILY"}
+    load(alice, [{**task, "time_zone": zone} for zone in ["Asia/Manila", "Europe/Berlin"] * 3])
+    for _ in range(3):
+        assert len(calendar(alice).walk("VTIMEZONE")) == 2
+    assert sorted(built) == ["Asia/Manila", "Europe/Berlin"]
+
+
+@pytest.mark.parametrize(("format", "every"), [("json", 100), ("csv", 100), ("ics", 10)])
+def test_an_export_yields_to_other_requests(
+    alice: Person, monkeypatch: pytest.MonkeyPatch, format: str, every: int
+) -> None:
+    load(alice, [{"title": "x"}] * 300)
+    yields: list[float] = []
+    monkeypatch.setattr("taskapi.concurrency.cooperative.time.sleep", yields.append)
+    assert alice.data("GET", f"/export?format={format}").data
+    assert len(yields) >= 300 / every
+    assert set(yields) == {0}
