@@ -1,4 +1,4 @@
-"""What the models of all rooms share: the declarative base, column types, and the clock of writes."""
+"""What all models share: the declarative base, column types, and the clock of writes."""
 
 from __future__ import annotations
 

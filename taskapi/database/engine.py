@@ -10,11 +10,10 @@ from ..config import Config
 from . import pipeline, sqlite, unit_of_work
 from .base import db
 from .pool import Pool
-from .unit_of_work import STATEMENT_TIMEOUT, _running, _statements_before
+from .unit_of_work import STATEMENT_TIMEOUT, running_unit, statements_before
 
 POOL_SIZE = 8
 """Connections a worker holds at most, and requests it works on at a time (taskapi/server/worker.py)."""
-
 
 STATEMENT_CACHE = 100
 """Compiled statements that SQLAlchemy keeps in a worker; it drops the oldest when there are half as many again.
@@ -23,14 +22,11 @@ All of the API without its lists has about 40. A list has one for each combinati
 in all, but whatever a client sends, 150 take 10 MB at most.
 """
 
-
 POOL_TIMEOUT = 2
 """Seconds a request waits for a free connection before it is told to come back (503)."""
 
-
 CONNECT_TIMEOUT = 2
 """Seconds to wait for PostgreSQL to accept a connection (libpq takes no less than 2)."""
-
 
 SESSION = {
     "timezone": "UTC",
@@ -51,11 +47,11 @@ def init_app(app: Flask, config: Config) -> None:
     with app.app_context():
         if db.engine.dialect.name == "sqlite":
             sqlite.use_timeout_connections(
-                db.engine, timeout=unit_of_work.STATEMENT_TIMEOUT, is_work=lambda: _running.get() is not None
+                db.engine, timeout=unit_of_work.STATEMENT_TIMEOUT, is_work=lambda: running_unit.get() is not None
             )
         else:
             pipeline.use_timeout_connections(db.engine)
-            pipeline.prepend_statements(db.engine, _statements_before)
+            pipeline.prepend_statements(db.engine, statements_before)
 
 
 def discard_inherited_pool(app: Flask) -> None:

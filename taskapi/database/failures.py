@@ -7,15 +7,12 @@ from psycopg.errors import ConnectionTimeout, OperationalError
 ATTEMPTS = 4
 """How often work is tried that the database asks to have repeated."""
 
-
 RETRYABLE = frozenset({"40001", "40P01", "26000"})
 """SQLSTATE serialization_failure and deadlock_detected: the same work again will do (PostgreSQL, 13.5); and
 invalid_sql_statement_name: the server has forgotten what was prepared, and so has not executed it."""
 
-
 UNAVAILABLE_CLASSES = ("08", "53", "57P", "58")
 """SQLSTATE classes of a server that cannot serve now: connection, resources, operator intervention, system."""
-
 
 UNAVAILABLE_STATES = frozenset({"55P03", "57014", "25006"})
 """lock_not_available, query_canceled (our timeout), read_only_sql_transaction (a standby)."""
@@ -32,12 +29,12 @@ class DatabaseUnavailable(Exception):
         self.uncertain = uncertain
 
 
-def _sqlstate(cause: BaseException | None) -> str | None:
+def sqlstate(cause: BaseException | None) -> str | None:
     return getattr(cause, "sqlstate", None)
 
 
-def _is_unavailable(cause: BaseException | None) -> bool:
-    state = _sqlstate(cause)
+def is_unavailable(cause: BaseException | None) -> bool:
+    state = sqlstate(cause)
     if state is None:
         # psycopg raises without a state when there was no server to give one.
         return type(cause) in (OperationalError, ConnectionTimeout)

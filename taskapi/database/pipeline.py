@@ -1,4 +1,4 @@
-"""What only PostgreSQL needs: a transaction that names its user, and a driver that does not wait for ever."""
+"""What only PostgreSQL needs: a transaction that names its user, and pipelines, and a driver with a timeout."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SERVER_TIMEOUT = 6
 """Seconds after which a server that says nothing at all is given up: it ends a statement itself before that."""
 
 POLL_INTERVAL = 0.1
-"""Seconds for which it is listened to at a time."""
+"""Seconds of one poll of the socket."""
 
 RowSecurityContext = tuple[str, str]
 """The user, and the job that lets a statement see across users; empty for none."""
@@ -62,7 +62,7 @@ def set_current_user(names: RowSecurityContext) -> PipelinedStatement:
 
 
 class TimeoutConnection(psycopg.Connection[Any]):
-    """A connection whose patience has an end: a frozen server keeps its sockets open, and its kernel acknowledges."""
+    """A psycopg connection that raises ConnectionTimeout when the server sends nothing for `SERVER_TIMEOUT` seconds."""
 
     @property
     def in_transaction(self) -> bool:

@@ -1,7 +1,8 @@
 """Statements that are compiled once, and then go to the driver and back without SQLAlchemy: those of every request.
 
 Core says what a statement is, for either database, as everywhere. What it does anew for each execution (building,
-looking the compiled text up, a cursor, a result) costs several times the work of the driver. `db.fetch` sends them.
+looking the compiled text up, a cursor, a result) costs several times the work of the driver. `fetch`
+(unit_of_work.py) sends them.
 """
 
 from __future__ import annotations

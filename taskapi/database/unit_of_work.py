@@ -34,11 +34,10 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from ..concurrency.lanes import LaneTimeout
 from . import pipeline, prepared, sqlite
 from .base import db
-from .failures import ATTEMPTS, RETRYABLE, DatabaseUnavailable, _is_unavailable, _sqlstate
+from .failures import ATTEMPTS, RETRYABLE, DatabaseUnavailable, is_unavailable, sqlstate
 from .prepared import BoundStatement, Rows
 
 log = logging.getLogger(__name__)
-
 
 STATEMENT_TIMEOUT = 5
 """Seconds after which a statement is given up, and on SQLite a wait for its write lock."""
@@ -54,12 +53,9 @@ class Owner(Protocol):
 PURGE, SIGN_OUTS = "purge", "sign-outs"
 """The jobs that look across users, and have a policy each: who has something to forget; which sessions have ended."""
 
-
 P = ParamSpec("P")
 
-
 R = TypeVar("R")
-
 
 O = TypeVar("O", bound=Owner)  # noqa: E741  O as in Owner
 
@@ -174,17 +170,17 @@ class UnitOfWork:
             self._driver.run_pipeline([how])
 
 
-_running: ContextVar[UnitOfWork | None] = ContextVar("taskapi_work", default=None)
+running_unit: ContextVar[UnitOfWork | None] = ContextVar("taskapi_work", default=None)
 
 
-def _statements_before(connection: Connection) -> list[pipeline.PipelinedStatement]:
-    work = _running.get()
+def statements_before(connection: Connection) -> list[pipeline.PipelinedStatement]:
+    work = running_unit.get()
     # The driver's own questions about a new connection are nobody's.
     return work.first(work.job) if work is not None and work.is_on(connection) else []
 
 
 def _current_unit() -> UnitOfWork:
-    work = _running.get()
+    work = running_unit.get()
     if work is None:
         raise RuntimeError("a statement outside of a function marked @reads or @writes")
     return work
@@ -213,7 +209,7 @@ def reads(work: Callable[Concatenate[O, P], R]) -> Callable[Concatenate[O, P], R
 
     @wraps(work)
     def run(owner: O, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        if running := _running.get():
+        if running := running_unit.get():
             _require_same_owner(owner, running)
             return work(owner, *args, **kwargs)
         return _run_with_retries(lambda: work(owner, *args, **kwargs), owner.id, writable=False)
@@ -226,7 +222,7 @@ def writes(work: Callable[Concatenate[O, P], R]) -> Callable[Concatenate[O, P], 
 
     @wraps(work)
     def run(owner: O, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        running = _running.get()
+        running = running_unit.get()
         if running and not running.writable:
             raise RuntimeError("a write inside of a function marked @reads")
         if running:
@@ -262,10 +258,10 @@ def _run_with_retries(work: Callable[[], R], owner: str, *, writable: bool) -> R
             cause = error.orig if isinstance(error, DBAPIError) else error
             lost = running is not None and running.lost
             if attempt < ATTEMPTS and running is not None and _may_retry(cause, running):
-                log.info("repeating work after %s (attempt %d)", _sqlstate(cause) or "a lost connection", attempt)
-                time.sleep(0.002 * 4**attempt if _sqlstate(cause) in RETRYABLE else 0)
+                log.info("repeating work after %s (attempt %d)", sqlstate(cause) or "a lost connection", attempt)
+                time.sleep(0.002 * 4**attempt if sqlstate(cause) in RETRYABLE else 0)
                 continue
-            if lost or _is_unavailable(cause):
+            if lost or is_unavailable(cause):
                 uncertain = writable and running is not None and running.committing
                 raise DatabaseUnavailable(str(cause), uncertain=uncertain) from error
             raise
@@ -299,18 +295,18 @@ def _perform_on_sqlite(engine: Engine, work: Callable[[], R], owner: str, *, wri
 
 
 def _run(work: Callable[[], R], running: UnitOfWork) -> R:
-    token = _running.set(running)
+    token = running_unit.set(running)
     try:
         done = work()
         running.commit()
     finally:
-        _running.reset(token)
+        running_unit.reset(token)
         running.end()
     return done
 
 
 def _may_retry(cause: BaseException | None, running: UnitOfWork) -> bool:
-    if _sqlstate(cause) in RETRYABLE:
+    if sqlstate(cause) in RETRYABLE:
         return True
     if isinstance(cause, ConnectionTimeout):
         return False  # the next would be as silent

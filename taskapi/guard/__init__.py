@@ -1,1 +1,1 @@
-"""What runs before every view: token, path user, body, rate limit."""
+"""What runs before every view: token, path user, rate limit, body."""

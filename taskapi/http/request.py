@@ -80,12 +80,12 @@ def read_body(asked: Request, before_large: Callable[[], None] | None = None) ->
     _check_head(asked, length, media_types, most)
     if before_large and most > MAX_BODY_BYTES and (length or most) > MAX_BODY_BYTES:
         before_large()
-    json_body = _read_bounded(asked, most)
-    if len(json_body) < length:
+    body = _read_bounded(asked, most)
+    if len(body) < length:
         # gunicorn ends the body of a client that went away as if it were complete, and a wish that was cut off to
         # nothing would flip a task.
         raise BadRequest(_INCOMPLETE_BODY)
-    if json_body and not length:
+    if body and not length:
         _check_type(asked, media_types)
 
 
@@ -117,15 +117,15 @@ def _read_bounded(asked: Request, most: int) -> bytes:
     # One byte more than is accepted: of a chunked body Werkzeug keeps what fits and is silent about the rest.
     asked.max_content_length = most + 1
     try:
-        json_body = asked.get_data()
+        body = asked.get_data()
     except RequestEntityTooLarge as error:
         raise TooLarge(_too_large(most)) from error
     except (ClientDisconnected, ParseException, OSError) as error:
         # gunicorn raises its own errors out of read() when the chunks of a body are broken.
         raise BadRequest(_INCOMPLETE_BODY) from error
-    if len(json_body) > most:
+    if len(body) > most:
         raise TooLarge(_too_large(most))
-    return json_body
+    return body
 
 
 def json_body(schema: Schema, *, partial: bool = False) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""Endpoints and jobs for operators: health, the daily purge."""
+"""Endpoints for operators: /healthz and /readyz."""

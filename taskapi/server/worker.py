@@ -205,15 +205,15 @@ class Worker(GeventWorker):
         sqlite.use_threads(NativeThreads(sqlite.EXTRA_CONNECTIONS))
         application, semaphore = self.wsgi, BoundedSemaphore(POOL_SIZE)
 
-        def in_turn(environ: dict[str, Any], start_response: Any) -> Any:
+        def with_slot(environ: dict[str, Any], start_response: Any) -> Any:
             if environ["PATH_INFO"] == "/healthz":
                 return application(environ, start_response)  # whether it lives must not depend on who waits in line
             environ["wsgi.input"] = Body(environ["wsgi.input"])
-            gevent.sleep(0)  # whoever has come meanwhile is received first, and has a place in the line
+            gevent.sleep(0)  # receive from clients that connected meanwhile first, so that they queue for a slot too
             with slots.held(semaphore):
                 return application(environ, start_response)
 
-        self.wsgi = in_turn
+        self.wsgi = with_slot
 
     def timeout_ctx(self) -> AbstractContextManager[None]:
         """Nothing: the connection itself knows how long it may be idle."""

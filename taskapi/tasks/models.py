@@ -21,7 +21,7 @@ def new_epoch() -> str:
 
 
 class Labels(TypeDecorator[tuple[str, ...]]):
-    """Tags as one text, each with a line break before and after it: `LIKE` finds a whole tag, and order is kept."""
+    """Tags as one text, each between two line breaks: a substring search finds a whole tag, and order is kept."""
 
     impl = Text
     cache_ok = True

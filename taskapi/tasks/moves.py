@@ -20,7 +20,7 @@ from .statements import TaskRow, bump_revision, update_task
 def move(user: User, id: int, expected: Set[int] | None, *, before: bool, other: int | None) -> TaskRow:
     """Put a task before or after another one; with None, before the end or after the start.
 
-    Raises `Absent` for either task, and `Changed`. One that stands there already keeps its version.
+    Raises `TaskNotFound` for either task, and `VersionConflict`. One that stands there already keeps its version.
     """
     counters, moment = bump_revision(user), now()
     task = find(user, id, expected)

@@ -25,8 +25,8 @@ def task_precondition(
 ) -> Iterator[tuple[int, Set[int] | None]]:
     """The id of the task that a write is for, and the versions it may have.
 
-    What is wrong with the request beside that, inside the block too, is said only to one who aims at a task that is
-    there and of that version: 404, then 428 and 412, then 400 and 422.
+    Other errors of the request, also those raised inside the block, are reported only for a task that exists and has
+    such a version: 404 comes first, then 428 and 412, then 400 and 422.
     """
     number, expected = parse_task_id(id), None
     try:

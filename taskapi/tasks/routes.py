@@ -94,7 +94,7 @@ def _state_and_page(
     before, place = _decode_position(selection)
     state, page = queries.state_and_page(g.user, allowed, place)
     if state.epoch != before.epoch:
-        cursors.decode_cursor(selection, state)  # the data was erased meanwhile, and the cursor is of the life before
+        cursors.decode_cursor(selection, state)  # the data was erased meanwhile, and the cursor is of the epoch before
     return state, place, page
 
 

@@ -26,7 +26,7 @@ from taskapi.database.engine import POOL_SIZE
 from taskapi.database.failures import DatabaseUnavailable
 from taskapi.database.pipeline import PipelinedStatement, TimeoutConnection
 from taskapi.database.prepared import Prepared
-from taskapi.database.unit_of_work import _running, execute, fetch, reads, writes
+from taskapi.database.unit_of_work import execute, fetch, reads, running_unit, writes
 from taskapi.tasks.models import Task
 from taskapi.tasks.models import User as Counters
 from tests.conftest import Person
@@ -194,7 +194,7 @@ def test_a_rollback_that_fails_gives_nobody_its_transaction(alice: Person):
     def refused(owner: User) -> None:
         fetch(TITLES(owner=owner.id))
         if on_postgresql():
-            work = _running.get()
+            work = running_unit.get()
             assert work
             work.execute(text("DEALLOCATE ALL"), None, "")  # ROLLBACK too has no name any more
         raise LookupError
@@ -263,7 +263,7 @@ def test_work_whose_connection_died_unnoticed_is_not_acknowledged(alice: Person)
         times.append(owner)
         fetch(RENAME(owner=owner.id, new="After"))
         if len(times) == 1:
-            work = _running.get()
+            work = running_unit.get()
             assert work
             work._pooled.dbapi_connection.close()
 

@@ -21,7 +21,7 @@ IMPATIENT = f"""
 exec(compile(open({str(ROOT / "gunicorn.conf.py")!r}).read(), "gunicorn.conf.py", "exec"))
 import taskapi.server.worker  # after that file has let gevent patch what waits
 
-taskapi.server.worker.ARRIVING = 8
+taskapi.server.worker.REQUEST_TIMEOUT = 8
 """
 
 

@@ -10,9 +10,7 @@ from .strict import StrictField, refuse
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
-
 _CONTROL_BUT_BREAKS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-
 
 MAX_INTEGER = 10**18 - 1
 """What fits into a bigint of any database."""

@@ -28,14 +28,11 @@ class Violation(str):
 
 NOT_AN_OBJECT = Violation("type", "Must be a JSON object.")
 
-
 _NAMEABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 """An unknown member whose name may stand in the answer: a misspelling, not a payload."""
 
-
 MAX_VIOLATIONS = 100
 """How many violations a response names: a body of 1 MiB may have 150,000, and each takes time and 100 bytes."""
-
 
 MAX_MEMBERS = 100
 """How many members an object may have to be looked at; no shape has more than 30."""

@@ -29,7 +29,7 @@ _LAST_ID = 2**63 - 1
 
 
 class SyncTokenExpired(Exception):
-    """The feed cannot answer from there: its tombstones are gone, or it belonged to another life of the user's data."""
+    """The feed cannot continue from there: its tombstones are gone, or it is of another epoch of the user's data."""
 
 
 class InvalidSyncToken(Exception):
