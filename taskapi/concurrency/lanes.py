@@ -10,6 +10,9 @@ from contextlib import contextmanager
 MAX_WAITING = 100
 """Requests that wait for a lane; each holds its body in memory. One more is refused at once."""
 
+MAX_WAITING_OF_USER = 50
+"""Requests of one user that wait for a lane."""
+
 
 class LaneTimeout(Exception):
     """No place became free in time, or too many wait already."""
@@ -24,7 +27,7 @@ class Lane:
     def __init__(self, places: int) -> None:
         self._free = places
         self._mutex = threading.Lock()
-        self._queue: list[tuple[threading.Lock, str | None]] = []
+        self._queue: list[tuple[threading.Lock, str | None, str]] = []
         self._owners: set[str | None] = set()
 
     @property
@@ -57,21 +60,27 @@ class Lane:
         return True
 
     @contextmanager
-    def held(self, deadline: float, owner: str | None = None) -> Iterator[None]:
-        """Hold a place, waiting for one until `deadline` (monotonic clock). Raises `LaneTimeout`."""
-        self._acquire(deadline, owner)
+    def held(self, deadline: float, owner: str | None = None, *, user: str = "") -> Iterator[None]:
+        """Hold a place, waiting for one until `deadline` (monotonic clock). Raises `LaneTimeout`.
+
+        An `owner` holds one place at a time. Of a `user` at most `MAX_WAITING_OF_USER` wait, so that one user cannot
+        fill the queue.
+        """
+        self._acquire(deadline, owner, user)
         try:
             yield
         finally:
             self.release(owner)
 
-    def _acquire(self, deadline: float, owner: str | None) -> None:
-        turn = threading.Lock(), owner
+    def _acquire(self, deadline: float, owner: str | None, user: str) -> None:
+        turn = threading.Lock(), owner, user
         with self._mutex:
             if self._take(owner):
                 return
             if len(self._queue) >= MAX_WAITING:
                 raise LaneTimeout("too many requests wait already")
+            if user and sum(waiting[2] == user for waiting in self._queue) >= MAX_WAITING_OF_USER:
+                raise LaneTimeout("too many requests of this user wait already")
             turn[0].acquire()
             self._queue.append(turn)
         try:
@@ -83,7 +92,7 @@ class Lane:
         if self._leave_queue(turn):
             raise LaneTimeout("other requests took too long")
 
-    def _leave_queue(self, turn: tuple[threading.Lock, str | None]) -> bool:
+    def _leave_queue(self, turn: tuple[threading.Lock, str | None, str]) -> bool:
         """Whether it was still in the queue; otherwise it has been handed a place."""
         with self._mutex:
             if turn in self._queue:

@@ -248,9 +248,9 @@ def perform(attempt: Callable[[bool], R], lane: Lane, owner: str, timeout: float
     # Requests that began to wait together must not all time out in one moment: that would be a long one.
     deadline = time.monotonic() + timeout * uniform(0.9, 1)  # noqa: S311
     if lane is SYSTEM_READER:  # its caller may hold a lock that holders of slots wait for
-        with lane.held(deadline):
+        with lane.held(deadline, user=owner):
             return _attempt_until(deadline, attempt, in_threads=in_threads)
-    with slots.released(), lane.held(deadline, owner if lane is LONG_READER else None):
+    with slots.released(), lane.held(deadline, owner if lane is LONG_READER else None, user=owner):
         time.sleep(0.1 * SHORTEST_PAUSE)  # gevent runs 50 requests that are ready before it polls its sockets
         return _attempt_until(deadline, attempt, in_threads=in_threads)
 

@@ -191,7 +191,9 @@ def _client_address(environ: Mapping[str, str], trusted_proxies: int) -> str | N
 def _rate_limit_key(address: str) -> str | None:
     """As what an address counts. Raises `ValueError` for what is none, which is so not kept."""
     known = ipaddress.ip_address(address)
+    # ::ffff:203.0.113.9 is an IPv4 client of a dual-stack socket or proxy (RFC 4291, section 2.5.5.2).
+    known = getattr(known, "ipv4_mapped", None) or known
     if not known.is_global:
         return None
     # A customer has a whole /64 of IPv6 addresses (RFC 6177), so it counts as one.
-    return str(ipaddress.ip_network(f"{known}/64", strict=False)) if known.version == 6 else address
+    return str(ipaddress.ip_network(f"{known}/64", strict=False)) if known.version == 6 else str(known)

@@ -84,6 +84,9 @@ DEFAULTS: Mapping[str, Any] = {
 }
 """What a new task has of everything that was not sent."""
 
+MAX_FOLDED = 20_000
+"""Characters of a text that search looks at. Folding makes up to 18 of one (U+FDFA); ordinary text hardly grows."""
+
 TOMBSTONE: Mapping[str, Any] = {
     **DEFAULTS,
     "title": "",
@@ -367,7 +370,7 @@ def search_columns(values: Mapping[str, Any]) -> dict[str, Any]:
     columns: dict[str, Any] = {}
     for name in ("title", "description"):
         if name in values:
-            columns[f"folded_{name}"] = None if values[name] is None else fold(values[name])
+            columns[f"folded_{name}"] = None if values[name] is None else fold(values[name])[:MAX_FOLDED]
     if "tags" in values:
         columns["folded_tags"] = tuple(tag.casefold() for tag in values["tags"])
     return columns

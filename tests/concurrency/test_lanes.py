@@ -86,6 +86,25 @@ def test_too_many_that_wait_are_refused_at_once(monkeypatch: pytest.MonkeyPatch)
             one.result(PATIENCE)
 
 
+def test_one_user_cannot_fill_the_queue(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(taskapi.concurrency.lanes, "MAX_WAITING_OF_USER", 2)
+    lane = Lane(1)
+    assert lane.acquire_now()
+    with ThreadPoolExecutor(3) as pool:
+
+        def wait(user: str) -> None:
+            with lane.held(soon(), user=user):
+                pass
+
+        waiting: list[Future[None]] = [pool.submit(wait, user) for user in ("alice", "alice", "mallory")]
+        until(lambda: lane.waiting == 3)
+        with pytest.raises(LaneTimeout, match="of this user"), lane.held(soon(), user="alice"):
+            raise AssertionError
+        lane.release()
+        for one in waiting:
+            one.result(PATIENCE)
+
+
 def test_one_owner_holds_one_place_and_others_pass_in_the_queue():
     lane, order = Lane(2), []
 

@@ -296,6 +296,14 @@ def test_the_addresses_of_one_ipv6_customer_count_as_one(make_app: Make) -> None
     assert person(app, "elsewhere", "2001:500:2:1::1").get().status_code == 200
 
 
+def test_ipv4_clients_of_a_dual_stack_socket_count_each_for_itself(make_app: Make) -> None:
+    app = make_app(RATE_LIMIT="2/minute")
+    for number in range(20):
+        person(app, f"user-{number // 2}", "::ffff:198.41.0.4").get()
+    assert person(app, "one-too-many", "::ffff:198.41.0.4").get().status_code == 429
+    assert person(app, "elsewhere", "::ffff:198.41.0.5").get().status_code == 200
+
+
 def test_a_user_refused_for_the_address_keeps_the_own_allowance(make_app: Make) -> None:
     app = make_app(RATE_LIMIT="2/minute")
     for number in range(20):

@@ -203,7 +203,8 @@ def test_a_cursor_that_is_edited_opens_no_other_place(place: Any, edits: list[tu
 
 @BOUNDED
 @given(
-    SOME_TEXT | st.builds("{}.{}".format, st.just(STATE.life) | st.from_regex("[0-9a-f]{8}", fullmatch=True), SOME_TEXT)
+    SOME_TEXT
+    | st.builds("{}.{}".format, st.just(STATE.epoch_id) | st.from_regex("[0-9a-f]{8}", fullmatch=True), SOME_TEXT)
 )
 def test_no_text_is_a_place_in_the_feed_that_was_not_sealed(text: str) -> None:
     try:
@@ -236,7 +237,7 @@ def test_a_seal_of_another_key_or_for_another_use_opens_nothing(value: Any, salt
     with pytest.raises((ValidationError, BadCursor)):
         of_cursor(forged)
     with pytest.raises((ValidationError, sync.InvalidSyncToken)):
-        of_since(f"{STATE.life}.{forged}")
+        of_since(f"{STATE.epoch_id}.{forged}")
 
 
 # What is only read

@@ -68,7 +68,7 @@ def _max(element: _Greater, compiler: SQLCompiler, **options: Any) -> str:
     return f"max({compiler.process(element.clauses, **options)})"
 
 
-_SIZE = _OctetLength(Task.title) + func.coalesce(_OctetLength(Task.description), 0) + _OctetLength(Task.tags)
+SIZE = _OctetLength(Task.title) + func.coalesce(_OctetLength(Task.description), 0) + _OctetLength(Task.tags)
 _LONG = itemgetter(len(COLUMNS))
 """The column after those of a task: its size if it is long, otherwise NULL."""
 
@@ -86,16 +86,16 @@ class Walk:
 
     def short(self, most: Any, longest: Any) -> Select[Any]:
         """The first rows, without the description of tasks that have more than `longest` bytes of text."""
-        description = case((longest >= _SIZE, Task.description)).label("description")
+        description = case((longest >= SIZE, Task.description)).label("description")
         columns = [description if column is Task.description else column for column in COLUMNS]
         # As few sizes as possible: for each SQLite reads all of a text.
-        long = func.nullif(_Greater(_SIZE, longest), longest).label("long")
+        long = func.nullif(_Greater(SIZE, longest), longest).label("long")
         return select(*columns, long, *self.keys).where(*self.conditions).order_by(*self.order_by).limit(most)
 
     def bounded(self, most: Any, most_bytes: Any) -> Select[Any]:
         """The first rows whole, as many as have no more bytes together than that."""
         keys = {f"key{number}": key for number, key in enumerate(self.keys)}
-        total = func.sum(_SIZE + ROW_BYTES).over(order_by=self.order_by, rows=(None, 0)).label("total")
+        total = func.sum(SIZE + ROW_BYTES).over(order_by=self.order_by, rows=(None, 0)).label("total")
         rows = (
             select(*COLUMNS, total, *(key.label(name) for name, key in keys.items()))
             .where(*self.conditions)

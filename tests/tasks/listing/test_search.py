@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from flask import Flask
+from sqlalchemy import select
 
-from tests.conftest import Person, Statements
+from taskapi.tasks.models import Task
+from taskapi.tasks.statements import MAX_FOLDED
+from tests.conftest import Person, Statements, beyond_walls
 
 
 def test_search_and_tags_send_no_like(alice: Person, statements: Statements):
@@ -39,3 +43,12 @@ def test_a_tag_is_found_whole_and_a_task_without_description_is_searched(alice: 
 def test_a_search_for_nothing_but_an_accent_finds_everything(alice: Person):
     alice.add("One", description="text")
     assert alice.titles("?q=%CC%81") == ["One"], "folded, it is empty"
+
+
+def test_text_that_folding_multiplies_is_stored_up_to_a_limit(app: Flask, alice: Person):
+    """U+FDFA is one character, and 18 when it is folded."""
+    alice.add("One", description="needle " + "\ufdfa" * 9_900)
+    with app.app_context(), beyond_walls().connect() as connection:
+        folded = connection.execute(select(Task.folded_description)).scalar_one()
+    assert len(folded) == MAX_FOLDED
+    assert alice.titles("?q=needle") == ["One"]

@@ -1,0 +1,22 @@
+"""What an import may make the service read: the text of the tasks that it names."""
+
+from __future__ import annotations
+
+import pytest
+
+from taskapi.tasks.transfer import queries
+from tests.conftest import Person, Statements
+
+
+def test_an_import_that_names_more_text_than_is_read_at_once_is_422_and_reads_none_of_it(
+    alice: Person, statements: Statements, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [alice.add("x", description="\u30bf" * 1000)["id"] for _ in range(3)]
+    monkeypatch.setattr(queries, "MAX_EXISTING_BYTES", 7000)
+    statements.clear()
+    refused = alice.data("POST", "/import", json={"tasks": [{"id": id, "title": "y"} for id in ids]})
+    assert refused.status_code == 422
+    assert [error["pointer"] for error in refused.get_json()["errors"]] == ["/tasks"]
+    assert not any("tasks.description," in sql for sql, _ in statements.sent)
+    assert alice.titles() == ["x"] * 3
+    assert alice.data("POST", "/import", json={"tasks": [{"id": ids[0], "title": "y"}]}).status_code == 200
