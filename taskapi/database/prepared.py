@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from sqlalchemy import Dialect, Select
@@ -77,7 +77,9 @@ class Compiled:
         self._constants = {name: bind.effective_value for name, bind in compiled.binds.items() if not bind.required}
         out = [column.type.dialect_impl(dialect).result_processor(dialect, None) for column in columns]
         self._out: list[tuple[int, Convert]] = [(place, convert) for place, convert in enumerate(out) if convert]
-        self._make: Convert = _named_tuple("Row", [column.key for column in columns], rename=True)._make
+        row = _named_tuple("Row", [column.key for column in columns], rename=True)
+        # What its `_make` does, without counting the cells of each row again: a statement gives one for each column.
+        self._make: Convert = partial(tuple.__new__, row)
 
     def values(self, parameters: Mapping[str, Any]) -> list[Any]:
         """What is sent, in its order."""
