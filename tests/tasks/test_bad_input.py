@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 
 from taskapi.database.base import db
 from taskapi.http.fields.strict import MAX_VIOLATIONS
-from taskapi.tasks.schemas import ImportedTask
+from taskapi.tasks.transfer.schemas import ImportedTask
 from tests.conftest import Person, beyond_walls, token
 from tests.gunicorn_server import Answer, Request, Server, serve
 

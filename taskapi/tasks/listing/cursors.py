@@ -12,8 +12,8 @@ from base64 import b64decode, urlsafe_b64encode
 import orjson
 
 from ...http.errors import BadCursor
-from ..queries import State
-from .orders import KeysetValues
+from ..pages import KeysetValues
+from ..state import State
 from .selection import Selection
 
 SIGNATURE_BYTES = 16

@@ -11,9 +11,6 @@ from sqlalchemy import ColumnElement, and_, case, or_, tuple_
 
 from ..models import Task
 
-KeysetValues = tuple[Any, ...]
-"""Where a page ended: the sort key of its last row."""
-
 _KEYS: dict[str, tuple[Any, ...]] = {
     # Ids are given in the order of creation, so newest first is a walk down the primary key.
     "created_at": (Task.id,),

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
 
 ORDERS = ("created_at", "updated_at", "due", "priority", "title", "position")
+
+
 ALIASES = {"created": "created_at", "due_date": "due"}
 
-PRIORITIES = {"none": 0, "low": 1, "medium": 2, "high": 3}
 
 SORTS = {sign + word: sign + ALIASES.get(word, word) for word in (*ORDERS, *ALIASES) for sign in ("", "-")}
 """Every spelling of `sort` and the one it means."""
-
-_DIACRITICS = re.compile("[\u0300-\u036f]")
 
 
 @dataclass(frozen=True)
@@ -49,13 +46,3 @@ class Selection:
     def filters(self) -> str:
         """What a cursor is bound to: it continues this walk and no other."""
         return repr(replace(self, limit=0, cursor=None, with_total=False))
-
-
-def fold(text: str) -> str:
-    """Text as search compares it: case and accents gone (`CAFÉ`, `cafe`), other marks kept (`ガ` is not `カ`).
-
-    Unicode's compatibility case folding (The Unicode Standard, section 3.13, D146) without the marks of the
-    block U+0300. Done here and not in the database, so that SQLite and PostgreSQL agree.
-    """
-    decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
-    return unicodedata.normalize("NFKC", _DIACRITICS.sub("", decomposed))

@@ -11,10 +11,10 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from taskapi.tasks.batch import MAX_SPANS
+from taskapi.tasks.batch.queries import MAX_SPANS
+from taskapi.tasks.batch.schemas import MAX_OPERATIONS
 from taskapi.tasks.recurrence import occurrences
 from taskapi.tasks.recurrence.occurrences import search_budget
-from taskapi.tasks.schemas import MAX_OPERATIONS
 from tests.conftest import Person
 from tests.tasks.recurrence.test_rrule import ALLOWED
 

@@ -19,9 +19,11 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-from ..models import Task
-from ..statements import COLUMNS, TaskRow
-from .orders import KeysetValues
+from .models import Task
+from .statements.rows import COLUMNS, TaskRow
+
+KeysetValues = tuple[Any, ...]
+"""Where a page ended: the sort key of its last row."""
 
 MAX_BYTES = 4 * 1024 * 1024
 """Bytes of a page, about: with the task that would exceed it the next page begins."""

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, and_, or_
 
-from ..models import Task
+from .models import Task
 
 
 def overdue(zone: str, moment: datetime) -> ColumnElement[bool]:
