@@ -136,7 +136,7 @@ class _Search:
         return None
 
     def _first(self, spans: Sequence[Span], earliest: int) -> int | None:
-        """Return the first matching day of a period, not before `earliest`; None if no day matches. Days are ordinals."""
+        """Return the first matching day (an ordinal) of a period, not before `earliest`; None if no day matches."""
         if self._rule.last_only:
             last = next((start + days.bit_length() - 1 for start, days in self._matching(reversed(spans))), 0)
             return last if last >= earliest else None
