@@ -17,10 +17,10 @@ _DIACRITICS = re.compile("[\u0300-\u036f]")
 
 
 def fold(text: str) -> str:
-    """Text as search compares it: case and accents gone (`CAFÉ`, `cafe`), other marks kept (`ガ` is not `カ`).
+    """Fold case and remove accents for search and sort (`CAFÉ` -> `cafe`); other marks remain (`ガ` is not `カ`).
 
-    Unicode's compatibility case folding (The Unicode Standard, section 3.13, D146) without the marks of the
-    block U+0300. Done here and not in the database, so that SQLite and PostgreSQL agree.
+    This is Unicode's compatibility case folding (The Unicode Standard, section 3.13, D146) without the combining marks
+    U+0300 to U+036F. Python folds, not the database, so that SQLite and PostgreSQL give the same results.
     """
     decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
     return unicodedata.normalize("NFKC", _DIACRITICS.sub("", decomposed))

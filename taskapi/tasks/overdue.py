@@ -1,4 +1,4 @@
-"""Which tasks are overdue or due today, as a condition of a statement."""
+"""SQL conditions for tasks that are overdue or due today."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ from .models import Task
 
 
 def overdue(zone: str, moment: datetime) -> ColumnElement[bool]:
-    """Open, and due before the moment: by its own zone if it has one, otherwise by the clock in `zone`."""
-    there = moment.astimezone(ZoneInfo(zone))
-    today, clock = there.date(), f"{there:%H:%M}"
+    """Return the SQL condition of open tasks that were due before `moment`, an aware datetime.
+
+    A task with a time zone of its own is compared by its instant `due_at`. Other tasks are compared by the local date
+    and time in `zone`, an IANA name; without a due time they are overdue from the next day on.
+    """
+    local = moment.astimezone(ZoneInfo(zone))
+    today, clock = local.date(), f"{local:%H:%M}"
     past = or_(
         Task.due_at < moment,
         and_(Task.due_at.is_(None), Task.due_date < today),
@@ -23,12 +27,12 @@ def overdue(zone: str, moment: datetime) -> ColumnElement[bool]:
 
 
 def due_today(zone: str, moment: datetime) -> ColumnElement[bool]:
-    """Open, and due on the day it is in `zone`."""
-    there = moment.astimezone(ZoneInfo(zone))
-    midnight = datetime.combine(there.date(), datetime.min.time(), ZoneInfo(zone))
-    tomorrow = datetime.combine(there.date() + timedelta(days=1), datetime.min.time(), ZoneInfo(zone))
-    on_the_day = or_(
+    """Return the SQL condition of open tasks that are due on the calendar day of `moment` in `zone`, an IANA name."""
+    today = moment.astimezone(ZoneInfo(zone)).date()
+    midnight = datetime.combine(today, datetime.min.time(), ZoneInfo(zone))
+    tomorrow = datetime.combine(today + timedelta(days=1), datetime.min.time(), ZoneInfo(zone))
+    due = or_(
         and_(Task.due_at >= midnight, Task.due_at < tomorrow),
-        and_(Task.due_at.is_(None), Task.due_date == there.date()),
+        and_(Task.due_at.is_(None), Task.due_date == today),
     )
-    return and_(Task.completed.is_(False), on_the_day)
+    return and_(Task.completed.is_(False), due)
