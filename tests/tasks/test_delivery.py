@@ -149,7 +149,10 @@ def test_repeated_requests_leave_the_same_state_as_single_ones(
     person_without_rate_limit: Callable[[str], Person], deliveries: list[tuple[Change, int, int, int]]
 ) -> None:
     run = next(RUN_NUMBERS)
-    repeated_person, single_person = with_four_tasks(person_without_rate_limit(f"many-{run}")), with_four_tasks(person_without_rate_limit(f"once-{run}"))
+    repeated_person, single_person = (
+        with_four_tasks(person_without_rate_limit(f"many-{run}")),
+        with_four_tasks(person_without_rate_limit(f"once-{run}")),
+    )
     late: list[tuple[int, Callable[[], object]]] = []
     for number, (change_, choice, repeats, delay) in enumerate(deliveries):
         guard = change_.guards[choice % len(change_.guards)]

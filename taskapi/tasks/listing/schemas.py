@@ -1,4 +1,4 @@
-"""Query string of the list."""
+"""Schema of the query string of `GET /tasks`, which loads to a `Selection`."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from ..schemas import MAX_CURSOR, MAX_PAGE, MAX_TAG, MAX_TAGS
 from .selection import SORTS, Selection
 
 MAX_QUERY = 200
+"""Maximum characters of the search text `q`."""
 
 
 class ListQuery(StrictSchema):
-    """The query string of the list."""
+    """The query string of `GET /tasks`."""
 
     limit = Count(
         least=1,
@@ -48,7 +49,8 @@ class ListQuery(StrictSchema):
     include = Choice({"total": True}, metadata={"description": "`total` adds `X-Total-Count`."})
 
     @validates_schema
-    def _without_contradiction(self, data: dict[str, Any], **_: Any) -> None:
+    def _check_combinations(self, data: dict[str, Any], **_: Any) -> None:
+        """Reject parameters that exclude one another."""
         if "status" in data and "completed" in data:
             raise refuse("conflict", "Give `status` or `completed`, not both.")
         if "no_due" in data and not data.keys().isdisjoint({"due_from", "due_to", "overdue"}):
@@ -57,7 +59,8 @@ class ListQuery(StrictSchema):
             raise refuse("conflict", "Give `tz` with `overdue` only.")
 
     @post_load
-    def _selection(self, data: dict[str, Any], **_: Any) -> Selection:
+    def _make_selection(self, data: dict[str, Any], **_: Any) -> Selection:
+        """Make a `Selection` of the parameters; the search text and the tags are folded, as the columns are."""
         return Selection(
             limit=data["limit"],
             sort=data["sort"],

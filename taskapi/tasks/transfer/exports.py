@@ -9,7 +9,7 @@ from ...concurrency import slots
 from ...concurrency.slots import Slot
 from ...database.unit_of_work import execute, reads
 from ..models import Task
-from ..pages import Page, Walk, longest_short
+from ..pages import Page, PageQuery, max_short_bytes
 from ..statements.rows import TaskRow
 
 EXPORT_CHUNK_ROWS, PIECE_BYTES = 100, 256 * 1024
@@ -39,10 +39,10 @@ def _export_chunk(user: User, after: int, *, trash: bool) -> Page:
     conditions = [Task.user_id == user.id, Task.id > after, Task.purged_at.is_(None)]
     if not trash:
         conditions.append(Task.deleted_at.is_(None))
-    walk = Walk(conditions, (), (Task.id,))
-    page = Page.of(
-        execute(walk.short(EXPORT_CHUNK_ROWS + 1, longest_short(EXPORT_CHUNK_ROWS))).all(), EXPORT_CHUNK_ROWS, keys=0
+    walk = PageQuery(conditions, (), (Task.id,))
+    page = Page.from_rows(
+        execute(walk.short(EXPORT_CHUNK_ROWS + 1, max_short_bytes(EXPORT_CHUNK_ROWS))).all(), EXPORT_CHUNK_ROWS, keys=0
     )
     if not page.has_long:
         return page
-    return page.whole(lambda most, most_bytes: execute(walk.bounded(most, most_bytes)).all(), PIECE_BYTES)
+    return page.read_long(lambda most, most_bytes: execute(walk.bounded(most, most_bytes)).all(), PIECE_BYTES)
