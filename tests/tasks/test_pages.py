@@ -173,7 +173,7 @@ def test_the_database_sends_no_more_than_a_page(app: Flask, readers: Any, kind: 
         assert page.has_long
         again = read_again(page)
         assert pages.MAX_BYTES - 100_000 < text_of(again.rows) <= pages.MAX_BYTES
-        assert text_of(exports._export_chunk(ALICE, 0, trash=True).rows) <= exports.PIECE_BYTES
+        assert text_of(exports._export_chunk(ALICE, 0, trash=True).rows) <= exports.EXPORT_CHUNK_BYTES
 
 
 @pytest.mark.parametrize("kind", ["list", "filtered", "feed"])
