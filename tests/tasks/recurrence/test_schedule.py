@@ -15,7 +15,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from taskapi.http.fields.time import FIRST_DAY, LAST_DAY
-from taskapi.tasks import queries
+from taskapi.tasks.listing import queries as listing_queries
 from taskapi.tasks.recurrence import schedule
 from tests.conftest import Person
 
@@ -336,7 +336,7 @@ class TestFilters:
     def test_overdue_is_what_the_clock_says(self, alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
         for what, (members, moment, zone, expected) in self.OVERDUE.items():
             made = [alice.add(what, **members)["id"], alice.add("done", completed=True, **members)["id"]]
-            monkeypatch.setattr(queries, "now", lambda moment=moment: moment)
+            monkeypatch.setattr(listing_queries, "now", lambda moment=moment: moment)
             query = "?overdue=true" + (f"&tz={zone}" if zone else "")
             assert alice.titles(query) == ([what] if expected else []), what
             assert alice.get(f"{query}&include=total").headers["X-Total-Count"] == str(int(expected)), what
@@ -345,10 +345,10 @@ class TestFilters:
 
     def test_overdue_has_no_tag_because_time_passes(self, alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
         alice.add("it", due_date="2026-11-21")
-        monkeypatch.setattr(queries, "now", lambda: datetime(2026, 11, 21, tzinfo=UTC))
+        monkeypatch.setattr(listing_queries, "now", lambda: datetime(2026, 11, 21, tzinfo=UTC))
         first = alice.get("?overdue=true")
         assert (first.get_json(), "ETag" in first.headers) == ([], False)
-        monkeypatch.setattr(queries, "now", lambda: datetime(2026, 11, 22, tzinfo=UTC))
+        monkeypatch.setattr(listing_queries, "now", lambda: datetime(2026, 11, 22, tzinfo=UTC))
         tag = alice.get().headers["ETag"]
         assert alice.titles("?overdue=true") == ["it"]
         assert alice.get("?overdue=true", headers={"If-None-Match": tag}).status_code == 200
