@@ -91,14 +91,18 @@ def test_readyz_is_503_after_a_downgrade_to_base(client: FlaskClient, revision_i
     assert client.get("/readyz").status_code == 503
 
 
-def test_readyz_is_503_until_the_newest_migration_is_applied(client: FlaskClient, revision_is: Callable[[str | None], None]):
+def test_readyz_is_503_until_the_newest_migration_is_applied(
+    client: FlaskClient, revision_is: Callable[[str | None], None]
+):
     revision_is(f"{int(MIGRATION_HEAD) - 1:04}")
     assert client.get("/readyz").status_code == 503
     revision_is(MIGRATION_HEAD)
     assert client.get("/readyz").status_code == 200
 
 
-def test_readyz_is_200_with_a_migration_of_a_later_release(client: FlaskClient, revision_is: Callable[[str | None], None]):
+def test_readyz_is_200_with_a_migration_of_a_later_release(
+    client: FlaskClient, revision_is: Callable[[str | None], None]
+):
     """During a rolling deployment the old code runs on the new schema."""
     revision_is(f"{int(MIGRATION_HEAD) + 1:04}")
     assert client.get("/readyz").status_code == 200
