@@ -14,7 +14,7 @@ import gevent
 import pytest
 
 from taskapi.server.worker import REQUEST_TIMEOUT, DeadlineSocket
-from tests.chaos.service import Service, service
+from tests.chaos.service import Service, run_service
 from tests.conftest import migrate
 from tests.gunicorn_server import ROOT
 
@@ -149,7 +149,7 @@ def is_closed(connection: socket.socket) -> bool:
 def test_a_full_worker_closes_the_connections_that_are_idle_for_longest(sqlite_url: str, tmp_path: Path) -> None:
     settings = tmp_path / "full.conf.py"
     settings.write_text(FULL)
-    with service(sqlite_url, workers=1, settings=str(settings)) as running, ExitStack() as stack:
+    with run_service(sqlite_url, workers=1, settings=str(settings)) as running, ExitStack() as stack:
 
         def connect() -> socket.socket:
             return stack.enter_context(socket.create_connection(("127.0.0.1", running.port), 20))
@@ -173,7 +173,7 @@ def test_a_full_worker_of_clients_that_are_not_idle_closes_each_as_soon_as_it_is
 ) -> None:
     settings = tmp_path / "full.conf.py"
     settings.write_text(FULL)
-    with service(sqlite_url, workers=1, settings=str(settings)) as running, ExitStack() as stack:
+    with run_service(sqlite_url, workers=1, settings=str(settings)) as running, ExitStack() as stack:
         first = [stack.enter_context(socket.create_connection(("127.0.0.1", running.port), 20)) for _ in range(12)]
         for connection in first:
             connection.sendall(REQUEST[:-2])
@@ -219,7 +219,7 @@ def failing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     (folder / "failing.py").write_text(FAILING)
     url = f"sqlite:///{folder}/x.db"
     migrate(url)
-    with service(url, workers=1, app="failing:app", PYTHONPATH=os.pathsep.join((str(ROOT), str(folder)))) as running:
+    with run_service(url, workers=1, app="failing:app", PYTHONPATH=os.pathsep.join((str(ROOT), str(folder)))) as running:
         yield running
 
 
