@@ -122,9 +122,13 @@ CREATE = {"op": "create", "task": {"title": "new"}}
     ],
     ids=str,
 )
-def test_a_failed_operation_rolls_back_the_whole_batch(alice_with_3_tasks: Person, operation: dict[str, Any], status: int, pointer: str) -> None:
+def test_a_failed_operation_rolls_back_the_whole_batch(
+    alice_with_3_tasks: Person, operation: dict[str, Any], status: int, pointer: str
+) -> None:
     before = everything(alice_with_3_tasks)
-    response = batch(alice_with_3_tasks, CREATE, {"op": "delete", "id": 2}, {"op": "move", "id": 1, "after": 4}, operation, CREATE)
+    response = batch(
+        alice_with_3_tasks, CREATE, {"op": "delete", "id": 2}, {"op": "move", "id": 1, "after": 4}, operation, CREATE
+    )
     assert response.status_code == status
     (fault,) = response.get_json()["errors"]
     assert fault["pointer"] == f"/operations/3{pointer}"
@@ -285,7 +289,9 @@ def test_all_recurrence_searches_of_a_batch_share_one_budget(alice: Person) -> N
     assert (fault["pointer"], fault["code"]) == (f"/operations/{MAX_SPANS // one.spent}", "recurrence")
     assert everything(alice) == before
     assert batch(alice, *completions(MAX_SPANS // one.spent)).status_code == 200
-    assert alice.patch(f"/{MAX_OPERATIONS}/complete").status_code == 200, "a request for one task has a budget of its own"
+    assert alice.patch(f"/{MAX_OPERATIONS}/complete").status_code == 200, (
+        "a request for one task has a budget of its own"
+    )
 
 
 def test_an_update_that_exceeds_the_budget_has_a_pointer_to_its_task(alice: Person) -> None:
