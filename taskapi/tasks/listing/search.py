@@ -9,28 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, Text, literal
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy import ColumnElement, Text, literal
 
-
-class _Position(FunctionElement[int]):
-    """Where a text begins in another, counted from 1; 0 if it is not there."""
-
-    inherit_cache = True
-    type = Integer()
-
-
-@compiles(_Position)
-def _strpos(position: _Position, compiler: Any, **options: Any) -> str:
-    return f"strpos({compiler.process(position.clauses, **options)})"
-
-
-@compiles(_Position, "sqlite")
-def _instr(position: _Position, compiler: Any, **options: Any) -> str:
-    return f"instr({compiler.process(position.clauses, **options)})"
+from ...database.text import position
 
 
 def contains(column: Any, text: str) -> ColumnElement[bool]:
     """Return the condition that a column has `text` in it, compared exactly: both are folded before."""
-    return _Position(column, literal(text, Text)) > 0
+    return position(column, literal(text, Text)) > 0
