@@ -129,7 +129,7 @@ def test_the_description_is_printed_as_it_is_served(app: Flask):
 def test_the_purge_forgets_ended_sessions_whose_tokens_have_died_and_says_how_many(app: Flask):
     with app.app_context():
         for session, life in (("s-1", -1), ("s-2", -1), ("s-3", 1)):
-            times = {"forget_session": now() + timedelta(hours=life), "forget_notice": now() + timedelta(hours=life)}
+            times = {"forget_session": now() + timedelta(hours=life), "forget_token": now() + timedelta(hours=life)}
             queries.record_logout(User("alice", session), f"n-{session}", **times)
     lines = [app.test_cli_runner().invoke(args=["purge"]).output for _ in range(2)]
     assert lines == [

@@ -123,7 +123,7 @@ def test_a_token_that_is_remembered_as_valid_is_refused_once_its_session_has_end
     alice = signed_in(client, "alice", "s-1")
     assert [alice.get().status_code for _ in range(2)] == [200, 200]
     with app.app_context():
-        assert hook.verifier(app)._memory.get(alice.token)
+        assert hook.verifier(app)._cache.get(alice.token)
     assert tell(client, notice("alice", "s-1")).status_code == 200
     for _ in range(2):
         assert_ended(alice.get(headers={"X-Request-Id": "r-1"}))

@@ -31,11 +31,11 @@ def context(app: Flask) -> Iterator[None]:
 
 
 def end(user: User, notice: str, *, session_for: timedelta = HOUR, notice_for: timedelta = HOUR) -> None:
-    queries.record_logout(user, notice, forget_session=now() + session_for, forget_notice=now() + notice_for)
+    queries.record_logout(user, notice, forget_session=now() + session_for, forget_token=now() + notice_for)
 
 
 def names(since: int = 0, most: int = 1000) -> list[tuple[int, str]]:
-    return [(entry.number, entry.name) for entry in queries.ended_sessions_since(since, most)]
+    return [(entry.number, entry.key) for entry in queries.ended_sessions_since(since, most)]
 
 
 def age(by: timedelta) -> None:
@@ -106,7 +106,7 @@ def test_the_same_place_of_another_life_of_the_log_is_another_entry() -> None:
     assert queries.purge(ALICE) == 1
     end(ALICE, "n-2")
     (after,) = queries.ended_sessions_since(0, 10)
-    assert (before.number, before.name) == (after.number, after.name) == (1, "alice\ns-1")
+    assert (before.number, before.key) == (after.number, after.key) == (1, "alice\ns-1")
     assert before != after
 
 
@@ -195,7 +195,7 @@ def test_sign_outs_raced_are_numbered_without_a_gap_and_no_reader_misses_one(app
         over.set()
         reading.result()
     assert [entry.number for entry in followed] == list(range(1, 41))
-    assert {entry.name for entry in followed} == {queries.name(user.id, user.session or "") for user in sessions}
+    assert {entry.key for entry in followed} == {queries.session_key(user.id, user.session or "") for user in sessions}
 
 
 def test_of_one_notice_raced_one_is_carried_out(app: Flask) -> None:
@@ -216,7 +216,10 @@ def test_of_one_notice_raced_one_is_carried_out(app: Flask) -> None:
 
 
 def test_no_two_pairs_of_ids_have_one_name() -> None:
-    assert len({queries.name(user, session) for user in ("a", "a b", "b") for session in ("a", "b c", "c", "b")}) == 12
+    assert (
+        len({queries.session_key(user, session) for user in ("a", "a b", "b") for session in ("a", "b c", "c", "b")})
+        == 12
+    )
 
 
 @pytest.mark.parametrize("character", ["x", "\U0001f600", " "], ids=["ascii", "emoji", "space"])

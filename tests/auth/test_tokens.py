@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from taskapi.auth import token_cache
 from taskapi.auth.key_set import Key
 from taskapi.auth.keys import JWKS, KeySource, KeysUnavailable, SharedSecrets
-from taskapi.auth.tokens import FAR_FUTURE, MAX_TOKEN_BYTES, InvalidToken, User, Verifier
+from taskapi.auth.tokens import MAX_NUMERIC_DATE, MAX_TOKEN_BYTES, InvalidToken, User, Verifier
 from tests.auth.conftest import Clock
 from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, compact, hs256, segment
 from tests.auth.key_server import KeyServer
@@ -430,7 +430,7 @@ TIMES: dict[str, tuple[dict[str, Any], str]] = {
     "exp of 31 digits": ({"exp": 10**30}, "exp of the token is not a date"),
     "exp of 401 digits": ({"exp": 10**400}, "exp of the token is not a date"),
     "exp of minus 401 digits": ({"exp": -(10**400)}, "exp of the token is not a date"),
-    "exp after the year 9999": ({"exp": FAR_FUTURE + 1}, "exp of the token is not a date"),
+    "exp after the year 9999": ({"exp": MAX_NUMERIC_DATE + 1}, "exp of the token is not a date"),
     "exp negative": ({"exp": -1}, "exp of the token is not a date"),
     "exp NaN": ({"exp": math.nan}, STRICT_JSON),
     "exp Infinity": ({"exp": math.inf}, STRICT_JSON),
@@ -471,7 +471,7 @@ GOOD_TIMES: dict[str, dict[str, Any]] = {
     "exp in a second": {"exp": NOW + 1},
     "exp in a moment": {"exp": NOW + 0.001},
     "exp as a float": {"exp": NOW + 900.5},
-    "exp in the year 9999": {"exp": FAR_FUTURE},
+    "exp in the year 9999": {"exp": MAX_NUMERIC_DATE},
     "iat at the edge of the skew": {"iat": NOW + SKEW},
     "iat long ago": {"iat": 0},
     "iat after exp": {"iat": NOW + 20, "exp": NOW + 10},
@@ -795,7 +795,7 @@ def test_whatever_was_signed_is_the_user_it_names_or_is_refused(header: dict[str
         except InvalidToken:
             continue
         assert user == User(said["sub"])
-        assert NOW < said["exp"] <= FAR_FUTURE
+        assert NOW < said["exp"] <= MAX_NUMERIC_DATE
 
 
 # What is remembered
@@ -974,7 +974,7 @@ def test_while_no_key_can_be_had_a_remembered_token_is_neither_believed_nor_refu
 
 
 def fetch_anew(published: JWKS) -> None:
-    _, fetch = published._fetch()
+    _, fetch = published._start_fetch()
     assert fetch
     assert fetch.wait(30)
 
@@ -1045,7 +1045,7 @@ def test_a_refusal_is_not_remembered() -> None:
     assert refusal(verifier, text) == UNKNOWN
     keys.keys = (secret(),)
     assert refusal(verifier, text) == "the token is not valid yet"
-    assert not verifier._memory._known
+    assert not verifier._cache._values
     now = NOW + 60
     assert verifier.verify(text) == ALICE
 
@@ -1055,7 +1055,7 @@ def test_what_was_believed_as_a_notice_is_no_login_and_the_other_way_round() -> 
     logout = compact({**HEADER, "typ": "logout+jwt"}, CLAIMS, hs256())
     assert verifier.claims(logout, {"logout+jwt"}) == CLAIMS
     assert refusal(verifier, logout) == "the token is of another type"
-    assert not verifier._memory._known
+    assert not verifier._cache._values
     assert verifier.verify(token()) == ALICE
     with pytest.raises(InvalidToken, match="another type"):
         verifier.claims(token(), {"logout+jwt"})
@@ -1068,7 +1068,7 @@ def test_a_token_that_was_driven_out_is_verified_again(decoded: list[str], monke
     for text in (one, two, three, three, two, one):
         verifier.verify(text)
     assert decoded == [one, two, three, one]
-    assert len(verifier._memory._known) == 2
+    assert len(verifier._cache._values) == 2
 
 
 def test_an_expired_token_is_forgotten_when_it_comes() -> None:
@@ -1076,10 +1076,10 @@ def test_an_expired_token_is_forgotten_when_it_comes() -> None:
     verifier = with_secret(clock=lambda: now)
     text = token()
     assert verifier.verify(text) == ALICE
-    assert len(verifier._memory._known) == 1
+    assert len(verifier._cache._values) == 1
     now = NOW + 900
     assert is_refused(verifier, text)
-    assert not verifier._memory._known
+    assert not verifier._cache._values
 
 
 def reachable(thing: object) -> Iterator[object]:
@@ -1139,4 +1139,4 @@ def test_threads_that_verify_at_once_are_each_told_of_their_own_user(monkeypatch
     with ThreadPoolExecutor(8) as pool:
         for done in [pool.submit(work, thread) for thread in range(8)]:
             done.result(60)
-    assert len(verifier._memory._known) <= 3
+    assert len(verifier._cache._values) <= 3

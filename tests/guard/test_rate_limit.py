@@ -256,7 +256,7 @@ def test_in_memory_it_counts_as_the_library_does(monkeypatch: pytest.MonkeyPatch
         clock.now += chance.choice((*[0.01] * 4, *[1.5] * 20, 4, 9, 31)) * chance.random()
         who = chance.choice(("alice", "mallory"))
         assert own.left(who) == pytest.approx(librarys.left(who), abs=1e-5)
-        allowed, *left = own.take(who)
+        allowed, *left = own.consume(who)
         hits.append(allowed)
         assert allowed == librarys.hit(who)
         assert left == pytest.approx(librarys.left(who), abs=1e-5)
@@ -277,11 +277,11 @@ def test_in_memory_two_windows_are_held_at_most(monkeypatch: pytest.MonkeyPatch)
     for number in range(100):
         assert own.hit(f"user-{number}")
         clock.now += 1
-        assert len(own._before) + len(own._counts) <= 20
+        assert len(own._previous) + len(own._counts) <= 20
     assert threading.active_count() == threads
     clock.now += 20
     assert own.left("user-99") == (7, 0)
-    assert own._before == own._counts == {}
+    assert own._previous == own._counts == {}
 
 
 # Addresses
@@ -482,7 +482,7 @@ def test_dns_that_hangs_for_redis_holds_no_slot_and_lets_requests_through(
 
     def request() -> bool:
         with slots.held(semaphore):
-            return limiter.take("alice", None)[0]
+            return limiter.consume("alice", None)[0]
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
     with ThreadPoolExecutor(4) as pool, caplog.at_level(logging.WARNING, "taskapi.guard.rate_limit"):
