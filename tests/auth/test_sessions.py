@@ -93,14 +93,14 @@ def outage() -> Iterator[None]:
 # What is known
 
 
-def test_a_session_that_ended_here_is_known_at_once(two: tuple[EndedSessions, EndedSessions]) -> None:
+def test_a_session_that_ended_at_this_worker_is_known_at_once(two: tuple[EndedSessions, EndedSessions]) -> None:
     here, _ = two
     assert not here.contains(ALICE)
     here.end(notice(ALICE))
     assert here.contains(ALICE)
 
 
-def test_a_session_that_ended_elsewhere_is_known_half_a_second_later(
+def test_a_session_that_ended_at_another_worker_is_known_half_a_second_later(
     two: tuple[EndedSessions, EndedSessions], clock: Clock
 ) -> None:
     here, there = two
@@ -112,7 +112,7 @@ def test_a_session_that_ended_elsewhere_is_known_half_a_second_later(
     assert there.contains(ALICE)
 
 
-def test_nobody_else_is_signed_out(two: tuple[EndedSessions, EndedSessions]) -> None:
+def test_a_logout_ends_no_other_session(two: tuple[EndedSessions, EndedSessions]) -> None:
     here, there = two
     here.end(notice(ALICE))
     for view in two:
@@ -123,7 +123,9 @@ def test_nobody_else_is_signed_out(two: tuple[EndedSessions, EndedSessions]) -> 
     assert there.contains(MALLORY)
 
 
-def test_a_view_starts_empty_and_reads_when_it_is_first_asked(clock: Clock, statements: Statements) -> None:
+def test_the_cache_of_ended_sessions_reads_at_the_first_request_and_not_before(
+    clock: Clock, statements: Statements
+) -> None:
     """The application is loaded before the workers are forked: what was read then would be old in all of them."""
     EndedSessions(clock=clock).end(notice(ALICE))
     statements.clear()
@@ -144,7 +146,7 @@ def test_a_token_without_a_session_costs_no_statement(view: EndedSessions, state
 
 
 @pytest.mark.parametrize("ended", [0, 1, 50])
-def test_a_token_with_a_session_costs_one_statement_each_half_second_and_none_between(
+def test_tokens_with_a_session_cost_one_statement_per_half_second(
     clock: Clock, statements: Statements, ended: int
 ) -> None:
     fill(*((number, f"s-{number}") for number in range(1, ended + 1)))
@@ -159,7 +161,7 @@ def test_a_token_with_a_session_costs_one_statement_each_half_second_and_none_be
         clock.now += FRESH_FOR
 
 
-def test_what_is_read_is_the_end_of_the_log_only(clock: Clock, statements: Statements) -> None:
+def test_a_refresh_reads_only_the_end_of_the_log(clock: Clock, statements: Statements) -> None:
     fill(*((number, f"s-{number}") for number in range(1, 51)))
     view = EndedSessions(clock=clock)
     assert view.contains(User("alice", "s-50"))
@@ -171,7 +173,7 @@ def test_what_is_read_is_the_end_of_the_log_only(clock: Clock, statements: State
     assert 50 in (parameters.values() if isinstance(parameters, dict) else parameters)
 
 
-def test_threads_that_find_it_old_at_once_read_once(app: Flask, clock: Clock, statements: Statements) -> None:
+def test_concurrent_requests_with_a_stale_cache_read_once(app: Flask, clock: Clock, statements: Statements) -> None:
     view = EndedSessions(clock=clock)
     for _ in range(5):
         start = threading.Barrier(8)
@@ -191,7 +193,7 @@ def test_threads_that_find_it_old_at_once_read_once(app: Flask, clock: Clock, st
 # When the log is not what it was
 
 
-def test_what_is_forgotten_in_the_database_is_forgotten_here_within_the_hour(clock: Clock) -> None:
+def test_purged_rows_leave_the_cache_within_an_hour(clock: Clock) -> None:
     fill((1, "s-1"), (2, "s-2"))
     view = EndedSessions(clock=clock)
     assert view.contains(ALICE)
@@ -203,7 +205,7 @@ def test_what_is_forgotten_in_the_database_is_forgotten_here_within_the_hour(clo
     assert view.contains(User("alice", "s-2"))
 
 
-def test_when_the_last_entry_is_gone_all_is_read_anew(clock: Clock) -> None:
+def test_if_the_last_row_is_gone_the_whole_log_is_read(clock: Clock) -> None:
     fill((1, "s-1"), (2, "s-2"))
     view = EndedSessions(clock=clock)
     assert view.contains(ALICE)
@@ -216,7 +218,7 @@ def test_when_the_last_entry_is_gone_all_is_read_anew(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 100], ids=["before", "the same", "after", "far after"])
-def test_a_log_that_was_restored_or_began_anew_is_read_anew(clock: Clock, number: int) -> None:
+def test_a_restored_or_restarted_log_is_read_completely(clock: Clock, number: int) -> None:
     fill((1, "s-1"), (2, "s-2"))
     view = EndedSessions(clock=clock)
     assert view.contains(ALICE)
@@ -228,7 +230,7 @@ def test_a_log_that_was_restored_or_began_anew_is_read_anew(clock: Clock, number
     assert not view.contains(ALICE)
 
 
-def test_a_session_that_ended_again_in_the_same_place_hides_none_before_it(clock: Clock) -> None:
+def test_after_a_restore_a_logout_with_a_reused_number_does_not_hide_earlier_ones(clock: Clock) -> None:
     """Restored from before sign-outs 1 and 2, and told of the second one anew after another one."""
     fill((1, "s-1"), (2, "s-2"))
     view = EndedSessions(clock=clock)
@@ -239,7 +241,7 @@ def test_a_session_that_ended_again_in_the_same_place_hides_none_before_it(clock
     assert view.contains(User("alice", "hidden"))
 
 
-def test_beyond_what_is_kept_the_database_is_asked_each_time(
+def test_with_more_ended_sessions_than_fit_in_memory_each_request_queries_the_database(
     clock: Clock, statements: Statements, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sessions, "MAX_IN_MEMORY", 3)
@@ -266,7 +268,7 @@ def test_beyond_what_is_kept_the_database_is_asked_each_time(
 
 
 @pytest.mark.parametrize("ended", [3, 4, 9])
-def test_many_that_are_there_at_first_are_not_cut_off(
+def test_more_ended_sessions_than_fit_at_the_first_read_are_all_known(
     clock: Clock, monkeypatch: pytest.MonkeyPatch, ended: int
 ) -> None:
     monkeypatch.setattr(sessions, "MAX_IN_MEMORY", 3)
@@ -276,7 +278,9 @@ def test_many_that_are_there_at_first_are_not_cut_off(
     assert not view.contains(MALLORY)
 
 
-def test_many_that_come_at_once_are_not_cut_off(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_ended_sessions_than_fit_at_a_later_read_are_all_known(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sessions, "MAX_IN_MEMORY", 3)
     fill((1, "s-1"))
     view = EndedSessions(clock=clock)
@@ -299,7 +303,7 @@ def impatient(make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch) -
         yield made
 
 
-def test_while_the_database_is_away_what_was_read_holds_for_half_a_second_and_then_nobody_knows(
+def test_while_the_database_is_down_the_cache_is_valid_for_half_a_second_and_then_raises(
     impatient: Flask, clock: Clock
 ) -> None:
     view = EndedSessions(clock=clock)
@@ -319,7 +323,7 @@ def test_while_the_database_is_away_what_was_read_holds_for_half_a_second_and_th
     assert not view.contains(MALLORY)
 
 
-def test_requests_that_wait_for_a_read_that_fails_fail_with_it_and_do_not_read_one_after_another(
+def test_requests_that_wait_for_a_failing_read_fail_without_reads_of_their_own(
     make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(taskapi.database.engine, "POOL_TIMEOUT", 1)  # SQLAlchemy takes whole seconds
@@ -357,7 +361,7 @@ def test_requests_that_wait_for_a_read_that_fails_fail_with_it_and_do_not_read_o
         pytest.param(999_999_999 * 86_400, LONGEST_LIFE, id="configured for ages"),
     ],
 )
-def test_a_session_is_remembered_until_its_last_token_has_died_and_no_longer(
+def test_an_ended_session_is_stored_until_its_last_token_has_expired(
     clock: Clock, calendar: Callable[[], datetime], max_lifetime: int | None, life: int
 ) -> None:
     view = EndedSessions(max_lifetime=max_lifetime, clock=clock)
@@ -401,7 +405,7 @@ def rows() -> list[dict[str, Any]]:
 @pytest.mark.parametrize("most_kept", [2, 20_000])
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(STEPS, max_size=25))
-def test_no_worker_that_has_just_read_accepts_an_ended_session_and_none_refuses_another(
+def test_after_a_read_a_worker_knows_all_ended_sessions_and_no_others(
     monkeypatch: pytest.MonkeyPatch,
     database_url: str,
     clock: Clock,
@@ -443,7 +447,7 @@ def test_no_worker_that_has_just_read_accepts_an_ended_session_and_none_refuses_
                     connection.execute(insert(EndedSession).values(**row))
 
 
-def test_many_threads_sign_out_and_ask_and_each_is_told_the_truth(app: Flask) -> None:
+def test_concurrent_logouts_and_lookups_of_many_threads_are_consistent(app: Flask) -> None:
     """By the real clock, in one worker: who has been answered is refused from then on, and nobody else ever."""
     view = EndedSessions()
     start = threading.Barrier(8)

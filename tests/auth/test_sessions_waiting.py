@@ -75,7 +75,7 @@ def worker(app: Flask) -> Iterator[Worker]:
         yield Worker(app, pool)
 
 
-def test_requests_that_wait_for_a_read_of_the_sign_outs_hold_no_slot(
+def test_requests_that_wait_for_a_read_of_ended_sessions_hold_no_slot(
     worker: Worker, clock: Clock, reads: SlowReads
 ) -> None:
     view = EndedSessions(clock=clock)
@@ -92,7 +92,7 @@ def test_requests_that_wait_for_a_read_of_the_sign_outs_hold_no_slot(
     assert worker.free_slots() == SLOTS
 
 
-def test_a_request_that_arrives_long_after_a_read_began_does_not_rely_on_it(
+def test_a_request_that_arrives_long_after_a_read_began_reads_again(
     worker: Worker, clock: Clock, reads: SlowReads
 ) -> None:
     view = EndedSessions(clock=clock)
@@ -119,7 +119,7 @@ def test_requests_that_wait_for_a_read_that_fails_fail_with_it(worker: Worker, c
     assert reads.count == 1
 
 
-def test_a_sign_out_that_waits_for_a_read_holds_no_slot(worker: Worker, clock: Clock, reads: SlowReads) -> None:
+def test_a_logout_that_waits_for_a_read_holds_no_slot(worker: Worker, clock: Clock, reads: SlowReads) -> None:
     view = EndedSessions(clock=clock)
     first = worker.send(lambda: view.contains(ALICE))
     assert reads.begun.acquire(timeout=PATIENCE)

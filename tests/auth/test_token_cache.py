@@ -32,7 +32,7 @@ def three(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(token_cache, "MAX_ENTRIES", 3)
 
 
-def test_what_was_kept_is_found_and_what_was_forgotten_is_not(cache: TokenCache[str]) -> None:
+def test_a_stored_token_is_found_and_a_removed_one_is_not(cache: TokenCache[str]) -> None:
     assert cache.get("a") is None
     cache.put("a", "alice")
     assert cache.get("a") == "alice"
@@ -44,26 +44,26 @@ def test_what_was_kept_is_found_and_what_was_forgotten_is_not(cache: TokenCache[
 @pytest.mark.parametrize(
     "other", ["toke", "token ", "Token", "tokem", "tok\u0435n", "token\0", "token\ud800", ""], ids=ascii
 )
-def test_a_text_that_differs_anywhere_is_not_known(cache: TokenCache[str], other: str) -> None:
+def test_a_token_that_differs_in_a_character_is_not_found(cache: TokenCache[str], other: str) -> None:
     cache.put("token", "alice")
     assert cache.get(other) is None
 
 
-def test_two_texts_that_no_encoding_can_carry_are_two(cache: TokenCache[str]) -> None:
+def test_tokens_with_different_surrogates_are_different_entries(cache: TokenCache[str]) -> None:
     cache.put("\ud800", "alice")
     assert cache.get("\ud800") == "alice"
     assert cache.get("\ud801") is cache.get("?") is cache.get("") is None
 
 
 @pytest.mark.usefixtures("three")
-def test_when_it_is_full_the_one_kept_longest_ago_is_forgotten(cache: TokenCache[str]) -> None:
+def test_a_full_cache_evicts_the_oldest_entry(cache: TokenCache[str]) -> None:
     for token in names(5):
         cache.put(token, "alice")
     assert kept(cache, names(5)) == ["token-2", "token-3", "token-4"]
 
 
 @pytest.mark.usefixtures("three")
-def test_what_is_kept_anew_drives_nobody_out_and_counts_as_the_newest(cache: TokenCache[str]) -> None:
+def test_storing_a_token_again_evicts_none_and_makes_it_the_newest(cache: TokenCache[str]) -> None:
     for token in names(3):
         cache.put(token, "alice")
     cache.put("token-0", "alice, renewed")
@@ -73,7 +73,7 @@ def test_what_is_kept_anew_drives_nobody_out_and_counts_as_the_newest(cache: Tok
     assert cache.get("token-0") == "alice, renewed"
 
 
-def test_it_never_holds_more_than_ten_thousand(cache: TokenCache[str]) -> None:
+def test_the_cache_never_has_more_than_ten_thousand_entries(cache: TokenCache[str]) -> None:
     tokens = names(10_050)
     for token in tokens:
         cache.put(token, "alice")
@@ -91,7 +91,7 @@ class Interrupted(dict[bytes, str]):
 
 
 @pytest.mark.usefixtures("three")
-def test_threads_that_keep_find_and_forget_at_once_never_fail_and_are_told_of_their_own_token(
+def test_concurrent_put_get_and_remove_never_fail_and_return_the_value_of_the_token(
     cache: TokenCache[str],
 ) -> None:
     """Full from the start, so that each that comes in drives another out while others look and forget."""
