@@ -18,6 +18,7 @@ class MoveIn(StrictSchema):
 
     @validates_schema
     def _require_one_member(self, data: dict[str, Any], **_: Any) -> None:
+        """Reject a body with both members or none."""
         if len(data) != 1:
             raise refuse("conflict", "Give `before` or `after`, and not both.")
 
