@@ -24,7 +24,7 @@ from tests.chaos.service import run_service
 from tests.chaos.slow_clients import serve_beside_lingering_clients, serve_beside_slow_clients
 from tests.chaos.sqlite_attacks import hold_write_lock, search_long_descriptions
 from tests.chaos.unread_responses import serve_beside_unread_responses
-from tests.database.test_row_security import failures
+from tests.without_where import failures_without_owner_conditions
 
 Figures = Callable[..., None]
 
@@ -138,4 +138,4 @@ EXPECTED_FAILURES = {
 
 
 def test_without_owner_conditions_all_tests_but_those_of_the_statements_pass_on_postgresql():
-    assert failures("tests", "--ignore", "tests/e2e") == EXPECTED_FAILURES
+    assert failures_without_owner_conditions("tests", "--ignore", "tests/e2e") == EXPECTED_FAILURES

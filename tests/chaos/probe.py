@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import statistics
 import sys
 import threading
 import time
@@ -36,6 +37,8 @@ class Probe(threading.Thread):
         """Number of requests by status, or by the name of the exception."""
         self.durations: list[float] = []
         """Milliseconds from the scheduled start of each request to the end of its response."""
+        self.response_times: list[float] = []
+        """Milliseconds from sending each request; a machine that is too slow for the schedule does not add up here."""
 
     def run(self) -> None:
         """Send the requests of `seconds` seconds."""
@@ -43,8 +46,11 @@ class Probe(threading.Thread):
         for number in range(int(self._seconds / INTERVAL)):
             scheduled = begin + number * INTERVAL
             time.sleep(max(0.0, scheduled - time.monotonic()))
+            sent = time.monotonic()
             self.outcomes[self._get()] += 1
-            self.durations.append(1000 * (time.monotonic() - scheduled))
+            ended = time.monotonic()
+            self.durations.append(1000 * (ended - scheduled))
+            self.response_times.append(1000 * (ended - sent))
         self._connection.close()
 
     def _get(self) -> str:
@@ -57,9 +63,15 @@ class Probe(threading.Thread):
             return type(error).__name__
         return str(response.status)
 
-    def percentile(self, part: float) -> float:
-        """Return a percentile of the durations in milliseconds; `part` is between 0 and 1."""
-        return round(sorted(self.durations)[min(len(self.durations) - 1, int(len(self.durations) * part))], 1)
+    def figures(self) -> dict[str, float]:
+        """Return percentiles of the durations and the median response time, in milliseconds."""
+        durations = sorted(self.durations)
+        figures = {
+            f"{name}_ms": durations[min(len(durations) - 1, int(len(durations) * part))]
+            for name, part in PERCENTILES.items()
+        }
+        figures["response_p50_ms"] = statistics.median(self.response_times)
+        return {name: round(value, 1) for name, value in figures.items()}
 
 
 def measure(port: int, path_of: dict[str, str], bearer: str, seconds: float) -> Callable[[], dict[str, Any]]:
@@ -73,7 +85,7 @@ def measure(port: int, path_of: dict[str, str], bearer: str, seconds: float) -> 
             probe.join()
         figures: dict[str, Any] = {"outcomes": sum((probe.outcomes for probe in probes.values()), Counter())}
         for kind, probe in probes.items():
-            figures |= {f"{kind}_{name}_ms": probe.percentile(part) for name, part in PERCENTILES.items()}
+            figures |= {f"{kind}_{name}": value for name, value in probe.figures().items()}
         return figures
 
     return wait

@@ -84,9 +84,7 @@ class ReadLog:
         """Wait until all readers are served again; return the seconds from `restored` to the end of the last failure."""
 
         def all_served() -> bool:
-            return all(
-                sum(request.began > restored for request in reader.requests) >= 20 for reader in self.readers
-            )
+            return all(sum(request.began > restored for request in reader.requests) >= 20 for reader in self.readers)
 
         until(all_served, RECOVERY_TIMEOUT)
         failed = [request for request in self.requests if request.ended > restored and request.status != 200]

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-<<<<<<< HEAD
-from taskapi.server.worker import REQUEST_TIMEOUT, DeadlineSocket
+from taskapi.server.deadline_socket import REQUEST_TIMEOUT, DeadlineSocket
 from tests.chaos.floods import serve_beside_chunk_floods, serve_beside_slow_heads
 from tests.chaos.other_clients import assert_other_clients_served
 from tests.chaos.service import CLIENT_TIMEOUT, Service, run_service
@@ -20,23 +19,11 @@ from tests.chaos.slow_clients import (
     serve_beside_slow_clients,
 )
 from tests.chaos.unread_responses import serve_beside_unread_responses
-=======
-from taskapi.server.deadline_socket import REQUEST_TIMEOUT, DeadlineSocket
-from tests.chaos.floods import serve_beside_chunk_floods, serve_beside_dripping_heads
-from tests.chaos.neighbours import assert_neighbours_answered
-from tests.chaos.service import service
-from tests.chaos.slow import serve_beside_floods, serve_beside_lingering_clients, serve_beside_slow_clients
-from tests.chaos.unread import serve_beside_unread_responses
->>>>>>> server
 from tests.gunicorn_server import ROOT
 
 SHORT_REQUEST_TIMEOUT = f"""
 exec(compile(open({str(ROOT / "gunicorn.conf.py")!r}).read(), "gunicorn.conf.py", "exec"))
-<<<<<<< HEAD
-import taskapi.server.worker  # after gevent has patched the standard library
-=======
-import taskapi.server.deadline_socket  # after that file has let gevent patch what waits
->>>>>>> server
+import taskapi.server.deadline_socket  # after gevent has patched the standard library
 
 taskapi.server.deadline_socket.REQUEST_TIMEOUT = 8
 """

@@ -125,7 +125,9 @@ def failing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     (folder / "failing.py").write_text(FAILING)
     url = f"sqlite:///{folder}/x.db"
     migrate(url)
-    with run_service(url, workers=1, app="failing:app", PYTHONPATH=os.pathsep.join((str(ROOT), str(folder)))) as running:
+    with run_service(
+        url, workers=1, app="failing:app", PYTHONPATH=os.pathsep.join((str(ROOT), str(folder)))
+    ) as running:
         yield running
 
 
