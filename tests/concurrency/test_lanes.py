@@ -67,7 +67,7 @@ def test_after_the_deadline_waiting_ends_and_the_place_is_not_lost():
         assert not lane.acquire_now()
 
 
-def test_too_many_that_wait_are_refused_at_once(monkeypatch: pytest.MonkeyPatch):
+def test_requests_beyond_the_queue_limit_are_refused_at_once(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(taskapi.concurrency.lanes, "MAX_WAITING", 2)
     lane = Lane(1)
     assert lane.acquire_now()

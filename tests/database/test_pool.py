@@ -16,16 +16,27 @@ import pytest
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import QueuePool
 from sqlalchemy.util.queue import Queue
 
 from taskapi.database.pool import Pool
+from tests.waiting import until
 
 SIZE = 3
 
 
+@pytest.fixture(params=[Pool, QueuePool], ids=["taskapi", "sqlalchemy"])
+def poolclass(request: pytest.FixtureRequest) -> type[QueuePool]:
+    """Our pool and SQLAlchemy's, which keep the same promises."""
+    poolclass: type[QueuePool] = request.param
+    return poolclass
+
+
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    made = create_engine(f"sqlite:///{tmp_path}/x.db", poolclass=Pool, pool_size=SIZE, max_overflow=0, pool_timeout=0.2)
+def engine(tmp_path: Path, poolclass: type[QueuePool]) -> Iterator[Engine]:
+    made = create_engine(
+        f"sqlite:///{tmp_path}/x.db", poolclass=poolclass, pool_size=SIZE, max_overflow=0, pool_timeout=0.2
+    )
     yield made
     made.dispose()
 
@@ -34,7 +45,7 @@ def take(engine: Engine) -> Any:
     return engine.raw_connection()
 
 
-def test_the_one_that_has_rested_longest_is_the_next(engine: Engine):
+def test_the_connection_idle_longest_is_checked_out_first(engine: Engine):
     first, second = take(engine), take(engine)
     drivers = first.dbapi_connection, second.dbapi_connection
     first.close()
@@ -44,7 +55,7 @@ def test_the_one_that_has_rested_longest_is_the_next(engine: Engine):
     assert engine.pool.checkedin() == 2, "none is made while one is there"
 
 
-def test_there_are_no_more_than_it_may_have(engine: Engine):
+def test_the_pool_has_at_most_pool_size_connections(engine: Engine):
     taken = [take(engine) for _ in range(SIZE)]
     began = time.monotonic()
     with pytest.raises(PoolTimeout):
@@ -55,8 +66,10 @@ def test_there_are_no_more_than_it_may_have(engine: Engine):
     assert len({id(connection.dbapi_connection) for connection in taken}) == SIZE - 1
 
 
-def test_whoever_waits_gets_the_first_that_is_given_back(tmp_path: Path):
-    engine = create_engine(f"sqlite:///{tmp_path}/x.db", poolclass=Pool, pool_size=1, max_overflow=0, pool_timeout=30)
+def test_every_waiting_thread_gets_a_connection_after_checkin(tmp_path: Path, poolclass: type[QueuePool]):
+    engine = create_engine(
+        f"sqlite:///{tmp_path}/x.db", poolclass=poolclass, pool_size=1, max_overflow=0, pool_timeout=30
+    )
     got: list[float] = []
 
     def wait() -> None:
@@ -79,9 +92,9 @@ def test_whoever_waits_gets_the_first_that_is_given_back(tmp_path: Path):
     engine.dispose()
 
 
-def test_among_threads_no_connection_is_anybody_elses_and_nobody_waits_in_vain(tmp_path: Path):
+def test_threads_never_share_a_connection_and_no_wakeup_is_lost(tmp_path: Path, poolclass: type[QueuePool]):
     engine = create_engine(
-        f"sqlite:///{tmp_path}/x.db", poolclass=Pool, pool_size=SIZE, max_overflow=0, pool_timeout=30
+        f"sqlite:///{tmp_path}/x.db", poolclass=poolclass, pool_size=SIZE, max_overflow=0, pool_timeout=30
     )
     busy: set[int] = set()
     shared, made = [], set()
@@ -108,7 +121,7 @@ def test_among_threads_no_connection_is_anybody_elses_and_nobody_waits_in_vain(t
     engine.dispose()
 
 
-def test_whoever_waited_and_finds_it_gone_goes_on_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_woken_thread_waits_again_if_the_connection_was_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Between the look and the grasp another thread may take it, without a word."""
     engine = create_engine(
         f"sqlite:///{tmp_path}/x.db", poolclass=Pool, pool_size=SIZE, max_overflow=0, pool_timeout=30
@@ -120,7 +133,14 @@ def test_whoever_waited_and_finds_it_gone_goes_on_waiting(tmp_path: Path, monkey
 
     taken = [take(engine) for _ in range(SIZE)]
     monkeypatch.setattr(Queue, "_get", gone)
-    giving = threading.Timer(0.05, taken.pop().close)
+    queue: Any = engine.pool
+    last = taken.pop()
+
+    def give_back() -> None:
+        until(lambda: queue._pool._waiting)
+        last.close()
+
+    giving = threading.Thread(target=give_back)
     giving.start()
     taken.append(take(engine))
     giving.join()
@@ -130,7 +150,7 @@ def test_whoever_waited_and_finds_it_gone_goes_on_waiting(tmp_path: Path, monkey
     engine.dispose()
 
 
-def test_a_connection_that_was_thrown_away_leaves_its_place(engine: Engine):
+def test_an_invalidated_connection_frees_its_place_in_the_pool(engine: Engine):
     for _ in range(2 * SIZE):
         connection = take(engine)
         driver = connection.dbapi_connection
@@ -143,7 +163,8 @@ def test_a_connection_that_was_thrown_away_leaves_its_place(engine: Engine):
         connection.close()
 
 
-def test_what_was_given_back_is_nobodys_any_more(engine: Engine):
+@pytest.mark.filterwarnings("ignore:Can't invalidate an already-closed connection")  # only SQLAlchemy's warns
+def test_a_closed_connection_cannot_be_used_and_is_returned_once(engine: Engine):
     connection = take(engine)
     assert connection.is_valid
     assert connection.driver_connection is connection.dbapi_connection
@@ -157,7 +178,7 @@ def test_what_was_given_back_is_nobodys_any_more(engine: Engine):
         again.cursor().execute("SELECT 1")
 
 
-def test_sqlalchemy_gives_it_back_whatever_becomes_of_its_transaction(engine: Engine):
+def test_sqlalchemy_returns_a_connection_after_commit_rollback_and_error(engine: Engine):
     with engine.connect() as connection:
         connection.execute(text("CREATE TABLE x (y INTEGER)"))
         connection.commit()
@@ -175,7 +196,7 @@ def test_sqlalchemy_gives_it_back_whatever_becomes_of_its_transaction(engine: En
 
 
 @pytest.mark.filterwarnings("error")
-def test_what_one_asks_of_it_is_not_the_next_ones(engine: Engine):
+def test_the_isolation_level_of_a_checkout_is_restored_at_checkin(engine: Engine):
     with engine.connect() as connection:
         before = connection.connection.dbapi_connection.isolation_level
         connection.connection.info["kept"] = 1
@@ -193,9 +214,11 @@ def test_what_one_asks_of_it_is_not_the_next_ones(engine: Engine):
 
 
 @pytest.mark.parametrize("which", ["the first", "one that follows"])
-def test_one_that_cannot_be_made_leaves_its_place(tmp_path: Path, which: str):
+def test_a_failed_connect_frees_its_place_in_the_pool(tmp_path: Path, poolclass: type[QueuePool], which: str):
     folder = tmp_path / "there"
-    engine = create_engine(f"sqlite:///{folder}/x.db", poolclass=Pool, pool_size=1, max_overflow=0, pool_timeout=0.1)
+    engine = create_engine(
+        f"sqlite:///{folder}/x.db", poolclass=poolclass, pool_size=1, max_overflow=0, pool_timeout=0.1
+    )
     if which != "the first":
         folder.mkdir()
         take(engine).invalidate()
@@ -207,10 +230,10 @@ def test_one_that_cannot_be_made_leaves_its_place(tmp_path: Path, which: str):
     take(engine).close()
 
 
-def test_the_pool_that_follows_is_of_the_same_kind(engine: Engine):
+def test_dispose_creates_an_empty_pool_of_the_same_class(engine: Engine):
     take(engine).close()
     before = engine.pool
     engine.dispose()
     assert engine.pool is not before
-    assert isinstance(engine.pool, Pool)
+    assert type(engine.pool) is type(before)
     assert (engine.pool.size(), engine.pool.checkedin()) == (SIZE, 0)

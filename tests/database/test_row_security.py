@@ -73,19 +73,19 @@ def owned(both: object, postgresql_url: str) -> Iterator[Connection]:
 
 
 @every_table
-def test_without_a_where_a_statement_is_shown_one_users_rows(both: object, table: Any):
+def test_a_select_without_where_returns_one_users_rows(both: object, table: Any):
     assert seen(ALICE, table) == {"alice"}
     assert seen(MALLORY, table) == {"mallory"}
     assert seen(User("nobody"), table) == set()
 
 
 @every_table
-def test_about_no_user_nothing_is_shown(both: object, table: Any):
+def test_a_select_without_a_user_returns_no_rows(both: object, table: Any):
     assert rows(select(table)) == []
 
 
 @every_table
-def test_the_owner_of_the_tables_is_shown_nothing_either(owned: Connection, table: Any):
+def test_the_role_that_owns_the_tables_sees_no_rows(owned: Connection, table: Any):
     assert owned.execute(select(table)).all() == []
 
 
@@ -98,7 +98,7 @@ SHOWN_TO = {
 
 @every_table
 @pytest.mark.parametrize("job", SHOWN_TO)
-def test_a_job_is_shown_the_tables_that_it_is_about(both: object, table: Any, job: str):
+def test_a_job_sees_all_users_rows_of_its_tables_only(both: object, table: Any, job: str):
     everybody = {"alice", "mallory"}
     assert {row.user_id for row in rows(select(table), job=job)} == (
         everybody if table.name in SHOWN_TO[job] else set()
@@ -123,7 +123,7 @@ def test_a_job_lasts_for_one_statement(both: object, kind: Callable[[Any], Calla
 
 @every_table
 @pytest.mark.parametrize("job", ["", PURGE, SIGN_OUTS])
-def test_without_a_where_a_write_reaches_one_users_rows(both: object, table: Any, job: str):
+def test_an_update_and_delete_without_where_change_one_users_rows(both: object, table: Any, job: str):
     @writes
     def change(_owner: User) -> tuple[int, int]:
         column = table.c.keys()[-1]
@@ -135,7 +135,7 @@ def test_without_a_where_a_write_reaches_one_users_rows(both: object, table: Any
 
 
 @every_table
-def test_a_row_can_be_neither_added_for_nor_given_to_another(both: object, table: Any):
+def test_a_row_cannot_be_inserted_for_or_moved_to_another_user(both: object, table: Any):
     values = {"user_id": "mallory-2"}
 
     @writes
@@ -154,7 +154,7 @@ def test_a_row_can_be_neither_added_for_nor_given_to_another(both: object, table
     assert seen(ALICE, table) == {"alice"}
 
 
-def test_the_service_can_change_neither_table_nor_policy(both: object):
+def test_the_service_s_role_cannot_change_tables_and_policies(both: object):
     for statement in (
         "ALTER TABLE tasks DISABLE ROW LEVEL SECURITY",
         "ALTER TABLE tasks NO FORCE ROW LEVEL SECURITY",
@@ -175,7 +175,7 @@ def test_the_service_can_change_neither_table_nor_policy(both: object):
             work(ALICE)
 
 
-def test_one_users_work_inside_of_anothers_is_a_defect(app: Flask):
+def test_a_unit_of_work_for_another_user_raises_an_error(app: Flask):
     @writes
     def outer(_owner: User, inner: Callable[[User], Any]) -> None:
         inner(MALLORY)
@@ -188,7 +188,7 @@ def test_one_users_work_inside_of_anothers_is_a_defect(app: Flask):
 # Until when, and at what cost
 
 
-def test_the_name_does_not_outlive_the_transaction(both: tuple[Person, Person]):
+def test_the_row_security_settings_end_with_the_transaction(both: tuple[Person, Person]):
     alice, _ = both
     named = text("SELECT current_setting('taskapi.user_id', true) AS id, current_setting('taskapi.job', true) AS job")
 
@@ -250,7 +250,7 @@ def request_on(connection: Connection, request: Callable[[], object]) -> None:
         pytest.param("DELETE", "/1", {"headers": {"If-Match": '"1", "5"'}}, 3, id="delete one of some versions"),
     ],
 )
-def test_naming_the_user_costs_no_round_trip(
+def test_row_security_settings_cost_no_round_trip(
     both: tuple[Person, Person], method: str, path: str, options: Any, number: int
 ):
     alice, _ = both
@@ -275,11 +275,11 @@ def ready(url: str) -> tuple[int, str]:
             db.engine.dispose()
 
 
-def test_ready_as_the_role_of_the_service(postgresql_url: str):
+def test_ready_with_the_service_s_role(postgresql_url: str):
     assert ready(postgresql_url) == (200, "")
 
 
-def test_not_ready_as_a_superuser(postgresql_url: str):
+def test_not_ready_with_a_superuser_role(postgresql_url: str):
     status, detail = ready(postgres.beyond_walls(postgresql_url))
     assert status == 503
     assert detail.startswith("The database role of the service is a superuser or has BYPASSRLS: ")
@@ -303,14 +303,14 @@ def changed(postgresql_server: str, postgresql_url: str) -> Iterator[Callable[[s
     engine.dispose()
 
 
-def test_not_ready_as_a_role_that_bypasses_the_policies(postgresql_url: str, changed: Callable[[str, str], None]):
+def test_not_ready_with_a_bypassrls_role(postgresql_url: str, changed: Callable[[str, str], None]):
     changed("ALTER ROLE taskapi_service BYPASSRLS", "ALTER ROLE taskapi_service NOBYPASSRLS")
     assert ready(postgresql_url)[0] == 503
 
 
 @every_table
 @pytest.mark.parametrize("gap", ["NO FORCE", "DISABLE"])
-def test_not_ready_when_a_table_has_no_wall(
+def test_not_ready_when_a_table_does_not_force_row_security(
     postgresql_url: str, changed: Callable[[str, str], None], table: Any, gap: str
 ):
     back = {"NO FORCE": "FORCE", "DISABLE": "ENABLE"}[gap]
@@ -340,7 +340,7 @@ def test_not_ready_when_a_policy_is_missing_or_was_added(
     assert detail.startswith("A policy of row-level security is missing, or was added: ")
 
 
-def test_one_role_for_all_is_enough_where_it_is_no_superuser(postgresql_server: str):
+def test_a_role_that_owns_the_tables_can_serve_unless_it_is_a_superuser(postgresql_server: str):
     """Without `MIGRATION_DATABASE_URL` the service owns its tables; FORCE holds for their owner."""
     with new_database(postgresql_server) as url:
         app = build(postgres.as_owner(url))
@@ -354,7 +354,7 @@ def test_one_role_for_all_is_enough_where_it_is_no_superuser(postgresql_server: 
         assert ready(postgres.as_owner(url))[0] == 200
 
 
-def test_the_two_urls_name_the_same_kind_of_database():
+def test_the_migration_url_must_use_the_dialect_of_the_database_url():
     environ = {
         "BETTER_AUTH_SECRET": SECRET,
         "DATABASE_URL": "sqlite:////tmp/x.db",

@@ -30,7 +30,7 @@ def full_disk(file: Path) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def test_on_a_full_disk_a_write_says_that_nothing_was_saved(app: Flask, file: Path) -> None:
+def test_on_a_full_disk_a_write_is_503_and_not_uncertain(app: Flask, file: Path) -> None:
     """The failure is that of COMMIT, which SQLite has rolled back."""
     alice = Person(app.test_client(), "alice")
     alice.add("Before")
@@ -56,7 +56,7 @@ def test_on_a_full_disk_a_write_says_that_nothing_was_saved(app: Flask, file: Pa
         pytest.param(sqlite3.SQLITE_IOERR_SHMSIZE, True, id="index"),
     ],
 )
-def test_what_a_failed_commit_means(code: int, uncertain: bool) -> None:  # noqa: FBT001
+def test_which_failed_commits_may_be_committed(code: int, uncertain: bool) -> None:  # noqa: FBT001
     error = sqlite3.OperationalError("failed")
     error.sqlite_errorcode = code
     assert sqlite_errors.may_be_committed(error) is uncertain

@@ -37,7 +37,7 @@ class TestTimeLimit:
         with pytest.raises(DatabaseUnavailable, match="interrupted"):
             search(ALICE)
 
-    def test_a_write_that_takes_too_long_leaves_nothing_and_says_so(self) -> None:
+    def test_a_write_that_takes_too_long_is_rolled_back_and_not_uncertain(self) -> None:
         @writes
         def work(owner: User) -> None:
             start(owner)
