@@ -1,4 +1,4 @@
-"""A lane hands its places over in order, to one request of each owner at a time, and none is lost."""
+"""Lanes pass places on in FIFO order, at most one per owner, and lose none."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_a_waiting_request_that_is_killed_loses_no_place(monkeypatch: pytest.Mon
     assert lane.acquire_now()
 
     class Killed:
-        """A lock whose waiting is ended by gunicorn, before or after the place was handed over."""
+        """A lock whose wait raises as gunicorn's kill does, before or after the place was passed on."""
 
         def acquire(self, timeout: float | None = None) -> bool:
             if timeout is not None:

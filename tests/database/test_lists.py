@@ -1,4 +1,4 @@
-"""The text of a statement does not depend on how many values a client sends, and the number of texts is bounded."""
+"""Statement texts do not depend on the number of values that a client sends; the caches of statements are bounded."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WORDS = ("none", "low", "medium", "high")
 
 
 def send_several(person: Person, count: int) -> None:
-    """Send so many values, or as many as may be sent, in each place that takes several."""
+    """Send `count` values, or the maximum, in each parameter and member that takes several."""
     tags = "&".join(f"tag=tag{n}" for n in range(count))
     priorities = ",".join(itertools.islice(itertools.cycle(WORDS), count))
     for query in (f"?{tags}", f"?priority={priorities}", f"?priority={priorities}&{tags}&q=a&include=total&sort=due"):
@@ -30,7 +30,7 @@ def send_several(person: Person, count: int) -> None:
         *(("POST", "/move", {"before": None}), ("DELETE", "", None), ("POST", "/restore", None)),
         *(("DELETE", "?permanent=true", None),),
     ):
-        last = person.revision()  # which the task has
+        last = person.revision()  # the version of the task
         versions = ", ".join(f'"{version}"' for version in range(last, last - count, -1))
         response = person.send(method, path + below, json=body, headers={"If-Match": versions})
         assert response.status_code in (200, 204), response.text
@@ -48,7 +48,7 @@ def send_several(person: Person, count: int) -> None:
 def test_statement_texts_are_the_same_for_any_number_of_values(app: Flask, alice: Person, statements: Statements):
     for _ in range(20):
         alice.add()
-    send_several(alice, 1)  # one version is compared by the statement that writes, of several one is found first
+    send_several(alice, 1)  # one version is compared in the UPDATE; several are reduced to one by a SELECT first
     send_several(alice, 2)
     first = {sql for sql, _ in statements.sent}
     with app.app_context():
@@ -93,7 +93,7 @@ def test_a_list_filtered_by_several_priorities_has_tasks_of_each(alice: Person, 
 
 
 def filters() -> Iterator[str]:
-    """Combinations of filters, which each have a statement of their own."""
+    """Yield query strings, each of which has its own statement text."""
     choices = (
         ("", "trash=true"),
         ("", "status=pending", "status=completed"),
@@ -107,7 +107,7 @@ def filters() -> Iterator[str]:
 
 
 def test_the_statement_cache_is_bounded_for_any_number_of_filter_combinations(app: Flask, alice: Person):
-    most = engine.STATEMENT_CACHE * 3 // 2  # it is cut down to its size when half as many more have come
+    most = engine.STATEMENT_CACHE * 3 // 2  # SQLAlchemy prunes its cache at 150 % of its size
     queries = [*filters()]
     assert len(queries) > most
     with app.app_context():

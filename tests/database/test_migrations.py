@@ -1,4 +1,4 @@
-"""The steps from an empty database to the models, and back."""
+"""Alembic migrations: from an empty database to the models and back, with locks and row data."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.conftest import Person, build
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A database of this test's own, without a table."""
+    """URL of an empty database for one test."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/own.db"
         return
@@ -87,7 +87,7 @@ def test_the_migrated_schema_equals_the_models(app: Flask):
 
 
 def test_migrations_and_models_use_the_same_primary_key_names(app: Flask):
-    """Autogenerate compares no names of primary keys; a later step that drops one needs the right name."""
+    """Autogenerate does not compare names of primary keys; a later migration that drops one needs the right name."""
     flask_db(app, "upgrade")
     with app.app_context():
         inspector = inspect(db.engine)
@@ -98,7 +98,7 @@ def test_migrations_and_models_use_the_same_primary_key_names(app: Flask):
 
 
 def test_migrations_and_models_use_the_same_collations(app: Flask):
-    """Autogenerate compares no collations."""
+    """Autogenerate does not compare collations."""
     flask_db(app, "upgrade")
     if app.config["SQLALCHEMY_DATABASE_URI"].startswith("sqlite"):
         return
@@ -137,7 +137,7 @@ def test_upgrading_twice_changes_nothing_and_keeps_the_rows(app: Flask):
 
 
 def test_autogenerate_finds_no_difference(app: Flask):
-    """`flask db check` is what a developer runs after changing a model."""
+    """`flask db check`, which a developer runs after changing a model."""
     flask_db(app, "upgrade")
     flask_db(app, "check")
 
@@ -145,13 +145,13 @@ def test_autogenerate_finds_no_difference(app: Flask):
 def test_an_offline_migration_is_refused(app: Flask):
     result = app.test_cli_runner().invoke(args=["db", "upgrade", "--sql"])
     assert result.exit_code != 0
-    assert "taskapi migrates a live database only" in str(result.exception) + result.output
+    assert "taskapi has online migrations only" in str(result.exception) + result.output
     assert tables(app) == set()
 
 
 def test_a_migration_fails_when_it_waits_too_long_for_a_lock(app: Flask):
     if app.config["SQLALCHEMY_DATABASE_URI"].startswith("sqlite"):
-        return  # SQLite waits for its busy timeout, and nobody stands in line behind
+        return  # SQLite has no lock queue; a writer waits for its busy timeout
     flask_db(app, "upgrade")
     with app.app_context(), db.engine.connect() as reader:
         reader.execute(text("BEGIN"))

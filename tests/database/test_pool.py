@@ -1,4 +1,4 @@
-"""The pool without locks: no connection for two, none lost, and whoever waits is told."""
+"""The lock-free pool keeps the promises of SQLAlchemy's QueuePool: no shared, lost or leaked connection."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SIZE = 3
 
 @pytest.fixture(params=[Pool, QueuePool], ids=["taskapi", "sqlalchemy"])
 def poolclass(request: pytest.FixtureRequest) -> type[QueuePool]:
-    """Our pool and SQLAlchemy's, which keep the same promises."""
+    """Our pool, and SQLAlchemy's for comparison."""
     poolclass: type[QueuePool] = request.param
     return poolclass
 
@@ -52,7 +52,7 @@ def test_the_connection_idle_longest_is_checked_out_first(engine: Engine):
     second.close()
     with closing(take(engine)) as next_one:
         assert next_one.dbapi_connection is drivers[0]
-    assert engine.pool.checkedin() == 2, "none is made while one is there"
+    assert engine.pool.checkedin() == 2, "no connection is opened while one is idle"
 
 
 def test_the_pool_has_at_most_pool_size_connections(engine: Engine):
@@ -86,7 +86,7 @@ def test_every_waiting_thread_gets_a_connection_after_checkin(tmp_path: Path, po
         held.close()
         for thread in waiting:
             thread.join(10)
-        assert len(got) == 3, "somebody was not told"
+        assert len(got) == 3, "a waiting thread was not woken"
         assert max(got) - given_back < 5
         got.clear()
     engine.dispose()
@@ -108,7 +108,7 @@ def test_threads_never_share_a_connection_and_no_wakeup_is_lost(tmp_path: Path, 
                 busy.add(driver)
                 made.add(driver)
                 if number % 7 == 0:
-                    time.sleep(0)  # let another thread in
+                    time.sleep(0)  # yield to another thread
                 busy.discard(driver)
 
     began = time.monotonic()
@@ -116,23 +116,23 @@ def test_threads_never_share_a_connection_and_no_wakeup_is_lost(tmp_path: Path, 
         list(pool.map(work, range(12)))
     assert not shared
     assert len(made) <= SIZE
-    assert time.monotonic() - began < 30, "somebody was not told, and waited to the end"
+    assert time.monotonic() - began < 30, "a waiting thread was not woken before its timeout"
     assert engine.pool.checkedout() == 0
     engine.dispose()
 
 
 def test_a_woken_thread_waits_again_if_the_connection_was_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Between the look and the grasp another thread may take it, without a word."""
+    """A thread that does not wait takes a connection without the lock, between wakeup and popleft."""
     engine = create_engine(
         f"sqlite:///{tmp_path}/x.db", poolclass=Pool, pool_size=SIZE, max_overflow=0, pool_timeout=30
     )
 
-    def gone(queue: Queue[Any]) -> Any:
+    def taken_by_another(queue: Queue[Any]) -> Any:
         monkeypatch.undo()
         raise IndexError
 
     taken = [take(engine) for _ in range(SIZE)]
-    monkeypatch.setattr(Queue, "_get", gone)
+    monkeypatch.setattr(Queue, "_get", taken_by_another)
     queue: Any = engine.pool
     last = taken.pop()
 
@@ -144,7 +144,7 @@ def test_a_woken_thread_waits_again_if_the_connection_was_taken(tmp_path: Path, 
     giving.start()
     taken.append(take(engine))
     giving.join()
-    assert Queue._get is not gone, "it was met"
+    assert Queue._get is not taken_by_another, "the race was simulated"
     for connection in taken:
         connection.close()
     engine.dispose()
@@ -173,7 +173,7 @@ def test_a_closed_connection_cannot_be_used_and_is_returned_once(engine: Engine)
     connection.invalidate()
     assert not connection.is_valid
     assert connection.dbapi_connection is connection.driver_connection is None
-    assert engine.pool.checkedin() == 1, "once, and alive"
+    assert engine.pool.checkedin() == 1, "returned once, and open"
     with closing(take(engine)) as again:
         again.cursor().execute("SELECT 1")
 
@@ -185,14 +185,14 @@ def test_sqlalchemy_returns_a_connection_after_commit_rollback_and_error(engine:
     with engine.begin() as connection:
         connection.execute(text("INSERT INTO x VALUES (1)"))
     with engine.connect() as connection:
-        connection.execute(text("INSERT INTO x VALUES (2)"))  # and no commit
+        connection.execute(text("INSERT INTO x VALUES (2)"))  # without commit
     with engine.connect() as connection:
         assert connection.execute(text("SELECT y FROM x")).scalars().all() == [1]
         connection.invalidate()
     with pytest.raises(OperationalError), engine.connect() as connection:
         connection.execute(text("nonsense"))
     assert engine.pool.checkedout() == 0
-    assert {take(engine) for _ in range(SIZE)}, "all places are free"
+    assert {take(engine) for _ in range(SIZE)}, "all places of the pool are free"
 
 
 @pytest.mark.filterwarnings("error")
@@ -202,7 +202,7 @@ def test_the_isolation_level_of_a_checkout_is_restored_at_checkin(engine: Engine
         connection.connection.info["kept"] = 1
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         assert connection.connection.dbapi_connection.isolation_level is None
-        assert connection.info == {"kept": 1}, "as long as the connection is"
+        assert connection.info == {"kept": 1}, "info lasts as long as the connection"
         connection.execute(text("SELECT 1"))
     with engine.connect() as connection:
         assert connection.connection.dbapi_connection.isolation_level == before
@@ -215,7 +215,7 @@ def test_the_isolation_level_of_a_checkout_is_restored_at_checkin(engine: Engine
 
 @pytest.mark.parametrize("which", ["the first", "one that follows"])
 def test_a_failed_connect_frees_its_place_in_the_pool(tmp_path: Path, poolclass: type[QueuePool], which: str):
-    folder = tmp_path / "there"
+    folder = tmp_path / "folder"
     engine = create_engine(
         f"sqlite:///{folder}/x.db", poolclass=poolclass, pool_size=1, max_overflow=0, pool_timeout=0.1
     )

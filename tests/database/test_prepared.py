@@ -1,4 +1,4 @@
-"""Statements that go past SQLAlchemy mean what they mean with it, and a connection survives whatever they meet."""
+"""Prepared statements equal Core's in values and rows; the PostgreSQL pipeline recovers from errors as psycopg's does."""
 
 from __future__ import annotations
 
@@ -160,11 +160,11 @@ def test_prepared_and_core_statements_share_a_transaction(alice: Person):
         assert alice.titles() == ["Before"]
 
 
-# What becomes of the pool.
+# Connections of the pool after errors.
 
 
 def each_pooled(act: Callable[[Any], object]) -> list[Any]:
-    """Do something with every connection of a full pool; the connections."""
+    """Call `act` with every connection of a full pool; return the connections."""
     with ExitStack() as stack:
         pooled = [stack.enter_context(closing(db.engine.raw_connection())) for _ in range(POOL_SIZE)]
         drivers = [connection.dbapi_connection for connection in pooled]
@@ -197,7 +197,7 @@ def test_a_connection_whose_rollback_fails_is_not_returned_to_the_pool(alice: Pe
         if on_postgresql():
             work = running_unit.get()
             assert work
-            work.execute(text("DEALLOCATE ALL"), None, "")  # ROLLBACK too has no name any more
+            work.execute(text("DEALLOCATE ALL"), None, "")  # the prepared ROLLBACK is gone, too
         raise LookupError
 
     for _ in range(2 * POOL_SIZE):
@@ -212,7 +212,7 @@ def test_checked_out_connections_are_closed_at_checkin_after_the_pool_was_replac
     alice: Person, postgresql_server: str
 ):
     if not on_postgresql():
-        return  # SQLite has no server to lose
+        return  # SQLite has no server
     count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'taskapi'"
     with psycopg.connect(postgresql_server, autocommit=True) as operator:
 
@@ -220,7 +220,7 @@ def test_checked_out_connections_are_closed_at_checkin_after_the_pool_was_replac
             (found,) = operator.execute(count).fetchall()
             return int(found[0])
 
-        before = connections()  # other tests' applications have some
+        before = connections()  # of other tests' applications
 
         @reads
         def busy(owner: User, depth: int) -> None:
@@ -249,8 +249,8 @@ def test_checked_out_connections_are_closed_at_checkin_after_the_pool_was_replac
         try:
             for _ in range(3):
                 busy(ALICE, 4)
-            # The server learns a little later that one was closed.
-            until(lambda: connections() - before <= 3, otherwise="those of the pools before are still there")
+            # The server notices closed connections with a delay.
+            until(lambda: connections() - before <= 3, otherwise="connections of earlier pools are still open")
         finally:
             gc.enable()
 
@@ -262,7 +262,7 @@ def test_a_write_whose_connection_died_before_commit_is_retried(alice: Person):
     times = []
 
     @writes
-    def careless(owner: User) -> None:
+    def unaware(owner: User) -> None:
         times.append(owner)
         fetch(RENAME(owner=owner.id, new="After"))
         if len(times) == 1:
@@ -270,12 +270,12 @@ def test_a_write_whose_connection_died_before_commit_is_retried(alice: Person):
             assert work
             work._pooled.dbapi_connection.close()
 
-    careless(ALICE)
+    unaware(ALICE)
     assert len(times) == 2
     assert alice.titles() == ["After"]
 
 
-# What only PostgreSQL's exchange can meet.
+# The pipeline of PostgreSQL.
 
 
 @pytest.fixture
@@ -322,7 +322,7 @@ def test_a_pipeline_returns_rows_errors_and_transaction_status_as_psycopg_s_own_
 
 
 def test_a_connection_is_usable_after_a_failed_pipeline(connection: TimeoutConnection):
-    for _ in range(3):  # known to the server and not
+    for _ in range(3):  # first not prepared, then prepared
         with pytest.raises(DivisionByZero):
             connection.run_pipeline([ONE, ZERO, ONE])
         assert not connection.in_transaction

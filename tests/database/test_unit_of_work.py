@@ -1,4 +1,4 @@
-"""The transaction of a request, and what a failure of the database means. On real databases that really fail."""
+"""Transactions, retries and 503 responses of units of work, on real databases with real failures."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def app(make_app: Callable[..., Flask]) -> Iterator[Flask]:
 
 @pytest.fixture
 def postgresql(app: Flask) -> Engine:
-    """The application's engine, where only PostgreSQL can show what is meant."""
+    """The engine of the application; skips the test on SQLite."""
     if db.engine.dialect.name != "postgresql":
         pytest.skip("SQLite has one writer and no such failure")
     return db.engine
@@ -73,7 +73,7 @@ def postgresql(app: Flask) -> Engine:
 
 @pytest.fixture
 def operator(postgresql: Engine) -> Iterator[Engine]:
-    """Somebody else at the same PostgreSQL, with connections of their own."""
+    """Another client of the same PostgreSQL server, as superuser."""
     engine = create_engine(beyond_walls().url, isolation_level="AUTOCOMMIT")
     yield engine
     engine.dispose()
@@ -91,7 +91,7 @@ def test_a_write_that_raises_leaves_nothing(app: Flask):
     @writes
     def fail(owner: User) -> None:
         start(owner)
-        assert revision(owner) == 1  # a read inside sees what is not committed yet
+        assert revision(owner) == 1  # a read inside the write sees its uncommitted row
         raise LookupError
 
     with pytest.raises(LookupError):
@@ -160,11 +160,11 @@ def _fail(_owner: User) -> None:
 def test_decorated_functions_keep_their_signature_and_docstring(app: Flask):
     @reads
     def echo(owner: User, word: str, *, times: int) -> str:
-        """What it does."""
+        """A docstring."""
         return f"{owner.id} {word * times}"
 
     assert echo(ALICE, "ab", times=2) == "alice abab"
-    assert echo.__doc__ == "What it does."
+    assert echo.__doc__ == "A docstring."
 
 
 def test_each_statement_of_a_read_sees_what_is_committed_by_then(app: Flask):
@@ -199,7 +199,7 @@ def test_a_statement_without_a_user_runs_on_its_own(app: Flask):
     assert rows(text("SELECT version_num FROM alembic_version"))
 
 
-# Repeating.
+# Retries.
 
 
 def test_a_deadlock_is_retried_until_both_transactions_commit(app: Flask, postgresql: Engine):
@@ -215,7 +215,7 @@ def test_a_deadlock_is_retried_until_both_transactions_commit(app: Flask, postgr
         step(owner)
         execute(lock(first))
         if attempts.count(owner.id) == 1:
-            meeting.wait(5)  # each holds what the other wants next
+            meeting.wait(5)  # each holds the row that the other locks next
         execute(lock(second))
 
     def lock(number: int) -> Select[Any]:
@@ -240,7 +240,7 @@ def test_a_deadlock_is_retried_until_both_transactions_commit(app: Flask, postgr
 
 
 def serialized(operator: Engine, disturbances: int) -> tuple[Callable[[User], None], list[int]]:
-    """Work that somebody else gets in the way of, so many times; and the list of its attempts."""
+    """Return a write that meets so many serialization failures, and the list of its attempts."""
     attempts: list[int] = []
     db.engine.update_execution_options(isolation_level="REPEATABLE READ")
 
@@ -286,7 +286,7 @@ def test_other_errors_are_not_retried(app: Flask):
 
 
 def kill(operator: Engine) -> int:
-    """Terminate every connection of the service, as a restart of the server does."""
+    """Terminate every connection of the service, as a restart of the server does; return their number."""
     with operator.connect() as connection:
         statement = (
             "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE application_name = 'taskapi'"
@@ -362,7 +362,7 @@ def test_a_write_whose_connection_is_lost_during_commit_is_uncertain_and_not_ret
 def test_a_frozen_server_is_503_and_a_connection_that_answers_is_made_afterwards(
     app: Flask, operator: Engine, monkeypatch: pytest.MonkeyPatch
 ):
-    """Its statement timeout is frozen with it, and its kernel goes on acknowledging what is sent."""
+    """A frozen server does not run its statement timeout, and its kernel still acknowledges packets."""
     alice = Person(app.test_client(), "alice")
     # The last by way of SQLAlchemy, which waits for the server in another way.
     for act in (alice.get, lambda: alice.post(json={"title": "x"}), lambda: alice.data("GET", "/stats")):
@@ -392,7 +392,7 @@ def test_a_frozen_server_is_503_and_a_connection_that_answers_is_made_afterwards
 def test_a_busy_process_does_not_count_its_own_delay_as_server_silence(
     app: Flask, postgresql: Engine, monkeypatch: pytest.MonkeyPatch
 ):
-    """It went by the clock, and gave up answers that lay there while other requests were worked on."""
+    """A wall-clock timeout gave up results that had arrived while the process executed other requests."""
     assert postgresql
     alice = Person(app.test_client(), "alice")
     alice.add()
@@ -421,7 +421,7 @@ def test_a_busy_process_does_not_count_its_own_delay_as_server_silence(
 
 
 def test_a_missing_table_is_500_and_not_503(app: Flask):
-    """A blanket rule for OperationalError, which is what SQLite raises here, once hid it behind a 503."""
+    """SQLite raises OperationalError here, which a general rule once mapped to 503."""
 
     @reads
     def work(_owner: User) -> None:
@@ -455,7 +455,7 @@ def test_an_unreachable_database_is_503_within_seconds():
 
 @pytest.mark.usefixtures("promised")
 def test_a_database_that_accepts_and_never_responds_is_503_within_seconds():
-    """A frozen server once hung requests: the wait for it has an end of its own."""
+    """A frozen server once hung requests: waiting for it needs a timeout in the client."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         app = build(f"postgresql://taskapi@127.0.0.1:{silent.getsockname()[1]}/taskapi")
         begin = time.monotonic()
@@ -512,7 +512,7 @@ def test_an_exhausted_pool_is_503_in_about_two_seconds(app: Flask):
         waited = time.monotonic() - begin
     assert response.status_code == 503
     assert POOL_TIMEOUT == 2
-    assert 1.9 <= waited <= POOL_TIMEOUT + PATIENCE / 2  # on a machine that may stall
+    assert 1.9 <= waited <= POOL_TIMEOUT + PATIENCE / 2  # the machine may stall
     assert alice.get().status_code == 200
 
 
@@ -527,7 +527,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def impatient(file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
-    """A service that waits a second and a half for the lock of SQLite, not five."""
+    """An application that waits 1.5 s for the lock of SQLite instead of 5 s."""
     monkeypatch.setattr(taskapi.database.unit_of_work, "STATEMENT_TIMEOUT", 1.5)
     app = build(f"sqlite:///{file}")
     yield app
@@ -537,7 +537,7 @@ def impatient(file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
 
 @pytest.fixture
 def locked(file: Path) -> Iterator[sqlite3.Connection]:
-    """Another process in the middle of a write."""
+    """A second connection that holds the write lock."""
     with closing(sqlite3.connect(file, isolation_level=None, check_same_thread=False)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield other
@@ -565,7 +565,7 @@ def test_a_long_sqlite_lock_is_503_and_nothing_is_written(impatient: Flask, lock
 
 
 def test_sqlite_reads_do_not_wait_for_a_writer(impatient: Flask, locked: sqlite3.Connection):
-    # Had it waited for the lock, it would be 503 by now.
+    # A read that waits for the lock would be 503 after 1.5 s.
     assert Person(impatient.test_client(), "alice").titles() == []
 
 
@@ -642,7 +642,7 @@ def test_a_datetime_is_read_back_as_it_was_stored_in_utc(app: Flask, moment: dat
     from sqlalchemy import Column, Integer, MetaData, Table
 
     table = Table("moments", MetaData(), Column("id", Integer, primary_key=True), Column("at", UTCDateTime()))
-    engine = beyond_walls()  # the service's role makes no tables
+    engine = beyond_walls()  # the service's role cannot create tables
     table.create(engine)
     try:
         with engine.begin() as connection:

@@ -1,4 +1,4 @@
-"""What every answer carries, and how data becomes one."""
+"""Headers that every response has, and responses compared with those of stock Werkzeug."""
 
 from __future__ import annotations
 
@@ -88,17 +88,17 @@ def test_a_view_can_set_cache_control(client: FlaskClient):
 
 
 @pytest.mark.parametrize(
-    ("header", "sent", "there"),
+    ("header", "value", "expected"),
     [
         ("Vary", "Accept", "Accept, Authorization, Origin"),
         ("vary", "origin", "origin, Authorization"),
         ("cache-control", "max-age=5", "max-age=5"),
     ],
 )
-def test_cache_headers_of_a_view_are_kept_and_vary_is_completed(app: Flask, header: str, sent: str, there: str):
+def test_cache_headers_of_a_view_are_kept_and_vary_is_completed(app: Flask, header: str, value: str, expected: str):
     with app.test_request_context():
-        response = app.process_response(Response(headers=[(header, sent)]))
-    assert response.headers.getlist(header) == [there]
+        response = app.process_response(Response(headers=[(header, value)]))
+    assert response.headers.getlist(header) == [expected]
     assert len(response.headers.getlist("Vary")) == len(response.headers.getlist("Cache-Control")) == 1
 
 
@@ -113,7 +113,7 @@ def test_cache_headers_of_a_view_are_kept_and_vary_is_completed(app: Flask, head
         lambda: not_modified('"7"'),
         no_content,
     ],
-    ids=["answer", "created", "unchanged", "nothing"],
+    ids=["200", "201", "304", "204"],
 )
 def test_headers_are_those_that_werkzeug_sends(app: Flask, make: Callable[[], Response], method: str):
     with app.test_request_context(method=method):

@@ -1,4 +1,4 @@
-"""What our Flask leaves out changes no answer: paths lead where Werkzeug's own search leads them."""
+"""The Flask subclass routes and responds as stock Flask does: URL matching, URL building, OPTIONS, teardown."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ RULES = {
 }
 
 
-def led(app: Flask, path: str, method: str) -> Any:
-    """Where a request is led, by our context and by Werkzeug's own search."""
+def match(app: Flask, path: str, method: str) -> Any:
+    """Return (rule, view_args, error) of a request by our request context and by Werkzeug's own matching."""
     environ = {"REQUEST_METHOD": method, "PATH_INFO": path.encode().decode("latin-1"), "wsgi.url_scheme": "http"}
     environ |= {"SERVER_NAME": "localhost", "SERVER_PORT": "80", "SCRIPT_NAME": "", "QUERY_STRING": ""}
     with app.request_context(environ):
@@ -51,15 +51,15 @@ def led(app: Flask, path: str, method: str) -> Any:
     return ours, (rule, found, None)
 
 
-@pytest.mark.parametrize("path", PATHS, ids=lambda path: path[:30] or "nothing")
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path[:30] or "empty")
 def test_cached_url_matching_equals_werkzeug_s(app: Flask, path: str):
     for method in METHODS * 2:
-        ours, theirs = led(app, path, method)
+        ours, theirs = match(app, path, method)
         assert ours == theirs, method
 
 
 def test_changes_to_view_args_do_not_reach_the_route_cache(alice: Person):
-    """The hook takes the user out of them."""
+    """The guard removes `user_id` from view_args."""
     alice.add("One")
     assert [alice.get("/1").status_code for _ in range(3)] == [200] * 3
 
@@ -70,9 +70,9 @@ def test_the_route_cache_is_bounded_and_has_no_long_paths(app: Flask):
     client.get(f"/api/{'x' * MAX_CACHED_PATH}/tasks")
     routes.find_cached.cache_clear()
     for number in range(ROUTE_CACHE_SIZE + 10):
-        led(app, f"/api/{number}/tasks", "GET")
+        match(app, f"/api/{number}/tasks", "GET")
     assert routes.find_cached.cache_info().currsize == ROUTE_CACHE_SIZE
-    led(app, f"/api/{'x' * MAX_CACHED_PATH}/tasks", "GET")
+    match(app, f"/api/{'x' * MAX_CACHED_PATH}/tasks", "GET")
     assert routes.find_cached.cache_info().misses == ROUTE_CACHE_SIZE + 10
 
 
@@ -110,7 +110,7 @@ def test_options_lists_the_methods_of_a_path(client: FlaskClient, path: str):
     expected = {method for rule in rules for method in rule.methods or ()}
     assert expected > {"OPTIONS"}
     for _ in range(2):
-        client.get("/api/alice/tasks")  # whatever was asked before
+        client.get("/api/alice/tasks")  # fills the cache
         assert set(client.options(path).headers["Allow"].split(", ")) == expected
 
 
@@ -133,7 +133,7 @@ def test_teardown_functions_are_called(make_app: Callable[..., Flask]):
 
 
 def test_there_is_no_orm_session_and_no_teardown_for_it(app: Flask):
-    """None would be closed after a request."""
+    """An ORM session would not be closed after the request, since its teardown function is removed."""
     assert "session" not in vars(db)
     assert not app.teardown_appcontext_funcs
 

@@ -18,13 +18,13 @@ from taskapi.database.failures import DatabaseUnavailable
 from taskapi.database.unit_of_work import execute, reads, rows, writes
 from tests.database.sqlite.work import ALICE, COUNT, ENDLESS, LONG, Threads, count, pool, revision, start
 
-# Statements that take long.
+# Long statements.
 
 
 @pytest.mark.usefixtures("impatient")
 class TestTimeLimit:
     def test_a_read_that_takes_too_long_is_unavailable(self) -> None:
-        with pytest.raises(DatabaseUnavailable, match=r"^interrupted$"):  # and no value of the statement
+        with pytest.raises(DatabaseUnavailable, match=r"^interrupted$"):  # without the statement's values
             count(ALICE, ENDLESS)
         assert count(ALICE, 5) == 5, "the connection is as good as before"
 
