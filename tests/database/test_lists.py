@@ -136,8 +136,8 @@ def parameters_cache() -> Callable[[], int]:
 
 
 def test_the_cache_of_query_strings_is_bounded_and_has_no_long_ones(alice: Person, parameters_cache: Callable[[], int]):
-    from taskapi.http.request import MAX_REMEMBERED_QUERIES
+    from taskapi.http.request import QUERY_CACHE_SIZE
 
-    for n in range(MAX_REMEMBERED_QUERIES + 10):
+    for n in range(QUERY_CACHE_SIZE + 10):
         alice.get(f"?limit=1&q={n}")
-    assert parameters_cache() == MAX_REMEMBERED_QUERIES
+    assert parameters_cache() == QUERY_CACHE_SIZE
