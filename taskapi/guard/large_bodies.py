@@ -1,4 +1,4 @@
-"""Bound the memory of large request bodies: a user, and a worker, has a limited number of them in progress.
+"""Limit the memory for large request bodies: how many of them a user, and a worker, may have in progress.
 
 While a body is received its request holds no concurrency slot, so slots do not limit how many are in memory: 900
 connections could send a megabyte each, slowly. A request whose body may be large (an import, a batch) holds a permit
@@ -15,14 +15,14 @@ from ..http.errors import RETRY_AFTER, ServiceUnavailable, TooManyRequests
 from ..http.large_responses import WAIT, Permits, Taken
 
 PER_USER, PER_WORKER = 2, 16
-"""Large bodies in progress at a time."""
+"""Maximum large bodies in progress at a time."""
 
 permits = Permits(PER_USER, PER_WORKER)
-"""Those of this process."""
+"""The permits of this process."""
 
 
 def hold_permit(user: User) -> None:
-    """Hold a permit until the response of the current request is ready.
+    """Acquire a permit, and release it when the response of the current request is ready.
 
     Waits up to `WAIT` seconds without the concurrency slot. Raises `TooManyRequests` and `ServiceUnavailable`.
     """
@@ -41,6 +41,8 @@ def hold_permit(user: User) -> None:
 
 
 def _release_afterwards(taken: Taken) -> None:
+    """Release a permit in an `after_this_request` hook."""
+
     @after_this_request
     def release(response: Response) -> Response:
         taken.release()

@@ -82,7 +82,7 @@ _long_size = itemgetter(len(COLUMNS))
 
 
 @dataclass(frozen=True)
-class Walk:
+class PageQuery:
     """The WHERE conditions, the sort key and the ORDER BY of a page; makes the statements that read its rows.
 
     `max_rows`, `max_text_bytes` and `max_bytes` of its methods are numbers or `bindparam`s.
@@ -122,7 +122,7 @@ class Walk:
         return select(*(rows.c[name] for name in columns)).where(rows.c.total <= max_bytes).order_by(rows.c.total)
 
 
-def longest_short(limit: int) -> int:
+def max_short_bytes(limit: int) -> int:
     """Return the maximum bytes of text of a short task on a page of `limit` tasks: see `SHORT_TASK`."""
     return max(SHORT_TASK, SHORT_PAGE // limit)
 
@@ -140,7 +140,7 @@ class Page(NamedTuple):
     keys: int
 
     @classmethod
-    def of(cls, rows: Sequence[TaskRow], limit: int, keys: int) -> Page:
+    def from_rows(cls, rows: Sequence[TaskRow], limit: int, keys: int) -> Page:
         """Return the page of the rows that a statement with LIMIT `limit + 1` has returned."""
         if len(rows) > limit:
             return cls(rows[:limit], rows[limit - 1], rows[limit], keys)
@@ -161,16 +161,16 @@ class Page(NamedTuple):
         """The bytes of text of the long tasks of this page."""
         return sum(_long_size(row) or 0 for row in self.rows)
 
-    def first(self, count: int) -> Page:
+    def truncated(self, count: int) -> Page:
         """Return the page of the first `count` rows (at least 1); the row after them becomes the following one."""
         if count >= len(self.rows):
             return self
         return Page(self.rows[:count], self.rows[count - 1], self.rows[count], self.keys)
 
-    def whole(self, read: Callable[[int, int], Sequence[TaskRow]], max_bytes: int = MAX_BYTES) -> Page:
+    def read_long(self, read: Callable[[int, int], Sequence[TaskRow]], max_bytes: int = MAX_BYTES) -> Page:
         """Read this page again with all descriptions and end it at `max_bytes`; it has at least one row.
 
-        `read(max_rows, max_bytes)` executes the statement of `Walk.bounded` and returns its rows.
+        `read(max_rows, max_bytes)` executes the statement of `PageQuery.bounded` and returns its rows.
         """
         sizes = accumulate((_long_size(row) or 0) + ROW_BYTES for row in self.rows)
         max_rows = max(1, sum(1 for _ in takewhile(max_bytes.__ge__, sizes)))

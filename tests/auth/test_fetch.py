@@ -112,11 +112,11 @@ def stuck_urls(full_port: int) -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("number", range(1 + len(STUCK)), ids=["does not accept a connection", *STUCK])
-def test_a_stuck_server_fails_the_download_in_time(stuck_urls: list[str], number: int) -> None:
+def test_a_download_from_a_server_that_hangs_fails_within_the_timeout(stuck_urls: list[str], number: int) -> None:
     assert failure_time(stuck_urls[number]) < TIMEOUT + PATIENCE / 2
 
 
-def test_with_greenlets_stuck_servers_and_dns_fail_the_downloads_in_time(stuck_urls: list[str]) -> None:
+def test_with_gevent_downloads_from_servers_and_dns_that_hang_fail_within_the_timeout(stuck_urls: list[str]) -> None:
     urls = [*stuck_urls, "http://hanging.example/jwks"]
     command = [sys.executable, "-c", WITH_GREENLETS, *urls]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True, timeout=3 * PATIENCE)
@@ -126,7 +126,7 @@ def test_with_greenlets_stuck_servers_and_dns_fail_the_downloads_in_time(stuck_u
     assert max(took) < TIMEOUT + PATIENCE / 2
 
 
-def test_dns_that_hangs_fails_the_download_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_download_fails_within_the_timeout_if_dns_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answers.wait() and [])
     try:
@@ -139,7 +139,7 @@ def addresses(*ports: int) -> Callable[..., Any]:
     return lambda *_, **__: [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port)) for port in ports]
 
 
-def test_an_address_that_does_not_answer_leaves_time_for_the_next_one(
+def test_an_address_that_does_not_respond_leaves_time_for_the_next_one(
     monkeypatch: pytest.MonkeyPatch, full_port: int, serve_keys: Callable[..., KeyServer]
 ) -> None:
     server = serve_keys()
@@ -147,7 +147,7 @@ def test_an_address_that_does_not_answer_leaves_time_for_the_next_one(
     assert download("http://keys.example/api/auth/jwks", None, 4) == b'{"keys": []}'
 
 
-def test_many_addresses_that_do_not_answer_fail_the_download_in_time(
+def test_a_download_from_many_addresses_that_do_not_respond_fails_within_the_timeout(
     monkeypatch: pytest.MonkeyPatch, full_port: int
 ) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", addresses(*[full_port] * 50))

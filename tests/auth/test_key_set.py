@@ -83,7 +83,7 @@ UNUSABLE: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("entry", UNUSABLE.values(), ids=UNUSABLE.keys())
-def test_a_key_that_cannot_be_used_is_passed_over(entry: Any) -> None:
+def test_an_unusable_key_is_skipped(entry: Any) -> None:
     keys = parse_jwks(key_set(entry, OLD.jwk(), entry))
     assert {kid: key.algorithm for kid, key in keys.items()} == {"old": "EdDSA"}
     with pytest.raises(ValueError, match=r"^no usable key$"):
@@ -99,12 +99,12 @@ FORMS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("entry", "algorithm"), FORMS.values(), ids=FORMS.keys())
-def test_a_key_that_names_no_algorithm_is_for_one_only(entry: dict[str, Any], algorithm: str) -> None:
+def test_a_key_without_alg_is_for_one_algorithm_only(entry: dict[str, Any], algorithm: str) -> None:
     assert parse_jwks(key_set(entry))["bad"].algorithm == algorithm
 
 
 @pytest.mark.parametrize("members", [{"use": "sig"}, {"key_ops": ["verify"]}, {"x5t": "?", "nbf": 0}], ids=str)
-def test_a_key_may_say_that_it_is_for_signatures_and_more(members: dict[str, Any]) -> None:
+def test_a_key_may_have_use_and_key_ops_for_signatures(members: dict[str, Any]) -> None:
     assert list(parse_jwks(key_set(OLD.jwk(**members)))) == ["old"]
 
 
@@ -153,7 +153,7 @@ NOT_CANONICAL = {"order 4 again": FIELD, "neutral again": FIELD + 1}
 
 @pytest.mark.parametrize("y", [*SMALL_ORDER.values(), *NOT_CANONICAL.values()], ids=[*SMALL_ORDER, *NOT_CANONICAL])
 @pytest.mark.parametrize("sign", [0, 1])
-def test_an_ed25519_key_of_small_order_is_not_used_because_anybody_can_sign_for_it(y: int, sign: int) -> None:
+def test_an_ed25519_key_of_small_order_is_not_used_because_its_signatures_can_be_forged(y: int, sign: int) -> None:
     raw = (y | sign << 255).to_bytes(32, "little")
     public = ed25519.Ed25519PublicKey.from_public_bytes(raw)
     without_a_private_key = (1).to_bytes(32, "little") + bytes(32)  # R is the neutral element, s is 0
@@ -215,7 +215,7 @@ def test_a_key_with_the_roca_weakness_is_not_used(
     assert "CVE-2017-15361" in message
 
 
-def test_the_roca_test_is_the_published_one() -> None:
+def test_the_roca_fingerprint_is_that_of_the_published_test() -> None:
     # The first markers of github.com/crocs-muni/roca: bit r of a marker is set if r is a power of 65537.
     published = [6, 30, 126, 1026, 5658, 107286, 199410, 8388606, 536870910, 2147483646, 67109890, 2199023255550]
     markers = [sum(1 << residue for residue in residues) for residues in _ROCA_RESIDUES.values()]
@@ -261,12 +261,12 @@ def test_an_rsa_key_has_2048_to_8192_bits(bits: int, *, used: bool) -> None:
     ],
     ids=lambda body: repr(body[:20]),
 )
-def test_what_is_no_key_set_is_refused(body: bytes) -> None:
+def test_a_body_that_is_not_a_key_set_is_a_value_error(body: bytes) -> None:
     with pytest.raises(ValueError):
         parse_jwks(body)
 
 
-def test_a_key_set_of_more_than_a_hundred_keys_is_refused() -> None:
+def test_a_key_set_of_more_than_a_hundred_keys_is_a_value_error() -> None:
     public = ed25519.Ed25519PrivateKey.generate()
     entries = [Signer("EdDSA", f"kid-{n}", public).jwk() for n in range(MAX_KEYS + 1)]
     assert len(parse_jwks(key_set(*entries[:MAX_KEYS]))) == MAX_KEYS == 100
@@ -293,5 +293,5 @@ MEMBERS = ("kty", "crv", "alg", "kid", "use", "key_ops", "x", "y", "n", "e", "d"
         st.sampled_from(MEMBERS), JSON | st.sampled_from(["RSA", "EC", "OKP", "P-256", "ES256", "PS256", "AQAB"])
     ),
 )
-def test_no_key_however_strange_spoils_the_others(base: Signer, changes: dict[str, Any]) -> None:
+def test_a_malformed_key_does_not_affect_the_others(base: Signer, changes: dict[str, Any]) -> None:
     assert "good" in parse_jwks(key_set({**base.jwk(), **changes}, OLD.jwk(kid="good")))

@@ -93,7 +93,7 @@ def test_a_request_that_waits_for_a_refresh_releases_its_slot(
 
 
 @pytest.mark.parametrize("cold", [True, False], ids=["without-keys", "with-keys"])
-def test_no_more_than_a_hundred_requests_wait_for_a_fetch(
+def test_at_most_a_hundred_requests_wait_for_a_fetch(
     server: KeyServer, jwks: JWKS, clock: Clock, *, cold: bool
 ) -> None:
     if not cold:
@@ -113,7 +113,7 @@ def test_no_more_than_a_hundred_requests_wait_for_a_fetch(
     assert len(server.fetches) == 2 - cold
 
 
-def test_dns_that_hangs_costs_one_lookup_and_the_keys_are_fetched_when_it_answers(
+def test_dns_that_hangs_causes_one_lookup_and_the_keys_are_fetched_when_it_responds(
     server: KeyServer, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keys, "FETCH_TIMEOUT", 0.05)
@@ -150,7 +150,7 @@ def test_if_no_thread_can_be_started_the_next_request_tries_again(jwks: JWKS, mo
     assert knows(jwks, OLD)
 
 
-def test_an_invented_key_id_is_neither_kept_nor_logged(
+def test_an_unknown_key_id_is_neither_stored_nor_logged(
     server: KeyServer, jwks: JWKS, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert knows(jwks, OLD)
@@ -168,7 +168,7 @@ def test_an_invented_key_id_is_neither_kept_nor_logged(
     assert "invented" not in caplog.text
 
 
-def test_a_fetch_that_brings_the_same_keys_keeps_the_key_objects(server: KeyServer, jwks: JWKS, clock: Clock) -> None:
+def test_a_fetch_of_an_unchanged_key_set_keeps_the_key_objects(server: KeyServer, jwks: JWKS, clock: Clock) -> None:
     # The token cache compares them by identity: otherwise each fetch would have all tokens verified again.
     (key,) = jwks.find("EdDSA", OLD.kid)
     for _ in range(3):

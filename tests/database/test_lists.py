@@ -138,8 +138,8 @@ def parameters_cache() -> Callable[[], int]:
 
 
 def test_few_query_strings_are_remembered_and_no_long_one(alice: Person, parameters_cache: Callable[[], int]):
-    from taskapi.http.request import MAX_REMEMBERED_QUERIES
+    from taskapi.http.request import QUERY_CACHE_SIZE
 
-    for n in range(MAX_REMEMBERED_QUERIES + 10):
+    for n in range(QUERY_CACHE_SIZE + 10):
         alice.get(f"?limit=1&q={n}")
-    assert parameters_cache() == MAX_REMEMBERED_QUERIES
+    assert parameters_cache() == QUERY_CACHE_SIZE

@@ -71,7 +71,7 @@ def app(lasting: Flask, database_url: str) -> Iterator[Flask]:
 
 @pytest.mark.parametrize("origin", [APP, ADMIN])
 @pytest.mark.parametrize(("method", "path"), API, ids=str)
-def test_a_preflight_of_every_method_is_granted_without_a_token(
+def test_a_preflight_of_every_method_is_allowed_without_a_token(
     client: FlaskClient, method: str, path: str, origin: str
 ):
     response = preflight(client, at(path, "alice"), origin, method, ", ".join(sorted(SENT)))
@@ -86,12 +86,12 @@ def test_a_preflight_of_every_method_is_granted_without_a_token(
 
 
 @pytest.mark.parametrize("header", sorted(SENT))
-def test_each_header_that_a_client_sends_is_granted(client: FlaskClient, header: str):
+def test_each_request_header_of_the_api_is_allowed(client: FlaskClient, header: str):
     response = preflight(client, "/api/alice/tasks", APP, "GET", header)
     assert words(response, "Access-Control-Allow-Headers") == {header}
 
 
-def test_a_header_that_nobody_reads_is_not_granted(client: FlaskClient):
+def test_other_request_headers_are_not_allowed(client: FlaskClient):
     response = preflight(client, "/api/alice/tasks", APP, "GET", "authorization, x-forwarded-for, cookie")
     assert words(response, "Access-Control-Allow-Headers") == {"authorization"}
 
@@ -160,24 +160,24 @@ def test_a_failing_server_can_be_read_by_the_configured_origin(make_app: Callabl
         pytest.param("", id="empty"),
     ],
 )
-def test_another_origin_is_granted_nothing(client: FlaskClient, alice: Person, origin: str):
+def test_another_origin_gets_no_cors_headers(client: FlaskClient, alice: Person, origin: str):
     assert not cors(preflight(client, "/api/alice/tasks", origin, "POST"))
     assert not cors(alice.get(headers={"Origin": origin}))
     assert not cors(client.get("/api/alice/tasks", headers={"Origin": origin}))
 
 
-def test_a_request_without_an_origin_is_told_of_none(alice: Person):
+def test_a_request_without_origin_gets_no_cors_headers(alice: Person):
     assert not cors(alice.get())
 
 
-def test_without_configured_origins_nobody_is_granted_anything(make_app: Callable[..., Flask]):
+def test_without_configured_origins_there_are_no_cors_headers(make_app: Callable[..., Flask]):
     client = make_app().test_client()
     assert not cors(preflight(client, "/api/alice/tasks", APP, "POST"))
     for origin in (APP, "null", "*"):
         assert not cors(Person(client, "alice").get(headers={"Origin": origin}))
 
 
-def test_options_that_is_no_preflight_needs_no_token_either(client: FlaskClient):
+def test_options_without_preflight_headers_needs_no_token_either(client: FlaskClient):
     response = client.options("/api/alice/tasks")
     assert response.status_code == 200
     assert set(response.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS", "POST"}

@@ -29,7 +29,7 @@ def paths(app: Flask) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_no_route_reads_more_of_a_body_than_it_accepts(app: Flask, client: FlaskClient, method: str) -> None:
+def test_no_route_reads_more_of_a_body_than_its_limit(app: Flask, client: FlaskClient, method: str) -> None:
     read = {}
     for path in paths(app):
         for key in (None, "k"):

@@ -213,21 +213,21 @@ def test_no_text_is_a_place_in_the_feed_that_was_not_sealed(text: str) -> None:
     except REFUSED_PLACE:
         return
     assert text.strip() == "0"  # of who has no data: it begins at the beginning
-    assert place == tokens.SyncPosition(0, 2**63 - 1, began=0)
+    assert place == tokens.SyncPosition(0, 2**63 - 1, initial_revision=0)
 
 
 @BOUNDED
-@given(revision=st.integers(0, 9), number=st.integers(0, 2**63 - 1), began=st.integers(0, 9), edits=EDITS)
+@given(revision=st.integers(0, 9), number=st.integers(0, 2**63 - 1), initial_revision=st.integers(0, 9), edits=EDITS)
 def test_a_place_in_the_feed_that_is_edited_opens_no_other(
-    revision: int, number: int, began: int, edits: list[tuple[float, int, bytes]]
+    revision: int, number: int, initial_revision: int, edits: list[tuple[float, int, bytes]]
 ) -> None:
-    place = tokens.SyncPosition(revision, number, began)
+    place = tokens.SyncPosition(revision, number, initial_revision)
     text = edited(tokens.encode_token(place, STATE).encode(), edits).decode("utf-8", "surrogateescape")
     try:
         opened = of_since(text)
     except REFUSED_PLACE:
         return
-    assert opened in (place, tokens.SyncPosition(0, 2**63 - 1, began=0))
+    assert opened in (place, tokens.SyncPosition(0, 2**63 - 1, initial_revision=0))
     assert opened == place or text.strip() == "0"
 
 

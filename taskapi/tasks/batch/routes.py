@@ -22,7 +22,7 @@ from .schemas import batch_in
 @large
 @idempotent
 def batch() -> Response:
-    """Make up to 100 changes: all of them, or none."""
+    """Make up to 100 changes, all or none."""
     query_parameters(no_parameters)
     operations = json_body(batch_in)["operations"]
     try:
