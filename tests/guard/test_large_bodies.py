@@ -1,4 +1,4 @@
-"""A user, and a worker, has few large request bodies in progress; small ones never wait."""
+"""Large request bodies in progress are limited per user and per worker; small bodies need no permit."""
 
 from __future__ import annotations
 
