@@ -9,6 +9,11 @@ from marshmallow import Schema
 
 from ..http import errors
 from ..tasks import schemas
+from ..tasks.batch import schemas as batch
+from ..tasks.moves import schemas as moves
+from ..tasks.stats import schemas as stats
+from ..tasks.sync import schemas as sync
+from ..tasks.transfer import schemas as transfer
 
 if TYPE_CHECKING:
     from apispec import APISpec
@@ -68,12 +73,12 @@ _MARSHMALLOW_SCHEMAS: dict[str, Schema] = {
     "TaskCreate": schemas.task_in,
     "TaskUpdate": schemas.TaskIn(partial=True),
     "Completion": schemas.completion_in,
-    "Move": schemas.move_in,
-    "Operation": schemas.OperationIn(),
-    "ImportedTask": schemas.ImportedTask(),
-    "Tombstone": schemas.TombstoneOut(),
-    "Stats": schemas.StatsOut(),
-    "ImportResult": schemas.ImportOut(),
+    "Move": moves.move_in,
+    "Operation": batch.OperationIn(),
+    "ImportedTask": transfer.ImportedTask(),
+    "Tombstone": sync.TombstoneOut(),
+    "Stats": stats.StatsOut(),
+    "ImportResult": transfer.ImportOut(),
 }
 
 
@@ -106,7 +111,7 @@ _JSON_SCHEMAS: dict[str, dict[str, Any]] = {
     },
     "Nothing": _object(),
     "Problem": _PROBLEM,
-    "Batch": _object(operations=_array("Operation", minItems=1, maxItems=schemas.MAX_OPERATIONS)),
+    "Batch": _object(operations=_array("Operation", minItems=1, maxItems=batch.MAX_OPERATIONS)),
     "BatchResult": _object(
         results={
             "type": "array",
@@ -127,7 +132,7 @@ _JSON_SCHEMAS: dict[str, dict[str, Any]] = {
         "type": "object",
         "properties": {
             "format": {"const": "taskapi"},
-            "tasks": _array("ImportedTask", maxItems=schemas.MAX_IMPORTED),
+            "tasks": _array("ImportedTask", maxItems=transfer.MAX_IMPORTED),
         },
         "required": ["tasks"],
         "additionalProperties": False,
@@ -156,7 +161,7 @@ def _batch_operation_schemas(members: Mapping[str, Any]) -> Iterator[dict[str, A
 
     `members` has the schemas of all members by name.
     """
-    for name, (required, optional) in schemas.MEMBERS_OF_OPERATION.items():
+    for name, (required, optional) in batch.MEMBERS_OF_OPERATION.items():
         sides = optional & {"before", "after"}
         for side in sorted(sides) or [""]:
             present = {*required, *([side] if side else [])}

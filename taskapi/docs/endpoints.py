@@ -11,6 +11,11 @@ from marshmallow import Schema
 from ..http import errors
 from ..http.errors import Problem
 from ..tasks import schemas
+from ..tasks.listing import schemas as listing
+from ..tasks.stats import schemas as stats
+from ..tasks.sync import schemas as sync
+from ..tasks.transfer import schemas as transfer
+from ..tasks.trash import schemas as trash
 
 IF_MATCH = "If-Match"
 IF_NONE_MATCH = "If-None-Match"
@@ -70,7 +75,7 @@ OPERATIONS: Mapping[str, Operation] = {
         200,
         schemas.tasks_out,
         ("ETag", "Link", "X-Total-Count"),
-        query=schemas.list_query,
+        query=listing.list_query,
         conditional_header=IF_NONE_MATCH,
         problems=(*_GUARD_PROBLEMS, errors.BadCursor),
     ),
@@ -97,7 +102,7 @@ OPERATIONS: Mapping[str, Operation] = {
         request_types=("application/merge-patch+json", "application/json"),
         body_required=False,
     ),
-    "tasks.delete": _single_task_write(204, None, errors.TooLarge, query=schemas.delete_query),
+    "tasks.delete": _single_task_write(204, None, errors.TooLarge, query=trash.delete_query),
     "tasks.complete": _single_task_write(
         200, schemas.task_out, *_BODY_PROBLEMS, errors.QuotaExceeded, request_body="Completion", body_required=False
     ),
@@ -116,21 +121,21 @@ OPERATIONS: Mapping[str, Operation] = {
         200,
         "Changes",
         ("ETag",),
-        query=schemas.changes_query,
+        query=sync.changes_query,
         conditional_header=IF_NONE_MATCH,
         problems=(*_GUARD_PROBLEMS, errors.BadCursor, errors.Gone),
     ),
-    "data.stats": Operation(200, schemas.StatsOut(), query=schemas.stats_query, problems=_GUARD_PROBLEMS),
+    "data.stats": Operation(200, stats.StatsOut(), query=stats.stats_query, problems=_GUARD_PROBLEMS),
     "data.export": Operation(
         200,
         {"application/json": "Export", "text/csv; charset=utf-8": _TEXT, "text/calendar; charset=utf-8": _TEXT},
         ("Content-Disposition",),
-        query=schemas.export_query,
+        query=transfer.export_query,
         problems=_GUARD_PROBLEMS,
     ),
     "data.import_": Operation(
         200,
-        schemas.ImportOut(),
+        transfer.ImportOut(),
         request_body="Import",
         idempotent=True,
         problems=(*_GUARD_PROBLEMS, *_BODY_PROBLEMS, errors.QuotaExceeded),

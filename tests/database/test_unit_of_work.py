@@ -132,7 +132,7 @@ def test_a_write_inside_a_read_is_refused(app: Flask):
         step(owner)
 
     start(ALICE)
-    with pytest.raises(RuntimeError, match="a write inside of a function marked @reads"):
+    with pytest.raises(RuntimeError, match="marked @writes was called inside a function marked @reads"):
         wrong(ALICE)
     assert revision(ALICE) == 1
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from taskapi.database import sqlite
+from taskapi.database import sqlite, sqlite_errors
 from taskapi.database.failures import DatabaseUnavailable
 from tests.conftest import Person
 from tests.database.sqlite.work import ALICE, revision, start
@@ -59,8 +59,8 @@ def test_on_a_full_disk_a_write_says_that_nothing_was_saved(app: Flask, file: Pa
 def test_what_a_failed_commit_means(code: int, uncertain: bool) -> None:  # noqa: FBT001
     error = sqlite3.OperationalError("failed")
     error.sqlite_errorcode = code
-    assert sqlite.may_be_saved(error) is uncertain
-    assert sqlite.is_unavailable(error)
+    assert sqlite_errors.may_be_committed(error) is uncertain
+    assert sqlite_errors.is_unavailable(error)
 
 
 @pytest.mark.usefixtures("app")

@@ -16,7 +16,7 @@ from sqlalchemy import text
 
 from taskapi.auth.tokens import User
 from taskapi.concurrency import slots
-from taskapi.database import sqlite
+from taskapi.database import sqlite_lanes
 from taskapi.database.base import db
 from taskapi.database.failures import DatabaseUnavailable
 from taskapi.database.unit_of_work import rows, writes
@@ -80,7 +80,7 @@ class TestWriteLock:
 
         with ThreadPoolExecutor(20) as executor:
             writing = [executor.submit(write, number) for number in range(20)]
-            until(lambda: sqlite.WRITER.waiting == 19)
+            until(lambda: sqlite_lanes.WRITER.waiting == 19)
             for _ in range(50):
                 with slots.held(semaphore):
                     assert revision(ALICE) is None
