@@ -64,7 +64,7 @@ def hs256(secret: str | bytes = SECRET, digest: str = "sha256") -> Sign:
     return lambda message: hmac.new(key, message, getattr(hashlib, digest)).digest()
 
 
-def segment(part: Any) -> str:
+def base64url(part: Any) -> str:
     """Encode bytes, or anything else as JSON, to unpadded base64url."""
     raw = part if isinstance(part, bytes) else json.dumps(part, separators=(",", ":")).encode()
     return urlsafe_b64encode(raw).rstrip(b"=").decode()
@@ -72,21 +72,21 @@ def segment(part: Any) -> str:
 
 def compact(header: Any, claims: Any, sign: Sign) -> str:
     """Return a token in compact serialization (RFC 7515, section 7.1), with any content."""
-    message = f"{segment(header)}.{segment(claims)}"
-    return f"{message}.{segment(sign(message.encode()))}"
+    message = f"{base64url(header)}.{base64url(claims)}"
+    return f"{message}.{base64url(sign(message.encode()))}"
 
 
 EVENT = "http://schemas.openid.net/event/backchannel-logout"
 
 
-def said(sub: str | None, sid: str | None, **claims: Any) -> dict[str, Any]:
+def logout_claims(sub: str | None, sid: str | None, **claims: Any) -> dict[str, Any]:
     """Return the claims of a new logout token; claims with the value None are left out."""
     now = int(time.time())
     defaults = {"sub": sub, "sid": sid, "iat": now, "exp": now + 120, "jti": uuid.uuid4().hex, "events": {EVENT: {}}}
     return {name: value for name, value in {**defaults, **claims}.items() if value is not None}
 
 
-def notice(sub: str | None, sid: str | None, *, secret: str = SECRET, header: Any = None, **claims: Any) -> str:
+def logout_token(sub: str | None, sid: str | None, *, secret: str = SECRET, header: Any = None, **claims: Any) -> str:
     """Return a logout token signed with the shared secret; claims and header members of None are left out."""
     head = {"alg": "HS256", "typ": "logout+jwt", **(header or {})}
-    return compact({k: v for k, v in head.items() if v is not None}, said(sub, sid, **claims), hs256(secret))
+    return compact({k: v for k, v in head.items() if v is not None}, logout_claims(sub, sid, **claims), hs256(secret))

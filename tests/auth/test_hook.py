@@ -18,7 +18,7 @@ from werkzeug.test import TestResponse
 
 from taskapi.auth import keys
 from taskapi.database.base import db
-from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, compact, hs256, segment
+from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, base64url, compact, hs256
 from tests.auth.key_server import KeyServer
 from tests.conftest import SECRET, Person, Statements, build, empty, migrate, token
 from tests.waiting import until
@@ -152,7 +152,7 @@ BAD_TOKENS: dict[str, tuple[Callable[[], str], str]] = {
     "of another secret": (lambda: token("alice", secret="x" * 40), "the signature of the token is wrong"),
     "of nobody": (lambda: token(""), "sub of the token is not an id"),
     "unsigned": (
-        lambda: f"{segment({'alg': 'none'})}.{segment({'sub': 'alice', 'exp': 2**33})}.AA",
+        lambda: f"{base64url({'alg': 'none'})}.{base64url({'sub': 'alice', 'exp': 2**33})}.AA",
         "the token is signed with an algorithm that is not accepted",
     ),
     "a logout notice": (lambda: token("alice", headers={"typ": "logout+jwt"}), "the token is of another type"),

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from jwt.utils import to_base64url_uint
 
 from taskapi.auth.key_set import _ROCA_RESIDUES, MAX_KEYS, has_roca_fingerprint, parse_jwks
-from tests.auth.issuer import Signer, segment
+from tests.auth.issuer import Signer, base64url
 
 OLD = Signer("EdDSA", "old")
 
@@ -159,7 +159,7 @@ def test_an_ed25519_key_of_small_order_is_not_used_because_its_signatures_can_be
     without_a_private_key = (1).to_bytes(32, "little") + bytes(32)  # R is the neutral element, s is 0
     forged = sum(verifies(public, without_a_private_key, b"message %d" % number) for number in range(200))
     assert forged > 0, "one message in eight or more can be signed"
-    assert list(parse_jwks(key_set(EDDSA.jwk(x=segment(raw)), OLD.jwk()))) == ["old"]
+    assert list(parse_jwks(key_set(EDDSA.jwk(x=base64url(raw)), OLD.jwk()))) == ["old"]
 
 
 def verifies(public: ed25519.Ed25519PublicKey, signature: bytes, message: bytes) -> bool:

@@ -25,7 +25,7 @@ from taskapi.auth.key_set import Key
 from taskapi.auth.keys import JWKS, KeySource, KeysUnavailable, SharedSecrets
 from taskapi.auth.tokens import MAX_NUMERIC_DATE, MAX_TOKEN_BYTES, InvalidToken, User, Verifier
 from tests.auth.conftest import Clock
-from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, compact, hs256, segment
+from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, base64url, compact, hs256
 from tests.auth.key_server import KeyServer
 from tests.conftest import SECRET
 
@@ -144,7 +144,7 @@ NOT_ACCEPTED = "the token is signed with an algorithm that is not accepted"
 @pytest.mark.parametrize("signature", ["", "AA"], ids=["unsigned", "with a signature"])
 @pytest.mark.parametrize("spelling", ["none", "None", "NONE", "nOnE", "none ", "", None, False, 0, [], ["HS256"], {}])
 def test_an_unsigned_token_is_refused(verifier: Verifier, spelling: Any, signature: str) -> None:
-    text = f"{segment({'alg': spelling})}.{segment(CLAIMS)}.{signature}"
+    text = f"{base64url({'alg': spelling})}.{base64url(CLAIMS)}.{signature}"
     assert refusal(verifier, text) == (NOT_ACCEPTED if signature else "the token is not a signed JWT")
 
 
@@ -340,14 +340,14 @@ READ: dict[str, tuple[str, str]] = {
     "claims string": (of_text(claims='"alice"'), "the token does not hold a JSON object"),
     "claims array": (of_text(claims="[]"), "the token does not hold a JSON object"),
     "nothing": ("", NOT_SIGNED),
-    "one part": (segment(HEADER), NOT_SIGNED),
+    "one part": (base64url(HEADER), NOT_SIGNED),
     "two parts": (token().rpartition(".")[0], NOT_SIGNED),
     "an empty signature": (token().rpartition(".")[0] + ".", NOT_SIGNED),
     "an empty header": ("." + token().partition(".")[2], NOT_SIGNED),
-    "detached claims": (f"{segment(HEADER)}..{segment(b'signature')}", NOT_SIGNED),
+    "detached claims": (f"{base64url(HEADER)}..{base64url(b'signature')}", NOT_SIGNED),
     "four parts": (token() + ".AA", NOT_SIGNED),
     "a fourth part that is empty": (token() + ".", NOT_SIGNED),
-    "five parts, as a JWE": (f"{segment({'alg': 'dir', 'enc': 'A256GCM'})}..AA.AA.AA", NOT_SIGNED),
+    "five parts, as a JWE": (f"{base64url({'alg': 'dir', 'enc': 'A256GCM'})}..AA.AA.AA", NOT_SIGNED),
     "one '='": (token() + "=", NOT_SIGNED),
     "two '='": (token() + "==", NOT_SIGNED),
     "'=' after the header": (token().replace(".", "=.", 1), NOT_SIGNED),
@@ -362,7 +362,7 @@ READ: dict[str, tuple[str, str]] = {
     "a lone surrogate": (token() + "\ud800", NOT_SIGNED),
     "JSON serialization": (json.dumps({"payload": "AA", "signatures": []}), NOT_SIGNED),
     "a part of one character more than four": (
-        f"{segment(b'abc')}A.{segment(CLAIMS)}.AA",
+        f"{base64url(b'abc')}A.{base64url(CLAIMS)}.AA",
         "the token is not base64url",
     ),
     "two tokens": (f"{token()},{token()}", NOT_SIGNED),
@@ -705,7 +705,7 @@ def test_the_error_message_contains_nothing_of_the_token(verifier: Verifier) -> 
         compact({**HEADER, "typ": mark}, CLAIMS, hs256()),
         compact({**HEADER, "crit": [mark]}, CLAIMS, hs256()),
         compact(mark.encode(), mark.encode(), hs256()),
-        f"{segment(HEADER)}.{segment({mark: mark})}.{segment(mark)}",
+        f"{base64url(HEADER)}.{base64url({mark: mark})}.{base64url(mark)}",
     ]
     strict = with_secret(issuer=ISSUER, audience="tasks-api")
     refusals = [refusal(verifier, text) for text in texts]
@@ -727,7 +727,7 @@ def is_refused(verifier: Verifier, text: str) -> bool:
 @given(
     st.text()
     | st.text("ABCabc019-_.=", max_size=60)
-    | st.builds("{}.{}.{}".format, *[st.binary(min_size=1).map(segment)] * 3)
+    | st.builds("{}.{}.{}".format, *[st.binary(min_size=1).map(base64url)] * 3)
     | st.builds(
         lambda *parts: compact(*parts, lambda _: b"signature"),
         st.fixed_dictionaries({"alg": st.sampled_from(["HS256", "EdDSA", "none"])}, optional={"kid": st.text()}),
@@ -768,7 +768,7 @@ def test_a_token_with_one_flipped_bit_is_invalid(
     for part in parts:
         for at in range(len(part)):
             part[at] ^= 1 << at % 8
-            assert is_refused(verifier, ".".join(segment(bytes(part)) for part in parts))
+            assert is_refused(verifier, ".".join(base64url(bytes(part)) for part in parts))
             part[at] ^= 1 << at % 8
 
 

@@ -15,7 +15,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 
 from taskapi.http.errors import CATALOGUE, MEDIA_TYPE
 from taskapi.tasks.batch import schemas
-from tests.auth.issuer import notice
+from tests.auth.issuer import logout_token
 from tests.conftest import Person, migrate
 from tests.test_invariants import API
 
@@ -86,7 +86,7 @@ BODIES = {
     "data_batch": {"operations": [{"op": "create", "task": {"title": "x"}}]},
     "data_import_": {"tasks": [{"title": "x"}]},
 }
-FORMS = {"backchannel_logout": lambda: {"logout_token": notice("alice", "of-the-description")}}
+FORMS = {"backchannel_logout": lambda: {"logout_token": logout_token("alice", "of-the-description")}}
 
 
 def test_every_described_operation_exists(client: FlaskClient, alice: Person, document: dict[str, Any]):

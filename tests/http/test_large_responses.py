@@ -21,7 +21,15 @@ from taskapi.database.base import now
 from taskapi.database.failures import DatabaseUnavailable
 from taskapi.http import large_responses, response
 from taskapi.http.errors import ServiceUnavailable, TooManyRequests
-from taskapi.http.large_responses import FEW, FIRST, LARGE, PER_USER, PER_WORKER, Permit, permits
+from taskapi.http.large_responses import (
+    LARGE_RESPONSE_BYTES,
+    MAX_PER_USER,
+    MAX_PER_WORKER,
+    PROBE_ROWS,
+    SMALL_PAGE,
+    Permit,
+    permits,
+)
 from taskapi.tasks.listing import queries
 from taskapi.tasks.models import Task
 from taskapi.tasks.sync import routes as feed
@@ -45,7 +53,7 @@ def all_permits_released() -> Iterator[None]:
 @pytest.fixture
 def refuse_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Set the time that a request waits for a permit to 0."""
-    monkeypatch.setattr(large_responses, "WAIT", 0)
+    monkeypatch.setattr(large_responses, "PERMIT_TIMEOUT", 0)
 
 
 class Reader:
@@ -71,8 +79,8 @@ def alice(app: Flask) -> Reader:
 @pytest.mark.parametrize("path", LARGE_PATHS)
 @pytest.mark.usefixtures("refuse_at_once")
 def test_a_user_with_two_unread_large_responses_gets_429_for_a_third(app: Flask, alice: Reader, path: str):
-    unread = [alice.send(path) for _ in range(PER_USER)]
-    assert [each.status_code for each in unread] == [200] * PER_USER
+    unread = [alice.send(path) for _ in range(MAX_PER_USER)]
+    assert [each.status_code for each in unread] == [200] * MAX_PER_USER
 
     for other in LARGE_PATHS:
         refused = alice.send(other)
@@ -91,12 +99,12 @@ def test_a_user_with_two_unread_large_responses_gets_429_for_a_third(app: Flask,
 
 @pytest.mark.usefixtures("refuse_at_once")
 def test_a_small_list_needs_no_permit_whatever_its_limit(app: Flask):
-    fill(app, [None] * FIRST)
-    reader, held = Reader(app), [Permit(f"user{n // PER_USER}") for n in range(PER_WORKER)]
-    assert all(permit.take() for permit in held)
+    fill(app, [None] * PROBE_ROWS)
+    reader, held = Reader(app), [Permit(f"user{n // MAX_PER_USER}") for n in range(MAX_PER_WORKER)]
+    assert all(permit.acquire() for permit in held)
     for path in ("/tasks", "/tasks?limit=20", "/changes"):
         assert reader.send(path).status_code == 200, path
-    assert len(reader.send("/tasks").get_json()) == FIRST
+    assert len(reader.send("/tasks").get_json()) == PROBE_ROWS
     for permit in held:
         permit.__exit__()
 
@@ -104,20 +112,20 @@ def test_a_small_list_needs_no_permit_whatever_its_limit(app: Flask):
 @pytest.mark.parametrize("path", ["/tasks", "/tasks?q=t", "/changes", "/tasks?limit=101"])
 @pytest.mark.usefixtures("refuse_at_once")
 def test_a_page_of_more_than_few_tasks_needs_a_permit(app: Flask, path: str, monkeypatch: pytest.MonkeyPatch):
-    fill(app, [None] * (FEW + 1))
-    reader, held = Reader(app), [Permit("alice") for _ in range(PER_USER)]
-    assert all(permit.take() for permit in held)
+    fill(app, [None] * (SMALL_PAGE + 1))
+    reader, held = Reader(app), [Permit("alice") for _ in range(MAX_PER_USER)]
+    assert all(permit.acquire() for permit in held)
     assert reader.send(path).status_code == 429
     held.pop().__exit__()
     body = reader.send(path).get_json()
-    assert len(body if isinstance(body, list) else body["items"]) == FEW + 1
+    assert len(body if isinstance(body, list) else body["items"]) == SMALL_PAGE + 1
     held.pop().__exit__()
 
 
 @pytest.mark.usefixtures("refuse_at_once")
 def test_beyond_the_limit_of_large_responses_of_a_worker_it_is_503(app: Flask, alice: Reader):
-    held = [Permit(f"user{n // PER_USER}") for n in range(PER_WORKER - 1)]
-    assert all(permit.take() for permit in held)
+    held = [Permit(f"user{n // MAX_PER_USER}") for n in range(MAX_PER_WORKER - 1)]
+    assert all(permit.acquire() for permit in held)
     one = alice.send("/tasks")
     assert one.status_code == 200, "the last free permit"
     refused = alice.send("/tasks")
@@ -130,7 +138,7 @@ def test_beyond_the_limit_of_large_responses_of_a_worker_it_is_503(app: Flask, a
 
 
 def test_a_request_waits_for_a_permit_without_its_slot(app: Flask, alice: Reader):
-    unread = [alice.send("/tasks") for _ in range(PER_USER)]
+    unread = [alice.send("/tasks") for _ in range(MAX_PER_USER)]
     semaphore, responses = BoundedSemaphore(1), []
 
     def ask() -> None:
@@ -151,12 +159,12 @@ def test_a_request_waits_for_a_permit_as_long_as_documented(app: Flask, monkeypa
     asked: list[float] = []
     monkeypatch.setattr(permits, "wait", lambda _user, seconds: asked.append(seconds))
     with app.test_request_context(), pytest.raises(ServiceUnavailable):
-        monkeypatch.setattr(permits, "take", lambda _user: None)
+        monkeypatch.setattr(permits, "acquire", lambda _user: None)
         Permit("alice").wait()
-    monkeypatch.setattr(permits, "held_by", lambda _user: PER_USER)
+    monkeypatch.setattr(permits, "held_by", lambda _user: MAX_PER_USER)
     with app.test_request_context(), pytest.raises(TooManyRequests):
         Permit("alice").wait()
-    assert asked == [large_responses.WAIT] * 2
+    assert asked == [large_responses.PERMIT_TIMEOUT] * 2
 
 
 @pytest.mark.parametrize("path", ["/tasks", "/changes", "/export"])
@@ -166,36 +174,36 @@ def test_a_failing_request_releases_its_permit(app: Flask, alice: Reader, path: 
 
     for module, name in ((queries, "state_and_page"), (feed, "read_state"), (exports, "_export_chunk")):
         monkeypatch.setattr(module, name, fail)
-    for _ in range(PER_USER + 1):
+    for _ in range(MAX_PER_USER + 1):
         assert alice.send(path).status_code == 503
 
 
 @pytest.mark.parametrize("path", ["/tasks", "/changes", "/export"])
 def test_a_head_request_releases_its_permit(alice: Reader, path: str):
-    for _ in range(PER_USER + 1):
+    for _ in range(MAX_PER_USER + 1):
         with closing(alice.send(path, "HEAD")) as responses:
             assert (responses.status_code, responses.data) == (200, b"")
 
 
 def test_a_response_that_another_one_replaces_releases_its_permit(app: Flask):
     with app.test_request_context():
-        for _ in range(PER_USER + 1):
+        for _ in range(MAX_PER_USER + 1):
             with Permit("alice") as permit:
-                assert permit.take()
-                permit.keep(response.json_response("x" * LARGE), LARGE + 2)
+                assert permit.acquire()
+                permit.hold_until_closed(response.json_response("x" * LARGE_RESPONSE_BYTES), LARGE_RESPONSE_BYTES + 2)
 
 
 @pytest.mark.usefixtures("refuse_at_once")
 def test_a_batch_acquires_its_permit_before_it_writes(alice: Reader):
     toggles = [{"op": "complete", "id": n, "completed": True} for n in range(1, 13)]
-    unread = [alice.send("/tasks/batch", "POST", json={"operations": toggles}) for _ in range(PER_USER)]
+    unread = [alice.send("/tasks/batch", "POST", json={"operations": toggles}) for _ in range(MAX_PER_USER)]
     assert {each.status_code for each in unread} == {200}
     back = [{"op": "complete", "id": 1, "completed": False}]
     assert alice.send("/tasks/batch", "POST", json={"operations": back}).status_code == 429
     assert alice.send("/tasks/1").get_json()["completed"] is True
     for each in unread:
         each.close()
-    for _ in range(PER_USER + 1):  # a small response releases its permit at once
+    for _ in range(MAX_PER_USER + 1):  # a small response releases its permit at once
         assert alice.send("/tasks/batch", "POST", json={"operations": back[:1]}).status_code == 200
 
 
