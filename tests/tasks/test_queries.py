@@ -48,6 +48,7 @@ def fill(app: Flask, user: str, number: int, first_revision: int = 1) -> None:
 
 
 def follow_link(person: Person, link: str) -> Any:
+    """Request the URL of a `Link` header."""
     _, _, query = link.partition(">")[0].partition("?")
     response = person.get(f"?{query}")
     assert response.status_code == 200
@@ -65,6 +66,7 @@ class TestStatements:
 
     @staticmethod
     def verbs(statements: Statements) -> list[str]:
+        """Return the first word of each recorded statement."""
         return [statement.split()[0] for statement, _ in statements.sent]
 
     @pytest.mark.parametrize(
@@ -314,6 +316,7 @@ class TestPagination:
 
 @pytest.fixture(scope="module")
 def server(database_url: str) -> Iterator[Server]:
+    """A gunicorn server without a rate limit."""
     with serve(database_url, RATE_LIMIT="off") as server:
         yield server
 
@@ -337,6 +340,7 @@ def test_a_write_that_starts_before_the_users_first_task_is_committed_is_404(
             return  # SQLite executes one write transaction at a time
 
     def fetch_then_add(*calls: Any) -> Any:
+        """Execute the statements, then create the user's first task in another thread."""
         rows = fetch(*calls)
         for module in (queries, counters, updates):
             monkeypatch.setattr(module, "fetch", fetch)
@@ -360,6 +364,7 @@ class TestRaces:
         """Make the database empty after each test: `make_app` removes all rows."""
 
     def add(self, server: Server, title: str = "x") -> None:
+        """Create a task of alice; the request must succeed."""
         assert server.send("alice", Request("POST", json={"title": title})).status == 201
 
     def test_concurrent_toggles_lose_no_update(self, server: Server) -> None:

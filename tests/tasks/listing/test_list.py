@@ -34,6 +34,7 @@ def titles_by_page(person: Person, query: str) -> list[list[str]]:
 
 
 def flatten(pages: list[list[str]]) -> list[str]:
+    """Return the titles of all pages in one list."""
     return [title for page in pages for title in page]
 
 

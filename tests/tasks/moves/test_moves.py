@@ -29,16 +29,19 @@ def new_person(make_app: Callable[..., Flask]) -> Callable[[], Person]:
 
 
 def create_tasks(person: Person, number: int) -> None:
+    """Create this number of tasks, in batches of 100."""
     operations = [{"op": "create", "task": {"title": f"t{n}"}} for n in range(number)]
     for start in range(0, number, 100):
         assert person.post("/batch", json={"operations": operations[start : start + 100]}).status_code == 200
 
 
 def ids_by_position(person: Person) -> list[int]:
+    """Return the ids of all tasks in their manual order."""
     return [task["id"] for task in person.get("?sort=position").get_json()]
 
 
 def move(person: Person, id: int, **where: int | None) -> dict[str, Any]:
+    """Send a move that must succeed and return the task."""
     response = person.post(f"/{id}/move", json=where)
     assert response.status_code == 200, response.text
     moved: dict[str, Any] = response.get_json()
@@ -183,6 +186,7 @@ MOVES = st.lists(
 
 
 def moved_in_list(tasks: list[int], id: int, side: str, other: int | None) -> list[int]:
+    """Return the list of ids after the same move in a Python list: the expected order."""
     if id == other:
         return tasks
     rest = [task for task in tasks if task != id]

@@ -18,6 +18,7 @@ from tests.conftest import Person
 
 
 def day(text: str) -> date:
+    """Parse an ISO date."""
     return date.fromisoformat(text)
 
 

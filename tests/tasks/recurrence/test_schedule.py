@@ -24,6 +24,7 @@ MEMBERS = ("due_date", "due_time", "time_zone", "due_at", "recurrence")
 
 
 def pointers(response: TestResponse) -> list[str]:
+    """Return the sorted JSON pointers of a 422."""
     assert response.status_code == 422, response.text
     return sorted(fault["pointer"] for fault in response.get_json()["errors"])
 
@@ -255,6 +256,7 @@ class TestDueAt:
 class TestFilters:
     @pytest.fixture
     def alice_with_due_dates(self, alice: Person) -> Person:
+        """Alice with tasks due on November 19 to 22, 2026, titled by the day, and one without a due date."""
         for title, members in {
             "undated": {},
             "19": {"due_date": "2026-11-19"},
