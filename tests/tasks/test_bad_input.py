@@ -173,8 +173,8 @@ def test_a_body_of_10_mb_is_413_and_without_a_token_401(alice: Person, client: F
     body = b'{"title": "' + b"x" * 10_000_000 + b'"}'
     for method, path in (("POST", ""), ("PUT", "/1"), ("PATCH", "/1/complete")):
         assert_refused(alice.send(method, path, data=body, content_type=JSON), 413, "too-large")
-        nobody = client.open(f"/api/alice/tasks{path}", method=method, data=body, content_type=JSON)
-        assert_refused(nobody, 401, "unauthorized")
+        response = client.open(f"/api/alice/tasks{path}", method=method, data=body, content_type=JSON)
+        assert_refused(response, 401, "unauthorized")
 
 
 @pytest.mark.parametrize(("size", "status"), [(64 * 1024, 201), (64 * 1024 + 1, 413)])
