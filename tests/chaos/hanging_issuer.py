@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from typing import Any
 
-from tests.auth.issuer import Signer, segment
+from tests.auth.issuer import Signer, base64url
 from tests.auth.key_server import KeyServer
 from tests.chaos.other_clients import USER, probe_other_clients
 from tests.chaos.service import CLIENT_TIMEOUT, Service, run_service
@@ -69,11 +69,11 @@ def key_server(signer: Signer) -> Iterator[KeyServer]:
 def _send_until(over: threading.Event, running: Service) -> Counter[str]:
     """Send tokens with unknown key ids one after the other on one connection; return the number of each status."""
     outcomes: Counter[str] = Counter()
-    claims = segment({"sub": "mallory", "exp": int(time.time()) + 900})
+    claims = base64url({"sub": "mallory", "exp": int(time.time()) + 900})
     with closing(http.client.HTTPConnection("127.0.0.1", running.port, timeout=CLIENT_TIMEOUT)) as connection:
         while not over.is_set():
-            header = segment({"alg": "EdDSA", "kid": f"invented-{time.perf_counter_ns()}"})
-            bearer = {"Authorization": f"Bearer {header}.{claims}.{segment(bytes(64))}"}
+            header = base64url({"alg": "EdDSA", "kid": f"invented-{time.perf_counter_ns()}"})
+            bearer = {"Authorization": f"Bearer {header}.{claims}.{base64url(bytes(64))}"}
             connection.request("GET", "/api/mallory/tasks", headers=bearer)
             response = connection.getresponse()
             response.read()
