@@ -16,16 +16,18 @@ from taskapi.tasks.batch.schemas import MAX_OPERATIONS
 from taskapi.tasks.recurrence import occurrences
 from taskapi.tasks.recurrence.occurrences import search_budget
 from tests.conftest import Person
-from tests.tasks.recurrence.test_rrule import ALLOWED
+from tests.tasks.recurrence.test_rrule import VALID_RULES
 
 LIMIT = 1024 * 1024
 
 
 def batch(person: Person, *operations: Any) -> TestResponse:
+    """Send a batch of operations."""
     return person.post("/batch", json={"operations": operations})
 
 
 def results(person: Person, *operations: Any) -> list[Any]:
+    """Send a batch that must succeed and return its results."""
     response = batch(person, *operations)
     assert response.status_code == 200, response.text
     assert set(response.get_json()) == {"results"}
@@ -265,24 +267,26 @@ def test_mallory_cannot_send_a_batch_for_alice_or_change_her_tasks(alice: Person
 
 # CPU time
 
-HARD = "FREQ=DAILY;INTERVAL=7;BYDAY=MO;COUNT=9"
+EXPENSIVE_RULE = "FREQ=DAILY;INTERVAL=7;BYDAY=MO;COUNT=9"
 """A rule without a matching day for a task due on a Tuesday: the search examines the months of a century."""
 
 
 def create_recurring(person: Person, number: int, rule: str) -> None:
+    """Create tasks due on December 1, 2026 with this recurrence rule."""
     task = {"title": "x", "due_date": "2026-12-01", "recurrence": rule}
     results(person, *[{"op": "create", "task": task}] * number)
 
 
 def completions(number: int) -> list[dict[str, Any]]:
+    """Return operations that complete the tasks 1 to `number`."""
     return [{"op": "complete", "id": id, "completed": True} for id in range(1, number + 1)]
 
 
 def test_all_recurrence_searches_of_a_batch_share_one_budget(alice: Person) -> None:
-    create_recurring(alice, MAX_OPERATIONS, HARD)
+    create_recurring(alice, MAX_OPERATIONS, EXPENSIVE_RULE)
     before = everything(alice)
     with search_budget(10**6) as one:
-        assert occurrences.next_date(HARD, date(2026, 12, 1), date(2026, 12, 1)) is None
+        assert occurrences.next_date(EXPENSIVE_RULE, date(2026, 12, 1), date(2026, 12, 1)) is None
     response = batch(alice, *completions(MAX_OPERATIONS))
     assert response.status_code == 422, response.text
     (fault,) = response.get_json()["errors"]
@@ -295,13 +299,13 @@ def test_all_recurrence_searches_of_a_batch_share_one_budget(alice: Person) -> N
 
 
 def test_an_update_that_exceeds_the_budget_has_a_pointer_to_its_task(alice: Person) -> None:
-    create_recurring(alice, MAX_OPERATIONS, HARD)
+    create_recurring(alice, MAX_OPERATIONS, EXPENSIVE_RULE)
     operations = [{"op": "update", "id": id, "task": {"completed": True}} for id in range(1, MAX_OPERATIONS + 1)]
     (fault,) = batch(alice, *operations).get_json()["errors"]
     assert fault["pointer"].endswith("/task")
 
 
-@pytest.mark.parametrize("kept", [kept for _, kept in ALLOWED.values()], ids=ALLOWED)
+@pytest.mark.parametrize("kept", [kept for _, kept in VALID_RULES.values()], ids=VALID_RULES)
 def test_a_batch_of_100_completions_with_a_common_rule_is_within_the_budget(kept: str) -> None:
     due = date(2026, 12, 1)
     with search_budget(MAX_SPANS):
