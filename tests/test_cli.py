@@ -1,4 +1,4 @@
-"""`flask token`: a token to develop with, and never to deploy with; `flask purge` and `flask openapi`."""
+"""The commands `flask token` (development only), `flask purge` and `flask openapi`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture
 def development(make_app: Callable[..., Flask]) -> Flask:
-    """As `flask run` starts it, with the secret of .flaskenv."""
+    """An application as `flask run` creates it, with the secret of .flaskenv."""
     return make_app(BETTER_AUTH_SECRET=DEVELOPMENT_SECRET, FLASK_RUN_FROM_CLI="true")
 
 
@@ -93,7 +93,7 @@ def test_with_the_development_secret_as_previous_secret_only_flask_token_fails(m
 
 
 def flask(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """The command itself, as a shell starts it: with .flaskenv, and nothing of this process's environment."""
+    """Run the `flask` command in a process of its own, with .flaskenv and without this process's environment."""
     return subprocess.run(
         [sys.executable, "-m", "flask", *words],
         cwd=ROOT,

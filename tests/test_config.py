@@ -1,4 +1,4 @@
-"""The settings are read once, checked, and refused all at once; no message holds a secret."""
+"""Settings: parsed and validated together; no error message contains a secret."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def problems(**environ: str) -> list[str]:
     return caught.value.problems
 
 
-# What is read
+# Valid settings
 
 
 def test_a_key_source_is_the_only_required_setting() -> None:
@@ -166,7 +166,7 @@ def test_special_characters_in_the_database_password_are_preserved(password: str
     assert made.drivername == "postgresql+psycopg"
 
 
-# What is refused
+# Invalid settings
 
 SHORT = "BETTER_AUTH_SECRET is shorter than 32 bytes: make one with `openssl rand -base64 32`"
 
@@ -208,7 +208,7 @@ REFUSED: dict[str, tuple[dict[str, str], list[str]]] = {
         ["BETTER_AUTH_SECRET_PREVIOUS is the development secret of .flaskenv, which is public"],
     ),
     "a secret that is no text": (
-        {"BETTER_AUTH_SECRET": SECRET + "\udcff"},  # as os.environ shows a byte that is not UTF-8
+        {"BETTER_AUTH_SECRET": SECRET + "\udcff"},  # the surrogate to which os.environ decodes a byte that is not UTF-8
         ["BETTER_AUTH_SECRET is not UTF-8"],
     ),
 }
@@ -334,7 +334,7 @@ def test_only_the_current_secret_decides_about_development(secrets: tuple[str, .
     assert not Config(secrets=secrets).is_development
 
 
-# Secrets stay secret
+# No secrets in messages
 
 
 @pytest.mark.parametrize("secret", ["hunter2-is-too-short", "better-auth-secret-hunter2", "hunter2" * 9 + "\udcff"])

@@ -15,7 +15,7 @@ from werkzeug.serving import make_server
 
 from taskapi.config import LOG_LEVELS, Config
 from tests import console
-from tests.auth.issuer import notice
+from tests.auth.issuer import logout_token
 from tests.conftest import token
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,7 +41,7 @@ def test_every_session_of_a_page_answers_as_printed(page: Path, address: tuple[s
         "AUTH": f"Authorization: Bearer {token('alice')}",
         "JSON": "Content-Type: application/json",
         "SESSION": f"Authorization: Bearer {token('alice', sid='s-1')}",
-        "NOTICE": notice("alice", "s-1"),
+        "NOTICE": logout_token("alice", "s-1"),
     }
     for step in console.steps(page):
         if step.command.startswith("curl "):

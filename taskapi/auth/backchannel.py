@@ -20,7 +20,7 @@ bp.before_request(lambda: read_body(request))
 
 
 @bp.post("/backchannel-logout")
-@accepts(FORM_MEDIA_TYPE, most=MAX_LOGOUT_BODY_BYTES)
+@accepts(FORM_MEDIA_TYPE, max_bytes=MAX_LOGOUT_BODY_BYTES)
 def logout() -> Response:
     """End a session: its tokens are refused from now on (OpenID Connect Back-Channel Logout 1.0, section 2.5)."""
     tokens = request.form.getlist("logout_token")  # other fields are ignored (section 2.5)

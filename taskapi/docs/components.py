@@ -19,26 +19,26 @@ if TYPE_CHECKING:
     from apispec import APISpec
 
 _HEADERS = {
-    "X-Request-Id": "Names the request in logs and error bodies; yours, if you sent a sane one.",
+    "X-Request-Id": "The id of the request in logs and error bodies: the one you sent, if it is valid.",
     "Cache-Control": "`private, no-cache`; on errors, and when a session has ended, `no-store`.",
     "Vary": "`Authorization, Origin`.",
     "X-Content-Type-Options": "`nosniff`.",
-    "ETag": "The version of what is answered, in quotes; for `If-Match` and `If-None-Match`.",
-    "Location": "The address of the new task.",
+    "ETag": "The version of the response, in quotes; for `If-Match` and `If-None-Match`.",
+    "Location": "The URL of the new task.",
     "Link": 'The next page, as `<…>; rel="next"`; absent on the last.',
-    "X-Total-Count": "How many tasks all pages hold; with `include=total` only.",
-    "WWW-Authenticate": "The challenge of RFC 6750; with `error` and `error_description` when a token came.",
-    "Retry-After": "Seconds after which another try makes sense.",
-    "RateLimit": "How many requests are left (`r`) for so many seconds (`t`); absent when limits are off.",
-    "RateLimit-Policy": "How many requests (`q`) may be made in so many seconds (`w`).",
+    "X-Total-Count": "The number of tasks on all pages; with `include=total` only.",
+    "WWW-Authenticate": "The challenge of RFC 6750; with `error` and `error_description` if the request had a token.",
+    "Retry-After": "Seconds to wait before the next attempt.",
+    "RateLimit": "Requests left (`r`), and seconds until one more is allowed (`t`); absent if limits are off.",
+    "RateLimit-Policy": "The limit: requests (`q`) per window of seconds (`w`).",
     "Idempotency-Replayed": "`true` when this is the stored response to an earlier request with the same key.",
-    "Content-Disposition": "The name of the file.",
-    "Accept-Patch": "The media types that would have been accepted.",
+    "Content-Disposition": "The name of the file to save.",
+    "Accept-Patch": "The accepted media types.",
 }
 
 _PROBLEM: dict[str, Any] = {
     "type": "object",
-    "description": "RFC 9457. `detail` is always a string and says how to mend the request.",
+    "description": "RFC 9457. `detail` is always a string and says how to correct the request.",
     "properties": {
         "type": {"type": "string", "format": "uri-reference"},
         "title": {"type": "string"},
@@ -115,7 +115,7 @@ _JSON_SCHEMAS: dict[str, dict[str, Any]] = {
     "BatchResult": _object(
         results={
             "type": "array",
-            "description": "The task after each operation; null for one that was deleted.",
+            "description": "The task after each operation; null for a deleted one.",
             "items": {"anyOf": [{"$ref": "#/components/schemas/Task"}, {"type": "null"}]},
         }
     ),
@@ -124,7 +124,7 @@ _JSON_SCHEMAS: dict[str, dict[str, Any]] = {
             "type": "array",
             "items": {"anyOf": [{"$ref": "#/components/schemas/Task"}, {"$ref": "#/components/schemas/Tombstone"}]},
         },
-        next={"type": "string", "description": "Send it as `since`."},
+        next={"type": "string", "description": "The sync token for the next request: send it as `since`."},
         has_more={"type": "boolean"},
     ),
     "Export": _object(format={"const": "taskapi"}, tasks={"type": "array", "items": {"type": "object"}}),
@@ -146,7 +146,7 @@ def add_components(spec: APISpec) -> None:
         spec.components.schema(name, schema=schema)
     for name in ("TaskCreate", "TaskUpdate"):
         for member in sorted(schemas.TaskIn.ignored):
-            spec.components.schemas[name]["properties"][member] = {"readOnly": True, "description": "Passed over."}
+            spec.components.schemas[name]["properties"][member] = {"readOnly": True, "description": "Ignored."}
     components = spec.components.schemas
     components["Move"] |= {"minProperties": 1, "maxProperties": 1}
     components["Operation"] = {"oneOf": list(_batch_operation_schemas(components["Operation"]["properties"]))}

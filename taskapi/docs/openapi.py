@@ -31,14 +31,14 @@ _HEADERS_OF_STATUS: Mapping[int, tuple[str, ...]] = {
 }
 
 _CONDITIONAL_HEADERS = {
-    IF_MATCH: 'Change the task only if it is of this version (`"7"`); `*` for any.',
-    IF_NONE_MATCH: "Answer 304 without a body if this is still its ETag.",
+    IF_MATCH: 'Change the task only if it has this version (`"7"`); `*` for any.',
+    IF_NONE_MATCH: "Return 304 without a body if the ETag is still the same.",
 }
 
 _IDEMPOTENCY_KEY = {
     "in": "header",
     "name": "Idempotency-Key",
-    "description": "Makes a repetition safe: within 24 hours it gets the stored response and changes nothing.",
+    "description": "Makes a retry safe: within 24 hours the same key returns the stored response and changes nothing.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
 }
 _IDEMPOTENCY_PROBLEMS = (errors.BadRequest, errors.InFlight, errors.KeyReused, errors.TooManyKeys)
@@ -73,7 +73,7 @@ def build(app: Flask) -> dict[str, Any]:
         VERSION,
         "3.1.1",
         [MarshmallowPlugin(schema_name_resolver=lambda schema: type(schema).__name__)],
-        info={"description": "One user's tasks, opened by a token that Better Auth issued."},
+        info={"description": "The tasks of one user, authenticated by a token that Better Auth issued."},
         security=[{"bearer": []}],
     )
     spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
@@ -137,7 +137,10 @@ def _responses(operation: Operation) -> dict[str, Any]:
     common = (*_COMMON_HEADERS, *(_RATE_LIMIT_HEADERS if is_limited else ()))
     responses = {str(operation.status): _success(operation, common)}
     if operation.conditional_header == IF_NONE_MATCH:
-        responses["304"] = {"description": "You have it already.", "headers": _header_references(*common, "ETag")}
+        responses["304"] = {
+            "description": "Not modified: the client has the current version.",
+            "headers": _header_references(*common, "ETag"),
+        }
     by_status: defaultdict[int, list[type[Problem]]] = defaultdict(list)
     idempotency_problems = _IDEMPOTENCY_PROBLEMS if operation.idempotent else ()
     for problem in dict.fromkeys([*operation.problems, *idempotency_problems, errors.InternalError]):

@@ -48,14 +48,14 @@ View = TypeVar("View", bound=Callable[..., Any])
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")
 
 
-def accepts(*media_types: str, most: int = MAX_BODY_BYTES) -> Callable[[View], View]:
+def accepts(*media_types: str, max_bytes: int = MAX_BODY_BYTES) -> Callable[[View], View]:
     """Decorate a view with the media types and the maximum bytes of its body, which `read_body` enforces (415, 413).
 
     The detail of a 415 names the first type.
     """
 
     def mark(view: View) -> View:
-        vars(view)[_BODY_LIMITS] = (media_types, most)
+        vars(view)[_BODY_LIMITS] = (media_types, max_bytes)
         return view
 
     return mark
@@ -67,18 +67,18 @@ def check_head(request: Request) -> None:
         _check_head(request, request.content_length or 0, *_body_limits(request))
 
 
-def _check_head(request: Request, length: int, media_types: tuple[str, ...], most: int) -> None:
+def _check_head(request: Request, length: int, media_types: tuple[str, ...], max_bytes: int) -> None:
     """Raise 411, 413 or 415.
 
-    411: a chunked body under a server that does not decode it; 413: `length` exceeds `most` bytes; 415: the wrong media
+    411: a chunked body under a server that does not decode it; 413: `length` exceeds `max_bytes`; 415: the wrong media
     type, or a compressed body.
     """
     environ = request.environ
     if "HTTP_TRANSFER_ENCODING" in environ and not environ.get("wsgi.input_terminated"):
         # Werkzeug would read the body as empty, and an empty body toggles a task. uWSGI is such a server.
         raise LengthRequired("Send the body with `Content-Length`.")
-    if length > most:
-        raise TooLarge(_too_large(most))
+    if length > max_bytes:
+        raise TooLarge(_too_large(max_bytes))
     if length:
         _check_type(request, media_types)
     if media_types and request.headers.get("Content-Encoding", "identity") != "identity":
@@ -95,12 +95,12 @@ def read_body(request: Request, before_large: Callable[[], None] | None = None) 
     """
     if request.method in _WITHOUT_BODY:
         return
-    media_types, most = _body_limits(request)
+    media_types, max_bytes = _body_limits(request)
     length = request.content_length or 0
-    _check_head(request, length, media_types, most)
-    if before_large and most > MAX_BODY_BYTES and (length or most) > MAX_BODY_BYTES:
+    _check_head(request, length, media_types, max_bytes)
+    if before_large and max_bytes > MAX_BODY_BYTES and (length or max_bytes) > MAX_BODY_BYTES:
         before_large()
-    body = _read_bounded(request, most)
+    body = _read_bounded(request, max_bytes)
     if len(body) < length:
         # If the client disconnects, gunicorn ends the body as if it were complete. An empty body toggles a task, so a
         # truncated one must not be executed.
@@ -129,23 +129,23 @@ def _check_type(request: Request, media_types: tuple[str, ...]) -> None:
         )
 
 
-def _too_large(most: int) -> str:
-    return f"Send at most {most} bytes."
+def _too_large(max_bytes: int) -> str:
+    return f"Send at most {max_bytes} bytes."
 
 
-def _read_bounded(request: Request, most: int) -> bytes:
-    """Read and return the body; raise `TooLarge` beyond `most` bytes, `BadRequest` for an incomplete one."""
+def _read_bounded(request: Request, max_bytes: int) -> bytes:
+    """Read and return the body; raise `TooLarge` beyond `max_bytes`, `BadRequest` for an incomplete one."""
     # One byte more than is accepted, because Werkzeug truncates a chunked body at its limit without an error.
-    request.max_content_length = most + 1
+    request.max_content_length = max_bytes + 1
     try:
         body = request.get_data()
     except RequestEntityTooLarge as error:
-        raise TooLarge(_too_large(most)) from error
+        raise TooLarge(_too_large(max_bytes)) from error
     except (ClientDisconnected, ParseException, OSError) as error:
         # gunicorn raises its own errors from read() if the chunks of a body are malformed.
         raise BadRequest(_INCOMPLETE_BODY) from error
-    if len(body) > most:
-        raise TooLarge(_too_large(most))
+    if len(body) > max_bytes:
+        raise TooLarge(_too_large(max_bytes))
     return body
 
 

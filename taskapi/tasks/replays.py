@@ -9,14 +9,14 @@ import orjson
 
 from ..auth.tokens import User
 from ..http.errors import TaskDeleted
-from ..idempotency.hook import REPLAYED, Answer, Idempotent
+from ..idempotency.hook import REPLAYED, Idempotent, RecordedResponse
 from . import queries
 from .responses import etag
 from .schemas import task_out
 from .statements.rows import TaskRow
 
 
-def reduce(response: Answer) -> Answer:
+def reduce(response: RecordedResponse) -> RecordedResponse:
     """Set the task id of a response that is one task, or reduce the tasks of a batch's response to their ids.
 
     Only a response that is one task may be stored with its content, under the task's id, so that deleting the task
@@ -31,7 +31,7 @@ def reduce(response: Answer) -> Answer:
     return response
 
 
-def rebuild(user: User, response: Answer) -> Answer:
+def rebuild(user: User, response: RecordedResponse) -> RecordedResponse:
     """Complete a reduced response with the tasks as they are now; the request is not carried out again.
 
     In the response of a batch, a task that was deleted permanently is null. Raises `TaskDeleted` if the response is

@@ -10,9 +10,9 @@ from marshmallow import ValidationError
 
 from ..http.errors import NotFound, PreconditionFailed, Problem, QuotaExceeded, ValidationFailed, problem_response
 from ..http.fields import strict
-from ..http.large_responses import FEW, Permit
+from ..http.large_responses import SMALL_PAGE, Permit
 from ..http.response import json_response
-from .pages import Page, fragments
+from .pages import Page, json_fragments
 from .schemas import task_out
 from .statements import errors
 from .statements.rows import TaskRow
@@ -41,14 +41,14 @@ def page_items(
     `limit` is the page size of the request; `read_long` reads the page again if it has long tasks (`pages`); `dump`
     serializes rows. The returned page may be shorter: it ends at `pages.MAX_BYTES` of JSON.
     """
-    if page.following is not None and limit > FEW and not permit.held:
+    if page.following is not None and limit > SMALL_PAGE and not permit.held:
         return None
     if not page.has_long:
         return page, dump(page.rows)
     if not permit.allows(page.long_bytes):
         return None
     page = read_long(page)
-    items = fragments(dump(page.rows))
+    items = json_fragments(dump(page.rows))
     return page.truncated(len(items)), items
 
 

@@ -1,4 +1,4 @@
-"""Over HTTP, the header authenticates and nothing else does; another's path is refused by the token alone."""
+"""Authentication over HTTP: only the Authorization header counts, and another user's path is 403 by the token alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from werkzeug.test import TestResponse
 
 from taskapi.auth import keys
 from taskapi.database.base import db
-from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, compact, hs256, segment
+from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, base64url, compact, hs256
 from tests.auth.key_server import KeyServer
 from tests.conftest import SECRET, Person, Statements, build, empty, migrate, token
 from tests.waiting import until
@@ -37,7 +37,7 @@ ENDPOINTS = [
 
 
 def ask(client: FlaskClient, authorization: str | None = None, path: str = ALICES, **options: Any) -> TestResponse:
-    """Asks with that Authorization header, or with none, as the request `r-1`."""
+    """Send a request with the given Authorization header, or none, and the request id `r-1`."""
     headers = {"X-Request-Id": "r-1", **options.pop("headers", {})}
     if authorization is not None:
         headers["Authorization"] = authorization
@@ -59,15 +59,15 @@ def unauthorized(detail: str) -> dict[str, Any]:
     }
 
 
-def assert_asks_for_a_token(response: TestResponse) -> None:
-    """401 with a challenge that says nothing of a token, since none came."""
+def assert_token_required(response: TestResponse) -> None:
+    """Assert a 401 whose challenge has no error attributes, because the request had no token."""
     assert response.status_code == 401
     assert response.headers.getlist("WWW-Authenticate") == [CHALLENGE]
     assert response.content_type == "application/problem+json"
     assert response.get_json() == unauthorized("Send `Authorization: Bearer <token>`.")
 
 
-def assert_refuses_the_token(response: TestResponse, reason: str) -> None:
+def assert_token_rejected(response: TestResponse, reason: str) -> None:
     assert response.status_code == 401
     assert response.headers.getlist("WWW-Authenticate") == [challenge(reason)]
     assert response.content_type == "application/problem+json"
@@ -76,7 +76,7 @@ def assert_refuses_the_token(response: TestResponse, reason: str) -> None:
 
 @pytest.fixture(scope="module")
 def database_url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """One dialect is enough: what is refused here never comes as far as a database."""
+    """SQLite only: requests that are rejected here do not reach the database."""
     url = f"sqlite:///{tmp_path_factory.mktemp('hook')}/taskapi.db"
     migrate(url)
     return url
@@ -84,7 +84,7 @@ def database_url(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def app(database_url: str) -> Iterator[Flask]:
-    """One application for the tables of this module."""
+    """One application for all tests of this module."""
     app = build(database_url)
     yield app
     with app.app_context():
@@ -93,7 +93,7 @@ def app(database_url: str) -> Iterator[Flask]:
 
 @pytest.fixture
 def alice(client: FlaskClient, database_url: str) -> Iterator[Person]:
-    """She is the only one here who has tasks, and takes them along."""
+    """The only user with tasks in this module; they are removed after the test."""
     yield Person(client, "alice")
     empty(database_url)
 
@@ -138,7 +138,7 @@ NO_TOKEN = {
 def test_without_a_bearer_token_the_401_has_a_challenge_without_an_error(
     client: FlaskClient, authorization: str | None
 ) -> None:
-    assert_asks_for_a_token(ask(client, authorization and authorization.replace("{token}", token("alice"))))
+    assert_token_required(ask(client, authorization and authorization.replace("{token}", token("alice"))))
 
 
 NOT_SIGNED = "the token is not a signed JWT"
@@ -152,7 +152,7 @@ BAD_TOKENS: dict[str, tuple[Callable[[], str], str]] = {
     "of another secret": (lambda: token("alice", secret="x" * 40), "the signature of the token is wrong"),
     "of nobody": (lambda: token(""), "sub of the token is not an id"),
     "unsigned": (
-        lambda: f"{segment({'alg': 'none'})}.{segment({'sub': 'alice', 'exp': 2**33})}.AA",
+        lambda: f"{base64url({'alg': 'none'})}.{base64url({'sub': 'alice', 'exp': 2**33})}.AA",
         "the token is signed with an algorithm that is not accepted",
     ),
     "a logout notice": (lambda: token("alice", headers={"typ": "logout+jwt"}), "the token is of another type"),
@@ -171,7 +171,7 @@ BAD_TOKENS: dict[str, tuple[Callable[[], str], str]] = {
 def test_an_invalid_token_is_401_with_its_reason(client: FlaskClient, make: Callable[[], str], reason: str) -> None:
     text = make()
     response = ask(client, f"Bearer {text}")
-    assert_refuses_the_token(response, reason)
+    assert_token_rejected(response, reason)
     assert text not in response.text
     assert response.headers["Cache-Control"] == "no-store"
 
@@ -181,7 +181,7 @@ def test_two_authorization_headers_are_401(client: FlaskClient, of: str | None) 
     other = token(of) if of else "hunter2"
     for first, second in ((token("alice"), other), (other, token("alice"))):
         headers = [("X-Request-Id", "r-1"), ("Authorization", f"Bearer {first}"), ("Authorization", f"Bearer {second}")]
-        assert_refuses_the_token(client.get(ALICES, headers=headers), NOT_SIGNED)
+        assert_token_rejected(client.get(ALICES, headers=headers), NOT_SIGNED)
 
 
 @pytest.mark.parametrize(
@@ -189,21 +189,21 @@ def test_two_authorization_headers_are_401(client: FlaskClient, of: str | None) 
 )
 def test_a_token_in_a_cookie_is_ignored(client: FlaskClient, name: str) -> None:
     client.set_cookie(name, token("alice"))
-    assert_asks_for_a_token(ask(client))
-    assert_asks_for_a_token(ask(client, method="POST", json={"title": "Buy milk"}))
+    assert_token_required(ask(client))
+    assert_token_required(ask(client, method="POST", json={"title": "Buy milk"}))
 
 
 @pytest.mark.parametrize("name", ["token", "access_token", "jwt", "authorization", "Authorization", "bearer"])
 def test_a_token_in_the_query_string_is_ignored(client: FlaskClient, name: str) -> None:
-    assert_asks_for_a_token(ask(client, query_string={name: token("alice")}))
-    assert_asks_for_a_token(ask(client, query_string={name: f"Bearer {token('alice')}"}))
+    assert_token_required(ask(client, query_string={name: token("alice")}))
+    assert_token_required(ask(client, query_string={name: f"Bearer {token('alice')}"}))
 
 
 @pytest.mark.parametrize("form", ["data", "json"])
 @pytest.mark.parametrize("name", ["token", "access_token", "authorization"])
 def test_a_token_in_the_body_is_ignored(client: FlaskClient, form: str, name: str) -> None:
     body = {name: token("alice"), "title": "Buy milk"}
-    assert_asks_for_a_token(ask(client, method="POST", **{form: body}))
+    assert_token_required(ask(client, method="POST", **{form: body}))
 
 
 @pytest.mark.parametrize(
@@ -215,21 +215,21 @@ def test_a_token_in_the_body_is_ignored(client: FlaskClient, form: str, name: st
 )
 def test_a_token_in_another_header_is_ignored(client: FlaskClient, name: str) -> None:
     for value in (token("alice"), f"Bearer {token('alice')}", "alice"):
-        assert_asks_for_a_token(ask(client, headers={name: value}))
+        assert_token_required(ask(client, headers={name: value}))
 
 
 def test_remote_user_of_the_server_is_ignored(client: FlaskClient) -> None:
     environ = {"REMOTE_USER": "alice", "AUTH_TYPE": "Bearer"}
-    assert_asks_for_a_token(ask(client, environ_overrides=environ))
+    assert_token_required(ask(client, environ_overrides=environ))
 
 
 def test_a_token_elsewhere_does_not_replace_the_one_in_the_header(client: FlaskClient) -> None:
     client.set_cookie("token", token("mallory"))
     assert ask(client, f"Bearer {token('alice')}", headers={"X-User-Id": "mallory"}).status_code == 200
-    assert_refuses_the_token(ask(client, "Bearer hunter2", headers={"X-Token": token("alice")}), NOT_SIGNED)
+    assert_token_rejected(ask(client, "Bearer hunter2", headers={"X-Token": token("alice")}), NOT_SIGNED)
 
 
-# Nothing before the token
+# Precedence of the token check
 
 
 @pytest.mark.parametrize(("method", "path"), ENDPOINTS)
@@ -277,7 +277,7 @@ def test_options_without_a_token_shows_only_the_methods(
     assert statements.sent == []
 
 
-# Another's path
+# The path of another user
 
 FORBIDDEN = {
     "type": "/problems/forbidden",
@@ -295,7 +295,7 @@ def test_another_users_path_is_403_without_a_query_or_a_read_of_the_body(
 ) -> None:
     alice.add("Buy milk")
     statements.clear()
-    # What is wrong with the request beside that is not said to a stranger: the body is not even read.
+    # Other errors of the request are not reported to another user: the body is not even read.
     for body in (b'{"title": "mine"}', b"{not read", b"x" * 100_000):
         response = mallory.send(method, path, of="alice", data=body, headers={"X-Request-Id": "r-1", "If-Match": "?"})
         assert response.status_code == 403
@@ -413,9 +413,7 @@ def test_tokens_of_both_key_sources_are_accepted(
     for algorithm in KEY_PAIR_ALGORITHMS:
         assert ask(client, of(signers[algorithm])).status_code == 200
         assert ask(client, of(signers[algorithm], "mallory")).status_code == 403
-    assert_refuses_the_token(
-        ask(client, of(signers["EdDSA"], kid="invented")), "the token is signed with an unknown key"
-    )
+    assert_token_rejected(ask(client, of(signers["EdDSA"], kid="invented")), "the token is signed with an unknown key")
     assert key_server.fetches == ["/api/auth/jwks"]
 
 
@@ -423,9 +421,9 @@ def test_an_algorithm_without_a_key_source_is_401(
     make_app: MakeApp, key_server: KeyServer, client: FlaskClient
 ) -> None:
     reason = "the token is signed with an algorithm that is not accepted"
-    assert_refuses_the_token(ask(client, of(Signer("EdDSA"))), reason)
+    assert_token_rejected(ask(client, of(Signer("EdDSA"))), reason)
     key_pairs_only = make_app(BETTER_AUTH_SECRET="", BETTER_AUTH_JWKS_URL=key_server.url).test_client()
-    assert_refuses_the_token(ask(key_pairs_only, f"Bearer {token('alice')}"), reason)
+    assert_token_rejected(ask(key_pairs_only, f"Bearer {token('alice')}"), reason)
 
 
 def test_beyond_the_limit_of_requests_that_wait_for_a_key_it_is_503_and_not_401(
@@ -477,9 +475,9 @@ def test_without_a_key_set_requests_are_503_until_it_can_be_fetched(
             "code": "unavailable",
             "request_id": "r-1",
         }
-    # What needs no key is refused as ever.
-    assert_asks_for_a_token(ask(client))
-    assert_refuses_the_token(ask(client, "Bearer hunter2"), NOT_SIGNED)
+    # Requests that need no key get their usual status.
+    assert_token_required(ask(client))
+    assert_token_rejected(ask(client, "Bearer hunter2"), NOT_SIGNED)
     if mode == "down":
         key_server.start()
     key_server.mode = "ok"
@@ -495,7 +493,7 @@ def test_cached_keys_verify_tokens_during_an_outage_of_the_key_server(
     assert ask(client, of(signers["EdDSA"])).status_code == 200
     key_server.mode = "error"
     assert all(ask(client, of(signer)).status_code == 200 for signer in signers.values())
-    assert_refuses_the_token(ask(client, of(signers["EdDSA"], kid="new")), "the token is signed with an unknown key")
+    assert_token_rejected(ask(client, of(signers["EdDSA"], kid="new")), "the token is signed with an unknown key")
 
 
 # Settings
@@ -520,10 +518,10 @@ def test_issuer_audience_lifetime_and_previous_secret_are_configurable(make_app:
         "the token lives longer than is accepted here": {**good, "exp": int(time.time()) + 1000},
     }
     for reason, claims in refused.items():
-        assert_refuses_the_token(ask(client, f"Bearer {token('alice', **claims)}"), reason)
+        assert_token_rejected(ask(client, f"Bearer {token('alice', **claims)}"), reason)
 
 
-# What a running Better Auth made
+# Tokens recorded from Better Auth
 
 
 @pytest.mark.parametrize(
@@ -557,6 +555,6 @@ def test_a_fresh_better_auth_session_cache_cookie_is_not_an_access_token(client:
     cache = {"session": session, "user": {"id": "alice"}, "iat": now, "exp": now + 300}
     verification = {"email": "alice@example.com", "iat": now, "exp": now + 300}
     for claims in (cache, verification):
-        assert_refuses_the_token(
+        assert_token_rejected(
             ask(client, "Bearer " + compact({"alg": "HS256"}, claims, hs256())), "the token has no sub"
         )

@@ -1,4 +1,4 @@
-"""Which keys of a key set are used: none that is ambiguous, weak, private or for something else."""
+"""Parsing of a JWK Set: ambiguous, weak, private and encryption keys are not used."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from jwt.utils import to_base64url_uint
 
 from taskapi.auth.key_set import _ROCA_RESIDUES, MAX_KEYS, has_roca_fingerprint, parse_jwks
-from tests.auth.issuer import Signer, segment
+from tests.auth.issuer import Signer, base64url
 
 OLD = Signer("EdDSA", "old")
 
@@ -32,7 +32,7 @@ RS256, ES512 = Signer("RS256", "bad"), Signer("ES512", "bad")
 
 
 def private_jwk(signer: Signer) -> dict[str, Any]:
-    """A whole key pair, as only its owner should have it."""
+    """Return a JWK that contains the private key."""
     pair = jwt.get_algorithm_by_name(signer.algorithm).to_jwk(signer.private, as_dict=True)
     return signer.jwk(**{**pair, "key_ops": None})
 
@@ -111,7 +111,7 @@ def test_a_key_may_have_use_and_key_ops_for_signatures(members: dict[str, Any]) 
 def test_different_keys_with_the_same_kid_are_ambiguous_and_none_is_used(caplog: pytest.LogCaptureFixture) -> None:
     first, second = Signer("EdDSA", "same"), Signer("EdDSA", "same")
     with caplog.at_level(logging.WARNING):
-        # The first comes a third time: it must not come back after it was removed.
+        # The first key occurs again after the ambiguous pair: it must stay removed.
         assert list(parse_jwks(key_set(first.jwk(), second.jwk(), OLD.jwk(), first.jwk()))) == ["old"]
     assert caplog.messages == ["the key set has different keys with the kid 'same': none of them is used"]
     with pytest.raises(ValueError, match=r"^no usable key$"):
@@ -159,7 +159,7 @@ def test_an_ed25519_key_of_small_order_is_not_used_because_its_signatures_can_be
     without_a_private_key = (1).to_bytes(32, "little") + bytes(32)  # R is the neutral element, s is 0
     forged = sum(verifies(public, without_a_private_key, b"message %d" % number) for number in range(200))
     assert forged > 0, "one message in eight or more can be signed"
-    assert list(parse_jwks(key_set(EDDSA.jwk(x=segment(raw)), OLD.jwk()))) == ["old"]
+    assert list(parse_jwks(key_set(EDDSA.jwk(x=base64url(raw)), OLD.jwk()))) == ["old"]
 
 
 def verifies(public: ed25519.Ed25519PublicKey, signature: bytes, message: bytes) -> bool:
@@ -174,7 +174,7 @@ def verifies(public: ed25519.Ed25519PublicKey, signature: bytes, message: bytes)
 
 
 def roca_prime(bits: int, randomness: random.Random) -> int:
-    """A prime as Infineon's RSALib made it: k * M + (65537^a mod M), M being the product of the first primes."""
+    """Return a prime as Infineon's RSALib makes it: k * M + (65537^a mod M), where M is the product of the first primes."""
     first_primes = [n for n in range(2, 702) if all(n % divisor for divisor in range(2, math.isqrt(n) + 1))]
     assert len(first_primes) == 126  # what the library used for keys of 1984 to 3968 bits
     product = math.prod(first_primes)
@@ -186,7 +186,7 @@ def roca_prime(bits: int, randomness: random.Random) -> int:
 
 
 def is_prime(number: int) -> bool:
-    """Fermat's test, which no random number of this size passes unless it is prime."""
+    """Return True if a number passes Fermat's primality test; random composites of this size do not."""
     return all(pow(base, number - 1, number) == 1 for base in (2, 3, 5))
 
 
@@ -207,7 +207,7 @@ def test_a_key_with_the_roca_weakness_is_not_used(
 ) -> None:
     assert roca_modulus.bit_length() == 2048
     entry = rsa_jwk(roca_modulus, alg=algorithm)
-    assert jwt.PyJWK(entry).key.key_size == 2048, "PyJWT takes it"
+    assert jwt.PyJWK(entry).key.key_size == 2048, "PyJWT accepts it"
     with caplog.at_level(logging.WARNING):
         assert list(parse_jwks(key_set(entry, OLD.jwk()))) == ["old"]
     (message,) = caplog.messages

@@ -1,4 +1,4 @@
-"""Keys are there when they are known, whatever the key server does, and it is asked as seldom as can be."""
+"""The JWKS cache: cached keys stay usable whatever the key server does, and fetches are rare."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from taskapi.auth.keys import (
     SharedSecrets,
 )
 from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer
-from tests.auth.key_server import FAILING, LINGERING, KeyServer
+from tests.auth.key_server import FAILING, SLOW_MODES, KeyServer
 from tests.conftest import SECRET
 from tests.waiting import PATIENCE, until
 
@@ -41,7 +41,7 @@ Serve = Callable[..., KeyServer]
 
 
 class Clock:
-    """Time that passes when it is told to."""
+    """A clock that the test advances, in seconds."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -60,7 +60,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def server(serve_keys: Serve) -> KeyServer:
-    """Publishes the old key."""
+    """A key server that publishes the old key."""
     return serve_keys(OLD.jwk())
 
 
@@ -73,14 +73,14 @@ def knows(jwks: JWKS, signer: Signer) -> bool:
     return len(jwks.find(signer.algorithm, signer.kid)) == 1
 
 
-def let_down(server: KeyServer, mode: str) -> None:
+def set_failure(server: KeyServer, mode: str) -> None:
     if mode == "down":
         server.stop()
     else:
         server.mode = mode
 
 
-# A known key
+# Cached keys
 
 
 def test_the_key_set_is_not_fetched_before_the_first_token(server: KeyServer, jwks: JWKS) -> None:
@@ -100,15 +100,15 @@ def test_a_key_is_found_by_kid_and_for_its_algorithm_only(
     assert all(jwks.find(other, f"kid-{algorithm}") == () for other in others - {algorithm})
 
 
-@pytest.mark.parametrize("mode", ["ok", "down", *FAILING, *LINGERING])
+@pytest.mark.parametrize("mode", ["ok", "down", *FAILING, *SLOW_MODES])
 @pytest.mark.parametrize("age", [1, REFRESH_AFTER + 1, CACHE_TIME + 1, 100 * CACHE_TIME])
 def test_a_cached_key_is_returned_without_waiting_for_a_failing_key_server(
     server: KeyServer, jwks: JWKS, clock: Clock, mode: str, age: float, request: pytest.FixtureRequest
 ) -> None:
     assert knows(jwks, OLD)
-    let_down(server, mode)
+    set_failure(server, mode)
     if mode == "down":
-        request.addfinalizer(server.start)  # before the fixture stops it
+        request.addfinalizer(server.start)  # runs before the fixture stops the server
     clock.forward(age)
     for _ in range(5):
         started = time.monotonic()
@@ -162,11 +162,11 @@ def test_stale_keys_stay_in_use_during_an_outage_and_are_refreshed_after_it(
     server: KeyServer, jwks: JWKS, clock: Clock, mode: str
 ) -> None:
     assert knows(jwks, OLD)
-    let_down(server, mode)
+    set_failure(server, mode)
     for _ in range(3):
         clock.forward(10 * CACHE_TIME)
         assert knows(jwks, OLD)
-        assert jwks.find("EdDSA", "invented") == ()  # refused, not unknown: there are keys to judge by
+        assert jwks.find("EdDSA", "invented") == ()  # not KeysUnavailable: there is a key set
     if mode == "down":
         server.start()
     server.mode, server.keys = "ok", [NEW.jwk()]
@@ -174,7 +174,7 @@ def test_stale_keys_stay_in_use_during_an_outage_and_are_refreshed_after_it(
     until(lambda: knows(jwks, NEW) and not knows(jwks, OLD))
 
 
-# An unknown key
+# Unknown keys
 
 
 def test_a_hundred_unknown_key_ids_cause_one_fetch_per_interval(server: KeyServer, jwks: JWKS, clock: Clock) -> None:
@@ -231,20 +231,20 @@ def test_all_requests_that_wait_for_a_fetch_get_the_new_key(server: KeyServer, j
 def test_a_rotated_key_is_accepted_within_two_seconds(server: KeyServer, jwks: JWKS, clock: Clock) -> None:
     assert knows(jwks, OLD)
     server.keys.append(NEW.jwk())
-    assert not knows(jwks, NEW)  # the cool-down: nobody knows of it yet
+    assert not knows(jwks, NEW)  # within MIN_REFETCH_INTERVAL, so not fetched yet
     clock.forward(2)
     assert knows(jwks, NEW)
     assert knows(jwks, OLD)
 
 
-# No key at all
+# No keys
 
 
 @pytest.mark.parametrize("mode", ["down", *FAILING])
 def test_without_keys_find_raises_keys_unavailable_until_a_fetch_succeeds(
     server: KeyServer, jwks: JWKS, clock: Clock, mode: str
 ) -> None:
-    let_down(server, mode)
+    set_failure(server, mode)
     for _ in range(3):
         with pytest.raises(KeysUnavailable):
             jwks.find("EdDSA", OLD.kid)
@@ -270,14 +270,14 @@ def test_a_slow_key_server_is_given_up_after_the_timeout_and_tried_again(
         waited = time.monotonic() - started
         server.mode = "ok"
         monkeypatch.setattr(keys, "FETCH_TIMEOUT", PATIENCE)
-        until(lambda: is_known_after_the_cool_down(jwks, clock))
+        until(lambda: is_known_after_the_interval(jwks, clock))
         return waited
 
-    with ThreadPoolExecutor(len(LINGERING)) as pool:
-        assert all(waited < PATIENCE / 2 for waited in pool.map(go_through, LINGERING))
+    with ThreadPoolExecutor(len(SLOW_MODES)) as pool:
+        assert all(waited < PATIENCE / 2 for waited in pool.map(go_through, SLOW_MODES))
 
 
-def is_known_after_the_cool_down(jwks: JWKS, clock: Clock) -> bool:
+def is_known_after_the_interval(jwks: JWKS, clock: Clock) -> bool:
     clock.forward(MIN_REFETCH_INTERVAL)
     try:
         return knows(jwks, OLD)
@@ -285,7 +285,7 @@ def is_known_after_the_cool_down(jwks: JWKS, clock: Clock) -> bool:
         return False
 
 
-# What is fetched
+# Fetches
 
 
 def test_an_untrusted_certificate_of_the_key_server_is_rejected(
@@ -296,7 +296,7 @@ def test_an_untrusted_certificate_of_the_key_server_is_rejected(
     with pytest.raises(KeysUnavailable):
         JWKS(server.url, clock=clock).find("EdDSA", OLD.kid)
     assert server.fetches == []
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))  # now somebody does; it is read when the process starts
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))  # trusted now; the variable is read when JWKS is created
     assert knows(JWKS(server.url, clock=clock), OLD)
 
 
@@ -317,7 +317,7 @@ def test_certificate_authorities_are_loaded_once_and_not_per_fetch(
 
 
 def make_certificate(path: Path) -> Path:
-    """A certificate for 127.0.0.1 and its key, in one file."""
+    """A self-signed certificate for 127.0.0.1 and its key, in one file."""
     private = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
     now = datetime.now(UTC)
@@ -344,7 +344,7 @@ def test_a_huge_key_set_is_not_read_to_its_end(server: KeyServer, jwks: JWKS) ->
     server.mode = "huge"
     with pytest.raises(KeysUnavailable):
         jwks.find("EdDSA", OLD.kid)
-    # What stands in the buffers of two sockets comes on top.
+    # In addition, the buffers of two sockets hold data.
     assert server.sent < MAX_JWKS_BYTES + 8 * 1024 * 1024
 
 

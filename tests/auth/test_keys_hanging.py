@@ -1,4 +1,4 @@
-"""A key server or DNS that hangs takes no slot, and few requests wait for it; invented key ids leave nothing behind."""
+"""A key server or DNS that hangs: requests wait without a slot, and few of them; unknown key ids are not stored."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OLD, NEW = Signer("EdDSA", "old"), Signer("EdDSA", "new")
 
 @pytest.fixture
 def server(serve_keys: Callable[..., KeyServer]) -> KeyServer:
-    """Publishes the old key."""
+    """A key server that publishes the old key."""
     return serve_keys(OLD.jwk())
 
 
@@ -43,7 +43,7 @@ def waiting(jwks: JWKS) -> int:
 
 
 def is_free(slot: threading.BoundedSemaphore) -> bool:
-    """Whether the slot can be taken now."""
+    """Return True if the slot can be acquired now."""
     if free := slot.acquire(blocking=False):
         slot.release()
     return free
@@ -104,7 +104,7 @@ def test_at_most_a_hundred_requests_wait_for_a_fetch(
         requests = [pool.submit(jwks.find, "EdDSA", f"invented-{number}") for number in range(MAX_WAITING)]
         until(lambda: waiting(jwks) == MAX_WAITING == 100)
         for _ in range(3):
-            with pytest.raises(KeysUnavailable):  # at once: the server takes longer than this test
+            with pytest.raises(KeysUnavailable):  # without waiting: the server takes longer than this test
                 jwks.find("EdDSA", "one-more")
         assert cold or knows(jwks, OLD)
         server.over.set()
@@ -169,7 +169,7 @@ def test_an_unknown_key_id_is_neither_stored_nor_logged(
 
 
 def test_a_fetch_of_an_unchanged_key_set_keeps_the_key_objects(server: KeyServer, jwks: JWKS, clock: Clock) -> None:
-    # The token cache compares them by identity: otherwise each fetch would have all tokens verified again.
+    # The token cache compares keys by identity: with new objects, each fetch would cause verification of all tokens.
     (key,) = jwks.find("EdDSA", OLD.kid)
     for _ in range(3):
         clock.now += MIN_REFETCH_INTERVAL

@@ -1,4 +1,4 @@
-"""A logout token is a `LogoutToken` when everything about it is right, and otherwise a refusal that says why."""
+"""Parsing of logout tokens: a `LogoutToken`, or `InvalidToken` with the reason."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from taskapi.auth.keys import JWKS, SharedSecrets
 from taskapi.auth.logout_tokens import LogoutToken, parse_logout_token
 from taskapi.auth.tokens import InvalidToken, User, Verifier
-from tests.auth.issuer import EVENT, KEY_PAIR_ALGORITHMS, Signer, compact, hs256, segment
+from tests.auth.issuer import EVENT, KEY_PAIR_ALGORITHMS, Signer, base64url, compact, hs256
 from tests.auth.key_server import KeyServer
 from tests.conftest import SECRET
 
@@ -27,7 +27,7 @@ GOOD = LogoutToken("n-1", User("alice", "s-1"), datetime.fromtimestamp(NOW + 120
 
 @pytest.fixture(scope="module")
 def verifier(signers: dict[str, Signer]) -> Iterator[Verifier]:
-    """Both key sources, both secrets, nothing optional."""
+    """Both key sources, both secrets, no optional settings."""
     server = KeyServer(*(signer.jwk() for signer in signers.values()))
     yield Verifier([SharedSecrets([SECRET, PREVIOUS]), JWKS(server.url)], clock=lambda: NOW)
     server.stop()
@@ -38,9 +38,9 @@ def with_secret(**rules: Any) -> Verifier:
 
 
 def notice(*without: str, header: Any = None, **claims: Any) -> str:
-    """Signed with the shared secret; claims that are named only are left out."""
-    said = {name: value for name, value in {**CLAIMS, **claims}.items() if name not in without}
-    return compact(HEADER if header is None else header, said, hs256())
+    """Return a token signed with the shared secret, without the claims that `without` names."""
+    chosen = {name: value for name, value in {**CLAIMS, **claims}.items() if name not in without}
+    return compact(HEADER if header is None else header, chosen, hs256())
 
 
 def refusal(text: str, verifier: Verifier | None = None) -> str:
@@ -49,7 +49,7 @@ def refusal(text: str, verifier: Verifier | None = None) -> str:
     return str(caught.value)
 
 
-# Who may say it
+# Signatures, issuer and audience
 
 
 @pytest.mark.parametrize("secret", [SECRET, PREVIOUS], ids=["current", "previous"])
@@ -80,7 +80,7 @@ def test_a_logout_token_with_a_public_key_as_hmac_secret_is_invalid(
 
 @pytest.mark.parametrize("algorithm", ["none", "None", "", "HS384", "HS512", None])
 def test_a_logout_token_with_another_algorithm_is_invalid(verifier: Verifier, algorithm: Any) -> None:
-    forged = f"{segment({**HEADER, 'alg': algorithm})}.{segment(CLAIMS)}.AA"
+    forged = f"{base64url({**HEADER, 'alg': algorithm})}.{base64url(CLAIMS)}.AA"
     assert refusal(forged, verifier) == "the token is signed with an algorithm that is not accepted"
 
 
@@ -96,7 +96,7 @@ def test_issuer_and_audience_of_a_logout_token_are_checked_if_configured() -> No
     assert refusal(notice(iss="https://app.example.com"), strict) == "the token has no aud"
 
 
-# What a notice is
+# Type and claims
 
 
 OTHER_TYPE = "the token is of another type"
@@ -143,7 +143,7 @@ def test_other_claims_and_events_of_a_logout_token_are_ignored() -> None:
 
 @pytest.mark.parametrize("nonce", ["n", "", None, 5])
 def test_a_logout_token_with_a_nonce_is_invalid(nonce: Any) -> None:
-    """Else an ID token could be passed off as one (section 2.4)."""
+    """Otherwise an ID token would be accepted as a logout token (section 2.4)."""
     assert refusal(notice(nonce=nonce)) == "the token has a nonce, which a logout token must not have"
 
 
@@ -164,7 +164,7 @@ def test_ids_are_not_normalized(value: str) -> None:
     assert (found.id, found.user) == (value, User(value, value))
 
 
-# When it is one
+# Times
 
 
 TOO_LONG = "the token has no iat, or lives longer than 600 seconds"

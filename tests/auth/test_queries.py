@@ -1,4 +1,4 @@
-"""The statements of sign-out: each names its owner or is about nobody's data, and none is lost in a race."""
+"""SQL on ended sessions: statements are scoped to their user or run as a job, and concurrent logouts are not lost."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def names(since: int = 0, most: int = 1000) -> list[tuple[int, str]]:
 
 
 def age(by: timedelta) -> None:
-    """Let that much time have passed for all that was written."""
+    """Move the expiry of all rows back by `by`."""
     with beyond_walls().begin() as connection:
         for table in (EndedSession, SeenLogoutToken):
             for key, at in connection.execute(table.__table__.select().with_only_columns(
@@ -77,7 +77,7 @@ def test_a_logout_token_id_is_accepted_once_per_user() -> None:
     with pytest.raises(Replayed):
         end(User("alice", "s-2"), "n-1")
     assert not queries.has_ended(User("alice", "s-2"))
-    end(MALLORY, "n-1")  # the id of another user's notice
+    end(MALLORY, "n-1")  # the same id, of another user
     assert queries.has_ended(MALLORY)
 
 
@@ -91,7 +91,7 @@ def test_a_session_that_has_ended_can_end_again_and_keeps_its_number() -> None:
 
 
 def test_a_session_that_ends_again_gets_a_new_expiry() -> None:
-    """It was about to be forgotten when the issuer said it anew: what is answered 200 holds."""
+    """A logout that got 200 must hold, even if the row of an earlier one was about to be purged."""
     end(ALICE, "n-1")
     age(HOUR)
     end(ALICE, "n-2")
@@ -136,8 +136,8 @@ def test_purge_deletes_expired_rows_only() -> None:
     assert queries.has_ended(User("alice", "s-2"))
     assert queries.has_ended(MALLORY)
     with pytest.raises(Replayed):
-        end(ALICE, "n-1")  # this notice may still be good
-    end(ALICE, "n-2")  # this one cannot, so there is no need to know it
+        end(ALICE, "n-1")  # this logout token has not expired
+    end(ALICE, "n-2")  # this one has expired, so its id is not stored any more
     assert queries.purge(User("alice")) == 0
 
 
@@ -150,8 +150,8 @@ def test_a_replayed_logout_inserts_no_row() -> None:
 
 
 def test_every_statement_about_one_user_has_the_owner_in_its_where(statements: Statements) -> None:
-    """The log, its last number and who is due are about all users, and nobody can ask for them."""
-    about_all = []
+    """Three statements are about all users: the log, its highest number, and the users due; no route exposes them."""
+    of_all_users = []
     work: list[Callable[[], object]] = [
         *(lambda: end(ALICE, "n-1"), lambda: end(ALICE, "n-2"), lambda: queries.has_ended(ALICE)),
         *(lambda: queries.purge(ALICE), lambda: queries.ended_sessions_since(0, 10), queries.users_due),
@@ -162,16 +162,16 @@ def test_every_statement_about_one_user_has_the_owner_in_its_where(statements: S
         if sql == "BEGIN IMMEDIATE" or "pg_advisory_xact_lock" in sql:
             continue
         if "max(ended_sessions.number)" in sql or "ORDER BY ended_sessions.number" in sql or "UNION" in sql:
-            about_all.append(sql)
+            of_all_users.append(sql)
             continue
         found = owners(sql, parameters)
         assert found, sql
         assert all(set(users) == {"alice"} for users in found.values()), sql
-    assert len(about_all) == 3
+    assert len(of_all_users) == 3
 
 
 def test_concurrent_logouts_are_numbered_without_gaps_and_no_reader_misses_one(app: Flask) -> None:
-    """A number is visible only when all before it are: who read up to it need never look back."""
+    """A number becomes visible only after all lower ones, so a reader never has to read lower numbers again."""
     sessions = [User(f"user-{number % 3}", f"s-{number}") for number in range(40)]
     start, over = threading.Barrier(9), threading.Event()
     followed: list[EndedSessionEntry] = []

@@ -1,4 +1,4 @@
-"""What a worker knows of ended sessions: at most half a second old, at almost no cost, and never more than was said."""
+"""The cache of ended sessions: at most half a second old, few statements, and never a session that has not ended."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from tests.conftest import Statements, beyond_walls, empty
 
 ALICE, MALLORY = User("alice", "s-1"), User("mallory", "s-1")
 
-# The promises' numbers, not the module's.
+# The documented numbers, and not the constants of the module.
 FRESH_FOR = 0.5
 REREAD_AFTER = 3600.0
-AFTERLIFE = timedelta(hours=1)
-LONGEST_LIFE = 10 * 366 * 86_400
+GRACE = timedelta(hours=1)
+MAX_LIFETIME = 10 * 366 * 86_400
 
 
 @pytest.fixture
 def calendar(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Callable[[], datetime]:
-    """The time that is written, by the clock that the test moves."""
+    """The `now` of the modules, derived from the clock that the test advances."""
 
     def now() -> datetime:
         return datetime(2026, 11, 21, tzinfo=UTC) + timedelta(seconds=clock.now)
@@ -64,12 +64,12 @@ _numbers = iter(range(10**9))
 
 
 def notice(user: User, calendar: Callable[[], datetime] | None = None) -> LogoutToken:
-    """A fresh one."""
+    """Return a new logout token for the session of `user`."""
     return LogoutToken(f"n-{next(_numbers)}", user, (calendar or taskapi.database.base.now)() + timedelta(seconds=120))
 
 
 def fill(*rows: tuple[int, str], user: str = "alice", forget_at: datetime = datetime(2099, 1, 1, tzinfo=UTC)) -> None:
-    """Sign-outs as they were written long ago or elsewhere."""
+    """Insert (number, session id) rows directly, as if written earlier or by another worker."""
     with beyond_walls().begin() as connection:
         for number, session in rows:
             row = {"user_id": user, "session_id": session, "number": number, "forget_at": forget_at}
@@ -83,14 +83,14 @@ def remove(*sessions: str) -> None:
 
 @contextmanager
 def outage() -> Iterator[None]:
-    """No connection can be had."""
+    """Check out all connections of the pool."""
     with ExitStack() as connections:
         for _ in range(db.engine.pool.size()):
             connections.enter_context(db.engine.connect())
         yield
 
 
-# What is known
+# Contents
 
 
 def test_a_session_that_ended_at_this_worker_is_known_at_once(two: tuple[EndedSessions, EndedSessions]) -> None:
@@ -126,17 +126,17 @@ def test_a_logout_ends_no_other_session(two: tuple[EndedSessions, EndedSessions]
 def test_the_cache_of_ended_sessions_reads_at_the_first_request_and_not_before(
     clock: Clock, statements: Statements
 ) -> None:
-    """The application is loaded before the workers are forked: what was read then would be old in all of them."""
+    """The application is loaded before the workers fork: rows read then would be stale in all of them."""
     EndedSessions(clock=clock).end(notice(ALICE))
     statements.clear()
-    clock.now = 0.0  # as on a machine that has just started
+    clock.now = 0.0  # the monotonic clock of a machine that has just started
     view = EndedSessions(clock=clock)
     assert not statements.sent
     assert view.contains(ALICE)
     assert len(statements.sent) == 1
 
 
-# What it costs
+# Statements
 
 
 def test_a_token_without_a_session_costs_no_statement(view: EndedSessions, statements: Statements) -> None:
@@ -190,7 +190,7 @@ def test_concurrent_requests_with_a_stale_cache_read_once(app: Flask, clock: Clo
         clock.now += FRESH_FOR
 
 
-# When the log is not what it was
+# Purged and restored logs
 
 
 def test_purged_rows_leave_the_cache_within_an_hour(clock: Clock) -> None:
@@ -199,7 +199,7 @@ def test_purged_rows_leave_the_cache_within_an_hour(clock: Clock) -> None:
     assert view.contains(ALICE)
     remove("s-1")
     clock.now += REREAD_AFTER - 1
-    assert view.contains(ALICE)  # of no use to anybody any more, and does no harm
+    assert view.contains(ALICE)  # not needed any more, and harmless
     clock.now += 1
     assert not view.contains(ALICE)
     assert view.contains(User("alice", "s-2"))
@@ -231,7 +231,7 @@ def test_a_restored_or_restarted_log_is_read_completely(clock: Clock, number: in
 
 
 def test_after_a_restore_a_logout_with_a_reused_number_does_not_hide_earlier_ones(clock: Clock) -> None:
-    """Restored from before sign-outs 1 and 2, and told of the second one anew after another one."""
+    """The database was restored to a state before logouts 1 and 2; another logout got number 1, and the second came again."""
     fill((1, "s-1"), (2, "s-2"))
     view = EndedSessions(clock=clock)
     assert view.contains(ALICE)
@@ -254,10 +254,10 @@ def test_with_more_ended_sessions_than_fit_in_memory_each_request_queries_the_da
         fill((step, f"s-{step}"))
         if step > 4:
             statements.clear()
-            assert view.contains(User("alice", f"s-{step}"))  # known at once: it is asked
+            assert view.contains(User("alice", f"s-{step}"))  # known at once, because the database is queried
             assert len(statements.sent) == 1
         clock.now += FRESH_FOR
-    # When the database has forgotten enough, all of it is kept again.
+    # After a purge the rows fit into the memory again.
     remove(*(f"s-{number}" for number in range(1, 10)))
     clock.now += REREAD_AFTER
     assert view.contains(User("alice", "s-11"))
@@ -291,12 +291,12 @@ def test_more_ended_sessions_than_fit_at_a_later_read_are_all_known(
     assert not view.contains(MALLORY)
 
 
-# When the database is away
+# Database outages
 
 
 @pytest.fixture
-def impatient(make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
-    """A service that does not wait for a connection."""
+def without_pool_wait(make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
+    """An application that does not wait for a free connection."""
     monkeypatch.setattr(taskapi.database.engine, "POOL_TIMEOUT", 0)
     made = make_app()
     with made.app_context():
@@ -304,7 +304,7 @@ def impatient(make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_while_the_database_is_down_the_cache_is_valid_for_half_a_second_and_then_raises(
-    impatient: Flask, clock: Clock
+    without_pool_wait: Flask, clock: Clock
 ) -> None:
     view = EndedSessions(clock=clock)
     view.end(notice(ALICE))
@@ -350,15 +350,15 @@ def test_requests_that_wait_for_a_failing_read_fail_without_reads_of_their_own(
         assert not view.contains(ALICE)
 
 
-# How long it is remembered
+# Expiry
 
 
 @pytest.mark.parametrize(
     ("max_lifetime", "life"),
     [
         pytest.param(900, 900, id="configured"),
-        pytest.param(None, LONGEST_LIFE, id="not configured"),
-        pytest.param(999_999_999 * 86_400, LONGEST_LIFE, id="configured for ages"),
+        pytest.param(None, MAX_LIFETIME, id="not configured"),
+        pytest.param(999_999_999 * 86_400, MAX_LIFETIME, id="configured above the maximum"),
     ],
 )
 def test_an_ended_session_is_stored_until_its_last_token_has_expired(
@@ -366,7 +366,7 @@ def test_an_ended_session_is_stored_until_its_last_token_has_expired(
 ) -> None:
     view = EndedSessions(max_lifetime=max_lifetime, clock=clock)
     view.end(notice(ALICE, calendar))
-    keep = timedelta(seconds=life) + AFTERLIFE
+    keep = timedelta(seconds=life) + GRACE
     (entry,) = queries.ended_sessions_since(0, 10)
     with beyond_walls().connect() as connection:
         (row,) = connection.execute(EndedSession.__table__.select()).all()
@@ -383,13 +383,13 @@ def test_an_ended_session_is_stored_until_its_last_token_has_expired(
     assert not view.contains(ALICE)
 
 
-# Whatever happens
+# Random sequences and threads
 
 USERS = [User(user, session) for user in ("alice", "mallory") for session in ("s-1", "s-2")]
 STEPS = st.one_of(
     st.tuples(st.just("end"), st.sampled_from(USERS), st.integers(0, 1)),
     st.tuples(st.just("read"), st.sampled_from(USERS), st.integers(0, 1)),
-    st.tuples(st.just("glance"), st.sampled_from(USERS), st.integers(0, 1)),
+    st.tuples(st.just("read without waiting"), st.sampled_from(USERS), st.integers(0, 1)),
     st.tuples(st.just("pass"), st.sampled_from([0.1, 0.3, 200.0, 1900.0, 4400.0, 4600.0]), st.none()),
     st.tuples(st.just("purge"), st.none(), st.none()),
     st.tuples(st.just("back up"), st.none(), st.none()),
@@ -402,7 +402,7 @@ def rows() -> list[dict[str, Any]]:
         return [dict(row._mapping) for row in connection.execute(EndedSession.__table__.select())]
 
 
-@pytest.mark.parametrize("most_kept", [2, 20_000])
+@pytest.mark.parametrize("max_in_memory", [2, 20_000])
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(STEPS, max_size=25))
 def test_after_a_read_a_worker_knows_all_ended_sessions_and_no_others(
@@ -410,10 +410,10 @@ def test_after_a_read_a_worker_knows_all_ended_sessions_and_no_others(
     database_url: str,
     clock: Clock,
     calendar: Callable[[], datetime],
-    most_kept: int,
+    max_in_memory: int,
     steps: list[tuple[str, Any, Any]],
 ) -> None:
-    monkeypatch.setattr(sessions, "MAX_IN_MEMORY", most_kept)
+    monkeypatch.setattr(sessions, "MAX_IN_MEMORY", max_in_memory)
     empty(database_url)
     views = [EndedSessions(max_lifetime=900, clock=clock) for _ in range(2)]
     ended: dict[User, datetime] = {}
@@ -422,9 +422,9 @@ def test_after_a_read_a_worker_knows_all_ended_sessions_and_no_others(
     for step, what, which in steps:
         if step == "end":
             views[which].end(notice(what, calendar))
-            ended[what] = calendar() + timedelta(seconds=900) + AFTERLIFE
+            ended[what] = calendar() + timedelta(seconds=900) + GRACE
             ever.add(what)
-        elif step == "glance":
+        elif step == "read without waiting":
             assert what in ever or not views[which].contains(what)
         elif step == "read":
             clock.now += FRESH_FOR
@@ -448,7 +448,7 @@ def test_after_a_read_a_worker_knows_all_ended_sessions_and_no_others(
 
 
 def test_concurrent_logouts_and_lookups_of_many_threads_are_consistent(app: Flask) -> None:
-    """By the real clock, in one worker: who has been answered is refused from then on, and nobody else ever."""
+    """With the real clock in one worker: after its logout a session is known as ended, and no other session ever is."""
     view = EndedSessions()
     start = threading.Barrier(8)
 

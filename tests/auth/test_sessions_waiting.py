@@ -1,4 +1,4 @@
-"""Requests that wait for another one's read of the sign-outs hold no slot, and need no read of their own."""
+"""Requests that wait for a read of the ended sessions by another request hold no slot, and do not read themselves."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SLOTS = 4
 
 
 class SlowReads:
-    """Stands for `queries.log`: each read takes until `finish()`."""
+    """Replaces `queries.ended_sessions_since`; each read blocks until `finish` is released."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -50,7 +50,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> SlowReads:
 
 
 class Worker:
-    """Requests in threads, each of which holds a slot."""
+    """Runs requests in threads that hold a concurrency slot each."""
 
     def __init__(self, app: Flask, pool: ThreadPoolExecutor) -> None:
         self._app, self._pool = app, pool
@@ -80,12 +80,11 @@ def test_requests_that_wait_for_a_read_of_ended_sessions_hold_no_slot(
 ) -> None:
     view = EndedSessions(clock=clock)
     requests = [worker.send(lambda: view.contains(ALICE)) for _ in range(12)]
-    for _ in requests:  # more than there are slots, so some have released theirs
+    for _ in requests:  # more requests than slots, so some have released theirs
         assert worker.arrived.acquire(timeout=PATIENCE)
-    until(lambda: worker.free_slots() == SLOTS - 1, otherwise="only the one that reads needs its slot")
-    clock.now += (
-        10 * REFRESH_INTERVAL
-    )  # the read takes long, and is good enough nevertheless for those that wait for it
+    until(lambda: worker.free_slots() == SLOTS - 1, otherwise="only the request that reads holds a slot")
+    # However long the read takes, it is fresh enough for the requests that wait for it.
+    clock.now += 10 * REFRESH_INTERVAL
     reads.finish.release()
     assert [request.result(PATIENCE) for request in requests] == [False] * 12
     assert reads.count == 1
@@ -132,4 +131,4 @@ def test_a_logout_that_waits_for_a_read_holds_no_slot(worker: Worker, clock: Clo
     assert first.result(PATIENCE) is False
     assert sign_out.result(PATIENCE) is None
     worker.send(lambda: view.contains(ALICE)).result(PATIENCE)
-    assert reads.count == 2, "the read that was under way did not know of the sign-out"
+    assert reads.count == 2, "the read in progress began before the logout"

@@ -1,4 +1,4 @@
-"""What is remembered of tokens is found again by the whole token only, and is bounded, and holds none of them."""
+"""The token cache: exact lookups, bounded size, thread safety."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def cache() -> TokenCache[str]:
 
 @pytest.fixture
 def three(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Room for three."""
+    """Limit the cache to three entries."""
     monkeypatch.setattr(token_cache, "MAX_ENTRIES", 3)
 
 
@@ -82,7 +82,7 @@ def test_the_cache_never_has_more_than_ten_thousand_entries(cache: TokenCache[st
 
 
 class Interrupted(dict[bytes, str]):
-    """A dictionary that lets other threads in just when its oldest is looked for."""
+    """A dictionary that switches to another thread while its oldest key is looked up."""
 
     def __iter__(self) -> Iterator[bytes]:
         found = super().__iter__()
@@ -94,7 +94,7 @@ class Interrupted(dict[bytes, str]):
 def test_concurrent_put_get_and_remove_never_fail_and_return_the_value_of_the_token(
     cache: TokenCache[str],
 ) -> None:
-    """Full from the start, so that each that comes in drives another out while others look and forget."""
+    """The cache is full after three entries, so that each `put` evicts one while other threads get and remove."""
     cache._values = Interrupted()
     start = Barrier(8)
 

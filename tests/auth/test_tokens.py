@@ -1,4 +1,4 @@
-"""A token is a `User` when everything about it is right, and otherwise a refusal that says why and shows nothing."""
+"""Token verification: a `User`, or `InvalidToken` with a reason that contains nothing of the token."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from taskapi.auth.key_set import Key
 from taskapi.auth.keys import JWKS, KeySource, KeysUnavailable, SharedSecrets
 from taskapi.auth.tokens import MAX_NUMERIC_DATE, MAX_TOKEN_BYTES, InvalidToken, User, Verifier
 from tests.auth.conftest import Clock
-from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, compact, hs256, segment
+from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, base64url, compact, hs256
 from tests.auth.key_server import KeyServer
 from tests.conftest import SECRET
 
 VECTORS = Path(__file__).parent / "vectors"
 NOW = 1_800_000_000
-SKEW = 30  # the contract's number, not the module's
+SKEW = 30  # the documented number, and not the constant of the module
 PREVIOUS = "the-secret-before-it-0123456789-abcdef"
 HEADER = {"alg": "HS256"}
 CLAIMS = {"sub": "alice", "iat": NOW, "exp": NOW + 900}
@@ -40,7 +40,7 @@ ALICE = User("alice")
 
 @pytest.fixture(scope="module")
 def published(signers: dict[str, Signer]) -> Iterator[JWKS]:
-    """The public keys of all five signers, from a key server."""
+    """A JWKS source with the public keys of all five signers, from a key server."""
     server = KeyServer(*(signer.jwk() for signer in signers.values()))
     yield JWKS(server.url)
     server.stop()
@@ -48,17 +48,17 @@ def published(signers: dict[str, Signer]) -> Iterator[JWKS]:
 
 @pytest.fixture(scope="module")
 def verifier(published: JWKS) -> Verifier:
-    """Both key sources, nothing optional."""
+    """A verifier with both key sources and no optional settings."""
     return Verifier([SharedSecrets([SECRET]), published], clock=lambda: NOW)
 
 
 def with_secret(**rules: Any) -> Verifier:
-    """The shared secret alone, and the rules of one test."""
+    """Return a verifier with the shared secret only, and the given options."""
     return Verifier([SharedSecrets([SECRET])], **{"clock": lambda: NOW, **rules})
 
 
 def token(*without: str, **claims: Any) -> str:
-    """Signed with the shared secret; claims that are named only are left out."""
+    """Return a token signed with the shared secret, without the claims that `without` names."""
     return compact(
         HEADER, {name: value for name, value in {**CLAIMS, **claims}.items() if name not in without}, hs256()
     )
@@ -70,7 +70,7 @@ def refusal(verifier: Verifier, token: str) -> str:
     return str(caught.value)
 
 
-# What a running Better Auth made
+# Tokens recorded from Better Auth
 
 
 def vectors() -> list[Any]:
@@ -144,7 +144,7 @@ NOT_ACCEPTED = "the token is signed with an algorithm that is not accepted"
 @pytest.mark.parametrize("signature", ["", "AA"], ids=["unsigned", "with a signature"])
 @pytest.mark.parametrize("spelling", ["none", "None", "NONE", "nOnE", "none ", "", None, False, 0, [], ["HS256"], {}])
 def test_an_unsigned_token_is_refused(verifier: Verifier, spelling: Any, signature: str) -> None:
-    text = f"{segment({'alg': spelling})}.{segment(CLAIMS)}.{signature}"
+    text = f"{base64url({'alg': spelling})}.{base64url(CLAIMS)}.{signature}"
     assert refusal(verifier, text) == (NOT_ACCEPTED if signature else "the token is not a signed JWT")
 
 
@@ -167,7 +167,7 @@ def test_an_algorithm_that_is_not_configured_is_invalid(published: JWKS, signers
 
 
 def public_forms(signer: Signer) -> dict[str, bytes]:
-    """Everything that a forger could take for a shared secret, given a public key."""
+    """Return all encodings of a public key that a forger could use as an HMAC secret."""
     public, jwk = signer.private.public_key(), signer.jwk()
     pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     forms = {
@@ -302,7 +302,7 @@ def test_unknown_header_members_are_ignored(verifier: Verifier) -> None:
     assert verifier.verify(compact({**HEADER, "x5t": "AA", "custom": {"a": [1]}}, CLAIMS, hs256())) == ALICE
 
 
-# The form
+# The serialization
 
 STRICT_JSON = "the token does not hold strict JSON"
 NOT_SIGNED = "the token is not a signed JWT"
@@ -340,14 +340,14 @@ READ: dict[str, tuple[str, str]] = {
     "claims string": (of_text(claims='"alice"'), "the token does not hold a JSON object"),
     "claims array": (of_text(claims="[]"), "the token does not hold a JSON object"),
     "nothing": ("", NOT_SIGNED),
-    "one part": (segment(HEADER), NOT_SIGNED),
+    "one part": (base64url(HEADER), NOT_SIGNED),
     "two parts": (token().rpartition(".")[0], NOT_SIGNED),
     "an empty signature": (token().rpartition(".")[0] + ".", NOT_SIGNED),
     "an empty header": ("." + token().partition(".")[2], NOT_SIGNED),
-    "detached claims": (f"{segment(HEADER)}..{segment(b'signature')}", NOT_SIGNED),
+    "detached claims": (f"{base64url(HEADER)}..{base64url(b'signature')}", NOT_SIGNED),
     "four parts": (token() + ".AA", NOT_SIGNED),
     "a fourth part that is empty": (token() + ".", NOT_SIGNED),
-    "five parts, as a JWE": (f"{segment({'alg': 'dir', 'enc': 'A256GCM'})}..AA.AA.AA", NOT_SIGNED),
+    "five parts, as a JWE": (f"{base64url({'alg': 'dir', 'enc': 'A256GCM'})}..AA.AA.AA", NOT_SIGNED),
     "one '='": (token() + "=", NOT_SIGNED),
     "two '='": (token() + "==", NOT_SIGNED),
     "'=' after the header": (token().replace(".", "=.", 1), NOT_SIGNED),
@@ -362,7 +362,7 @@ READ: dict[str, tuple[str, str]] = {
     "a lone surrogate": (token() + "\ud800", NOT_SIGNED),
     "JSON serialization": (json.dumps({"payload": "AA", "signatures": []}), NOT_SIGNED),
     "a part of one character more than four": (
-        f"{segment(b'abc')}A.{segment(CLAIMS)}.AA",
+        f"{base64url(b'abc')}A.{base64url(CLAIMS)}.AA",
         "the token is not base64url",
     ),
     "two tokens": (f"{token()},{token()}", NOT_SIGNED),
@@ -377,7 +377,7 @@ def test_another_form_than_the_compact_serialization_is_invalid(verifier: Verifi
 @pytest.mark.parametrize("part", [0, 1, 2], ids=["header", "claims", "signature"])
 def test_unused_bits_of_base64url_must_be_zero(verifier: Verifier, part: int) -> None:
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-    # A space more in the JSON until the part ends in such bits.
+    # Add spaces to the JSON until the segment ends in unused bits.
     spaces = next(
         n for n in range(3) if len(of_text(JSON_HEADER + " " * n, JSON_CLAIMS + " " * n).split(".")[part]) % 4
     )
@@ -409,7 +409,7 @@ def test_nesting_of_any_depth_is_accepted_or_refused(verifier: Verifier, place: 
             outcomes.append(verifier.verify(of_text(**deep)) == ALICE)
         except InvalidToken:
             outcomes.append(False)
-    # Somewhere it becomes too deep, and stays so.
+    # From some depth on it is invalid, and for every greater depth.
     assert outcomes == sorted(outcomes, reverse=True)
     assert outcomes[0]
     assert not outcomes[-1]
@@ -580,7 +580,7 @@ def test_a_sid_that_is_not_an_id_is_invalid(verifier: Verifier, session: Any) ->
     assert refusal(verifier, token(sid=session)) == "sid of the token is not an id"
 
 
-FORGOTTEN = "the token names a session and has no iat, or lives longer than is accepted here"
+BAD_LIFETIME = "the token names a session and has no iat, or lives longer than is accepted here"
 TEN_YEARS = 10 * 366 * 86_400
 
 
@@ -590,9 +590,9 @@ def test_a_token_with_a_sid_lives_at_most_ten_years_because_its_logout_is_stored
 ) -> None:
     verifier = with_secret(max_lifetime=max_lifetime)
     assert verifier.verify(token(sid="s", exp=NOW + TEN_YEARS)) == User("alice", "s")
-    assert refusal(verifier, token(sid="s", exp=NOW + TEN_YEARS + 1)) == FORGOTTEN
-    assert refusal(verifier, token(sid="s", iat=NOW - 60, exp=NOW + TEN_YEARS - 59)) == FORGOTTEN
-    assert verifier.verify(token(exp=NOW + TEN_YEARS + 1)) == ALICE  # no session, no sign-out
+    assert refusal(verifier, token(sid="s", exp=NOW + TEN_YEARS + 1)) == BAD_LIFETIME
+    assert refusal(verifier, token(sid="s", iat=NOW - 60, exp=NOW + TEN_YEARS - 59)) == BAD_LIFETIME
+    assert verifier.verify(token(exp=NOW + TEN_YEARS + 1)) == ALICE  # without a sid there is no logout to store
 
 
 def test_a_token_with_a_sid_lives_at_most_the_configured_maximum() -> None:
@@ -603,9 +603,9 @@ def test_a_token_with_a_sid_lives_at_most_the_configured_maximum() -> None:
 
 @pytest.mark.parametrize("max_lifetime", [None, 900])
 def test_a_token_with_a_sid_needs_iat(max_lifetime: int | None) -> None:
-    """Without `iat` nobody could tell how long it may have lived already, or may yet."""
+    """Without `iat` its lifetime, and so the time to store its logout, has no bound."""
     verifier = with_secret(max_lifetime=max_lifetime)
-    assert refusal(verifier, token("iat", sid="s", exp=NOW + 60)) == FORGOTTEN
+    assert refusal(verifier, token("iat", sid="s", exp=NOW + 60)) == BAD_LIFETIME
     assert verifier.verify(token("iat", exp=NOW + 60)) == ALICE
 
 
@@ -689,7 +689,7 @@ def test_tokens_of_the_previous_secret_are_checked_by_the_same_rules() -> None:
     assert refusal(during, compact(HEADER, {**CLAIMS, "iss": ISSUER, "exp": NOW}, old)) == "the token has expired"
 
 
-# What is always so
+# Properties
 
 
 def test_the_error_message_contains_nothing_of_the_token(verifier: Verifier) -> None:
@@ -705,13 +705,13 @@ def test_the_error_message_contains_nothing_of_the_token(verifier: Verifier) -> 
         compact({**HEADER, "typ": mark}, CLAIMS, hs256()),
         compact({**HEADER, "crit": [mark]}, CLAIMS, hs256()),
         compact(mark.encode(), mark.encode(), hs256()),
-        f"{segment(HEADER)}.{segment({mark: mark})}.{segment(mark)}",
+        f"{base64url(HEADER)}.{base64url({mark: mark})}.{base64url(mark)}",
     ]
     strict = with_secret(issuer=ISSUER, audience="tasks-api")
     refusals = [refusal(verifier, text) for text in texts]
     refusals += [refusal(strict, token(iss=mark)), refusal(strict, token(iss=ISSUER, aud=mark))]
     assert not [said for said in refusals if mark in said]
-    # And each can stand in a header between quotes (RFC 6750, section 3).
+    # Each message is valid in a quoted string of a header (RFC 6750, section 3).
     assert all(said.isascii() and said.isprintable() and not set('"\\') & set(said) for said in refusals)
 
 
@@ -727,7 +727,7 @@ def is_refused(verifier: Verifier, text: str) -> bool:
 @given(
     st.text()
     | st.text("ABCabc019-_.=", max_size=60)
-    | st.builds("{}.{}.{}".format, *[st.binary(min_size=1).map(segment)] * 3)
+    | st.builds("{}.{}.{}".format, *[st.binary(min_size=1).map(base64url)] * 3)
     | st.builds(
         lambda *parts: compact(*parts, lambda _: b"signature"),
         st.fixed_dictionaries({"alg": st.sampled_from(["HS256", "EdDSA", "none"])}, optional={"kid": st.text()}),
@@ -754,7 +754,7 @@ def test_a_token_with_a_changed_character_is_invalid(
     good = token() if algorithm == "HS256" else signers[algorithm].token(CLAIMS)
     at = int(place * len(good))
     changed = good[:at] + ("" if how == "remove" else character) + good[at + (how != "insert") :]
-    # Two equal neighbours can change places, and a character can be replaced by itself.
+    # A swap of equal characters, or a replacement by the same one, does not change the token.
     assert changed == good or is_refused(verifier, changed)
 
 
@@ -768,7 +768,7 @@ def test_a_token_with_one_flipped_bit_is_invalid(
     for part in parts:
         for at in range(len(part)):
             part[at] ^= 1 << at % 8
-            assert is_refused(verifier, ".".join(segment(bytes(part)) for part in parts))
+            assert is_refused(verifier, ".".join(base64url(bytes(part)) for part in parts))
             part[at] ^= 1 << at % 8
 
 
@@ -800,21 +800,21 @@ def test_any_signed_claims_give_the_user_they_name_or_an_invalid_token(
         assert NOW < said["exp"] <= MAX_NUMERIC_DATE
 
 
-# What is remembered
+# The cache
 
 
 class Keys:
-    """A key source in whose place a test can put other keys, or none, or an outage."""
+    """A key source whose keys a test can change; None raises `KeysUnavailable`. Records the lookups."""
 
     algorithms = frozenset({"HS256", *KEY_PAIR_ALGORITHMS})
 
     def __init__(self, *keys: Key) -> None:
         self.keys: tuple[Key, ...] | None = keys
-        self.asked: list[tuple[str, str | None]] = []
+        self.lookups: list[tuple[str, str | None]] = []
         self.wait: Callable[[], None] = lambda: None
 
     def find(self, algorithm: str, kid: str | None) -> tuple[Key, ...]:
-        self.asked.append((algorithm, kid))
+        self.lookups.append((algorithm, kid))
         self.wait()
         if self.keys is None:
             raise KeysUnavailable
@@ -827,7 +827,7 @@ def secret(text: str = SECRET) -> Key:
 
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The tokens that PyJWT was asked to decode."""
+    """The tokens that PyJWT has decoded."""
     tokens: list[str] = []
     decode = jwt.decode
 
@@ -856,7 +856,7 @@ def test_keys_are_looked_up_at_each_verification_by_alg_and_kid() -> None:
     text = compact({**HEADER, "kid": "k-1"}, CLAIMS, hs256())
     for _ in range(3):
         assert verifier.verify(text) == ALICE
-    assert keys.asked == [("HS256", "k-1")] * 3
+    assert keys.lookups == [("HS256", "k-1")] * 3
 
 
 def test_cached_tokens_of_several_users_and_sessions_are_not_mixed_up(decoded: list[str]) -> None:
@@ -1015,7 +1015,7 @@ def test_a_cached_token_is_verified_again_only_after_the_key_set_changed(
     verifier = Verifier([published], clock=lambda: NOW)
     text = signer.token(CLAIMS)
     assert verifier.verify(text) == ALICE
-    for _ in range(3):  # a client that invents a `kid` can cause a fetch every second
+    for _ in range(3):  # a client with unknown `kid`s can cause a fetch every second
         clock.now += 10
         fetch_anew(published)
         assert verifier.verify(text) == ALICE
@@ -1085,7 +1085,7 @@ def test_an_expired_token_is_removed_from_the_cache_when_it_is_used() -> None:
 
 
 def reachable(thing: object) -> Iterator[object]:
-    """All that an object holds, at any depth, but for code."""
+    """Yield all objects that an object references, at any depth, except code."""
     waiting, seen = [thing], set()
     while waiting:
         found = waiting.pop()
@@ -1106,7 +1106,7 @@ def test_the_cache_holds_no_usable_part_of_a_token() -> None:
         for thing in reachable(verifier)
         if isinstance(thing, str | bytes)
     ]
-    assert b"s-1" in held  # so it looks in the right place
+    assert b"s-1" in held  # so the search includes the cache
     for part in (message, message.partition(".")[2], signature):
         assert not [
             thing
@@ -1121,7 +1121,7 @@ def test_a_token_that_is_too_long_is_invalid_before_the_cache_is_searched(monkey
 
 
 def test_concurrent_verifications_return_the_user_of_each_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is room for fewer than come, and keys come and go."""
+    """More tokens than the cache holds are verified while the keys change."""
     monkeypatch.setattr(token_cache, "MAX_ENTRIES", 3)
     key = secret()
     keys = Keys(key)

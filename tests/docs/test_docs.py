@@ -1,4 +1,4 @@
-"""The pages for people: no other host is asked for anything, and every problem leads somewhere."""
+"""The HTML pages: they load nothing from another host, and every problem type has one."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ PAGES = ("/docs", *(f"/problems/{code}" for code in CATALOGUE))
 
 @pytest.fixture(scope="module")
 def database_url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """SQLite alone: nothing here depends on the database."""
+    """SQLite only: nothing here depends on the database."""
     url = f"sqlite:///{tmp_path_factory.mktemp('sqlite')}/taskapi.db"
     migrate(url)
     return url
 
 
 class Links(HTMLParser):
-    """What a page loads and where it leads, and the scripts that stand in it."""
+    """Collects the resources that a page loads, its links, and its inline scripts and styles."""
 
     def __init__(self) -> None:
         super().__init__()

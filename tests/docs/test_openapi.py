@@ -1,4 +1,4 @@
-"""The description that the service gives of itself."""
+"""The OpenAPI document is valid, complete and true."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 
 from taskapi.http.errors import CATALOGUE, MEDIA_TYPE
 from taskapi.tasks.batch import schemas
-from tests.auth.issuer import notice
+from tests.auth.issuer import logout_token
 from tests.conftest import Person, migrate
 from tests.test_invariants import API
 
@@ -24,7 +24,7 @@ METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 
 @pytest.fixture(scope="module")
 def database_url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """SQLite alone: nothing here depends on the database."""
+    """SQLite only: nothing here depends on the database."""
     url = f"sqlite:///{tmp_path_factory.mktemp('sqlite')}/taskapi.db"
     migrate(url)
     return url
@@ -56,7 +56,7 @@ def nodes(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def resolve(document: dict[str, Any], reference: str) -> Any:
-    assert reference.startswith("#/"), f"{reference} leads out of the document"
+    assert reference.startswith("#/"), f"{reference} is not in the document"
     found: Any = document
     for part in reference[2:].split("/"):
         found = found[part.replace("~1", "/").replace("~0", "~")]
@@ -76,7 +76,7 @@ def test_every_schema_of_the_document_is_valid_json_schema(document: dict[str, A
 
 def test_every_route_of_the_api_is_described(document: dict[str, Any]):
     described = {(method, path) for method, path, _ in operations(document)}
-    # HEAD is GET without its body wherever there is GET (RFC 9110, section 9.3.2).
+    # HEAD is left out: every GET route supports it (RFC 9110, section 9.3.2).
     assert {(method, path) for method, path in API if method != "HEAD"} <= described
 
 
@@ -86,7 +86,7 @@ BODIES = {
     "data_batch": {"operations": [{"op": "create", "task": {"title": "x"}}]},
     "data_import_": {"tasks": [{"title": "x"}]},
 }
-FORMS = {"backchannel_logout": lambda: {"logout_token": notice("alice", "of-the-description")}}
+FORMS = {"backchannel_logout": lambda: {"logout_token": logout_token("alice", "of-the-description")}}
 
 
 def test_every_described_operation_exists(client: FlaskClient, alice: Person, document: dict[str, Any]):
@@ -106,7 +106,7 @@ def test_every_described_operation_exists(client: FlaskClient, alice: Person, do
 
 
 def test_every_kind_of_operation_in_a_batch_has_its_own_shape(document: dict[str, Any]):
-    """What is accepted by the description is what the service accepts, and the reverse."""
+    """The schema accepts exactly the operations that the service accepts."""
     shapes = document["components"]["schemas"]["Operation"]["oneOf"]
     assert {shape["properties"]["op"]["const"] for shape in shapes} == set(schemas.MEMBERS_OF_OPERATION)
     described = Draft202012Validator({"$ref": "#/components/schemas/Operation", "components": document["components"]})
@@ -146,7 +146,7 @@ def test_every_operation_on_a_user_path_describes_401_403_and_503(document: dict
         if "{user_id}" in path:
             assert {"401", "403", "503"} <= set(operation["responses"]), f"{method} {path}"
             assert "WWW-Authenticate" in operation["responses"]["401"]["headers"]
-            assert "security" not in operation  # the document's own holds: a bearer token
+            assert "security" not in operation  # that of the document applies: a bearer token
         else:
             assert operation["security"] == []
     assert document["security"] == [{"bearer": []}]
@@ -206,7 +206,7 @@ def test_the_examples_are_valid_against_their_schemas(document: dict[str, Any]):
 
 
 def test_the_document_contains_no_host(document: dict[str, Any]):
-    """It is the same behind every proxy and under every name."""
+    """The document does not depend on the host name of the request."""
     assert "servers" not in document
     assert not re.search(r"https?://|localhost|127\.0\.0\.1", json.dumps(document))
 

@@ -1,4 +1,4 @@
-"""Nobody can ask for more than is allowed, everybody is told what is left, and a dead Redis takes nothing down."""
+"""Rate limits of users and addresses, in memory and in Redis, and while Redis is dcounter."""
 
 from __future__ import annotations
 
@@ -44,19 +44,19 @@ def database_url(tmp_path_factory: pytest.TempPathFactory) -> str:
     return url
 
 
-WORLD = "198.41.0.4"  # a root name server: an address that is global, and nobody's neighbour
+WORLD = "198.41.0.4"  # a global address (a root name server)
 
 
 def left(response: TestResponse) -> int:
-    """How many more requests the answer says may be made."""
+    """Return the remaining requests of the `RateLimit` header."""
     match = re.fullmatch(r'"default";r=(\d+);t=(\d+)', response.headers["RateLimit"])
     assert match, response.headers["RateLimit"]
     return int(match[1])
 
 
 @pytest.fixture(autouse=True)
-def far_from_the_end_of_a_minute() -> None:
-    """Windows begin with the minute of the clock; a test that crossed one would count in two."""
+def wait_for_a_new_minute() -> None:
+    """Wait if less than 6 s of the minute are left: windows begin with it, and a test across two would miscount."""
     if time.time() % 60 > 54:
         time.sleep(60 - time.time() % 60 + 0.05)
 
@@ -72,9 +72,9 @@ def person(app: Flask, name: str = "alice", address: str = "127.0.0.1") -> Perso
     return Person(client, name)
 
 
-def use_up(somebody: Person, times: int = 5) -> None:
+def use_up(user: Person, times: int = 5) -> None:
     for _ in range(times):
-        assert somebody.get().status_code == 200
+        assert user.get().status_code == 200
 
 
 def test_the_sixth_request_with_a_limit_of_five_a_minute_is_429_with_retry_after(limited: Flask) -> None:
@@ -247,39 +247,39 @@ class Clock:
 @pytest.mark.parametrize("seed", range(20))
 def test_the_in_memory_counter_equals_that_of_the_limits_library(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     clock, chance, limit = Clock(monkeypatch), random.Random(seed), rate_limit.Limit(4, 10)
-    own = rate_limit.InMemoryCounter(limit)
-    librarys = RedisCounter(SlidingWindowCounterRateLimiter(MemoryStorage()), limit, "user")
+    counter = rate_limit.InMemoryCounter(limit)
+    reference = RedisCounter(SlidingWindowCounterRateLimiter(MemoryStorage()), limit, "user")
     hits = []
     for _ in range(400):
         clock.now += chance.choice((*[0.01] * 4, *[1.5] * 20, 4, 9, 31)) * chance.random()
         who = chance.choice(("alice", "mallory"))
-        assert own.left(who) == pytest.approx(librarys.left(who), abs=1e-5)
-        allowed, *left = own.consume(who)
+        assert counter.left(who) == pytest.approx(reference.left(who), abs=1e-5)
+        allowed, *left = counter.consume(who)
         hits.append(allowed)
-        assert allowed == librarys.hit(who)
-        assert left == pytest.approx(librarys.left(who), abs=1e-5)
-        assert own.left(who) == pytest.approx(librarys.left(who), abs=1e-5)
-    assert 0.2 < hits.count(True) / len(hits) < 0.9, "both answers were met"
+        assert allowed == reference.hit(who)
+        assert left == pytest.approx(reference.left(who), abs=1e-5)
+        assert counter.left(who) == pytest.approx(reference.left(who), abs=1e-5)
+    assert 0.2 < hits.count(True) / len(hits) < 0.9, "both results occurred"
 
 
 def test_concurrent_requests_cannot_exceed_the_in_memory_limit() -> None:
-    own = rate_limit.InMemoryCounter(rate_limit.Limit(50, 60))
+    counter = rate_limit.InMemoryCounter(rate_limit.Limit(50, 60))
     with ThreadPoolExecutor(8) as pool:
-        assert sum(pool.map(lambda _: own.hit("alice"), range(400))) == 50
+        assert sum(pool.map(lambda _: counter.hit("alice"), range(400))) == 50
 
 
 def test_the_in_memory_counter_keeps_two_windows_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
-    own = rate_limit.InMemoryCounter(rate_limit.Limit(7, 10))
+    counter = rate_limit.InMemoryCounter(rate_limit.Limit(7, 10))
     threads = threading.active_count()
     for number in range(100):
-        assert own.hit(f"user-{number}")
+        assert counter.hit(f"user-{number}")
         clock.now += 1
-        assert len(own._previous) + len(own._counts) <= 20
+        assert len(counter._previous) + len(counter._counts) <= 20
     assert threading.active_count() == threads
     clock.now += 20
-    assert own.left("user-99") == (7, 0)
-    assert own._previous == own._counts == {}
+    assert counter.left("user-99") == (7, 0)
+    assert counter._previous == counter._counts == {}
 
 
 # Addresses
@@ -291,7 +291,7 @@ def test_the_limit_of_an_address_is_ten_times_that_of_a_user(make_app: Make) -> 
     assert answers == [200] * 20
     refused = person(app, "one-too-many", WORLD).get()
     assert refused.status_code == 429
-    assert left(refused) == 0, "what is left is what the address has left"
+    assert left(refused) == 0, "the header shows what the address has left"
     assert 1 <= int(refused.headers["Retry-After"]) <= 60
     assert person(app, "elsewhere", "198.41.0.5").get().status_code == 200
 
@@ -334,7 +334,7 @@ def forwarded(app: Flask, name: str, header: str) -> int:
 def test_with_a_trusted_proxy_the_address_in_x_forwarded_for_is_limited(make_app: Make) -> None:
     app = make_app(RATE_LIMIT="1/minute", TRUSTED_PROXIES="1")
     for number in range(10):
-        # What stands before the last was written by the client: it neither counts nor hides anything.
+        # The client writes the entries before the last, which are ignored.
         assert forwarded(app, f"user-{number}", f"203.0.113.{number}, 8.8.{number}.8, {WORLD}") == 200
     assert forwarded(app, "one-too-many", f"8.8.4.4, {WORLD}") == 429
     assert forwarded(app, "elsewhere", f"{WORLD}, 198.41.0.5") == 200
@@ -350,7 +350,7 @@ def test_without_a_trusted_proxy_x_forwarded_for_is_ignored(make_app: Make) -> N
 
 @dataclass
 class Redis:
-    """A server of our own, that can be frozen, killed and started again."""
+    """A Redis server that can be stopped by a signal, killed and restarted."""
 
     port: int
     directory: Path
@@ -391,7 +391,7 @@ class Redis:
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[Redis]:
     if shutil.which("redis-server") is None:
-        # On a build machine its absence is a mistake; at home it need not stop anybody.
+        # CI must have it; on a developer's machine the tests are skipped without it.
         assert not os.environ.get("CI"), "redis-server is missing: the limits shared by processes were not tested"
         pytest.skip("redis-server is not installed: the limits shared by processes are not tested")
     server = Redis(free_port(), tmp_path)
@@ -401,12 +401,12 @@ def redis(tmp_path: Path) -> Iterator[Redis]:
 
 
 @pytest.fixture
-def patient_with_redis(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that stalls for a moment would take Redis for dead."""
+def long_redis_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Raise the timeout, because a machine that stalls for a moment would reach it."""
     monkeypatch.setattr(redis_counter, "TIMEOUT", PATIENCE)
 
 
-@pytest.mark.usefixtures("patient_with_redis")
+@pytest.mark.usefixtures("long_redis_timeout")
 def test_with_redis_processes_share_the_counts(make_app: Make, redis: Redis) -> None:
     one, other = (make_app(RATE_LIMIT="5/minute", REDIS_URL=redis.url) for _ in range(2))
     counted = [left(person(app).get()) for app in (one, other, one, other, other)]
@@ -415,7 +415,7 @@ def test_with_redis_processes_share_the_counts(make_app: Make, redis: Redis) -> 
     assert person(one, "mallory").get().status_code == 200
 
 
-@pytest.mark.usefixtures("patient_with_redis")
+@pytest.mark.usefixtures("long_redis_timeout")
 def test_concurrent_requests_cannot_exceed_the_limit_in_redis(make_app: Make, redis: Redis) -> None:
     app = make_app(RATE_LIMIT="5/minute", REDIS_URL=redis.url)
     with ThreadPoolExecutor(8) as pool:
@@ -432,7 +432,9 @@ def test_while_redis_is_down_requests_are_allowed_without_delay_and_limits_retur
     *,
     frozen: bool,
 ) -> None:
-    assert redis_counter.TIMEOUT == 0.1  # the promise; a machine that stalls needs more before Redis is gone
+    assert (
+        redis_counter.TIMEOUT == 0.1
+    )  # the documented value; raised below, because a machine that stalls would reach it
     monkeypatch.setattr(redis_counter, "TIMEOUT", 1)
     monkeypatch.setattr(rate_limit, "REDIS_PAUSE", PATIENCE)
     app = make_app(RATE_LIMIT="2/minute", REDIS_URL=redis.url)

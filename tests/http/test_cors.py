@@ -1,4 +1,4 @@
-"""Which web pages may call the API from a browser, and what they may send and see."""
+"""CORS headers: allowed origins, methods and headers, and exposed headers."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from tests.test_invariants import API, at
 
 APP = "https://app.example.com"
 ADMIN = "http://localhost:3000"
-SENT = {"authorization", "content-type", "if-match", "if-none-match", "idempotency-key", "x-request-id"}
-SEEN = {
+REQUEST_HEADERS = {"authorization", "content-type", "if-match", "if-none-match", "idempotency-key", "x-request-id"}
+RESPONSE_HEADERS = {
     *("etag", "link", "location", "retry-after", "ratelimit", "ratelimit-policy", "x-request-id", "x-total-count"),
     *("idempotency-replayed", "www-authenticate"),
 }
-"""What the contract names, at the least."""
+"""Response headers that docs/api.md names."""
 
 
 @pytest.fixture(scope="module")
 def database_url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """SQLite alone: nothing here depends on the database."""
+    """SQLite only: nothing here depends on the database."""
     url = f"sqlite:///{tmp_path_factory.mktemp('sqlite')}/taskapi.db"
     migrate(url)
     return url
@@ -56,7 +56,7 @@ SETTINGS = {"CORS_ORIGINS": f"{APP}, {ADMIN}", "MAX_TASKS_PER_USER": "2", "RATE_
 
 @pytest.fixture(scope="module")
 def lasting(database_url: str) -> Iterator[Flask]:
-    """One application for the tables of this module."""
+    """One application for all tests of this module."""
     app = build(database_url, **{**SETTINGS, "RATE_LIMIT": "off"})
     yield app
     with app.app_context():
@@ -74,18 +74,18 @@ def app(lasting: Flask, database_url: str) -> Iterator[Flask]:
 def test_a_preflight_of_every_method_is_allowed_without_a_token(
     client: FlaskClient, method: str, path: str, origin: str
 ):
-    response = preflight(client, at(path, "alice"), origin, method, ", ".join(sorted(SENT)))
+    response = preflight(client, at(path, "alice"), origin, method, ", ".join(sorted(REQUEST_HEADERS)))
 
     assert response.status_code == 200
     assert response.headers["Access-Control-Allow-Origin"] == origin
     assert method.lower() in words(response, "Access-Control-Allow-Methods")
-    assert words(response, "Access-Control-Allow-Headers") == SENT
+    assert words(response, "Access-Control-Allow-Headers") == REQUEST_HEADERS
     assert response.headers["Access-Control-Max-Age"] == "7200"
     assert "Access-Control-Allow-Credentials" not in response.headers
     assert "WWW-Authenticate" not in response.headers
 
 
-@pytest.mark.parametrize("header", sorted(SENT))
+@pytest.mark.parametrize("header", sorted(REQUEST_HEADERS))
 def test_each_request_header_of_the_api_is_allowed(client: FlaskClient, header: str):
     response = preflight(client, "/api/alice/tasks", APP, "GET", header)
     assert words(response, "Access-Control-Allow-Headers") == {header}
@@ -97,7 +97,7 @@ def test_other_request_headers_are_not_allowed(client: FlaskClient):
 
 
 def answers(alice: Person) -> dict[int, TestResponse]:
-    """One answer of each status, as a page of the configured origin sees it."""
+    """Return a response of each status to requests from the configured origin."""
     headers = {"Origin": APP}
     alice.add()
     sent = [
@@ -126,7 +126,7 @@ def test_every_status_can_be_read_by_the_configured_origin(make_app: Callable[..
     assert set(by_status) == {200, 201, 204, 304, 400, 401, 403, 404, 405, 409, 410, 412, 413, 415, 422, 429}
     for status, response in by_status.items():
         assert response.headers.getlist("Access-Control-Allow-Origin") == [APP], status
-        assert words(response, "Access-Control-Expose-Headers") >= SEEN, status
+        assert words(response, "Access-Control-Expose-Headers") >= RESPONSE_HEADERS, status
         assert "Access-Control-Allow-Credentials" not in response.headers, status
         assert "Origin" in response.headers["Vary"], status
 
@@ -142,7 +142,7 @@ def test_a_failing_server_can_be_read_by_the_configured_origin(make_app: Callabl
     response = FlaskClient(app).get("/fail", headers={"Origin": APP})
     assert response.status_code >= 500
     assert response.headers["Access-Control-Allow-Origin"] == APP
-    assert words(response, "Access-Control-Expose-Headers") >= SEEN
+    assert words(response, "Access-Control-Expose-Headers") >= RESPONSE_HEADERS
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Every failure leaves as a problem document, and a defect of ours leaves nothing of itself."""
+"""Error responses: every failure is a problem document, and an unexpected exception shows no details."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ ID = {"X-Request-Id": "story-1"}
 
 @pytest.fixture
 def plain(tmp_path: Path) -> Iterator[Flask]:
-    """An application on a database that was never migrated, with room for routes that fail."""
+    """An application on an empty database without tables, to which a test can add routes that fail."""
     app = build(f"sqlite:///{tmp_path}/empty.db")
-    app.test_client_class = FlaskClient  # the routes below are in no description
+    app.test_client_class = FlaskClient  # the OpenAPI document does not describe the routes below
     yield app
     with app.app_context():
         db.engine.dispose()
@@ -179,7 +179,7 @@ def test_an_unexpected_exception_is_logged_with_the_request_id_and_not_in_the_re
 
 
 def test_a_missing_table_is_500_without_details(plain: Flask):
-    """A blanket rule for database errors once called it unavailable, and clients waited for what never came."""
+    """A general handler for database errors once returned 503 here, and clients retried in vain."""
     response = Person(plain.test_client(), "alice").get(headers=ID)
 
     assert response.status_code == 500
@@ -217,11 +217,11 @@ def test_the_logged_stack_trace_has_types_and_lines_but_no_message(
     assert "test_errors.py" in caplog.text
 
 
-@pytest.mark.parametrize("columns", [{"id": 1}, {"id": 2, "completed": None}], ids=["violated key", "refused row"])
+@pytest.mark.parametrize("columns", [{"id": 1}, {"id": 2, "completed": None}], ids=["violated key", "rejected row"])
 def test_no_database_error_logs_the_content_of_a_row(
     app: Flask, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, columns: dict[str, Any]
 ):
-    """PostgreSQL's message holds the key that was violated, or the row that was refused, and SQLAlchemy's the values."""
+    """The message of PostgreSQL contains the violated key or the rejected row, and that of SQLAlchemy the values."""
     person = Person(app.test_client(), MARKER)
     person.add()
 
@@ -231,7 +231,7 @@ def test_no_database_error_logs_the_content_of_a_row(
 
     with app.app_context(), pytest.raises(IntegrityError) as failure:
         violate(User(MARKER))
-    assert MARKER not in str(failure.value), "a command of the operator would print it"
+    assert MARKER not in str(failure.value), "a command such as flask purge would print it"
     monkeypatch.setattr(queries, "add", violate)
     with caplog.at_level(logging.DEBUG):
         assert person.post(json={"title": MARKER}).status_code == 500

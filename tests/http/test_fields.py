@@ -1,4 +1,4 @@
-"""Of an object or a query with many members little is looked at. What many violations cost: tasks/test_bad_input.py."""
+"""Limits on the members of an object and of a query. Tests of many violations: tasks/test_bad_input.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No request makes the service read more of a body than its view accepts, whatever its method and address."""
+"""No request makes the service read more of a body than its view accepts, whatever the method and path."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LARGE = {"/api/alice/tasks/batch", "/api/alice/import"}
 
 
 def paths(app: Flask) -> Iterator[str]:
-    """An address of each route, and one of none."""
+    """Yield a path of each route, and an unknown one."""
     for rule in app.url_map.iter_rules():
         values = {"user_id": "alice", "id": "1", "code": "too-large", "filename": "problem.css", "name": "problem.css"}
         with app.test_request_context():
@@ -38,7 +38,7 @@ def test_no_route_reads_more_of_a_body_than_its_limit(app: Flask, client: FlaskC
             headers = {"Authorization": f"Bearer {token('alice')}", "Content-Type": "application/json"}
             if key:
                 headers["Idempotency-Key"] = key
-            # Closed, as a server does: what is sent of a static file is a file.
+            # Closed as a server does it: the response of a static file holds an open file.
             client.open(path, method=method, headers=headers, environ_overrides=body.environ(), buffered=True).close()
             read[path] = max(body.count, read.get(path, 0))
     bounds = {path: MAX_BULK_BODY_BYTES if path in LARGE and method == "POST" else MAX_BODY_BYTES for path in read}

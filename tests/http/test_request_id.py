@@ -1,4 +1,4 @@
-"""The name of a request: the client's if it is sane, otherwise one of our own."""
+"""The request id: that of the client if it is valid, otherwise a random one."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from flask.testing import FlaskClient
 
 from tests.conftest import Person, migrate
 
-OWN = re.compile(r"[0-9a-f]{32}")
+GENERATED = re.compile(r"[0-9a-f]{32}")
 
 
 @pytest.fixture(scope="module")
 def database_url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """SQLite alone: nothing here depends on the database."""
+    """SQLite only: nothing here depends on the database."""
     url = f"sqlite:///{tmp_path_factory.mktemp('sqlite')}/taskapi.db"
     migrate(url)
     return url
@@ -49,13 +49,13 @@ def test_a_valid_client_request_id_is_used(client: FlaskClient, sent: str):
 )
 def test_an_invalid_client_request_id_is_replaced(client: FlaskClient, sent: str):
     response = client.get("/healthz", environ_overrides={"HTTP_X_REQUEST_ID": sent.encode().decode("latin-1")})
-    assert OWN.fullmatch(response.headers["X-Request-Id"])
+    assert GENERATED.fullmatch(response.headers["X-Request-Id"])
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\r", "\x00", "\x85"])
 def test_a_request_id_with_a_trailing_line_break_is_replaced(client: FlaskClient, ending: str):
-    response = client.get("/healthz", environ_overrides={"HTTP_X_REQUEST_ID": f"sane{ending}"})
-    assert OWN.fullmatch(response.headers["X-Request-Id"])
+    response = client.get("/healthz", environ_overrides={"HTTP_X_REQUEST_ID": f"valid{ending}"})
+    assert GENERATED.fullmatch(response.headers["X-Request-Id"])
 
 
 def test_generated_request_ids_are_unique(client: FlaskClient):

@@ -1,4 +1,4 @@
-"""Strict JSON means one thing only, or it is a ValueError: nothing else ever comes out."""
+"""The strict JSON parser: unambiguous values, or ValueError."""
 
 from __future__ import annotations
 

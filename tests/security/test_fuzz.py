@@ -28,7 +28,7 @@ from taskapi.tasks.recurrence import occurrences, rrule
 from taskapi.tasks.state import State
 from taskapi.tasks.sync import tokens
 from taskapi.tasks.sync.schemas import changes_query
-from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, compact, hs256, segment
+from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, base64url, compact, hs256
 from tests.conftest import SECRET
 
 # On a busy machine it may take long to make examples, which is no fault of theirs.
@@ -106,7 +106,7 @@ def test_a_token_that_is_edited_below_its_encoding_names_nobody(
     token = good(signers, algorithm)
     parts = [urlsafe_b64decode(text + "==") for text in token.split(".")]
     parts[part] = edited(parts[part], edits)
-    text = ".".join(segment(raw) for raw in parts)
+    text = ".".join(base64url(raw) for raw in parts)
     try:
         user = verifier.verify(text)
     except InvalidToken:
@@ -184,7 +184,7 @@ REFUSED_PLACE = (ValidationError, tokens.InvalidSyncToken, tokens.SyncTokenExpir
 
 
 @BOUNDED
-@given(SOME_TEXT | st.builds("{}.{}".format, SOME_TEXT, SOME_TEXT) | st.binary(min_size=1).map(segment))
+@given(SOME_TEXT | st.builds("{}.{}".format, SOME_TEXT, SOME_TEXT) | st.binary(min_size=1).map(base64url))
 def test_no_text_is_a_cursor_that_was_not_sealed(text: str) -> None:
     with pytest.raises((ValidationError, BadCursor)):
         of_cursor(text)

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from flask import Response, g, request, url_for
 
 from ...http.errors import BadCursor
-from ...http.large_responses import FEW, FIRST, Permit
+from ...http.large_responses import PROBE_ROWS, SMALL_PAGE, Permit
 from ...http.request import if_none_match, matches_etag, query_parameters
 from ...http.response import FastResponse, json_response, not_modified
 from ..blueprints import tasks_bp
@@ -36,7 +36,7 @@ def index() -> Response:
         while (response := _list(selection, permit, state)) is None:
             permit.wait()
             state = None
-        return permit.keep(response, response.size)
+        return permit.hold_until_closed(response, response.size)
 
 
 def _list(selection: Selection, permit: Permit, state: State | None) -> FastResponse | None:
@@ -73,7 +73,7 @@ def _state_and_page(
     Raises `BadCursor`.
     """
     # A long page needs a permit; if none is free, only its first rows are read, which show whether it is long.
-    allowed = selection if selection.limit <= FEW or permit.take() else replace(selection, limit=FIRST)
+    allowed = selection if selection.limit <= SMALL_PAGE or permit.acquire() else replace(selection, limit=PROBE_ROWS)
     if state is not None:
         keyset = cursors.decode_cursor(selection, state)
         return state, keyset, queries.page(g.user, allowed, keyset)
@@ -83,7 +83,7 @@ def _state_and_page(
     signed_in, keyset = _decode_cursor(selection)
     state, page = queries.state_and_page(g.user, allowed, keyset)
     if state.epoch != signed_in.epoch:
-        cursors.decode_cursor(selection, state)  # raises BadCursor: an erasure has replaced the epoch meanwhile
+        cursors.decode_cursor(selection, state)  # raises BadCursor: an erasure has replaced the epoch in between
     return state, keyset, page
 
 

@@ -9,7 +9,7 @@ from flask import Response, g, url_for
 
 from ...http.errors import BadCursor, Gone
 from ...http.fields.time import rfc3339
-from ...http.large_responses import FEW, FIRST, Permit
+from ...http.large_responses import PROBE_ROWS, SMALL_PAGE, Permit
 from ...http.request import if_none_match, matches_etag, query_parameters
 from ...http.response import FastResponse, json_response, not_modified
 from ..blueprints import data_bp
@@ -28,7 +28,7 @@ def changes() -> Response:
     with Permit(g.user.id) as permit:
         while (response := _changes(query, permit)) is None:
             permit.wait()
-        return permit.keep(response, response.size)
+        return permit.hold_until_closed(response, response.size)
 
 
 def _changes(query: dict[str, Any], permit: Permit) -> FastResponse | None:
@@ -41,7 +41,7 @@ def _changes(query: dict[str, Any], permit: Permit) -> FastResponse | None:
         token = tokens.encode_token(since, state)
         return json_response({"items": [], "next": token, "has_more": False}, etag=state.etag)
     limit = query["limit"]
-    page = queries.page(g.user, since, limit if limit <= FEW or permit.take() else FIRST)
+    page = queries.page(g.user, since, limit if limit <= SMALL_PAGE or permit.acquire() else PROBE_ROWS)
     items = page_items(page, limit, permit, lambda page: queries.long_page(g.user, since, page), _dump)
     if items is None:
         return None

@@ -29,11 +29,11 @@ def export() -> Response:
     with Permit(g.user.id) as permit:
         permit.wait()
         rows = exports.export(g.user, trash=trash)
-        return permit.keep(stream(write(rows), media_type, filename=f"tasks.{name}"), None)
+        return permit.hold_until_closed(stream(write(rows), media_type, filename=f"tasks.{name}"), None)
 
 
 @data_bp.post("/import", strict_slashes=False)
-@accepts("application/json", most=MAX_BULK_BODY_BYTES)
+@accepts("application/json", max_bytes=MAX_BULK_BODY_BYTES)
 @idempotent
 def import_() -> Response:
     """Import tasks, all or none: a task whose id exists is changed, any other is created."""
