@@ -27,7 +27,7 @@ accesslog = "/dev/null"
 
 def post_fork(server: Any, worker: Any) -> None:
     """gunicorn hook: pass the queue of inherited signals to the worker, as the repository's configuration does."""
-    worker.told = server.SIG_QUEUE
+    worker.inherited_signals = server.SIG_QUEUE
 
 
 def when_ready(_: Any) -> None:
@@ -54,7 +54,7 @@ COMPLETE = (
 )
 
 MAX_IDLE_CONNECTIONS = 8
-"""Maximum number of idle connections: the worker runs this many requests at a time (taskapi/server/worker.py)."""
+"""Maximum number of idle connections: the worker runs this many requests at a time (server/request_slots.py)."""
 
 set_json_loads(orjson.loads)
 set_json_dumps(orjson.dumps)
@@ -129,5 +129,6 @@ def _run(statement: str, *values: Any) -> list[dict[str, Any]]:
 
 
 def _connect() -> psycopg.Connection[Any]:
+    """Open an autocommit connection to PostgreSQL."""
     # With the time zone UTC, which orjson serializes as Z.
     return psycopg.connect(os.environ["DATABASE_URL"], autocommit=True, options="-c timezone=UTC")

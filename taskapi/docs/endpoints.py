@@ -27,7 +27,8 @@ _GUARD_PROBLEMS = (
     errors.ServiceUnavailable,
     errors.BadParameter,
 )
-_BODY_PROBLEMS = (errors.BadRequest, errors.TooLarge, errors.UnsupportedMedia, errors.ValidationFailed)
+_SIZE_PROBLEMS = (errors.LengthRequired, errors.TooLarge)
+_BODY_PROBLEMS = (errors.BadRequest, *_SIZE_PROBLEMS, errors.UnsupportedMedia, errors.ValidationFailed)
 _VERSION_PROBLEMS = (errors.NotFound, errors.PreconditionFailed, errors.PreconditionRequired)
 
 _TEXT = {"type": "string"}
@@ -102,7 +103,7 @@ OPERATIONS: Mapping[str, Operation] = {
         request_types=("application/merge-patch+json", "application/json"),
         body_required=False,
     ),
-    "tasks.delete": _single_task_write(204, None, errors.TooLarge, query=trash.delete_query),
+    "tasks.delete": _single_task_write(204, None, *_SIZE_PROBLEMS, query=trash.delete_query),
     "tasks.complete": _single_task_write(
         200, schemas.task_out, *_BODY_PROBLEMS, errors.QuotaExceeded, request_body="Completion", body_required=False
     ),
@@ -140,7 +141,7 @@ OPERATIONS: Mapping[str, Operation] = {
         idempotent=True,
         problems=(*_GUARD_PROBLEMS, *_BODY_PROBLEMS, errors.QuotaExceeded),
     ),
-    "data.erase": Operation(204, problems=(*_GUARD_PROBLEMS, errors.BadRequest, errors.TooLarge)),
+    "data.erase": Operation(204, problems=(*_GUARD_PROBLEMS, errors.BadRequest, *_SIZE_PROBLEMS)),
     "backchannel.logout": Operation(
         200,
         request_body="LogoutNotice",
@@ -148,7 +149,7 @@ OPERATIONS: Mapping[str, Operation] = {
         problems=(
             errors.BadRequest,
             errors.InvalidLogoutToken,
-            errors.TooLarge,
+            *_SIZE_PROBLEMS,
             errors.UnsupportedMedia,
             errors.ServiceUnavailable,
         ),

@@ -107,6 +107,11 @@ class TaskDeleted(Problem):
     )
 
 
+class LengthRequired(Problem):
+    status, code, title = 411, "length-required", "The length of the body is required"
+    remedy = "Send the body with `Content-Length`: the server in front of the service does not decode a chunked body."
+
+
 class PreconditionFailed(Problem):
     status, code, title = 412, "precondition-failed", "The task has changed"
     remedy = "Another request changed it first. Look at `current`, decide again, and send its version in `If-Match`."
@@ -174,8 +179,16 @@ CATALOGUE: dict[str, type[Problem]] = {
             NotFound,
             MethodNotAllowedProblem,
         ),
-        *(InFlight, QuotaExceeded, Gone, TaskDeleted, PreconditionFailed, TooLarge, UnsupportedMedia, ValidationFailed),
-        *(KeyReused, PreconditionRequired, TooManyRequests, TooManyKeys, ServiceUnavailable, InternalError),
+        *(InFlight, QuotaExceeded, Gone, TaskDeleted, LengthRequired, PreconditionFailed, TooLarge, UnsupportedMedia),
+        *(
+            ValidationFailed,
+            KeyReused,
+            PreconditionRequired,
+            TooManyRequests,
+            TooManyKeys,
+            ServiceUnavailable,
+            InternalError,
+        ),
     )
 }
 """All problem types by code, for `/problems/<code>` and the OpenAPI document."""

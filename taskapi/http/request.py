@@ -15,7 +15,15 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.http import parse_etags
 
 from . import strict_json
-from .errors import BadParameter, BadRequest, PreconditionRequired, TooLarge, UnsupportedMedia, ValidationFailed
+from .errors import (
+    BadParameter,
+    BadRequest,
+    LengthRequired,
+    PreconditionRequired,
+    TooLarge,
+    UnsupportedMedia,
+    ValidationFailed,
+)
 from .fields import strict
 from .routing import unproxy
 
@@ -33,7 +41,7 @@ _BODY_LIMITS = "taskapi_body_limits"
 _DEFAULT_LIMITS = ("application/json",), MAX_BODY_BYTES
 
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
-"""Methods whose body no view reads; the server discards it up to a limit, or closes the connection (protocol.py)."""
+"""Methods whose body no view reads; the server discards it up to a limit, or closes the connection (FastParser)."""
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -54,13 +62,21 @@ def accepts(*media_types: str, max_bytes: int = MAX_BODY_BYTES) -> Callable[[Vie
 
 
 def check_head(request: Request) -> None:
-    """Raise 413 or 415 if the headers show that the body is too large or of the wrong type; do not read it."""
+    """Raise 411, 413 or 415 if the headers show that the body cannot be read, or what its view does not accept."""
     if request.method not in _WITHOUT_BODY:
         _check_head(request, request.content_length or 0, *_body_limits(request))
 
 
 def _check_head(request: Request, length: int, media_types: tuple[str, ...], max_bytes: int) -> None:
-    """Raise 413 if `length` exceeds `max_bytes`; raise 415 for the wrong media type, or a compressed body."""
+    """Raise 411, 413 or 415.
+
+    411: a chunked body under a server that does not decode it; 413: `length` exceeds `max_bytes`; 415: the wrong media
+    type, or a compressed body.
+    """
+    environ = request.environ
+    if "HTTP_TRANSFER_ENCODING" in environ and not environ.get("wsgi.input_terminated"):
+        # Werkzeug would read the body as empty, and an empty body toggles a task. uWSGI is such a server.
+        raise LengthRequired("Send the body with `Content-Length`.")
     if length > max_bytes:
         raise TooLarge(_too_large(max_bytes))
     if length:
@@ -74,8 +90,8 @@ def read_body(request: Request, before_large: Callable[[], None] | None = None) 
 
     `before_large` is called before a body is read that may have more than `MAX_BODY_BYTES`.
 
-    Raises `TooLarge`, `UnsupportedMedia`, and `BadRequest` for an incomplete body. If the headers show a problem the
-    body is not read; a chunked body is read up to the limit.
+    Raises `LengthRequired`, `TooLarge`, `UnsupportedMedia`, and `BadRequest` for an incomplete body. If the headers
+    show a problem the body is not read; a chunked body is read up to the limit.
     """
     if request.method in _WITHOUT_BODY:
         return

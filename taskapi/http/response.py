@@ -55,9 +55,6 @@ def _add_common_headers(response: Response) -> Response:
 class _FastHeaders(Headers):
     """Headers whose `extend` checks and appends a list in one pass; Werkzeug's adds and checks one after the other."""
 
-    def __contains__(self, key: object) -> bool:
-        return isinstance(key, str) and key.lower() in {name.lower() for name, _ in self._list}
-
     def extend(self, headers: Any = None, /, **others: Any) -> None:
         """Append headers; leave anything but a list of pairs without newlines to Werkzeug (ValueError for newlines)."""
         values = "".join([value for _, value in headers]) if isinstance(headers, list) else "\n"

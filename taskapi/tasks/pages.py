@@ -75,10 +75,10 @@ def _max(element: _Greater, compiler: SQLCompiler, **options: Any) -> str:
     return f"max({compiler.process(element.clauses, **options)})"
 
 
-SIZE = _OctetLength(Task.title) + func.coalesce(_OctetLength(Task.description), 0) + _OctetLength(Task.tags)
+TEXT_BYTES = _OctetLength(Task.title) + func.coalesce(_OctetLength(Task.description), 0) + _OctetLength(Task.tags)
 """SQL expression: the bytes of a task's title, description and tags."""
 _long_size = itemgetter(len(COLUMNS))
-"""Get the column after those of a task from a row: the `SIZE` of a long task, None for a short one."""
+"""Get the column after those of a task from a row: the `TEXT_BYTES` of a long task, None for a short one."""
 
 
 @dataclass(frozen=True)
@@ -98,10 +98,10 @@ class PageQuery:
         A row has the columns of a task, the size of the task's text if it is over `max_text_bytes` (otherwise NULL),
         and the sort key.
         """
-        description = case((max_text_bytes >= SIZE, Task.description)).label("description")
+        description = case((max_text_bytes >= TEXT_BYTES, Task.description)).label("description")
         columns = [description if column is Task.description else column for column in COLUMNS]
-        # Use SIZE as few times as possible: SQLite reads the whole text for each occurrence.
-        long = func.nullif(_Greater(SIZE, max_text_bytes), max_text_bytes).label("long")
+        # Use TEXT_BYTES as few times as possible: SQLite reads the whole text for each occurrence.
+        long = func.nullif(_Greater(TEXT_BYTES, max_text_bytes), max_text_bytes).label("long")
         return select(*columns, long, *self.keys).where(*self.conditions).order_by(*self.order_by).limit(max_rows)
 
     def bounded(self, max_rows: Any, max_bytes: Any) -> Select[Any]:
@@ -110,7 +110,7 @@ class PageQuery:
         A row has the columns of a task, the sum of bytes up to and including it, and the sort key.
         """
         keys = {f"key{number}": key for number, key in enumerate(self.keys)}
-        total = func.sum(SIZE + ROW_BYTES).over(order_by=self.order_by, rows=(None, 0)).label("total")
+        total = func.sum(TEXT_BYTES + ROW_BYTES).over(order_by=self.order_by, rows=(None, 0)).label("total")
         rows = (
             select(*COLUMNS, total, *(key.label(name) for name, key in keys.items()))
             .where(*self.conditions)
@@ -181,7 +181,7 @@ class Page(NamedTuple):
         return Page(rows, last, before[len(rows)] if len(rows) < len(before) else None, self.keys)
 
 
-def fragments(items: Iterable[Any]) -> list[orjson.Fragment]:
+def json_fragments(items: Iterable[Any]) -> list[orjson.Fragment]:
     """Serialize items to JSON until they exceed `MAX_BYTES` together, and return those that fit, at least one.
 
     The size in SQL does not suffice: JSON escapes make a text longer, a quotation mark for example twice as long.

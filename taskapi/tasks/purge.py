@@ -54,8 +54,8 @@ def purge_user(user: User) -> tuple[int, int]:
         row.id for row in execute(update(Task).where(*due).values(**TOMBSTONE, purged_at=moment).returning(Task.id))
     }
     # Idempotency keys expire long before, except for a task that an import put into the trash with an old `deleted_at`.
-    for task_id in emptied & idempotency.tasks_with_content(user):
-        idempotency.forget_content(user, task_id)
+    for task_id in emptied & idempotency.task_ids_with_content(user):
+        idempotency.delete_task_content(user, task_id)
     if not emptied:
         bump_revision(user, -1)
     return len(emptied), _remove_tombstones(user, moment - TOMBSTONE_LIFETIME)

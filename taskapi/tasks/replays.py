@@ -9,44 +9,44 @@ import orjson
 
 from ..auth.tokens import User
 from ..http.errors import TaskDeleted
-from ..idempotency.hook import REPLAYED, Answer, Idempotent
+from ..idempotency.hook import REPLAYED, Idempotent, RecordedResponse
 from . import queries
 from .responses import etag
 from .schemas import task_out
 from .statements.rows import TaskRow
 
 
-def reduce(answer: Answer) -> Answer:
+def reduce(response: RecordedResponse) -> RecordedResponse:
     """Set the task id of a response that is one task, or reduce the tasks of a batch's response to their ids.
 
     Only a response that is one task may be stored with its content, under the task's id, so that deleting the task
     permanently can remove every copy.
     """
-    data = orjson.loads(answer.body) if answer.body else {}
+    data = orjson.loads(response.body) if response.body else {}
     if "results" in data:
         ids = [task and {"id": task["id"]} for task in data["results"]]
-        return replace(answer, reduced=orjson.dumps({"results": ids}))
+        return replace(response, reduced=orjson.dumps({"results": ids}))
     if "id" in data:
-        return replace(answer, task_id=data["id"], reduced=b"")
-    return answer
+        return replace(response, task_id=data["id"], reduced=b"")
+    return response
 
 
-def rebuild(user: User, answer: Answer) -> Answer:
+def rebuild(user: User, response: RecordedResponse) -> RecordedResponse:
     """Complete a reduced response with the tasks as they are now; the request is not carried out again.
 
     In the response of a batch, a task that was deleted permanently is null. Raises `TaskDeleted` if the response is
     that one task.
     """
-    if answer.task_id is None:
-        ids = [task and task["id"] for task in orjson.loads(answer.body)["results"]]
+    if response.task_id is None:
+        ids = [task and task["id"] for task in orjson.loads(response.body)["results"]]
         tasks = queries.find_all(user, {task_id for task_id in ids if task_id})
-        return replace(answer, body=orjson.dumps({"results": [_dump(tasks.get(task_id)) for task_id in ids]}))
-    row = queries.find_all(user, {answer.task_id}).get(answer.task_id)
+        return replace(response, body=orjson.dumps({"results": [_dump(tasks.get(task_id)) for task_id in ids]}))
+    row = queries.find_all(user, {response.task_id}).get(response.task_id)
     if row is None:
         raise TaskDeleted(
             "The request was carried out. Its task has been deleted permanently since.", headers={REPLAYED: "true"}
         )
-    return replace(answer, headers={**answer.headers, "ETag": etag(row)}, body=orjson.dumps(task_out.dump(row)))
+    return replace(response, headers={**response.headers, "ETag": etag(row)}, body=orjson.dumps(task_out.dump(row)))
 
 
 def _dump(row: TaskRow | None) -> Any:

@@ -12,7 +12,7 @@ from ..http.errors import NotFound, PreconditionFailed, Problem, QuotaExceeded, 
 from ..http.fields import strict
 from ..http.large_responses import SMALL_PAGE, Permit
 from ..http.response import json_response
-from .pages import Page, fragments
+from .pages import Page, json_fragments
 from .schemas import task_out
 from .statements import errors
 from .statements.rows import TaskRow
@@ -48,7 +48,7 @@ def page_items(
     if not permit.allows(page.long_bytes):
         return None
     page = read_long(page)
-    items = fragments(dump(page.rows))
+    items = json_fragments(dump(page.rows))
     return page.truncated(len(items)), items
 
 

@@ -84,7 +84,7 @@ def _remove_next_task(user: User, task: TaskRow, moment: datetime) -> TaskRow:
     is_following = (Task.series_id == task.series_id, Task.occurrence == (task.occurrence or 0) + 1)
     if update_task(user, task.next_task_id, task.revision, tombstone, *is_following, *is_unchanged) is None:
         return task
-    idempotency.forget_content(user, task.next_task_id)
+    idempotency.delete_task_content(user, task.next_task_id)
     bump_revision(user, 0, live=-1)
     return update_task(user, task.id, task.revision, {"next_task_id": None}) or task
 

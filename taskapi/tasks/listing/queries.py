@@ -45,6 +45,7 @@ def long_page(user: User, selection: Selection, after: KeysetValues | None, shor
     """Read the page `short` again with all descriptions; it may end earlier, at about `pages.MAX_BYTES`."""
 
     def read(max_rows: int, max_bytes: int) -> Sequence[TaskRow]:
+        """Execute the statement of the whole page with these bounds."""
         if selection.is_unfiltered:
             values = {**_keyset_binds(after), "owner": user.id, "max_rows": max_rows, "max_bytes": max_bytes}
             return fetch(_prepared_long_page(selection.sort, after is not None)(**values))[0]
@@ -84,7 +85,7 @@ def _last_state(_user_id: str) -> list[State]:
 
 def _page(rows: Rows, selection: Selection) -> Page:
     """Make a page of the rows of a statement that selected one row more than `selection.limit`."""
-    return Page.from_rows(rows, selection.limit, len(Order.of(selection.sort).keys))
+    return Page.from_rows(rows, selection.limit, len(Order.for_sort(selection.sort).keys))
 
 
 def _bind_page(user: User, selection: Selection, after: KeysetValues | None) -> BoundStatement:
@@ -120,17 +121,21 @@ _MAX_ROWS = bindparam("max_rows", type_=Integer)
 
 def _unfiltered_query(sort: str, *, has_cursor: bool) -> PageQuery:
     """Return the query of all live tasks, with bind parameters for the owner and, after a cursor, its keyset values."""
-    order = Order.of(sort)
+    order = Order.for_sort(sort)
     keyset: list[Any] = [bindparam(f"key{number}") for number in range(len(order.keys))]
-    conditions = [Task.user_id == OWNER, Task.deleted_at.is_(None), *([order.beyond(keyset)] if has_cursor else [])]
-    return PageQuery(conditions, order.keys, order.clauses)
+    conditions = [
+        Task.user_id == OWNER,
+        Task.deleted_at.is_(None),
+        *([order.keyset_condition(keyset)] if has_cursor else []),
+    ]
+    return PageQuery(conditions, order.keys, order.order_by)
 
 
 def _filtered_query(user: User, selection: Selection, after: KeysetValues | None) -> PageQuery:
     """Return the query of the selected tasks that sort after the keyset values `after`."""
-    order = Order.of(selection.sort)
-    conditions = [*_conditions(user, selection), *([] if after is None else [order.beyond(after)])]
-    return PageQuery(conditions, order.keys, order.clauses)
+    order = Order.for_sort(selection.sort)
+    conditions = [*_conditions(user, selection), *([] if after is None else [order.keyset_condition(after)])]
+    return PageQuery(conditions, order.keys, order.order_by)
 
 
 @reads

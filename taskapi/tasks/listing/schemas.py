@@ -28,7 +28,7 @@ class ListQuery(StrictSchema):
         load_default=MAX_PAGE,
         metadata={"description": "A page of very long tasks ends earlier, at about 4 MiB, with a `next` link."},
     )
-    cursor = Text(most=MAX_CURSOR, metadata={"description": "From the `next` link of the page before."})
+    cursor = Text(most=MAX_CURSOR, metadata={"description": "From the `next` link of the previous page."})
     sort = Choice(SORTS, load_default="-created_at", metadata={"description": "`-` reverses; undated tasks stay last."})
     status = Choice({"all": None, "pending": False, "completed": True})
     completed = Choice({"true": True, "false": False})
@@ -42,10 +42,10 @@ class ListQuery(StrictSchema):
     due_from = Day()
     due_to = Day(metadata={"description": "Inclusive."})
     no_due = Choice({"true": True}, metadata={"description": "Only tasks without a due date."})
-    overdue = Choice({"true": True}, metadata={"description": "Open tasks whose time is past, by the clock in `tz`."})
+    overdue = Choice({"true": True}, metadata={"description": "Open tasks that are overdue by local time in `tz`."})
     tz = TimeZone(metadata={"description": "For `overdue`; UTC unless given."})
     q = Text(most=MAX_QUERY, metadata={"description": "In title or description; case and accents are folded."})
-    trash = Choice({"true": True}, metadata={"description": "What is in the trash, instead."})
+    trash = Choice({"true": True}, metadata={"description": "Tasks in the trash instead of live ones."})
     include = Choice({"total": True}, metadata={"description": "`total` adds `X-Total-Count`."})
 
     @validates_schema

@@ -44,6 +44,6 @@ class Selection:
         return self == Selection(self.limit, self.sort, cursor=self.cursor, with_total=self.with_total)
 
     @cached_property
-    def filters(self) -> str:
+    def signed_filters(self) -> str:
         """Text of the sort and all filters, which the signature of a cursor covers: see `cursors`."""
         return repr(replace(self, limit=0, cursor=None, with_total=False))

@@ -20,7 +20,7 @@ from ...http.fields.strict import Violation
 from .. import positions
 from ..members import DEFAULTS
 from ..models import Task
-from ..pages import SIZE
+from ..pages import TEXT_BYTES
 from ..statements.counters import allocate_ids, bump_revision
 from ..statements.quota import check_stored_tasks
 from ..statements.rows import COLUMNS, TaskRow, new_row
@@ -115,7 +115,7 @@ def _implied_task_id(task: Mapping[str, Any]) -> int | None:
 
 def _check_size_of_existing(user: User, ids: Sequence[int]) -> None:
     """Raise ValidationError if the existing tasks with these ids have more text than `MAX_EXISTING_BYTES`."""
-    size = select(func.sum(SIZE)).where(Task.user_id == user.id, is_one_of(Task.id, ids))
+    size = select(func.sum(TEXT_BYTES)).where(Task.user_id == user.id, is_one_of(Task.id, ids))
     if ids and (execute(size).scalar() or 0) > MAX_EXISTING_BYTES:
         detail = f"The tasks named hold more than {MAX_EXISTING_BYTES // 2**20} MiB. Import fewer of them at a time."
         raise ValidationError({"tasks": [Violation("length", detail)]})

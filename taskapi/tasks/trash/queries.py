@@ -55,7 +55,7 @@ def destroy(user: User, id: int, expected: Set[int] | None) -> None:
         bump_revision(user, 0, live=-1)
     deleted_at = func.coalesce(Task.deleted_at, literal(moment, UTCDateTime))
     update_task(user, id, revision, {**TOMBSTONE, "deleted_at": deleted_at, "purged_at": moment, "updated_at": moment})
-    idempotency.forget_content(user, id)
+    idempotency.delete_task_content(user, id)
 
 
 @reads

@@ -18,13 +18,13 @@ from taskapi.database.failures import DatabaseUnavailable
 from taskapi.database.unit_of_work import execute, reads, rows, writes
 from tests.database.sqlite.work import ALICE, COUNT, ENDLESS, LONG, Threads, count, pool, revision, start
 
-# Statements that take long.
+# Long statements.
 
 
 @pytest.mark.usefixtures("impatient")
 class TestTimeLimit:
     def test_a_read_that_takes_too_long_is_unavailable(self) -> None:
-        with pytest.raises(DatabaseUnavailable, match=r"^interrupted$"):  # and no value of the statement
+        with pytest.raises(DatabaseUnavailable, match=r"^interrupted$"):  # without the statement's values
             count(ALICE, ENDLESS)
         assert count(ALICE, 5) == 5, "the connection is as good as before"
 
@@ -37,7 +37,7 @@ class TestTimeLimit:
         with pytest.raises(DatabaseUnavailable, match="interrupted"):
             search(ALICE)
 
-    def test_a_write_that_takes_too_long_leaves_nothing_and_says_so(self) -> None:
+    def test_a_write_that_takes_too_long_is_rolled_back_and_not_uncertain(self) -> None:
         @writes
         def work(owner: User) -> None:
             start(owner)

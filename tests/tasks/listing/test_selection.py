@@ -90,5 +90,5 @@ def test_the_signed_filters_depend_on_sort_and_filters_but_not_on_page_size_or_t
         replace(selection, q=""),
         replace(selection, q="x"),
     ):
-        assert other.filters != selection.filters
-    assert replace(selection, limit=20, cursor="x", with_total=True).filters == selection.filters
+        assert other.signed_filters != selection.signed_filters
+    assert replace(selection, limit=20, cursor="x", with_total=True).signed_filters == selection.signed_filters
