@@ -1,4 +1,4 @@
-"""Clients of one user that ask for the largest responses and do not read them."""
+"""Clients of one user that request the largest responses and do not read them."""
 
 from __future__ import annotations
 
@@ -9,38 +9,37 @@ import threading
 from contextlib import closing
 from typing import Any
 
-from tests.chaos.neighbours import MEMORY_LIMIT, assert_neighbours_answered, assert_neighbours_served, probe_neighbours
-from tests.chaos.service import PATIENCE, Service, service
+from tests.chaos.other_clients import MEMORY_LIMIT, probe_other_clients
+from tests.chaos.service import CLIENT_TIMEOUT, Service
 from tests.conftest import token
 
 USER = "unread"
 PATHS = ("/tasks", "/changes", "/export", "/tasks?trash=true&limit=20", "/tasks?sort=title", "/tasks?q=a")
-TASKS, OF_A_BATCH = 1000, 20
+TASKS, BATCH_SIZE = 1000, 20
 DESCRIPTION = "\U0001f95b" * 10_000
 
 
 def serve_beside_unread_responses(
-    url: str, *, connections: int, seconds: float, tasks: int = TASKS, measure: bool = True
+    running: Service, *, connections: int, seconds: float, quiet: float = 3, tasks: int = TASKS
 ) -> dict[str, Any]:
-    """Connections that each ask for a large response once a second, without reading one, beside another client."""
-    with service(url, workers=1) as running:
-        _fill(running, tasks)
-        attack = Unread(running.port, connections)
-        figures = {"connections": connections, **probe_neighbours(running, seconds, attack)}
-    (assert_neighbours_served if measure else assert_neighbours_answered)(figures)
+    """Request a large response once per second on each connection without reading it, while others are probed."""
+    _add_large_tasks(running, tasks)
+    attack = UnreadResponses(running.port, connections)
+    figures = {"connections": connections, **probe_other_clients(running, seconds, attack, quiet=quiet)}
     assert figures["memory_growth_mb"] < MEMORY_LIMIT, figures
     assert figures["requests"] >= connections, figures
     return figures
 
 
-class Unread:
-    """The attack."""
+class UnreadResponses:
+    """The attack: requests without reading the responses, until the event is set."""
 
     def __init__(self, port: int, connections: int) -> None:
         self._port = port
         self._count = connections
 
     def __call__(self, over: threading.Event) -> dict[str, Any]:
+        """Send requests until `over` is set; return their number and that of connections that the server closed."""
         requests = [
             f"GET /api/{USER}{path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token(USER)}\r\n\r\n".encode()
             for path in PATHS
@@ -53,7 +52,7 @@ class Unread:
                     connection.send(requests[(number + sent // self._count) % len(requests)])
                     sent += 1
                 except BlockingIOError:
-                    continue  # the server has not taken the one before
+                    continue  # the server has not read the previous request
                 except OSError:
                     closed += 1
                     connection.close()
@@ -65,19 +64,20 @@ class Unread:
 
     def _open(self) -> socket.socket:
         connection = socket.socket()
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # the kernel takes little of a response
-        connection.settimeout(PATIENCE)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # the kernel buffers little of a response
+        connection.settimeout(CLIENT_TIMEOUT)
         connection.connect(("127.0.0.1", self._port))
         connection.setblocking(False)
         return connection
 
 
-def _fill(running: Service, tasks: int) -> None:
+def _add_large_tasks(running: Service, count: int) -> None:
+    """Create tasks with the longest description, in batches."""
     headers = {"Authorization": f"Bearer {token(USER)}", "Content-Type": "application/json"}
-    operations = [{"op": "create", "task": {"title": "a", "description": DESCRIPTION}}] * OF_A_BATCH
+    operations = [{"op": "create", "task": {"title": "a", "description": DESCRIPTION}}] * BATCH_SIZE
     body = json.dumps({"operations": operations}, ensure_ascii=False).encode()
-    with closing(http.client.HTTPConnection("127.0.0.1", running.port, timeout=PATIENCE)) as connection:
-        for _ in range(tasks // OF_A_BATCH):
+    with closing(http.client.HTTPConnection("127.0.0.1", running.port, timeout=CLIENT_TIMEOUT)) as connection:
+        for _ in range(count // BATCH_SIZE):
             connection.request("POST", f"/api/{USER}/tasks/batch", body, headers)
             response = connection.getresponse()
             assert response.status == 200, response.read()
