@@ -1,9 +1,8 @@
 "use client"
 
-import { IconButton } from "@radix-ui/themes/components/icon-button"
-import { useEffect, useRef, useState, type ComponentProps } from "react"
+import { useEffect, useRef, useState } from "react"
 import { flushSync } from "react-dom"
-import { PersonIcon } from "@/icons"
+import { AccountMenuButton } from "./AccountMenuButton"
 import type { AccountMenuItems } from "./AccountMenuItems"
 
 /** The button is there at once; the menu behind it, which brings its own positioning, is loaded when nothing else is to do. */
@@ -58,13 +57,5 @@ export function AccountMenu(props: { name: string; email: string }) {
         />
       )}
     </div>
-  )
-}
-
-export function AccountMenuButton(props: ComponentProps<typeof IconButton>) {
-  return (
-    <IconButton variant="soft" color="gray" radius="full" size="3" {...props} aria-label="Account menu">
-      <PersonIcon />
-    </IconButton>
   )
 }

@@ -3,11 +3,11 @@
 import * as DropdownMenu from "@radix-ui/themes/components/dropdown-menu"
 import { useRouter } from "next/navigation"
 import { useState } from "react"
-import { OverlayTheme } from "@/app/OverlayTheme"
-import { Refused } from "@/form/Refused"
+import { OverlayTheme } from "@/ui/OverlayTheme"
+import { Refused } from "@/form/ErrorCallout"
 import styles from "./account.module.css"
-import { AccountMenuButton } from "./AccountMenu"
-import { useSignOut } from "./signOut"
+import { AccountMenuButton } from "./AccountMenuButton"
+import { useSignOut } from "./useSignOut"
 
 type AccountMenuItemsProps = {
   name: string

@@ -1,6 +1,6 @@
 import { Heading } from "@radix-ui/themes/components/heading"
 import type { ReactNode } from "react"
-import { CheckMark } from "@/icons"
+import { CheckMark } from "@/ui/icons"
 import styles from "./account.module.css"
 
 type AuthCardProps = { title: string; children: ReactNode; footer?: ReactNode }

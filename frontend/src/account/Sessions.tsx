@@ -5,13 +5,13 @@ import { Button } from "@radix-ui/themes/components/button"
 import { Skeleton } from "@radix-ui/themes/components/skeleton"
 import { Text } from "@radix-ui/themes/components/text"
 import { useCallback, useEffect, useRef, useState } from "react"
-import { Refused } from "@/form/Refused"
-import { authClient } from "@/session"
+import { Refused } from "@/form/ErrorCallout"
+import { authClient } from "./authClient"
 import styles from "./account.module.css"
-import { deviceName } from "./device"
-import { ask } from "./refusal"
+import { deviceName } from "./deviceName"
+import { ask } from "./callAuth"
 import { Section } from "./Section"
-import { useSignOut } from "./signOut"
+import { useSignOut } from "./useSignOut"
 
 type Session = { id: string; token: string; createdAt: Date; userAgent?: string | null | undefined }
 

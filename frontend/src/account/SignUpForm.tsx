@@ -3,11 +3,11 @@
 import { Button } from "@radix-ui/themes/components/button"
 import { useRouter } from "next/navigation"
 import { LabelledText } from "@/form/Field"
-import { Refused } from "@/form/Refused"
-import { useSubmission } from "@/form/submission"
-import { authClient } from "@/session"
+import { Refused } from "@/form/ErrorCallout"
+import { useSubmission } from "@/form/useSubmission"
+import { authClient } from "./authClient"
 import styles from "./account.module.css"
-import { ask } from "./refusal"
+import { ask } from "./callAuth"
 
 export function SignUpForm() {
   const router = useRouter()

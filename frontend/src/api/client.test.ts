@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, expect, test } from "vitest"
 import { createApi, type Api } from "./client"
 import { Connection } from "./connection"
-import { ApiError, ConflictError, SessionOver } from "./problem"
-import { Gateway } from "./service.fixture"
-import { AccessToken } from "./token"
+import { ApiError, ConflictError, SessionOver } from "./errors"
+import { Gateway } from "@/testing/gateway"
+import { AccessToken } from "./tokenProvider"
 
 let gateway: Gateway
 let connection: Connection

@@ -1,8 +1,8 @@
 import createClient, { type Client } from "openapi-fetch"
 import type { Connection } from "./connection"
-import { SessionOver, refusal, unanswered } from "./problem"
+import { SessionOver, refusal, unanswered } from "./errors"
 import type { paths } from "./schema"
-import type { AccessToken } from "./token"
+import type { AccessToken } from "./tokenProvider"
 
 export type Api = Client<paths>
 

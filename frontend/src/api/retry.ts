@@ -1,5 +1,5 @@
 import type { Connection } from "./connection"
-import { ApiError, SessionExpired } from "./problem"
+import { ApiError, SessionExpired } from "./errors"
 
 const FIRST_DELAY = 400
 /** With the spread on top at most three seconds: no longer shall the page lie idle once the service is back. */

@@ -1,7 +1,7 @@
 import type { Metadata, Viewport } from "next"
 import { headers } from "next/headers"
 import type { ReactNode } from "react"
-import { ThemeFrame } from "./ThemeFrame"
+import { ThemeFrame } from "@/ui/ThemeFrame"
 import "./globals.css"
 
 export const metadata: Metadata = {

@@ -1,8 +1,9 @@
 import { headers } from "next/headers"
 import { redirect } from "next/navigation"
+import { AccountMenu } from "@/account/AccountMenu"
 import { getSession } from "@/server/auth"
 import { settings } from "@/server/settings"
-import { filtersFrom } from "@/tasks/filterAddress"
+import { filtersFrom } from "@/tasks/filterUrl"
 import { TaskPage } from "@/tasks/TaskPage"
 
 type PageProps = { searchParams: Promise<Record<string, string | string[] | undefined>> }
@@ -13,5 +14,12 @@ export default async function Page({ searchParams }: PageProps) {
   const { id, name, email } = session.user
   const given = await searchParams
   const filters = filtersFrom((key) => [given[key] ?? ""].flat()[0] ?? "")
-  return <TaskPage apiUrl={settings().apiUrl} user={{ id, name, email }} filters={filters} />
+  return (
+    <TaskPage
+      apiUrl={settings().apiUrl}
+      userId={id}
+      filters={filters}
+      accountMenu={<AccountMenu name={name} email={email} />}
+    />
+  )
 }

@@ -1,22 +1,23 @@
 import type { AuthContext } from "better-auth"
 import { decodeJwt, decodeProtectedHeader, jwtVerify } from "jose"
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
-import { TaskService } from "../api/service.fixture"
+import { TaskService } from "@/testing/taskService"
 import { hasNoData } from "./api-data"
-import { DIALECTS, openTrial, ORIGIN, PASSWORD, SECRET, type Browser, type Trial } from "./trial"
+import {
+  DIALECTS,
+  openTrial,
+  ORIGIN,
+  PASSWORD,
+  SECRET,
+  setUpAuthTests,
+  type Browser,
+  type Trial,
+} from "@/testing/authFixture"
+
+setUpAuthTests()
 
 let trial: Trial
 let ada: Browser
-
-beforeEach(() => {
-  for (const method of ["error", "warn", "info"] as const)
-    vi.spyOn(console, method).mockImplementation(() => {})
-})
-
-afterEach(async () => {
-  vi.restoreAllMocks()
-  await trial.close()
-})
 
 const deleteAccount = () => ada.post("/delete-user", { password: PASSWORD })
 

@@ -1,17 +1,9 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
-import { Browser, openTrial, ORIGIN, PASSWORD, type Trial } from "./trial"
+import { describe, expect, it } from "vitest"
+import { Browser, openTrial, ORIGIN, PASSWORD, setUpAuthTests, type Trial } from "@/testing/authFixture"
+
+setUpAuthTests()
 
 let trial: Trial
-
-beforeEach(() => {
-  for (const method of ["error", "warn", "info"] as const)
-    vi.spyOn(console, method).mockImplementation(() => {})
-})
-
-afterEach(async () => {
-  vi.restoreAllMocks()
-  await trial.close()
-})
 
 describe("accounts", () => {
   it("ask for a password of eight characters and for an address once", async () => {

@@ -11,7 +11,7 @@ import { Outbox } from "./outbox"
 import { requestState } from "./request-state"
 import { checkNewSession } from "./sessions"
 import { settings as current, type Settings } from "./settings"
-import { logoutNotice, sendNotice } from "./signout"
+import { logoutNotice, sendNotice } from "./logout-token"
 import { jwtOptions } from "./tokens"
 
 type Options = ReturnType<typeof authOptions>

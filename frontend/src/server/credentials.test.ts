@@ -1,6 +1,8 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
-import { failStatement } from "./faults.fixture"
-import { DIALECTS, openTrial, PASSWORD, type Trial } from "./trial"
+import { beforeEach, describe, expect, it, vi } from "vitest"
+import { failStatement } from "@/testing/statementFaults"
+import { DIALECTS, openTrial, PASSWORD, setUpAuthTests, type Trial } from "@/testing/authFixture"
+
+setUpAuthTests()
 
 const EMAIL = "ada@example.com"
 const NEW_PASSWORD = "the password of the reset"
@@ -67,16 +69,6 @@ async function expectNotices(): Promise<void> {
   const ended = created.filter((sid) => !alive.includes(sid)).sort()
   await vi.waitFor(() => expect(trial.api.sids).toEqual(ended), 15_000)
 }
-
-beforeEach(() => {
-  for (const method of ["error", "warn", "info"] as const)
-    vi.spyOn(console, method).mockImplementation(() => {})
-})
-
-afterEach(async () => {
-  vi.restoreAllMocks()
-  await trial.close()
-})
 
 describe.each(DIALECTS)("a password reset, on %s", (dialect) => {
   beforeEach(() => openWithUser(dialect))

@@ -2,19 +2,12 @@ import { stat } from "node:fs/promises"
 import { connect, createServer, type AddressInfo, type Server, type Socket } from "node:net"
 import { sql } from "kysely"
 import { Client } from "pg"
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
-import { DIALECTS, openTrial, type Trial } from "./trial"
+import { describe, expect, it } from "vitest"
+import { DIALECTS, openTrial, setUpAuthTests, type Trial } from "@/testing/authFixture"
+
+setUpAuthTests()
 
 let trial: Trial
-
-beforeEach(() => {
-  for (const method of ["error", "warn"] as const) vi.spyOn(console, method).mockImplementation(() => {})
-})
-
-afterEach(async () => {
-  vi.restoreAllMocks()
-  await trial.close()
-})
 
 describe.each(DIALECTS)("a database, on %s", (dialect) => {
   it("is brought up to date by whoever starts, also by several at once", async () => {

@@ -2,7 +2,7 @@ import { createServer, type AddressInfo } from "node:net"
 import { afterEach, expect, it, vi } from "vitest"
 import { passwordResetOffered, sendPasswordReset } from "./mail"
 import { readSettings } from "./settings"
-import { ORIGIN, SECRET } from "./trial"
+import { ORIGIN, SECRET } from "@/testing/authFixture"
 
 afterEach(() => vi.restoreAllMocks())
 

@@ -2,7 +2,7 @@ import { setTimeout as delay } from "node:timers/promises"
 import type { Kysely } from "kysely"
 import type { NoticeTable, Tables } from "./database"
 import { requestState, withRequestState } from "./request-state"
-import type { EndedSession, Outcome } from "./signout"
+import type { EndedSession, Outcome } from "./logout-token"
 
 /** Longer than any try takes: a notice that is being sent is not due for anybody else meanwhile. */
 const LEASE = 10_000

@@ -1,7 +1,16 @@
 import { sql } from "kysely"
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
-import { failStatement } from "./faults.fixture"
-import { DIALECTS, openTrial, PASSWORD, type Browser, type Trial } from "./trial"
+import { describe, expect, it, vi } from "vitest"
+import { failStatement } from "@/testing/statementFaults"
+import {
+  DIALECTS,
+  openTrial,
+  PASSWORD,
+  setUpAuthTests,
+  type Browser,
+  type Trial,
+} from "@/testing/authFixture"
+
+setUpAuthTests()
 
 const NEW_PASSWORD = "another password"
 
@@ -9,16 +18,6 @@ let trial: Trial
 let ada: Browser
 let email: string
 let userId: string
-
-beforeEach(() => {
-  for (const method of ["error", "warn", "info"] as const)
-    vi.spyOn(console, method).mockImplementation(() => {})
-})
-
-afterEach(async () => {
-  vi.restoreAllMocks()
-  await trial.close()
-})
 
 /** Sign a new user up who has three sessions, the first of which is the browser's; return their ids. */
 async function signUp(): Promise<string[]> {

@@ -1,10 +1,10 @@
-import { afterEach, describe, expect, it, vi } from "vitest"
+import { describe, expect, it, vi } from "vitest"
 import { MAX_SESSIONS } from "./sessions"
-import { DIALECTS, openTrial, type Trial } from "./trial"
+import { DIALECTS, openTrial, setUpAuthTests, type Trial } from "@/testing/authFixture"
+
+setUpAuthTests()
 
 let trial: Trial
-
-afterEach(() => trial.close())
 
 describe.each(DIALECTS)("the sessions of a user, on %s", (dialect) => {
   it("are at most MAX_SESSIONS: a further one ends the oldest, with a notice", async () => {

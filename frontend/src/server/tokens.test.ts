@@ -1,10 +1,10 @@
 import { createLocalJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify, type JSONWebKeySet } from "jose"
-import { afterEach, describe, expect, it } from "vitest"
-import { DIALECTS, openTrial, ORIGIN, SECRET, type Trial } from "./trial"
+import { describe, expect, it } from "vitest"
+import { DIALECTS, openTrial, ORIGIN, SECRET, setUpAuthTests, type Trial } from "@/testing/authFixture"
+
+setUpAuthTests()
 
 let trial: Trial
-afterEach(() => trial.close())
-
 const secret = new TextEncoder().encode(SECRET)
 
 describe.each(DIALECTS)("with the shared secret, on %s", (dialect) => {

@@ -3,14 +3,14 @@
 import { IconButton } from "@radix-ui/themes/components/icon-button"
 import * as TextField from "@radix-ui/themes/components/text-field"
 import { useId, useRef, useState, type RefObject } from "react"
-import { ApiError, sentence } from "@/api/problem"
+import { ApiError, sentence } from "@/api/errors"
 import { FieldError } from "@/form/Field"
-import { PlusIcon } from "@/icons"
-import { useAnnounce } from "./Announcer"
-import { useMounted } from "./mounted"
-import { useReportProblem } from "./Problems"
-import { useAddTask, useDraft } from "./queries"
-import styles from "./tasks.module.css"
+import { PlusIcon } from "@/ui/icons"
+import { useAnnounce } from "@/feedback/Announcer"
+import { useMounted } from "@/ui/useMounted"
+import { useReportProblem } from "@/feedback/Problems"
+import { useAddTask, useDraft } from "@/data/hooks"
+import styles from "./TaskBoard.module.css"
 
 export function AddTask({ box }: { box: RefObject<HTMLInputElement | null> }) {
   const [text, setText] = useState("")

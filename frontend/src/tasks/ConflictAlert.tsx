@@ -1,6 +1,6 @@
 import { Button } from "@radix-ui/themes/components/button"
 import * as Callout from "@radix-ui/themes/components/callout"
-import styles from "./tasks.module.css"
+import styles from "./TaskList.module.css"
 
 type ConflictAlertProps = { now: string; onKeep(): void; onTake(): void }
 
@@ -13,7 +13,7 @@ export function ConflictAlert({ now, onKeep, onTake }: ConflictAlertProps) {
           {now}
         </Callout.Text>
       )}
-      <div className={styles.problemActions}>
+      <div className={styles.conflictActions}>
         <Button type="button" size="2" color="iris" onClick={onKeep}>
           Keep mine
         </Button>

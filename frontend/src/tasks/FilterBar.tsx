@@ -1,11 +1,11 @@
 "use client"
 
 import * as TextField from "@radix-ui/themes/components/text-field"
-import { Choice } from "@/form/Choice"
-import { SearchIcon } from "@/icons"
-import { shows, sorts } from "./filterAddress"
-import type { Filters } from "./queries"
-import styles from "./tasks.module.css"
+import { Choice } from "@/form/Select"
+import { SearchIcon } from "@/ui/icons"
+import { shows, sorts } from "./filterUrl"
+import type { Filters } from "@/data/hooks"
+import styles from "./TaskBoard.module.css"
 
 type FilterBarProps = { filters: Filters; onChange(filters: Filters): void }
 

@@ -2,18 +2,17 @@
 
 import { Heading } from "@radix-ui/themes/components/heading"
 import { Text } from "@radix-ui/themes/components/text"
-import { useRef, useState } from "react"
-import { AccountMenu } from "@/account/AccountMenu"
+import { useRef, useState, type ReactNode } from "react"
 import { AddTask } from "./AddTask"
 import { FilterBar } from "./FilterBar"
-import { addressOf } from "./filterAddress"
-import { useOpenCount, type Filters } from "./queries"
+import { addressOf } from "./filterUrl"
+import { useOpenCount, type Filters } from "@/data/hooks"
 import { TaskList } from "./TaskList"
-import styles from "./tasks.module.css"
+import styles from "./TaskBoard.module.css"
 
-type TaskBoardProps = { user: { name: string; email: string }; initialFilters: Filters }
+type TaskBoardProps = { initialFilters: Filters; accountMenu: ReactNode }
 
-export function TaskBoard({ user, initialFilters }: TaskBoardProps) {
+export function TaskBoard({ initialFilters, accountMenu }: TaskBoardProps) {
   const [filters, setFilters] = useState(initialFilters)
   const box = useRef<HTMLInputElement>(null)
 
@@ -31,7 +30,7 @@ export function TaskBoard({ user, initialFilters }: TaskBoardProps) {
           </Heading>
           <OpenCount />
         </div>
-        <AccountMenu name={user.name} email={user.email} />
+        {accountMenu}
       </header>
       <AddTask box={box} />
       <FilterBar filters={filters} onChange={change} />

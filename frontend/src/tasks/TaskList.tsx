@@ -4,13 +4,13 @@ import { Button } from "@radix-ui/themes/components/button"
 import { Skeleton } from "@radix-ui/themes/components/skeleton"
 import { Text } from "@radix-ui/themes/components/text"
 import { useCallback, useEffect, useRef, type RefObject } from "react"
-import { sentence } from "@/api/problem"
-import { Refused } from "@/form/Refused"
-import { useAnnounce } from "./Announcer"
-import { narrows } from "./filterAddress"
-import { useFocusKeeper, type FocusKeeper } from "./focus"
-import { HoldRow, useHeldRows } from "./held"
-import { useReportProblem } from "./Problems"
+import { sentence } from "@/api/errors"
+import { Refused } from "@/form/ErrorCallout"
+import { useAnnounce } from "@/feedback/Announcer"
+import { narrows } from "./filterUrl"
+import { useFocusKeeper, type FocusKeeper } from "./listFocus"
+import { HoldRow, useHeldRows } from "./editedRows"
+import { useReportProblem } from "@/feedback/Problems"
 import {
   useCompleteTask,
   useDeleteTask,
@@ -19,10 +19,10 @@ import {
   type Filters,
   type Task,
   type TaskView,
-} from "./queries"
+} from "@/data/hooks"
 import { TaskRow } from "./TaskRow"
-import { useToast } from "./Toasts"
-import styles from "./tasks.module.css"
+import { useToast } from "@/feedback/Toasts"
+import styles from "./TaskList.module.css"
 
 type TaskListProps = { filters: Filters; box: RefObject<HTMLElement | null> }
 

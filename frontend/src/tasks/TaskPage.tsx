@@ -1,29 +1,32 @@
 "use client"
 
-import { ApiProvider } from "@/api/ApiProvider"
-import { Announcer } from "./Announcer"
-import { ConnectionBanner } from "./ConnectionBanner"
-import { Problems } from "./Problems"
-import type { Filters } from "./queries"
+import type { ReactNode } from "react"
+import { ApiProvider } from "@/data/ServicesProvider"
+import { Announcer } from "@/feedback/Announcer"
+import { ConnectionBanner } from "@/feedback/ConnectionBanner"
+import { Problems } from "@/feedback/Problems"
+import type { Filters } from "@/data/hooks"
 import { TaskBoard } from "./TaskBoard"
-import { Toasts } from "./Toasts"
-import { UnsavedGuard } from "./UnsavedGuard"
+import { Toasts } from "@/feedback/Toasts"
+import { UnsavedGuard } from "@/feedback/UnsavedChangesPrompt"
 
 type TaskPageProps = {
   apiUrl: string
-  user: { id: string; name: string; email: string }
+  userId: string
   filters: Filters
+  /** Passed in, because modules of `tasks` do not import modules of `account`. */
+  accountMenu: ReactNode
 }
 
-export function TaskPage({ apiUrl, user, filters }: TaskPageProps) {
+export function TaskPage({ apiUrl, userId, filters, accountMenu }: TaskPageProps) {
   return (
-    <ApiProvider apiUrl={apiUrl} userId={user.id}>
+    <ApiProvider apiUrl={apiUrl} userId={userId}>
       <Announcer>
         <Toasts>
           <Problems>
             <UnsavedGuard />
             <ConnectionBanner />
-            <TaskBoard user={user} initialFilters={filters} />
+            <TaskBoard initialFilters={filters} accountMenu={accountMenu} />
           </Problems>
         </Toasts>
       </Announcer>

@@ -3,12 +3,12 @@
 import { Checkbox } from "@radix-ui/themes/components/checkbox"
 import { IconButton } from "@radix-ui/themes/components/icon-button"
 import { memo, useId, useRef, useState } from "react"
-import { ChevronIcon, TrashIcon } from "@/icons"
-import type { TaskView } from "./queries"
+import { ChevronIcon, TrashIcon } from "@/ui/icons"
+import type { TaskView } from "@/data/hooks"
 import { TaskDetails } from "./TaskDetails"
-import { TaskMarks } from "./TaskMarks"
+import { TaskMarks } from "./TaskBadges"
 import { TaskTitle } from "./TaskTitle"
-import styles from "./tasks.module.css"
+import styles from "./TaskList.module.css"
 
 type TaskRowProps = {
   task: TaskView

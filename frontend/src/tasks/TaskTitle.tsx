@@ -3,15 +3,15 @@
 import * as TextField from "@radix-ui/themes/components/text-field"
 import { useId, useRef, useState } from "react"
 import { flushSync } from "react-dom"
-import { ApiError, ConflictError, sentence } from "@/api/problem"
+import { ApiError, ConflictError, sentence } from "@/api/errors"
 import { FieldError } from "@/form/Field"
-import { useAnnounce } from "./Announcer"
+import { useAnnounce } from "@/feedback/Announcer"
 import { ConflictAlert } from "./ConflictAlert"
-import { useHeldRow } from "./held"
-import { useMounted } from "./mounted"
-import { useReportProblem } from "./Problems"
-import { useDraft, useEditTask, type Task, type TaskView } from "./queries"
-import styles from "./tasks.module.css"
+import { useHeldRow } from "./editedRows"
+import { useMounted } from "@/ui/useMounted"
+import { useReportProblem } from "@/feedback/Problems"
+import { useDraft, useEditTask, type Task, type TaskView } from "@/data/hooks"
+import styles from "./TaskList.module.css"
 
 /** An edit under way. `seen`: the task as it was when the person began; what the words are compared with. */
 type Draft = { seen: Task; text: string; error?: string | undefined; theirs?: Task | undefined }

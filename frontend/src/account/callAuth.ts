@@ -1,0 +1,66 @@
+import type { Refusal } from "@/form/useSubmission"
+import { load } from "./loadPage"
+
+type Failure = { code?: string | undefined; status: number }
+
+const unreachable = "The service cannot be reached. Check your connection and try again."
+
+// Better Auth's codes; the sentences are ours, its own are for developers.
+const byCode: Record<string, Refusal> = {
+  INVALID_EMAIL_OR_PASSWORD: { message: "The email or the password is not right." },
+  USER_ALREADY_EXISTS: { field: "email", message: "There is an account with this email already." },
+  USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL: {
+    field: "email",
+    message: "There is an account with this email already.",
+  },
+  // What Better Auth itself requires of its input; of what our forms send, only an email can fail it.
+  VALIDATION_ERROR: { field: "email", message: "This is not an email address." },
+  INVALID_EMAIL: { field: "email", message: "This is not an email address." },
+  PASSWORD_TOO_SHORT: {
+    field: "password",
+    message: "This password is too short. Use at least 8 characters.",
+  },
+  PASSWORD_TOO_LONG: { field: "password", message: "This password is too long. Use at most 128 characters." },
+  INVALID_PASSWORD: { field: "current", message: "This is not your password." },
+  TASKS_NOT_ERASED: {
+    message: "Your tasks could not be erased, so your account is still there. Try again in a moment.",
+  },
+  SIGNED_OUT_TASKS_NOT_ERASED: {
+    message:
+      "Your tasks could not be erased, so your account is still there. You are signed out: sign in to try again.",
+  },
+  INVALID_TOKEN: { message: "This link has expired or was used before. Ask for a new one." },
+  EMAIL_PASSWORD_SIGN_UP_DISABLED: { message: "New accounts cannot be made here at the moment." },
+  RESET_PASSWORD_DISABLED: { message: "Passwords cannot be reset here." },
+  INVALID_ORIGIN: { message: "This page was opened at an address the service does not know." },
+}
+
+export function refusal({ code, status }: Failure): Refusal {
+  if (status === 429) return { message: "Too many attempts. Wait a moment, then try again." }
+  const known = code && byCode[code]
+  if (known) return known
+  if (status >= 500) return { message: "The service has a problem. Try again in a moment." }
+  return { message: "This did not work. Check what you entered and try again." }
+}
+
+type Answer<T> = { data: T | null; error: Failure | null }
+
+/** One call to Better Auth: its data, or the reason for people. Whoever has no session any more is sent to sign in. */
+export async function ask<T>(
+  call: () => Promise<Answer<T>>,
+): Promise<{ data: T; refusal: null } | { data: null; refusal: Refusal | "leaving" }> {
+  let answer: Answer<T>
+  try {
+    answer = await call()
+  } catch {
+    return { data: null, refusal: { message: unreachable } }
+  }
+  if (answer.error) {
+    const { code, status } = answer.error
+    const ended = status === 401 && code !== "INVALID_EMAIL_OR_PASSWORD"
+    if (!ended) return { data: null, refusal: refusal({ code, status }) }
+    load("/sign-in?expired=1")
+    return { data: null, refusal: "leaving" }
+  }
+  return { data: answer.data as T, refusal: null }
+}

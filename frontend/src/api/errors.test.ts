@@ -1,0 +1,48 @@
+import { expect, test } from "vitest"
+import { ApiError, SessionOver, refusal, sentence } from "./errors"
+
+function refused(
+  status: number,
+  code = "",
+  more: { retryAfter?: number; fields?: Record<string, string> } = {},
+) {
+  return new ApiError({ status, code, detail: "for programmers", ...more })
+}
+
+const ALL = [
+  refused(0, "network"),
+  refused(0, "timeout"),
+  ...[400, 401, 403, 404, 405, 410, 412, 413, 415, 428, 429, 500, 502, 503, 504].map((status) =>
+    refused(status),
+  ),
+  refused(409, "in-flight"),
+  refused(409, "quota-exceeded"),
+  refused(422, "invalid", { fields: { due_date: "Must be a day that the calendar has." } }),
+  refused(422, "key-reused"),
+  ...(["expired", "other-user", "signed-out", "refused"] as const).map((reason) => new SessionOver(reason)),
+  new TypeError("undefined is not a function"),
+  "what nobody should throw",
+]
+
+test.each(ALL)("%o is told in plain words that say what to do", (error) => {
+  expect(sentence(error)).toMatch(/^[A-Z][^!<>`]+\.$/)
+  expect(sentence(error)).not.toContain("programmers")
+})
+
+test("who is asked to wait is told for how long", () => {
+  expect(sentence(refused(429, "", { retryAfter: 12 }))).toContain("12 seconds")
+  expect(sentence(refused(503, "", { retryAfter: 1 }))).toContain("1 second,")
+})
+
+test("a rule that is broken is named", () => {
+  expect(sentence(refused(422, "invalid", { fields: { due_date: "Needs a day." } }))).toBe(
+    "Due date: Needs a day.",
+  )
+})
+
+test("Retry-After may be a date", () => {
+  const date = new Date(Date.now() + 30_000).toUTCString()
+  const { retryAfter } = refusal(new Response(null, { status: 503, headers: { "Retry-After": date } }), "")
+  expect(retryAfter).toBeGreaterThan(27)
+  expect(retryAfter).toBeLessThan(32)
+})

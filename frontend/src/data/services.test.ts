@@ -1,0 +1,198 @@
+import { afterEach, beforeEach, expect, test, vi } from "vitest"
+import { SessionExpired, SessionOver } from "@/api/errors"
+import { Gateway } from "@/testing/gateway"
+import { endSession, servicesOf } from "./services"
+
+const replace = vi.fn()
+let gateway: Gateway
+
+beforeEach(async () => {
+  gateway = new Gateway()
+  await gateway.start()
+  vi.stubGlobal("window", { location: { replace } })
+  // As in a browser, where addresses without an origin are of the page's own.
+  const real = fetch
+  vi.stubGlobal("fetch", (target: string | Request, init?: RequestInit) =>
+    real(typeof target === "string" ? gateway.url + target : target, init),
+  )
+})
+
+afterEach(async () => {
+  vi.unstubAllGlobals()
+  replace.mockReset()
+  await gateway.stop()
+})
+
+test("a person keeps the services from page to page, another one gets others, and nothing is left of the first", async () => {
+  const alice = servicesOf(gateway.url, "alice")
+  alice.client.setQueryData(["tasks", "secret"], "of alice")
+  await alice.token.get()
+  expect(servicesOf(gateway.url, "alice")).toBe(alice)
+  const bob = servicesOf(gateway.url, "bob")
+  expect(bob).not.toBe(alice)
+  expect(alice.client.getQueryData(["tasks", "secret"])).toBeUndefined()
+  await expect(alice.token.get()).rejects.toBeInstanceOf(SessionOver)
+})
+
+test("a server shares nothing", () => {
+  vi.stubGlobal("window", undefined)
+  expect(servicesOf(gateway.url, "alice")).not.toBe(servicesOf(gateway.url, "alice"))
+})
+
+test("after a sign-out the same person begins anew", async () => {
+  const before = servicesOf(gateway.url, "alice")
+  await before.token.get()
+  before.client.setQueryData(["tasks"], "of alice")
+  endSession(before)
+  expect(before.client.getQueryData(["tasks"])).toBeUndefined()
+  await expect(before.token.get()).rejects.toEqual(new SessionOver("signed-out"))
+  const after = servicesOf(gateway.url, "alice")
+  await expect(after.token.get()).resolves.toEqual(expect.any(String))
+  endSession(after)
+})
+
+const EXPIRED = async () => ({ status: 401 })
+
+/** A task service that makes every task, if the token is good. */
+function makeTasks(): void {
+  let made = 0
+  gateway.intercept = ({ body }) => ({
+    status: 201,
+    body: { ...(JSON.parse(body) as object), id: (made += 1), version: 1 },
+  })
+}
+
+/** Long enough for a page to leave, and for a change to be refused. */
+const aWhile = () => new Promise((soon) => setTimeout(soon, 300))
+
+test("a session that has ended leads to the sign-in page if nothing would be lost", async () => {
+  gateway.token = EXPIRED
+  const { token } = servicesOf(gateway.url, "alice")
+  await expect(token.get()).rejects.toEqual(new SessionOver("expired"))
+  await vi.waitFor(() => expect(replace).toHaveBeenCalledWith("/sign-in?expired=1"))
+  await expect(token.get()).rejects.toBeInstanceOf(SessionOver)
+  await aWhile()
+  expect(replace).toHaveBeenCalledTimes(1)
+  endSession(servicesOf(gateway.url, "alice"))
+})
+
+test("changes outlive the session: none is refused, and all are sent once it is back", async () => {
+  makeTasks()
+  const issue = gateway.token
+  gateway.token = EXPIRED
+  const services = servicesOf(gateway.url, "alice")
+  const { tasks, connection, token, unsaved } = services
+  const added = [tasks.changes.add({ title: "1" }), tasks.changes.add({ title: "2" })]
+  await vi.waitFor(() => expect(connection.reach()).toBe("expired"))
+  await aWhile()
+  expect(unsaved.count()).toBe(2)
+  expect(tasks.changes.log()).toHaveLength(2)
+  expect(replace).not.toHaveBeenCalled()
+  expect(gateway.seen).toEqual([])
+
+  gateway.token = issue
+  await token.look()
+  expect((await Promise.all(added)).map(({ title }) => title)).toEqual(["1", "2"])
+  expect(gateway.changes().map(({ body }) => body)).toEqual(['{"title":"1"}', '{"title":"2"}'])
+  expect(connection.reach()).toBe("online")
+  expect(unsaved.count()).toBe(0)
+  expect(replace).not.toHaveBeenCalled()
+  endSession(services)
+})
+
+test("a session that is back is found without anybody looking, and waited for with few questions", async () => {
+  makeTasks()
+  const issue = gateway.token
+  gateway.token = EXPIRED
+  const services = servicesOf(gateway.url, "alice")
+  const added = Promise.all(["1", "2", "3"].map((title) => services.tasks.changes.add({ title })))
+  await vi.waitFor(() => expect(services.connection.reach()).toBe("expired"))
+  for (let count = 0; count < 5; count++)
+    await expect(services.token.get()).rejects.toMatchObject({ status: 401 })
+  expect(gateway.tokens).toBe(1)
+  gateway.token = issue
+  await added
+  expect(gateway.tokens).toBe(2)
+  endSession(services)
+})
+
+test("what is being typed is waited for too, until it is given up", async () => {
+  gateway.token = EXPIRED
+  const services = servicesOf(gateway.url, "alice")
+  const close = services.unsaved.draft()
+  expect(services.unsaved.count()).toBe(1)
+  await expect(services.token.get()).rejects.toBeInstanceOf(SessionExpired)
+  await aWhile()
+  expect(replace).not.toHaveBeenCalled()
+  close()
+  await services.token.look()
+  await vi.waitFor(() => expect(replace).toHaveBeenCalledWith("/sign-in?expired=1"))
+  endSession(services)
+})
+
+test.each([
+  ["at once", false],
+  ["after the session has ended", true],
+])(
+  "the session of somebody else leads to their tasks, %s, once all that waits is refused",
+  async (_, later) => {
+    const issue = gateway.token
+    if (later) gateway.token = EXPIRED
+    const services = servicesOf(gateway.url, "bob")
+    const { tasks, token, connection, unsaved } = services
+    const added = Promise.allSettled([tasks.changes.add({ title: "1" }), tasks.changes.add({ title: "2" })])
+    if (later) {
+      await vi.waitFor(() => expect(connection.reach()).toBe("expired"))
+      gateway.token = issue
+      await token.look()
+    }
+    expect((await added).map(({ status }) => status)).toEqual(["rejected", "rejected"])
+    expect(tasks.changes.unsaved()).toBe(0)
+    expect(unsaved.count()).toBe(0)
+    expect(connection.reach()).toBe("online")
+    expect(gateway.seen).toEqual([])
+    expect(replace).not.toHaveBeenCalled()
+    await vi.waitFor(() => expect(replace).toHaveBeenCalledWith("/"))
+    endSession(services)
+  },
+)
+
+test.each([
+  ["while nothing was known of it", false],
+  ["while the session was waited for", true],
+])("a sign-out in another tab, %s, takes along what is not saved", async (_, waiting) => {
+  if (waiting) gateway.token = EXPIRED
+  else gateway.intercept = () => "hang"
+  const services = servicesOf(gateway.url, "alice")
+  const { tasks, token, connection, unsaved } = services
+  const added = tasks.changes.add({ title: "1" }).catch((error: unknown) => error)
+  unsaved.draft()
+  if (waiting) await vi.waitFor(() => expect(connection.reach()).toBe("expired"))
+  else await vi.waitFor(() => expect(gateway.seen).toHaveLength(1))
+  gateway.token = EXPIRED
+  await token.doubt()
+  expect(unsaved.count()).toBe(0)
+  await vi.waitFor(() => expect(replace).toHaveBeenCalledWith("/sign-in?expired=1"))
+  if (waiting) expect(await added).toEqual(new SessionOver("expired"))
+  endSession(services)
+})
+
+test("a sign-out in another tab that was followed by a sign-in changes nothing", async () => {
+  const services = servicesOf(gateway.url, "alice")
+  await services.token.doubt()
+  expect(gateway.tokens).toBe(1)
+  gateway.token = EXPIRED
+  const close = services.unsaved.draft()
+  services.token.drop()
+  await expect(services.token.get()).rejects.toBeInstanceOf(SessionExpired)
+  close()
+  endSession(services)
+})
+
+test("a token that the task service refuses sends nobody round in circles", async () => {
+  gateway.intercept = () => ({ status: 401 })
+  const { tasks } = servicesOf(gateway.url, "alice")
+  await expect(tasks.changes.add({ title: "1" })).rejects.toEqual(new SessionOver("refused"))
+  await new Promise((soon) => setTimeout(soon, 200))
+  expect(replace).not.toHaveBeenCalled()
+})

@@ -1,0 +1,105 @@
+import { environmentManager, QueryObserver } from "@tanstack/react-query"
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest"
+import { TaskService } from "@/testing/taskService"
+import { ALL, OpenPage, settled } from "@/testing/openPage"
+
+const service = new TaskService()
+let page: OpenPage
+
+beforeAll(() => service.start(), 90_000)
+afterAll(() => service.stop())
+beforeEach(async () => {
+  page = await OpenPage.open(service.port)
+})
+afterEach(() => page.close())
+
+test("an answer that was under way while a change was made is corrected by it", async () => {
+  const task = await page.changes.add({ title: "Before" })
+  await page.show()
+  // The list is read before the change and arrives after it.
+  let release = (): void => undefined
+  const late = await page.stored()
+  page.gateway.intercept = ({ method, url }) =>
+    method === "GET" && url.includes("limit=100")
+      ? new Promise(
+          (arrive) => (release = () => arrive({ status: 200, body: late, headers: { ETag: '"1.x"' } })),
+        )
+      : undefined
+  const reading = page.client.refetchQueries({ queryKey: ["tasks"] })
+  await settled(() => page.gateway.seen.some(({ url, status }) => url.includes("limit=100") && status === 0))
+  await page.changes.edit(task, { title: "After" })
+  release()
+  await reading
+  expect(page.titles()).toEqual(["After"])
+})
+
+test("what others do is found by looking, and lists are left alone while nothing happens", async () => {
+  await page.show()
+  const other = await page.another(service.port)
+  await other.changes.add({ title: "From elsewhere" })
+  await other.close()
+  await page.data.pulse.look()
+  await settled(() => page.titles().length === 1)
+  expect(page.openCount()).toBe(1)
+  const before = page.gateway.seen.length
+  await page.data.pulse.look()
+  await page.data.pulse.look()
+  const looked = page.gateway.seen.slice(before)
+  expect(looked.map(({ url, status }) => [url.includes("limit=1&"), status])).toEqual([
+    [true, 304],
+    [true, 304],
+  ])
+})
+
+test("once the service is back, it is noticed within three seconds", async () => {
+  // Without a window TanStack takes itself to be on a server, where nothing is done at intervals.
+  environmentManager.setIsServer(() => false)
+  const watching = new QueryObserver(page.client, {
+    ...page.data.pulse.options,
+    refetchInterval: page.data.pulse.interval,
+  }).subscribe(() => undefined)
+  await settled(() => !Number.isNaN(page.openCount()))
+  await page.gateway.stop()
+  await settled(() => page.connection.reach() === "away")
+  await page.gateway.start()
+  await settled(() => page.connection.reach() === "online", 3_000)
+  watching()
+})
+
+test("lists are not told anew while a change is under way", async () => {
+  const task = await page.changes.add({ title: "Mine" })
+  await page.show()
+  const other = await page.another(service.port)
+  await other.changes.add({ title: "Theirs" })
+  await other.close()
+  let release = (): void => undefined
+  page.gateway.intercept = ({ method }) =>
+    method === "PATCH" ? new Promise((pass) => (release = () => pass(undefined))) : undefined
+  const completing = page.changes.complete(task, true)
+  await settled(() => page.gateway.changes().at(-1)?.method === "PATCH")
+  const before = page.gateway.seen.length
+  await page.data.pulse.look()
+  expect(page.gateway.seen.slice(before).every(({ url }) => !url.includes("limit=100"))).toBe(true)
+  release()
+  await completing
+  await settled(() => page.titles().length === 2)
+})
+
+test("a longer list comes in pages, follows its cursor, and finds what is sought", async () => {
+  await page.api.POST("/api/{user_id}/import", {
+    params: { path: { user_id: page.userId } },
+    body: { tasks: Array.from({ length: 130 }, (_, index) => ({ title: `Task ${index}` })) },
+  })
+  const list = await page.client.fetchInfiniteQuery({ ...page.data.list(ALL), pages: 2 })
+  expect(list.pages.map(({ tasks }) => tasks.length)).toEqual([100, 30])
+  const found = await page.client.fetchInfiniteQuery(page.data.list({ ...ALL, search: " TASK 77 " }))
+  expect(found.pages[0]?.tasks.map(({ title }) => title)).toEqual(["Task 77"])
+  expect(page.openCount()).toBeNaN()
+})
+
+test("what cannot be sought is left out of a search", async () => {
+  await page.changes.add({ title: "Buy milk" })
+  const search = "buy\tmilk\ud83d" + " ".repeat(300) + "x"
+  const found = await page.client.fetchInfiniteQuery(page.data.list({ ...ALL, search }))
+  expect(found.pages[0]?.tasks).toHaveLength(1)
+})

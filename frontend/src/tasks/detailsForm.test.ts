@@ -1,0 +1,98 @@
+import { describe, expect, it } from "vitest"
+import { changesOf, detailsOf, tagsOf, theirWords } from "./detailsForm"
+import type { Task } from "@/data/hooks"
+import { repeatChoices, repeatLabel } from "./recurrence"
+
+const task: Task = {
+  id: 1,
+  user_id: "alice",
+  title: "Water the plants",
+  description: null,
+  completed: false,
+  completed_at: null,
+  priority: "low",
+  tags: ["home", "Garden"],
+  due_date: "2026-03-10",
+  due_time: "09:30",
+  time_zone: "Europe/Berlin",
+  due_at: "2026-03-10T08:30:00.000Z",
+  recurrence: "FREQ=WEEKLY;BYDAY=MO,TH",
+  repeat_from: "due",
+  series_id: 1,
+  next_task_id: null,
+  position: "a1",
+  version: 3,
+  created_at: "2026-03-01T08:00:00.000Z",
+  updated_at: "2026-03-01T08:00:00.000Z",
+  deleted_at: null,
+}
+const shown = detailsOf(task)
+
+describe("changesOf", () => {
+  it("is empty when nothing was changed", () => {
+    expect(changesOf(task, shown, "America/Lima")).toEqual({})
+    expect(changesOf(task, { ...shown, tags: " home,Garden ," }, "America/Lima")).toEqual({})
+  })
+
+  it("has only what was changed", () => {
+    expect(changesOf(task, { ...shown, priority: "high" }, "America/Lima")).toEqual({ priority: "high" })
+    expect(changesOf(task, { ...shown, date: "2026-03-12" }, "America/Lima")).toEqual({
+      due_date: "2026-03-12",
+    })
+  })
+
+  it("takes the zone of the browser with a new time, and none away without one", () => {
+    expect(changesOf(task, { ...shown, time: "10:00" }, "America/Lima")).toEqual({
+      due_time: "10:00",
+      time_zone: "America/Lima",
+    })
+    expect(changesOf(task, { ...shown, time: "" }, "America/Lima")).toEqual({
+      due_time: null,
+      time_zone: null,
+    })
+  })
+
+  it("takes time and repetition away with the date", () => {
+    expect(changesOf(task, { ...shown, date: "" }, "America/Lima")).toEqual({
+      due_date: null,
+      due_time: null,
+      time_zone: null,
+      recurrence: null,
+    })
+  })
+
+  it("clears with null", () => {
+    const described = { ...task, description: "with rain water" }
+    expect(changesOf(described, { ...detailsOf(described), description: "" }, "UTC")).toEqual({
+      description: null,
+    })
+    expect(changesOf(task, { ...shown, tags: " , " }, "UTC")).toEqual({ tags: [] })
+  })
+})
+
+describe("theirWords", () => {
+  it("tells what else became of the members that both changed", () => {
+    const theirs = { ...task, description: "theirs", priority: "high" as const, tags: [], recurrence: null }
+    expect(theirWords(task, theirs, { description: "mine", recurrence: "FREQ=DAILY", due_date: null })).toBe(
+      "Description: theirs\nRepeat: Never",
+    )
+    expect(theirWords(task, theirs, { tags: ["mine"] })).toBe("Tags: none")
+  })
+})
+
+describe("tagsOf", () => {
+  it("splits, trims, and keeps one of those that differ in case only", () => {
+    expect(tagsOf(" a, B ,,b, A, c d ")).toEqual(["a", "B", "c d"])
+  })
+})
+
+describe("the repetition", () => {
+  it("keeps a rule that this page does not offer", () => {
+    expect(repeatLabel("FREQ=WEEKLY;BYDAY=MO,TH")).toBe("Custom")
+    expect(repeatChoices("FREQ=WEEKLY;BYDAY=MO,TH").at(-1)).toEqual({
+      value: "FREQ=WEEKLY;BYDAY=MO,TH",
+      label: "Custom",
+    })
+    expect(repeatChoices("FREQ=DAILY").some(({ label }) => label === "Custom")).toBe(false)
+  })
+})

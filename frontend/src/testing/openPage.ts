@@ -1,0 +1,100 @@
+import { InfiniteQueryObserver, QueryClient, QueryObserver } from "@tanstack/react-query"
+import { createApi, type Api } from "@/api/client"
+import { Connection } from "@/api/connection"
+import { Gateway } from "./gateway"
+import { sign } from "./taskService"
+import { AccessToken } from "@/api/tokenProvider"
+import { createTaskData, type TaskData } from "@/data/taskData"
+import { told } from "@/data/listQuery"
+import { openBeyond, shown } from "@/data/optimistic"
+import type { Filters, Task, TaskView } from "@/data/task"
+
+export const ALL: Filters = { show: "all", search: "", sort: "-created_at" }
+
+/** A page that one person has open, without what is drawn of it. */
+export class OpenPage {
+  readonly gateway: Gateway
+  readonly client = new QueryClient()
+  readonly connection = new Connection()
+  readonly api: Api
+  readonly data: TaskData
+  announced = 0
+  readonly userId: string
+  readonly #closing: (() => void)[] = []
+
+  private constructor(gateway: Gateway, userId: string) {
+    this.gateway = gateway
+    this.userId = userId
+    gateway.token = async () => ({ status: 200, body: { token: await sign(userId) } })
+    const { client, connection } = this
+    const token = new AccessToken(userId, connection, {
+      url: `${gateway.url}/api/auth/token`,
+      holds: () => this.changes.unsaved() > 0,
+    })
+    this.api = createApi({ url: gateway.url, token, connection, timeout: 2_000 })
+    const announce = () => void this.announced++
+    this.data = createTaskData({ client, api: this.api, userId, connection, announce })
+  }
+
+  static async open(servicePort: number, userId = `user-${crypto.randomUUID()}`): Promise<OpenPage> {
+    const gateway = new Gateway(servicePort)
+    await gateway.start()
+    return new OpenPage(gateway, userId)
+  }
+
+  /** The same person in another browser. */
+  another(servicePort: number): Promise<OpenPage> {
+    return OpenPage.open(servicePort, this.userId)
+  }
+
+  async close(): Promise<void> {
+    for (const close of this.#closing) close()
+    this.client.clear()
+    await this.gateway.stop()
+  }
+
+  get changes() {
+    return this.data.changes
+  }
+
+  /** Show a list, and count the open tasks. */
+  async show(filters: Filters = ALL): Promise<void> {
+    const list = new InfiniteQueryObserver(this.client, this.data.list(filters))
+    const pulse = new QueryObserver(this.client, this.data.pulse.options)
+    this.#closing.push(
+      list.subscribe(() => undefined),
+      pulse.subscribe(() => undefined),
+    )
+    await settled(() => list.getCurrentResult().isSuccess && pulse.getCurrentResult().isSuccess)
+  }
+
+  view(filters: Filters = ALL): TaskView[] {
+    const list = this.client.getQueryData(this.data.list(filters).queryKey)
+    return list ? shown(told(list), this.changes.log(), this.changes.names) : []
+  }
+
+  titles(filters: Filters = ALL): string[] {
+    return this.view(filters).map(({ title }) => title)
+  }
+
+  openCount(): number {
+    const beat = this.client.getQueryData(this.data.pulse.options.queryKey)
+    return beat ? beat.open + openBeyond(beat.asOf, this.changes.log()) : Number.NaN
+  }
+
+  /** What the service itself holds. */
+  async stored(): Promise<Task[]> {
+    const { data = [] } = await this.api.GET("/api/{user_id}/tasks", {
+      params: { path: { user_id: this.userId } },
+    })
+    return data
+  }
+}
+
+/** Wait until something is so. */
+export async function settled(isSo: () => boolean, milliseconds = 6_000): Promise<void> {
+  for (const until = Date.now() + milliseconds; !isSo();) {
+    if (Date.now() > until) throw new Error(`It never came to ${isSo}.`)
+    await new Promise((again) => setTimeout(again, 10))
+  }
+}
