@@ -9,46 +9,46 @@ import type { AccountMenuItems } from "./AccountMenuItems"
 export function AccountMenu(props: { name: string; email: string }) {
   const [Items, setItems] = useState<typeof AccountMenuItems | null>(null)
   const [open, setOpen] = useState(false)
-  const asked = useRef(false)
+  const loadStarted = useRef(false)
   const opening = useRef(false)
-  const frame = useRef<HTMLDivElement>(null)
+  const container = useRef<HTMLDivElement>(null)
 
-  function load() {
-    if (asked.current) return
-    asked.current = true
+  function loadItems() {
+    if (loadStarted.current) return
+    loadStarted.current = true
     import("./AccountMenuItems").then(
       ({ AccountMenuItems }) => {
         // The button is replaced by the one of the menu, which takes over the focus; unless the menu opens with it, for
         // then the focus goes there, and taking it away would close the menu.
-        const focused = frame.current?.contains(document.activeElement)
+        const focused = container.current?.contains(document.activeElement)
         flushSync(() => setItems(() => AccountMenuItems))
-        if (focused && !opening.current) frame.current?.querySelector("button")?.focus()
+        if (focused && !opening.current) container.current?.querySelector("button")?.focus()
       },
-      () => (asked.current = false), // offline; the next try asks again
+      () => (loadStarted.current = false), // offline; the next try asks again
     )
   }
 
   function show() {
     opening.current = true
     setOpen(true)
-    load()
+    loadItems()
   }
 
   useEffect(() => {
-    const timer = setTimeout(load, 1500)
+    const timer = setTimeout(loadItems, 1500)
     return () => clearTimeout(timer)
   }, [])
 
   return (
-    <div ref={frame}>
+    <div ref={container}>
       {Items ? (
         <Items {...props} open={open} onOpenChange={setOpen} />
       ) : (
         <AccountMenuButton
           aria-haspopup="menu"
           aria-expanded={false}
-          onPointerEnter={load}
-          onFocus={load}
+          onPointerEnter={loadItems}
+          onFocus={loadItems}
           // As the menu's own button does it: the press opens, for this button may be gone before it is let go.
           onPointerDown={(event) => {
             if (event.button === 0 && !event.ctrlKey) show()

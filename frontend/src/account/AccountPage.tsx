@@ -3,11 +3,11 @@
 import { Heading } from "@radix-ui/themes/components/heading"
 import { Text } from "@radix-ui/themes/components/text"
 import Link from "next/link"
-import { ApiProvider } from "@/data/ServicesProvider"
+import { ServicesProvider } from "@/data/ServicesProvider"
 import { BackIcon } from "@/ui/icons"
 import { ConnectionBanner } from "@/feedback/ConnectionBanner"
 import { Problems } from "@/feedback/Problems"
-import { UnsavedGuard } from "@/feedback/UnsavedChangesPrompt"
+import { UnsavedChangesPrompt } from "@/feedback/UnsavedChangesPrompt"
 import styles from "./account.module.css"
 import { DeleteAccount } from "./DeleteAccount"
 import { PasswordForm } from "./PasswordForm"
@@ -21,8 +21,8 @@ type AccountPageProps = {
 
 export function AccountPage({ apiUrl, user, sessionId }: AccountPageProps) {
   return (
-    <ApiProvider apiUrl={apiUrl} userId={user.id}>
-      <UnsavedGuard />
+    <ServicesProvider apiUrl={apiUrl} userId={user.id}>
+      <UnsavedChangesPrompt />
       <ConnectionBanner />
       <Problems>
         <main className={styles.account}>
@@ -45,6 +45,6 @@ export function AccountPage({ apiUrl, user, sessionId }: AccountPageProps) {
           <DeleteAccount />
         </main>
       </Problems>
-    </ApiProvider>
+    </ServicesProvider>
   )
 }

@@ -4,15 +4,15 @@ import * as AlertDialog from "@radix-ui/themes/components/alert-dialog"
 import { Button } from "@radix-ui/themes/components/button"
 import { useState } from "react"
 import { OverlayTheme } from "@/ui/OverlayTheme"
-import { LabelledText } from "@/form/Field"
-import { Refused } from "@/form/ErrorCallout"
+import { LabeledTextField } from "@/form/Field"
+import { ErrorCallout } from "@/form/ErrorCallout"
 import { useSubmission } from "@/form/useSubmission"
 import { authClient } from "./authClient"
 import { useEndSession } from "@/data/hooks"
-import { leaveUnasked } from "@/feedback/UnsavedChangesPrompt"
+import { disableUnloadPrompt } from "@/feedback/UnsavedChangesPrompt"
 import styles from "./account.module.css"
-import { load } from "./loadPage"
-import { ask } from "./callAuth"
+import { loadPage } from "./loadPage"
+import { callAuth } from "./callAuth"
 import { Section } from "./Section"
 
 export function DeleteAccount() {
@@ -23,16 +23,16 @@ export function DeleteAccount() {
     const password = value("current")
     if (!password) return { field: "current", message: "Enter your password." }
     // The server ends all sessions and erases the tasks first, and keeps the account if the API does not do it.
-    const { refusal } = await ask(() => authClient.deleteUser({ password }))
+    const { refusal } = await callAuth(() => authClient.deleteUser({ password }))
     if (refusal) return refusal
     endSession()
-    leaveUnasked()
-    load("/sign-up")
+    disableUnloadPrompt()
+    loadPage("/sign-up")
     return "leaving"
   })
 
   return (
-    <Section title="Delete account" about="Your account and all your tasks are deleted for good.">
+    <Section title="Delete account" description="Your account and all your tasks are deleted for good.">
       <div className={styles.delete}>
         <OverlayTheme>
           <AlertDialog.Root open={open} onOpenChange={(next) => !form.busy && setOpen(next)}>
@@ -47,8 +47,8 @@ export function DeleteAccount() {
                 Every task you have will be erased. Nobody can bring it back.
               </AlertDialog.Description>
               <form method="post" noValidate onSubmit={form.onSubmit} className={styles.form}>
-                {form.alert && <Refused>{form.alert}</Refused>}
-                <LabelledText
+                {form.alert && <ErrorCallout>{form.alert}</ErrorCallout>}
+                <LabeledTextField
                   label="Password"
                   name="current"
                   type="password"

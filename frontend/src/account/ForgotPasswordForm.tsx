@@ -3,26 +3,26 @@
 import { Button } from "@radix-ui/themes/components/button"
 import { Text } from "@radix-ui/themes/components/text"
 import { useState } from "react"
-import { LabelledText } from "@/form/Field"
-import { Refused } from "@/form/ErrorCallout"
+import { LabeledTextField } from "@/form/Field"
+import { ErrorCallout } from "@/form/ErrorCallout"
 import { useSubmission } from "@/form/useSubmission"
 import { authClient } from "./authClient"
 import styles from "./account.module.css"
-import { ask } from "./callAuth"
+import { callAuth } from "./callAuth"
 
 export function ForgotPasswordForm() {
   const [sentTo, setSentTo] = useState<string | null>(null)
   const form = useSubmission(async (value) => {
     const email = value("email").trim()
     if (!email) return { field: "email", message: "Enter your email." }
-    const { refusal } = await ask(() => authClient.requestPasswordReset({ email }))
+    const { refusal } = await callAuth(() => authClient.requestPasswordReset({ email }))
     if (!refusal) setSentTo(email)
     return refusal
   })
   return (
     <form method="post" noValidate onSubmit={form.onSubmit} className={styles.form}>
-      {form.alert && <Refused>{form.alert}</Refused>}
-      <LabelledText
+      {form.alert && <ErrorCallout>{form.alert}</ErrorCallout>}
+      <LabeledTextField
         label="Email"
         name="email"
         type="email"

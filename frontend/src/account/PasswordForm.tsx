@@ -3,12 +3,12 @@
 import { Button } from "@radix-ui/themes/components/button"
 import { Text } from "@radix-ui/themes/components/text"
 import { useState } from "react"
-import { LabelledText } from "@/form/Field"
-import { Refused } from "@/form/ErrorCallout"
+import { LabeledTextField } from "@/form/Field"
+import { ErrorCallout } from "@/form/ErrorCallout"
 import { useSubmission } from "@/form/useSubmission"
 import { authClient } from "./authClient"
 import styles from "./account.module.css"
-import { ask } from "./callAuth"
+import { callAuth } from "./callAuth"
 import { Section } from "./Section"
 
 export function PasswordForm({ email }: { email: string }) {
@@ -19,7 +19,7 @@ export function PasswordForm({ email }: { email: string }) {
     const newPassword = value("password")
     if (!currentPassword) return { field: "current", message: "Enter your current password." }
     if (!newPassword) return { field: "password", message: "Choose a password." }
-    const { refusal } = await ask(() =>
+    const { refusal } = await callAuth(() =>
       authClient.changePassword({ currentPassword, newPassword, revokeOtherSessions: true }),
     )
     if (refusal) return refusal
@@ -28,19 +28,19 @@ export function PasswordForm({ email }: { email: string }) {
     return null
   })
   return (
-    <Section title="Password" about="Changing it signs out all your other devices.">
+    <Section title="Password" description="Changing it signs out all your other devices.">
       <form method="post" noValidate onSubmit={form.onSubmit} className={styles.form}>
-        {form.alert && <Refused>{form.alert}</Refused>}
+        {form.alert && <ErrorCallout>{form.alert}</ErrorCallout>}
         {/* Tells a password manager whose password this is. */}
         <input type="text" name="username" autoComplete="username" value={email} readOnly hidden />
-        <LabelledText
+        <LabeledTextField
           label="Current password"
           name="current"
           type="password"
           autoComplete="current-password"
           error={form.error("current")}
         />
-        <LabelledText
+        <LabeledTextField
           label="New password"
           name="password"
           type="password"

@@ -2,27 +2,27 @@
 
 import { Button } from "@radix-ui/themes/components/button"
 import { useRouter } from "next/navigation"
-import { LabelledText } from "@/form/Field"
-import { Refused } from "@/form/ErrorCallout"
+import { LabeledTextField } from "@/form/Field"
+import { ErrorCallout } from "@/form/ErrorCallout"
 import { useSubmission } from "@/form/useSubmission"
 import { authClient } from "./authClient"
 import styles from "./account.module.css"
-import { ask } from "./callAuth"
+import { callAuth } from "./callAuth"
 
 export function ResetPasswordForm({ token }: { token: string }) {
   const router = useRouter()
   const form = useSubmission(async (value) => {
     const newPassword = value("password")
     if (!newPassword) return { field: "password", message: "Choose a password." }
-    const { refusal } = await ask(() => authClient.resetPassword({ newPassword, token }))
+    const { refusal } = await callAuth(() => authClient.resetPassword({ newPassword, token }))
     if (refusal) return refusal
     router.replace("/sign-in?reset=1")
     return "leaving"
   })
   return (
     <form method="post" noValidate onSubmit={form.onSubmit} className={styles.form}>
-      {form.alert && <Refused>{form.alert}</Refused>}
-      <LabelledText
+      {form.alert && <ErrorCallout>{form.alert}</ErrorCallout>}
+      <LabeledTextField
         label="New password"
         name="password"
         type="password"

@@ -3,9 +3,9 @@ import { Text } from "@radix-ui/themes/components/text"
 import { useId, type ReactNode } from "react"
 import styles from "./account.module.css"
 
-type SectionProps = { title: string; about: string; children: ReactNode }
+type SectionProps = { title: string; description: string; children: ReactNode }
 
-export function Section({ title, about, children }: SectionProps) {
+export function Section({ title, description, children }: SectionProps) {
   const id = useId()
   return (
     <section className={styles.panel} aria-labelledby={id}>
@@ -13,7 +13,7 @@ export function Section({ title, about, children }: SectionProps) {
         {title}
       </Heading>
       <Text as="p" size="2" color="gray" className={styles.about}>
-        {about}
+        {description}
       </Text>
       {children}
     </section>

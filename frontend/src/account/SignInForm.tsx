@@ -2,22 +2,22 @@
 
 import { Button } from "@radix-ui/themes/components/button"
 import { useRouter } from "next/navigation"
-import { LabelledText } from "@/form/Field"
-import { Refused } from "@/form/ErrorCallout"
+import { LabeledTextField } from "@/form/Field"
+import { ErrorCallout } from "@/form/ErrorCallout"
 import { useSubmission } from "@/form/useSubmission"
 import { authClient } from "./authClient"
 import styles from "./account.module.css"
-import { ask } from "./callAuth"
+import { callAuth } from "./callAuth"
 import { TextLink } from "./TextLink"
 
-export function SignInForm({ mayReset }: { mayReset: boolean }) {
+export function SignInForm({ mayReset: passwordResetEnabled }: { mayReset: boolean }) {
   const router = useRouter()
   const form = useSubmission(async (value) => {
     const email = value("email").trim()
     const password = value("password")
     if (!email) return { field: "email", message: "Enter your email." }
     if (!password) return { field: "password", message: "Enter your password." }
-    const { refusal } = await ask(() => authClient.signIn.email({ email, password }))
+    const { refusal } = await callAuth(() => authClient.signIn.email({ email, password }))
     if (refusal) return refusal
     router.replace("/")
     router.refresh()
@@ -25,15 +25,15 @@ export function SignInForm({ mayReset }: { mayReset: boolean }) {
   })
   return (
     <form method="post" noValidate onSubmit={form.onSubmit} className={styles.form}>
-      {form.alert && <Refused>{form.alert}</Refused>}
-      <LabelledText
+      {form.alert && <ErrorCallout>{form.alert}</ErrorCallout>}
+      <LabeledTextField
         label="Email"
         name="email"
         type="email"
         autoComplete="email"
         error={form.error("email")}
       />
-      <LabelledText
+      <LabeledTextField
         label="Password"
         name="password"
         type="password"
@@ -43,7 +43,7 @@ export function SignInForm({ mayReset }: { mayReset: boolean }) {
       <Button type="submit" size="3" loading={form.busy}>
         Sign in
       </Button>
-      {mayReset && (
+      {passwordResetEnabled && (
         <p className={styles.aside}>
           <TextLink href="/forgot-password">Forgot password?</TextLink>
         </p>

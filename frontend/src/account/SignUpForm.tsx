@@ -2,12 +2,12 @@
 
 import { Button } from "@radix-ui/themes/components/button"
 import { useRouter } from "next/navigation"
-import { LabelledText } from "@/form/Field"
-import { Refused } from "@/form/ErrorCallout"
+import { LabeledTextField } from "@/form/Field"
+import { ErrorCallout } from "@/form/ErrorCallout"
 import { useSubmission } from "@/form/useSubmission"
 import { authClient } from "./authClient"
 import styles from "./account.module.css"
-import { ask } from "./callAuth"
+import { callAuth } from "./callAuth"
 
 export function SignUpForm() {
   const router = useRouter()
@@ -18,7 +18,7 @@ export function SignUpForm() {
     if (!name) return { field: "name", message: "Enter your name." }
     if (!email) return { field: "email", message: "Enter your email." }
     if (!password) return { field: "password", message: "Choose a password." }
-    const { refusal } = await ask(() => authClient.signUp.email({ name, email, password }))
+    const { refusal } = await callAuth(() => authClient.signUp.email({ name, email, password }))
     if (refusal) return refusal
     router.replace("/")
     router.refresh()
@@ -26,16 +26,16 @@ export function SignUpForm() {
   })
   return (
     <form method="post" noValidate onSubmit={form.onSubmit} className={styles.form}>
-      {form.alert && <Refused>{form.alert}</Refused>}
-      <LabelledText label="Name" name="name" autoComplete="name" error={form.error("name")} />
-      <LabelledText
+      {form.alert && <ErrorCallout>{form.alert}</ErrorCallout>}
+      <LabeledTextField label="Name" name="name" autoComplete="name" error={form.error("name")} />
+      <LabeledTextField
         label="Email"
         name="email"
         type="email"
         autoComplete="email"
         error={form.error("email")}
       />
-      <LabelledText
+      <LabeledTextField
         label="Password"
         name="password"
         type="password"

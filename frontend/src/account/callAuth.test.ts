@@ -1,14 +1,16 @@
 import { describe, expect, it, vi } from "vitest"
-import { ask, refusal } from "./callAuth"
+import { callAuth, toFormError } from "./callAuth"
 
 describe("refusal", () => {
   it("names the field where there is one", () => {
-    expect(refusal({ code: "PASSWORD_TOO_SHORT", status: 400 }).field).toBe("password")
-    expect(refusal({ code: "USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL", status: 422 }).field).toBe("email")
+    expect(toFormError({ code: "PASSWORD_TOO_SHORT", status: 400 }).field).toBe("password")
+    expect(toFormError({ code: "USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL", status: 422 }).field).toBe("email")
   })
 
   it("puts too many attempts before anything else", () => {
-    expect(refusal({ code: "INVALID_EMAIL_OR_PASSWORD", status: 429 }).message).toMatch(/^Too many attempts/)
+    expect(toFormError({ code: "INVALID_EMAIL_OR_PASSWORD", status: 429 }).message).toMatch(
+      /^Too many attempts/,
+    )
   })
 
   it.each([
@@ -16,7 +18,7 @@ describe("refusal", () => {
     [{ status: 503, code: "UNAVAILABLE" }, /^The service has a problem/],
     [{ status: 500 }, /^The service has a problem/],
   ])("never shows a code: %o", (failure, sentence) => {
-    const { message } = refusal(failure)
+    const { message } = toFormError(failure)
     expect(message).toMatch(sentence)
     expect(message).not.toMatch(/[A-Z]{2}|_/)
   })
@@ -24,24 +26,24 @@ describe("refusal", () => {
 
 describe("ask", () => {
   it("hands on what came", async () => {
-    expect(await ask(async () => ({ data: 7, error: null }))).toEqual({ data: 7, refusal: null })
+    expect(await callAuth(async () => ({ data: 7, error: null }))).toEqual({ data: 7, refusal: null })
   })
 
   it("has a sentence for a server that does not answer", async () => {
-    const { refusal } = await ask(() => Promise.reject(new TypeError("Failed to fetch")))
+    const { refusal } = await callAuth(() => Promise.reject(new TypeError("Failed to fetch")))
     expect(refusal).toEqual({ message: expect.stringMatching(/cannot be reached/) })
   })
 
   it("sends to sign in whoever has no session any more, but not for a wrong password", async () => {
     const assign = vi.fn()
     vi.stubGlobal("window", { location: { assign } })
-    const wrong = await ask(async () => ({
+    const wrong = await callAuth(async () => ({
       data: null,
       error: { status: 401, code: "INVALID_EMAIL_OR_PASSWORD" },
     }))
     expect(wrong.refusal).toEqual({ message: "The email or the password is not right." })
     expect(assign).not.toHaveBeenCalled()
-    const ended = await ask(async () => ({ data: null, error: { status: 401, code: "UNAUTHORIZED" } }))
+    const ended = await callAuth(async () => ({ data: null, error: { status: 401, code: "UNAUTHORIZED" } }))
     expect(ended.refusal).toBe("leaving")
     expect(assign).toHaveBeenCalledWith("/sign-in?expired=1")
     vi.unstubAllGlobals()

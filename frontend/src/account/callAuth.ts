@@ -1,12 +1,12 @@
-import type { Refusal } from "@/form/useSubmission"
-import { load } from "./loadPage"
+import type { FormError } from "@/form/useSubmission"
+import { loadPage } from "./loadPage"
 
-type Failure = { code?: string | undefined; status: number }
+type AuthError = { code?: string | undefined; status: number }
 
-const unreachable = "The service cannot be reached. Check your connection and try again."
+const UNREACHABLE = "The service cannot be reached. Check your connection and try again."
 
 // Better Auth's codes; the sentences are ours, its own are for developers.
-const byCode: Record<string, Refusal> = {
+const ERRORS_BY_CODE: Record<string, FormError> = {
   INVALID_EMAIL_OR_PASSWORD: { message: "The email or the password is not right." },
   USER_ALREADY_EXISTS: { field: "email", message: "There is an account with this email already." },
   USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL: {
@@ -35,32 +35,32 @@ const byCode: Record<string, Refusal> = {
   INVALID_ORIGIN: { message: "This page was opened at an address the service does not know." },
 }
 
-export function refusal({ code, status }: Failure): Refusal {
+export function toFormError({ code, status }: AuthError): FormError {
   if (status === 429) return { message: "Too many attempts. Wait a moment, then try again." }
-  const known = code && byCode[code]
+  const known = code && ERRORS_BY_CODE[code]
   if (known) return known
   if (status >= 500) return { message: "The service has a problem. Try again in a moment." }
   return { message: "This did not work. Check what you entered and try again." }
 }
 
-type Answer<T> = { data: T | null; error: Failure | null }
+type AuthResult<T> = { data: T | null; error: AuthError | null }
 
 /** One call to Better Auth: its data, or the reason for people. Whoever has no session any more is sent to sign in. */
-export async function ask<T>(
-  call: () => Promise<Answer<T>>,
-): Promise<{ data: T; refusal: null } | { data: null; refusal: Refusal | "leaving" }> {
-  let answer: Answer<T>
+export async function callAuth<T>(
+  call: () => Promise<AuthResult<T>>,
+): Promise<{ data: T; refusal: null } | { data: null; refusal: FormError | "leaving" }> {
+  let result: AuthResult<T>
   try {
-    answer = await call()
+    result = await call()
   } catch {
-    return { data: null, refusal: { message: unreachable } }
+    return { data: null, refusal: { message: UNREACHABLE } }
   }
-  if (answer.error) {
-    const { code, status } = answer.error
-    const ended = status === 401 && code !== "INVALID_EMAIL_OR_PASSWORD"
-    if (!ended) return { data: null, refusal: refusal({ code, status }) }
-    load("/sign-in?expired=1")
+  if (result.error) {
+    const { code, status } = result.error
+    const sessionEnded = status === 401 && code !== "INVALID_EMAIL_OR_PASSWORD"
+    if (!sessionEnded) return { data: null, refusal: toFormError({ code, status }) }
+    loadPage("/sign-in?expired=1")
     return { data: null, refusal: "leaving" }
   }
-  return { data: answer.data as T, refusal: null }
+  return { data: result.data as T, refusal: null }
 }

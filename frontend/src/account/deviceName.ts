@@ -1,5 +1,5 @@
 // Order matters: Edge and Opera call themselves Chrome as well, and Chrome calls itself Safari.
-const browsers: [RegExp, string][] = [
+const BROWSERS: [RegExp, string][] = [
   [/\bEdg(?:e|A|iOS)?\//, "Edge"],
   [/\bOPR\//, "Opera"],
   [/\bSamsungBrowser\//, "Samsung Internet"],
@@ -8,7 +8,7 @@ const browsers: [RegExp, string][] = [
   [/\bSafari\//, "Safari"],
 ]
 
-const systems: [RegExp, string][] = [
+const SYSTEMS: [RegExp, string][] = [
   [/\b(?:iPhone|iPod)\b/, "iPhone"],
   [/\biPad\b/, "iPad"],
   [/\bAndroid\b/, "Android"],
@@ -21,8 +21,8 @@ const systems: [RegExp, string][] = [
 /** What a person calls it, such as “Firefox on Windows”. */
 export function deviceName(userAgent: string | null | undefined): string {
   const find = (list: [RegExp, string][]) => list.find(([pattern]) => pattern.test(userAgent ?? ""))?.[1]
-  const browser = find(browsers)
-  const system = find(systems)
+  const browser = find(BROWSERS)
+  const system = find(SYSTEMS)
   if (browser && system) return `${browser} on ${system}`
   return browser ?? system ?? "Unknown device"
 }

@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, expect, test } from "vitest"
 import { createApi, type Api } from "./client"
 import { Connection } from "./connection"
-import { ApiError, ConflictError, SessionOver } from "./errors"
+import { ApiError, ConflictError, SessionEnded } from "./errors"
 import { Gateway } from "@/testing/gateway"
-import { AccessToken } from "./tokenProvider"
+import { TokenProvider } from "./tokenProvider"
 
 let gateway: Gateway
 let connection: Connection
@@ -17,7 +17,7 @@ beforeEach(async () => {
 
 function connect(timeout = 10_000) {
   connection = new Connection()
-  const token = new AccessToken("alice", connection, { url: `${gateway.url}/api/auth/token` })
+  const token = new TokenProvider("alice", connection, { url: `${gateway.url}/api/auth/token` })
   api = createApi({ url: gateway.url, token, connection, timeout })
 }
 
@@ -48,7 +48,7 @@ test("a refused token is renewed once, and the request repeated with its body an
 
 test("a token that is refused twice is given up", async () => {
   gateway.intercept = () => ({ status: 401 })
-  await expect(read()).rejects.toEqual(new SessionOver("refused"))
+  await expect(read()).rejects.toEqual(new SessionEnded("token-rejected"))
   expect(gateway.seen).toHaveLength(2)
 })
 
@@ -57,8 +57,8 @@ test("a session that has ended is found out by renewing", async () => {
     gateway.token = async () => ({ status: 401 })
     return { status: 401 }
   }
-  await expect(read()).rejects.toEqual(new SessionOver("expired"))
-  await expect(read()).rejects.toEqual(new SessionOver("expired"))
+  await expect(read()).rejects.toEqual(new SessionEnded("expired"))
+  await expect(read()).rejects.toEqual(new SessionEnded("expired"))
   expect(gateway.seen).toHaveLength(1)
 })
 
@@ -102,7 +102,7 @@ test.each([502, 503, 504])(
   async (status) => {
     gateway.intercept = () => ({ status, headers: { "Retry-After": "4" }, body: "<html>Bad gateway</html>" })
     await expect(read()).rejects.toMatchObject({ status, code: `http-${status}`, retryAfter: 4 })
-    expect(connection.reach()).toBe("away")
+    expect(connection.state()).toBe("unavailable")
   },
 )
 
@@ -110,10 +110,10 @@ test("an answer that does not come in time is an error, and the next one tells t
   connect(1000)
   gateway.intercept = () => "hang"
   await expect(read()).rejects.toMatchObject({ status: 0, code: "timeout" })
-  expect(connection.reach()).toBe("away")
+  expect(connection.state()).toBe("unavailable")
   gateway.intercept = () => ({ status: 200, body: [] })
   await read()
-  expect(connection.reach()).toBe("online")
+  expect(connection.state()).toBe("online")
 })
 
 test("a service that is stopped is an error of the network", async () => {
@@ -140,5 +140,5 @@ test("who gives up a request has not lost the service", async () => {
   })
   setTimeout(() => stop.abort(), 50)
   await expect(reading).rejects.toMatchObject({ name: "AbortError" })
-  expect(connection.reach()).toBe("online")
+  expect(connection.state()).toBe("online")
 })

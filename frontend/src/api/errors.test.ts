@@ -1,5 +1,5 @@
 import { expect, test } from "vitest"
-import { ApiError, SessionOver, refusal, sentence } from "./errors"
+import { ApiError, SessionEnded, errorFromResponse, userMessage } from "./errors"
 
 function refused(
   status: number,
@@ -19,30 +19,35 @@ const ALL = [
   refused(409, "quota-exceeded"),
   refused(422, "invalid", { fields: { due_date: "Must be a day that the calendar has." } }),
   refused(422, "key-reused"),
-  ...(["expired", "other-user", "signed-out", "refused"] as const).map((reason) => new SessionOver(reason)),
+  ...(["expired", "other-user", "signed-out", "token-rejected"] as const).map(
+    (reason) => new SessionEnded(reason),
+  ),
   new TypeError("undefined is not a function"),
   "what nobody should throw",
 ]
 
 test.each(ALL)("%o is told in plain words that say what to do", (error) => {
-  expect(sentence(error)).toMatch(/^[A-Z][^!<>`]+\.$/)
-  expect(sentence(error)).not.toContain("programmers")
+  expect(userMessage(error)).toMatch(/^[A-Z][^!<>`]+\.$/)
+  expect(userMessage(error)).not.toContain("programmers")
 })
 
 test("who is asked to wait is told for how long", () => {
-  expect(sentence(refused(429, "", { retryAfter: 12 }))).toContain("12 seconds")
-  expect(sentence(refused(503, "", { retryAfter: 1 }))).toContain("1 second,")
+  expect(userMessage(refused(429, "", { retryAfter: 12 }))).toContain("12 seconds")
+  expect(userMessage(refused(503, "", { retryAfter: 1 }))).toContain("1 second,")
 })
 
 test("a rule that is broken is named", () => {
-  expect(sentence(refused(422, "invalid", { fields: { due_date: "Needs a day." } }))).toBe(
+  expect(userMessage(refused(422, "invalid", { fields: { due_date: "Needs a day." } }))).toBe(
     "Due date: Needs a day.",
   )
 })
 
 test("Retry-After may be a date", () => {
   const date = new Date(Date.now() + 30_000).toUTCString()
-  const { retryAfter } = refusal(new Response(null, { status: 503, headers: { "Retry-After": date } }), "")
+  const { retryAfter } = errorFromResponse(
+    new Response(null, { status: 503, headers: { "Retry-After": date } }),
+    "",
+  )
   expect(retryAfter).toBeGreaterThan(27)
   expect(retryAfter).toBeLessThan(32)
 })

@@ -3,7 +3,7 @@ import type { components } from "./schema"
 type Problem = components["schemas"]["Problem"]
 type Task = components["schemas"]["Task"]
 
-type Refusal = {
+type ApiErrorOptions = {
   status: number
   code: string
   detail: string
@@ -12,20 +12,23 @@ type Refusal = {
   retryAfter?: number | undefined
 }
 
-/** What the task service refused, or, with `status` 0, did not answer at all (`code`: `network` or `timeout`). */
+/**
+ * Error response of the task API (RFC 9457 problem document). `status` 0: there was no response, and `code` is `network`
+ * or `timeout`.
+ */
 export class ApiError extends Error {
   override name = "ApiError"
   readonly status: number
   readonly code: string
   readonly detail: string
-  /** Leads into the log of the service. */
+  /** `X-Request-Id` of the response; the API writes the same id to its log. */
   readonly requestId: string | undefined
-  /** What is wrong with which member, as a sentence. */
+  /** Error message for each JSON member of the request body, by member name. */
   readonly fields: Record<string, string>
-  /** Seconds after which another try makes sense. */
+  /** Seconds to wait before a retry, from the header `Retry-After`. */
   readonly retryAfter: number | undefined
 
-  constructor({ status, code, detail, requestId, fields, retryAfter }: Refusal) {
+  constructor({ status, code, detail, requestId, fields, retryAfter }: ApiErrorOptions) {
     super(detail)
     this.status = status
     this.code = code
@@ -36,7 +39,7 @@ export class ApiError extends Error {
   }
 }
 
-/** The task is no longer as it was when editing began, and this edit changes what changed elsewhere. */
+/** Edit conflict: the edit sets members that another client changed since the edit began. `current`: the stored task. */
 export class ConflictError extends ApiError {
   override name = "ConflictError"
 
@@ -48,8 +51,11 @@ export class ConflictError extends ApiError {
   }
 }
 
-/** The session has ended, but this page holds what is not saved yet: it waits until the person has signed in again. */
-export class SessionExpired extends ApiError {
+/**
+ * The session has ended while the page has unsaved changes. Retryable: requests are repeated until the user has signed in
+ * again, in another tab.
+ */
+export class SignInRequired extends ApiError {
   override name = "SessionExpired"
 
   constructor() {
@@ -58,24 +64,28 @@ export class SessionExpired extends ApiError {
 }
 
 /**
- * Nothing can be asked in this person's name any more.
+ * No access token will be issued for this user on this page any more. Not retryable.
  *
- * `expired`: the session has ended. `other-user`: somebody else has signed in, in another tab. `signed-out`: here, by
- * the person. `refused`: the session lives, but the task service does not accept its tokens, which is for those who
- * run the service to mend. Nobody is sent to the sign-in page for it: with a session, it leads back here.
+ * `expired`: the session has ended. `other-user`: another user has signed in, in another tab. `signed-out`: the user has
+ * signed out on this page. `token-rejected`: the session is valid, but the task API rejects its tokens (wrong secret,
+ * issuer or audience), which an operator must fix. This reason does not redirect to the sign-in page, because that page
+ * redirects a user who has a session back to the tasks: a redirect loop.
  */
-export class SessionOver extends Error {
+export class SessionEnded extends Error {
   override name = "SessionOver"
 
-  constructor(readonly reason: "expired" | "other-user" | "signed-out" | "refused") {
-    super(`The session is over: ${reason}.`)
+  constructor(readonly reason: "expired" | "other-user" | "signed-out" | "token-rejected") {
+    super(`The session has ended: ${reason}.`)
   }
 }
 
-/** The error that an answer stands for. A proxy in front may have made it, so nothing of its body is taken for granted. */
-export function refusal(response: Response, body: string): ApiError {
+/**
+ * Convert an error response to an `ApiError`, or to a `ConflictError` for a 412 that contains the current task. The body
+ * need not be a problem document: a proxy in front of the API may have sent an HTML page.
+ */
+export function errorFromResponse(response: Response, body: string): ApiError {
   const { status, headers } = response
-  const problem = parsed(body)
+  const problem = parseProblem(body)
   const requestId = problem.request_id ?? headers.get("X-Request-Id") ?? undefined
   if (status === 412 && problem.current) return new ConflictError(problem.current, requestId)
   return new ApiError({
@@ -83,18 +93,19 @@ export function refusal(response: Response, body: string): ApiError {
     code: problem.code ?? `http-${status}`,
     detail: problem.detail ?? "",
     requestId,
-    fields: fieldsOf(problem),
-    retryAfter: seconds(headers.get("Retry-After")),
+    fields: fieldErrors(problem),
+    retryAfter: parseRetryAfter(headers.get("Retry-After")),
   })
 }
 
-/** The error for a request that got no answer. */
-export function unanswered(cause: unknown): ApiError {
-  const late = cause instanceof DOMException && cause.name === "TimeoutError"
-  return new ApiError({ status: 0, code: late ? "timeout" : "network", detail: "" })
+/** Convert an exception of `fetch` to an `ApiError` with `status` 0. */
+export function networkError(cause: unknown): ApiError {
+  const timedOut = cause instanceof DOMException && cause.name === "TimeoutError"
+  return new ApiError({ status: 0, code: timedOut ? "timeout" : "network", detail: "" })
 }
 
-function parsed(body: string): Partial<Problem> {
+/** Parse a response body; return an empty object if it is not a JSON object. */
+function parseProblem(body: string): Partial<Problem> {
   try {
     const value: unknown = JSON.parse(body)
     return typeof value === "object" && value !== null ? value : {}
@@ -103,7 +114,8 @@ function parsed(body: string): Partial<Problem> {
   }
 }
 
-function fieldsOf({ errors }: Partial<Problem>): Record<string, string> {
+/** Map each JSON pointer (`/tags/3`) to the name of its top-level member; keep the first error of each member. */
+function fieldErrors({ errors }: Partial<Problem>): Record<string, string> {
   const fields: Record<string, string> = {}
   for (const { pointer, detail } of Array.isArray(errors) ? errors : []) {
     const member = pointer.split("/")[1]
@@ -112,33 +124,33 @@ function fieldsOf({ errors }: Partial<Problem>): Record<string, string> {
   return fields
 }
 
-/** RFC 9110, section 10.2.3: a number of seconds, or a date. */
-function seconds(header: string | null): number | undefined {
+/** Return the seconds that a `Retry-After` header asks for: a number or a date (RFC 9110, section 10.2.3). */
+function parseRetryAfter(header: string | null): number | undefined {
   if (!header) return undefined
   if (/^\d+$/.test(header.trim())) return Number(header)
-  const until = Date.parse(header)
-  return Number.isNaN(until) ? undefined : Math.max(0, Math.ceil((until - Date.now()) / 1000))
+  const date = Date.parse(header)
+  return Number.isNaN(date) ? undefined : Math.max(0, Math.ceil((date - Date.now()) / 1000))
 }
 
 const SIGN_IN_AGAIN = "You are signed out. Sign in again."
 const RELOAD = "This page and the task service do not understand each other. Reload the page and try again."
 
-/** What to tell a person: what happened, and what to do. */
-export function sentence(error: unknown): string {
-  if (error instanceof SessionOver) {
+/** Return the message to show to the user for an error: what happened and what to do about it. */
+export function userMessage(error: unknown): string {
+  if (error instanceof SessionEnded) {
     return {
       expired: SIGN_IN_AGAIN,
       "signed-out": SIGN_IN_AGAIN,
       "other-user": "Somebody else has signed in. Reload the page.",
-      refused: "The task service does not accept your sign-in. Try again later.",
+      "token-rejected": "The task service does not accept your sign-in. Try again later.",
     }[error.reason]
   }
   return error instanceof ApiError
-    ? ofApi(error)
+    ? apiErrorMessage(error)
     : "Something went wrong on this page. Reload it and try again."
 }
 
-function ofApi(error: ApiError): string {
+function apiErrorMessage(error: ApiError): string {
   switch (error.status) {
     case 0:
       return error.code === "timeout"
@@ -161,20 +173,20 @@ function ofApi(error: ApiError): string {
     case 413:
       return "This is too long to be saved. Shorten it, then try again."
     case 422:
-      return ofFields(error.fields) || RELOAD
+      return fieldErrorsMessage(error.fields) || RELOAD
     case 429:
-      return `That was too much at once. ${wait(error)}, then go on.`
+      return `That was too much at once. ${waitInstruction(error)}, then go on.`
     case 502:
     case 503:
     case 504:
-      return `The task service is not available right now. ${wait(error)}, then try again.`
+      return `The task service is not available right now. ${waitInstruction(error)}, then try again.`
   }
   if (error.status < 500) return RELOAD
   const quote = error.requestId ? ` If it stays so, report it and quote ${error.requestId}.` : ""
   return `Something failed at the task service. Try again later.${quote}`
 }
 
-function ofFields(fields: Record<string, string>): string {
+function fieldErrorsMessage(fields: Record<string, string>): string {
   return Object.entries(fields)
     .map(
       ([member, detail]) =>
@@ -183,7 +195,8 @@ function ofFields(fields: Record<string, string>): string {
     .join(" ")
 }
 
-function wait({ retryAfter }: ApiError): string {
+/** Return "Wait 5 seconds", or "Wait a moment" if the response had no `Retry-After`. */
+function waitInstruction({ retryAfter }: ApiError): string {
   if (!retryAfter) return "Wait a moment"
   return retryAfter === 1 ? "Wait 1 second" : `Wait ${retryAfter} seconds`
 }

@@ -1,7 +1,10 @@
-type Message = { userId: string; what: "changed" | "signed-out" }
+type Message = { userId: string; event: "changed" | "signed-out" }
 
-/** The other tabs of this browser: they hear of a change at once, and not only when they look next time. */
-export class Tabs {
+/**
+ * Broadcast channel to the other tabs of this browser with the same user, so that they refresh immediately after a change
+ * or a sign-out and not only at their next poll.
+ */
+export class TabChannel {
   #channel: BroadcastChannel | undefined
   readonly #userId: string
 
@@ -9,11 +12,11 @@ export class Tabs {
     this.#userId = userId
   }
 
-  /** Listen until the returned function is called. */
-  open(heard: (what: Message["what"]) => void): () => void {
+  /** Open the channel and call `listener` for each event of another tab, until the returned function is called. */
+  subscribe(listener: (what: Message["event"]) => void): () => void {
     const channel = new BroadcastChannel("taskapi")
     channel.onmessage = ({ data }: MessageEvent<Message>) => {
-      if (data.userId === this.#userId) heard(data.what)
+      if (data.userId === this.#userId) listener(data.event)
     }
     this.#channel = channel
     return () => {
@@ -22,8 +25,9 @@ export class Tabs {
     }
   }
 
-  tell(what: Message["what"]): void {
-    const message: Message = { userId: this.#userId, what }
+  /** Send an event to the other tabs; a no-op while the channel is not open. */
+  publish(event: Message["event"]): void {
+    const message: Message = { userId: this.#userId, event }
     this.#channel?.postMessage(message)
   }
 }

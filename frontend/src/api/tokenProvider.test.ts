@@ -1,19 +1,19 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest"
 import { Connection } from "./connection"
-import { ApiError, SessionExpired, SessionOver } from "./errors"
+import { ApiError, SignInRequired, SessionEnded } from "./errors"
 import { Gateway } from "@/testing/gateway"
 import { sign } from "@/testing/taskService"
-import { AccessToken } from "./tokenProvider"
+import { TokenProvider } from "./tokenProvider"
 
 let gateway: Gateway
 let connection: Connection
-let token: AccessToken
+let token: TokenProvider
 
 beforeEach(async () => {
   gateway = new Gateway()
   await gateway.start()
   connection = new Connection()
-  token = new AccessToken("alice", connection, { url: `${gateway.url}/api/auth/token` })
+  token = new TokenProvider("alice", connection, { url: `${gateway.url}/api/auth/token` })
 })
 
 afterEach(async () => {
@@ -66,48 +66,51 @@ test("a clock that is days ahead makes no difference", async () => {
 
 test("a token that was refused is replaced, once for all who had it", async () => {
   const first = await token.get()
-  const [one, other] = await Promise.all([token.renew(first), token.renew(first)])
+  const [one, other] = await Promise.all([token.refresh(first), token.refresh(first)])
   expect(one).toBe(other)
   expect(one).not.toBe(first)
-  expect(await token.renew(first)).toBe(one)
+  expect(await token.refresh(first)).toBe(one)
   expect(gateway.tokens).toBe(2)
 })
 
 test("the issuer's 401 ends it all, for good", async () => {
   gateway.token = async () => ({ status: 401 })
-  await expect(token.get()).rejects.toEqual(new SessionOver("expired"))
+  await expect(token.get()).rejects.toEqual(new SessionEnded("expired"))
   gateway.token = async () => ({ status: 200, body: { token: await sign("alice") } })
-  await expect(token.get()).rejects.toBeInstanceOf(SessionOver)
+  await expect(token.get()).rejects.toBeInstanceOf(SessionEnded)
   expect(gateway.tokens).toBe(1)
 })
 
 test("a session that is waited for ends the old token too, and is over once nothing is held", async () => {
   let holds = true
-  token = new AccessToken("alice", connection, { url: `${gateway.url}/api/auth/token`, holds: () => holds })
+  token = new TokenProvider("alice", connection, {
+    url: `${gateway.url}/api/auth/token`,
+    hasUnsavedWork: () => holds,
+  })
   await token.get()
   gateway.token = async () => ({ status: 401 })
   later(880)
-  await expect(token.get()).rejects.toBeInstanceOf(SessionExpired)
-  expect(connection.reach()).toBe("expired")
+  await expect(token.get()).rejects.toBeInstanceOf(SignInRequired)
+  expect(connection.state()).toBe("expired")
   lifetime(900)
-  await token.look()
+  await token.recheckSession()
   await expect(token.get()).resolves.toEqual(expect.any(String))
-  expect(connection.reach()).toBe("online")
+  expect(connection.state()).toBe("online")
   holds = false
-  token.drop()
+  token.clear()
   gateway.token = async () => ({ status: 401 })
-  await expect(token.get()).rejects.toEqual(new SessionOver("expired"))
+  await expect(token.get()).rejects.toEqual(new SessionEnded("expired"))
 })
 
 test("the token of another person is not used", async () => {
   gateway.token = async () => ({ status: 200, body: { token: await sign("bob") } })
-  await expect(token.get()).rejects.toEqual(new SessionOver("other-user"))
+  await expect(token.get()).rejects.toEqual(new SessionEnded("other-user"))
 })
 
 test("an issuer that does not answer is an error like any other of the network, and the next attempt counts", async () => {
   gateway.token = async () => "break"
   await expect(token.get()).rejects.toMatchObject({ status: 0, code: "network" })
-  expect(connection.reach()).toBe("away")
+  expect(connection.state()).toBe("unavailable")
   lifetime(900)
   await expect(token.get()).resolves.toEqual(expect.any(String))
 })
@@ -131,15 +134,15 @@ test.each([{ body: "<html>" }, { body: {} }, { body: { token: 5 } }, { body: { t
 
 test("after a sign-out nothing is kept, not even what was on its way", async () => {
   const coming = token.get()
-  token.end(new SessionOver("signed-out"))
-  await expect(coming).rejects.toEqual(new SessionOver("signed-out"))
-  await expect(token.get()).rejects.toEqual(new SessionOver("signed-out"))
+  token.end(new SessionEnded("signed-out"))
+  await expect(coming).rejects.toEqual(new SessionEnded("signed-out"))
+  await expect(token.get()).rejects.toEqual(new SessionEnded("signed-out"))
   expect(gateway.tokens).toBe(1)
 })
 
 test("what was dropped while it was on its way is not kept", async () => {
   const coming = token.get()
-  token.drop()
+  token.clear()
   const first = await coming
   expect(await token.get()).not.toBe(first)
 })

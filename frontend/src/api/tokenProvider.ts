@@ -1,151 +1,162 @@
 import { decodeJwt } from "jose"
 import type { Connection } from "./connection"
-import { ApiError, SessionExpired, SessionOver, refusal, unanswered } from "./errors"
+import { ApiError, SignInRequired, SessionEnded, errorFromResponse, networkError } from "./errors"
 
+/** Milliseconds until a token request counts as failed. */
 const TIMEOUT = 10_000
-/** Milliseconds before its end at which a token is replaced; a short-lived one after four fifths of its life. */
-const MARGIN = 30_000
-/** Milliseconds between two questions whether an expired session is back, however many wait for it. */
-const EXPIRED = 2_000
+/** Milliseconds before its expiry at which a token is replaced, but not before four fifths of its lifetime. */
+const REFRESH_MARGIN = 30_000
+/** Minimum milliseconds between two token requests while the session is expired, for all callers together. */
+const SESSION_CHECK_INTERVAL = 2_000
 
-type Held = { token: string; renewAt: number; endsAt: number }
+type CachedToken = { token: string; refreshAt: number; expiresAt: number }
 
 type Options = {
   url?: string
-  /** Whether something would be lost with the page. Then an expired session is waited for and not given up. */
-  holds?: () => boolean
-  /** Called once, when no token will be had any more. */
-  over?: (over: SessionOver) => void
+  /** Returns whether the page has unsaved changes. If so, an expired session can be renewed by a new sign-in. */
+  hasUnsavedWork?: () => boolean
+  /** Called once, when no token will be issued any more. */
+  onEnded?: (error: SessionEnded) => void
 }
 
 /**
- * The access token of one user, kept in this object and nowhere else.
- *
- * Whoever asks while a new one is on its way waits for that one.
+ * Fetches, caches and refreshes the access token of one user. The token is kept in memory only, never in storage.
+ * Concurrent callers share one token request.
  */
-export class AccessToken {
-  #held: Held | undefined
-  #coming: Promise<string> | undefined
-  #over: SessionOver | undefined
-  #expired: { error: SessionExpired; askAt: number } | undefined
-  #signedOut = false
-  #dropped = 0
+export class TokenProvider {
+  #cached: CachedToken | undefined
+  #pending: Promise<string> | undefined
+  #endedError: SessionEnded | undefined
+  #signInRequired: { error: SignInRequired; retryAt: number } | undefined
+  #signOutReported = false
+  #generation = 0
   readonly #userId: string
   readonly #url: string
   readonly #connection: Connection
-  readonly #holds: () => boolean
-  readonly #tellOver: (over: SessionOver) => void
+  readonly #hasUnsavedWork: () => boolean
+  readonly #onEnded: (error: SessionEnded) => void
 
   constructor(
     userId: string,
     connection: Connection,
-    { url = "/api/auth/token", holds = () => false, over = () => undefined }: Options = {},
+    { url = "/api/auth/token", hasUnsavedWork = () => false, onEnded = () => undefined }: Options = {},
   ) {
     this.#userId = userId
     this.#url = url
     this.#connection = connection
-    this.#holds = holds
-    this.#tellOver = over
+    this.#hasUnsavedWork = hasUnsavedWork
+    this.#onEnded = onEnded
   }
 
   /**
-   * A token that is good for a while. Throws `SessionOver`, and `ApiError` if none can be had right now, which is
-   * `SessionExpired` while the person is waited for.
+   * Return a valid access token, from the cache or from the auth server. Throws `SessionEnded` if no token will be
+   * issued any more, `SignInRequired` while unsaved changes wait for a new sign-in, and another `ApiError` if the auth
+   * server does not respond.
    */
   async get(): Promise<string> {
-    const held = this.#held
-    if (this.#over) throw this.#over
-    if (held && Date.now() < held.renewAt) return held.token
-    if (this.#expired && Date.now() < this.#expired.askAt) throw this.#expired.error
+    const cached = this.#cached
+    if (this.#endedError) throw this.#endedError
+    if (cached && Date.now() < cached.refreshAt) return cached.token
+    if (this.#signInRequired && Date.now() < this.#signInRequired.retryAt) throw this.#signInRequired.error
     try {
-      return await this.#next()
+      return await this.#fetchOnce()
     } catch (error) {
-      // The old one is still good; that the issuer is away for a moment need not concern anybody yet.
-      const away = error instanceof ApiError && !(error instanceof SessionExpired)
-      if (held && away && Date.now() < held.endsAt) return held.token
+      // The auth server is unavailable, but the cached token has not expired yet: use it.
+      const unavailable = error instanceof ApiError && !(error instanceof SignInRequired)
+      if (cached && unavailable && Date.now() < cached.expiresAt) return cached.token
       throw error
     }
   }
 
-  /** Another token than this one, which was refused. */
-  async renew(refused: string): Promise<string> {
-    if (this.#held?.token === refused) this.#held = undefined
+  /** Return another token than `rejected`, to which the task API has responded with 401. */
+  async refresh(rejected: string): Promise<string> {
+    if (this.#cached?.token === rejected) this.#cached = undefined
     return this.get()
   }
 
-  /** Ask at once whether an expired session is back. */
-  async look(): Promise<void> {
-    if (this.#expired) this.#expired.askAt = 0
-    // Whatever comes of it is told to those who wait.
+  /** Request a token now if the session was expired, to find out whether the user has signed in again. */
+  async recheckSession(): Promise<void> {
+    if (this.#signInRequired) this.#signInRequired.retryAt = 0
+    // The error is ignored here: the requests that wait for a token get it from their own call of `get`.
     await this.get().catch(() => undefined)
   }
 
-  /** The person says to have signed out in another tab. If it is so, it was meant, and nothing is waited for. */
-  async doubt(): Promise<void> {
-    this.#signedOut = true
-    this.drop()
-    await this.look()
+  /**
+   * Check the report of another tab that the user has signed out. If the auth server confirms it, the session ends here
+   * as well, even with unsaved changes: the user has confirmed their loss in the other tab.
+   */
+  async verifySignOut(): Promise<void> {
+    this.#signOutReported = true
+    this.clear()
+    await this.recheckSession()
   }
 
-  /** Keep nothing, not even what is on its way. */
-  drop(): void {
-    this.#held = undefined
-    this.#coming = undefined
-    this.#dropped++
+  /** Drop the cached token, and do not cache the token of a request that is in progress. */
+  clear(): void {
+    this.#cached = undefined
+    this.#pending = undefined
+    this.#generation++
   }
 
-  /** Keep nothing, and ask for none any more. */
-  end(over: SessionOver): SessionOver {
-    this.drop()
-    if (this.#over) return this.#over
-    this.#over = over
-    // What waits for a session learns that none will come.
-    this.#connection.noteSession(true)
-    this.#tellOver(over)
-    return over
+  /** Drop the cached token and make every later `get` throw `error`; return the error of the first call of `end`. */
+  end(error: SessionEnded): SessionEnded {
+    this.clear()
+    if (this.#endedError) return this.#endedError
+    this.#endedError = error
+    // Wakes up the requests in `waitBeforeRetry` that wait for a new sign-in: their next `get` throws `error`.
+    this.#connection.setSignedIn(true)
+    this.#onEnded(error)
+    return error
   }
 
-  #next(): Promise<string> {
-    if (this.#coming) return this.#coming
-    const coming = this.#ask().finally(() => {
-      if (this.#coming === coming) this.#coming = undefined
+  /** Request a token; concurrent callers share the request. */
+  #fetchOnce(): Promise<string> {
+    if (this.#pending) return this.#pending
+    const pending = this.#fetchToken().finally(() => {
+      if (this.#pending === pending) this.#pending = undefined
     })
-    this.#coming = coming
-    return coming
+    this.#pending = pending
+    return pending
   }
 
-  async #ask(): Promise<string> {
-    const [asked, dropped] = [Date.now(), this.#dropped]
-    const { response, body } = await this.#fetch()
-    if (this.#over) throw this.#over
-    if (response.status === 401) throw this.#ended()
-    if (!response.ok) throw refusal(response, body)
-    const token = tokenIn(body)
-    const { sub, iat, exp } = claims(token)
-    // The cookie belongs to whoever signed in last, in whichever tab; this page belongs to one person.
-    if (sub !== this.#userId) throw this.end(new SessionOver("other-user"))
-    // By the time it has to live and not by the hour: the clock of this machine may be wrong.
-    const life = exp === undefined ? 0 : (exp - (iat ?? asked / 1000)) * 1000
-    if (dropped === this.#dropped) {
-      this.#held = { token, renewAt: asked + life - Math.min(MARGIN, life / 5), endsAt: asked + life }
-      this.#expired = undefined
-      this.#signedOut = false
-      // Last, because whoever waited asks in the same moment.
-      this.#connection.noteSession(true)
+  /** Request a token and cache it, unless `clear` was called meanwhile. Throws as `get` does. */
+  async #fetchToken(): Promise<string> {
+    const [requestedAt, generation] = [Date.now(), this.#generation]
+    const { response, body } = await this.#request()
+    if (this.#endedError) throw this.#endedError
+    if (response.status === 401) throw this.#handleSessionEnd()
+    if (!response.ok) throw errorFromResponse(response, body)
+    const token = parseToken(body)
+    const { sub, iat, exp } = decodeClaims(token)
+    // The session cookie is shared by all tabs, so it may belong to another user who has signed in since.
+    if (sub !== this.#userId) throw this.end(new SessionEnded("other-user"))
+    // Compute with the lifetime (`exp - iat`) and not with `exp`: the clock of the browser may be wrong.
+    const lifetime = exp === undefined ? 0 : (exp - (iat ?? requestedAt / 1000)) * 1000
+    if (generation === this.#generation) {
+      this.#cached = {
+        token,
+        refreshAt: requestedAt + lifetime - Math.min(REFRESH_MARGIN, lifetime / 5),
+        expiresAt: requestedAt + lifetime,
+      }
+      this.#signInRequired = undefined
+      this.#signOutReported = false
+      // Last, because this notifies the waiting requests, which call `get` immediately.
+      this.#connection.setSignedIn(true)
     }
     return token
   }
 
-  #ended(): SessionOver | SessionExpired {
-    if (this.#signedOut || !this.#holds()) return this.end(new SessionOver("expired"))
-    const error = new SessionExpired()
-    this.#held = undefined
-    this.#expired = { error, askAt: Date.now() + EXPIRED }
-    this.#connection.noteSession(false)
+  /** Handle the 401 of the auth server: end for good, or wait for a new sign-in if the page has unsaved changes. */
+  #handleSessionEnd(): SessionEnded | SignInRequired {
+    if (this.#signOutReported || !this.#hasUnsavedWork()) return this.end(new SessionEnded("expired"))
+    const error = new SignInRequired()
+    this.#cached = undefined
+    this.#signInRequired = { error, retryAt: Date.now() + SESSION_CHECK_INTERVAL }
+    this.#connection.setSignedIn(false)
     return error
   }
 
-  async #fetch(): Promise<{ response: Response; body: string }> {
+  async #request(): Promise<{ response: Response; body: string }> {
     try {
       const response = await fetch(this.#url, {
         credentials: "include",
@@ -155,30 +166,31 @@ export class AccessToken {
       })
       return { response, body: await response.text() }
     } catch (cause) {
-      this.#connection.note(false)
-      throw unanswered(cause)
+      this.#connection.setReachable(false)
+      throw networkError(cause)
     }
   }
 }
 
-function tokenIn(body: string): string {
+/** Return the member `token` of the response body; throws `ApiError` if there is none. */
+function parseToken(body: string): string {
   try {
     const { token } = JSON.parse(body) as { token?: unknown }
     if (typeof token === "string") return token
   } catch {
-    // Not JSON: a page of a proxy, say.
+    // Not JSON, for instance an HTML page of a proxy.
   }
-  throw strange()
+  throw invalidTokenResponse()
 }
 
-function claims(token: string): { sub?: string; iat?: number; exp?: number } {
+function decodeClaims(token: string): { sub?: string; iat?: number; exp?: number } {
   try {
     return decodeJwt(token)
   } catch {
-    throw strange()
+    throw invalidTokenResponse()
   }
 }
 
-function strange(): ApiError {
-  return new ApiError({ status: 500, code: "token", detail: "The answer holds no token." })
+function invalidTokenResponse(): ApiError {
+  return new ApiError({ status: 500, code: "token", detail: "The response contains no token." })
 }

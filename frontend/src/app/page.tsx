@@ -3,7 +3,7 @@ import { redirect } from "next/navigation"
 import { AccountMenu } from "@/account/AccountMenu"
 import { getSession } from "@/server/auth"
 import { settings } from "@/server/settings"
-import { filtersFrom } from "@/tasks/filterUrl"
+import { parseFilters } from "@/tasks/filterUrl"
 import { TaskPage } from "@/tasks/TaskPage"
 
 type PageProps = { searchParams: Promise<Record<string, string | string[] | undefined>> }
@@ -13,7 +13,7 @@ export default async function Page({ searchParams }: PageProps) {
   if (!session) redirect("/sign-in")
   const { id, name, email } = session.user
   const given = await searchParams
-  const filters = filtersFrom((key) => [given[key] ?? ""].flat()[0] ?? "")
+  const filters = parseFilters((key) => [given[key] ?? ""].flat()[0] ?? "")
   return (
     <TaskPage
       apiUrl={settings().apiUrl}

@@ -2,21 +2,21 @@ import { renderToString } from "react-dom/server"
 import { expect, test, vi } from "vitest"
 import {
   useAddTask,
-  useConnection,
+  useConnectionState,
   useEndSession,
   useOpenCount,
   useTasks,
   useUnsavedChanges,
 } from "./hooks"
-import { ApiProvider } from "./ServicesProvider"
-import { Tabs } from "@/api/tabChannel"
+import { ServicesProvider } from "./ServicesProvider"
+import { TabChannel } from "@/api/tabChannel"
 
 function Probe() {
   const { status, tasks } = useTasks({ show: "all", search: "", sort: "-created_at" })
   const calls = [useAddTask(), useEndSession()].map((call) => typeof call)
   return (
     <>
-      {JSON.stringify([status, tasks, useOpenCount() ?? null, useConnection(), useUnsavedChanges(), calls])}
+      {JSON.stringify([status, tasks, useOpenCount() ?? null, useConnectionState(), useUnsavedChanges(), calls])}
     </>
   )
 }
@@ -24,29 +24,29 @@ function Probe() {
 test("the page is drawn on the server without asking anybody for anything", () => {
   const asked = vi.spyOn(globalThis, "fetch")
   const page = renderToString(
-    <ApiProvider apiUrl="http://localhost:8000" userId="alice">
+    <ServicesProvider apiUrl="http://localhost:8000" userId="alice">
       <Probe />
-    </ApiProvider>,
+    </ServicesProvider>,
   )
   expect(page.replaceAll("&quot;", '"')).toBe('["loading",[],null,"online",0,["function","function"]]')
   expect(asked).not.toHaveBeenCalled()
 })
 
 test("without a provider a hook says what is missing", () => {
-  expect(() => renderToString(<Probe />)).toThrow("ApiProvider")
+  expect(() => renderToString(<Probe />)).toThrow("ServicesProvider")
 })
 
 test("the other tabs of a person hear of a change, those of another person do not", async () => {
-  const [alice, sameAlice, bob] = [new Tabs("alice"), new Tabs("alice"), new Tabs("bob")]
+  const [alice, sameAlice, bob] = [new TabChannel("alice"), new TabChannel("alice"), new TabChannel("bob")]
   const heard: string[] = []
   const close = [
-    alice.open(() => heard.push("myself")),
-    sameAlice.open((what) => heard.push(what)),
-    bob.open(() => heard.push("bob")),
+    alice.subscribe(() => heard.push("myself")),
+    sameAlice.subscribe((what) => heard.push(what)),
+    bob.subscribe(() => heard.push("bob")),
   ]
-  alice.tell("changed")
-  alice.tell("signed-out")
+  alice.publish("changed")
+  alice.publish("signed-out")
   await vi.waitFor(() => expect(heard).toEqual(["changed", "signed-out"]))
   close.forEach((end) => end())
-  alice.tell("changed")
+  alice.publish("changed")
 })

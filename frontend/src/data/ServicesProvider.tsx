@@ -2,36 +2,37 @@
 
 import { QueryClientProvider } from "@tanstack/react-query"
 import { createContext, use, useEffect, useState, type JSX, type ReactNode } from "react"
-import { servicesOf, type Services } from "./services"
+import { getServices, type Services } from "./services"
 
 const ServicesContext = createContext<Services | undefined>(undefined)
 
 type Props = { apiUrl: string; userId: string; children: ReactNode }
 
-/** Gives the pages of one person what they need to read and change that person's tasks. */
-export function ApiProvider(props: Props): JSX.Element {
-  return <PersonProvider key={JSON.stringify([props.apiUrl, props.userId])} {...props} />
+/** React context provider of one user's services, for the hooks in `hooks.ts`. */
+export function ServicesProvider(props: Props): JSX.Element {
+  return <UserServicesProvider key={JSON.stringify([props.apiUrl, props.userId])} {...props} />
 }
 
-function PersonProvider({ apiUrl, userId, children }: Props): JSX.Element {
-  const [services] = useState(() => servicesOf(apiUrl, userId))
+/** Polls when the window gets the focus and on events of other tabs; a new `key` replaces it for another user. */
+function UserServicesProvider({ apiUrl, userId, children }: Props): JSX.Element {
+  const [services] = useState(() => getServices(apiUrl, userId))
   useEffect(() => {
     const { token, tabs, tasks } = services
-    const look = () => {
-      // Whoever comes back to this tab may have signed in again in another one.
-      void token.look().then(() => tasks.pulse.look())
+    const recheck = () => {
+      // The user may have signed in again in another tab.
+      void token.recheckSession().then(() => tasks.poller.poll())
     }
-    const close = tabs.open((what) => {
-      // Whether the session has ended is for the token's issuer to say.
-      if (what === "signed-out") void token.doubt()
-      else void tasks.pulse.look()
+    const unsubscribe = tabs.subscribe((event) => {
+      // The auth server decides whether the session has ended, not the other tab.
+      if (event === "signed-out") void token.verifySignOut()
+      else void tasks.poller.poll()
     })
-    // TanStack looks when the tab comes into view; a window may be in view without having been the one in use.
-    window.addEventListener("focus", look)
+    // TanStack Query refetches on `visibilitychange` only; a visible window can get the focus without that event.
+    window.addEventListener("focus", recheck)
     return () => {
-      window.removeEventListener("focus", look)
-      close()
-      token.drop()
+      window.removeEventListener("focus", recheck)
+      unsubscribe()
+      token.clear()
     }
   }, [services])
 
@@ -42,8 +43,9 @@ function PersonProvider({ apiUrl, userId, children }: Props): JSX.Element {
   )
 }
 
+/** Return the services of the signed-in user; throws if the component has no `ServicesProvider` above it. */
 export function useServices(): Services {
   const services = use(ServicesContext)
-  if (!services) throw new Error("This component needs an ApiProvider around it.")
+  if (!services) throw new Error("This component needs a ServicesProvider above it.")
   return services
 }

@@ -1,35 +1,37 @@
 import { queryOptions, type QueryClient } from "@tanstack/react-query"
 import type { Api } from "@/api/client"
 import type { Connection } from "@/api/connection"
-import { LISTS } from "./listQuery"
+import { LISTS_KEY } from "./listQuery"
 
-/** Milliseconds between two looks. */
+/** Milliseconds between two polls. */
 const INTERVAL = 3_000
-const INTERVAL_AWAY = 1_500
-/** Milliseconds that a look may take while the service is away: one that hangs must not hide that it is back. */
-const PATIENCE_AWAY = 5_000
+/** The same while the API is unavailable. */
+const INTERVAL_UNAVAILABLE = 1_500
+/** Milliseconds that a poll may take while the API is unavailable: a hanging request would hide that it is back. */
+const TIMEOUT_UNAVAILABLE = 5_000
 
-type Beat = { etag: string | null; open: number; asOf: number }
+/** Result of a poll. `asOf`: the number of confirmed changes when the request was sent. */
+type PollResult = { etag: string | null; openCount: number; asOf: number }
 
 type Services = {
   client: QueryClient
   api: Api
   userId: string
   connection: Connection
-  now: () => number
-  unsaved: () => number
-  forget: () => void
+  confirmationCount: () => number
+  unconfirmedCount: () => number
+  onListsRefreshed: () => void
 }
 
 /**
- * Whether anything has changed, wherever, and how many tasks are open.
+ * Polls the API for changes of other clients and for the number of open tasks, and invalidates the lists on a change.
  *
- * Every list of a person has the same ETag, which any change alters, so one look at the shortest of them tells: 304
- * costs next to nothing and needs no walk through the feed, whose content is not wanted here.
+ * All lists of a user have the same ETag, which every change alters, so one conditional request for the shortest list
+ * detects changes. Its 304 costs the API one read by primary key; the delta feed would return tasks that are not needed.
  */
-export class Pulse {
+export class ChangePoller {
   #etag: string | null = null
-  #beat: Beat | undefined
+  #last: PollResult | undefined
   #stale = false
   readonly #services: Services
 
@@ -38,9 +40,9 @@ export class Pulse {
   }
 
   readonly options = queryOptions({
-    queryKey: ["pulse"] as const,
-    queryFn: ({ signal }) => this.#look(signal),
-    // The next look is the next attempt.
+    queryKey: ["poll"] as const,
+    queryFn: ({ signal }) => this.#fetch(signal),
+    // The next poll is the retry.
     retry: false,
     networkMode: "always",
     staleTime: 0,
@@ -48,31 +50,33 @@ export class Pulse {
     refetchOnReconnect: "always",
   })
 
-  readonly interval = (): number => (this.#services.connection.reach() === "away" ? INTERVAL_AWAY : INTERVAL)
+  /** Return the milliseconds until the next poll. */
+  readonly interval = (): number => (this.#services.connection.state() === "unavailable" ? INTERVAL_UNAVAILABLE : INTERVAL)
 
-  /** The count of confirmed changes that the number of open tasks knows of. */
-  readonly asOf = (): number => this.#beat?.asOf ?? 0
+  /** Return the number of confirmed changes that the last poll includes. */
+  readonly asOf = (): number => this.#last?.asOf ?? 0
 
-  /** Look now. Failures show in the connection, and the next look comes by itself. */
-  readonly look = (): Promise<void> =>
+  /** Poll now. Never rejects: `Connection` records a failure, and the next poll follows after the interval. */
+  readonly poll = (): Promise<void> =>
     this.#services.client.refetchQueries({ queryKey: this.options.queryKey })
 
-  /** Look now, and have the lists told anew whatever is found. */
-  readonly renew = (): Promise<void> => {
+  /** Poll now, and refetch the lists even if the ETag is unchanged. */
+  readonly pollAndRefreshLists = (): Promise<void> => {
     this.#stale = true
-    return this.look()
+    return this.poll()
   }
 
-  /** The version of all the person's data that an answer is of; lists of another one may be older or newer. */
-  readonly saw = (etag: string | null): void => {
+  /** Record the ETag of a response. If it differs from the last one, the cached lists are stale. */
+  readonly noteEtag = (etag: string | null): void => {
     if (etag === this.#etag) return
     if (this.#etag !== null) this.#stale = true
     this.#etag = etag
   }
 
-  async #look(signal: AbortSignal): Promise<Beat> {
-    const { api, userId, connection, now } = this.#services
-    const [asOf, last] = [now(), this.#beat]
+  /** Send the conditional request; a 304 returns the last result with a newer `asOf`. */
+  async #fetch(signal: AbortSignal): Promise<PollResult> {
+    const { api, userId, connection, confirmationCount } = this.#services
+    const [asOf, last] = [confirmationCount(), this.#last]
     const { response } = await api.GET("/api/{user_id}/tasks", {
       params: {
         path: { user_id: userId },
@@ -80,25 +84,25 @@ export class Pulse {
         ...(last?.etag && { header: { "If-None-Match": last.etag } }),
       },
       signal:
-        connection.reach() === "away"
-          ? AbortSignal.any([signal, AbortSignal.timeout(PATIENCE_AWAY)])
+        connection.state() === "unavailable"
+          ? AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_UNAVAILABLE)])
           : signal,
     })
-    const beat =
+    const result =
       response.status === 304 && last
         ? { ...last, asOf }
-        : { etag: response.headers.get("ETag"), open: Number(response.headers.get("X-Total-Count")), asOf }
-    this.#beat = beat
-    this.saw(beat.etag)
-    this.#refresh()
-    return beat
+        : { etag: response.headers.get("ETag"), openCount: Number(response.headers.get("X-Total-Count")), asOf }
+    this.#last = result
+    this.noteEtag(result.etag)
+    this.#refreshStaleLists()
+    return result
   }
 
-  /** While a change is under way lists are left alone: an answer made before it would be out of date on arrival. */
-  #refresh(): void {
-    const { client, unsaved, forget } = this.#services
-    if (!this.#stale || unsaved() > 0) return
+  /** Refetch stale lists, but not while a change is unconfirmed: the response could be older than the change. */
+  #refreshStaleLists(): void {
+    const { client, unconfirmedCount, onListsRefreshed } = this.#services
+    if (!this.#stale || unconfirmedCount() > 0) return
     this.#stale = false
-    void client.invalidateQueries({ queryKey: LISTS }).then(forget)
+    void client.invalidateQueries({ queryKey: LISTS_KEY }).then(onListsRefreshed)
   }
 }

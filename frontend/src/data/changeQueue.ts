@@ -2,67 +2,71 @@ import type { QueryClient } from "@tanstack/react-query"
 import type { Api } from "@/api/client"
 import type { Connection } from "@/api/connection"
 import { ApiError, ConflictError } from "@/api/errors"
-import { persist } from "@/api/retry"
-import { conflicts, differing, heard, type Echo } from "./merge"
-import { isKnown, type Change, type Entry, type Names } from "./optimistic"
-import { draft, settable, type Task, type TaskCreate, type TaskUpdate } from "./task"
+import { retryUntilAnswered } from "@/api/retry"
+import { findConflicts, changedMembers, recordWrite, type OwnWrites } from "./merge"
+import { isIncluded, type Change, type LogEntry, type IdMap } from "./optimistic"
+import { createDraft, normalizeMembers, type Task, type TaskCreate, type TaskUpdate } from "./task"
 
 type Services = {
   client: QueryClient
   api: Api
   userId: string
   connection: Connection
-  /** Called after each change that the service made. */
-  confirmed: () => void
-  /** Called when no change is left to be sent; `seen`: whether the page shows all of them as they are now. */
-  drained: (seen: boolean) => void
+  /** Called after each change that the API has confirmed. */
+  onConfirmed: () => void
+  /** Called when no unconfirmed change is left; `lastConfirmed`: the last one was confirmed, not rejected. */
+  onDrained: (lastConfirmed: boolean) => void
 }
 
-/** All changes of a page are sent one after the other, in the order in which they were made. */
-const QUEUE = { id: "changes" }
+/** TanStack mutation scope: mutations of one scope run one after the other, in the order in which they were made. */
+const SCOPE = { id: "changes" }
 
 /**
- * The changes made on this page: sent, repeated until the service says yes or no, and kept until all lists know them.
+ * Queue and log of the changes made on this page. Each change is shown immediately, sent in order, repeated until the API
+ * confirms or rejects it, and kept in the log until all lists include it.
  *
- * The log is replaced and never altered, so React sees that it has changed.
+ * The log is immutable and replaced on each change, so that `useSyncExternalStore` detects it.
  */
-export class Changes {
-  #log: readonly Entry[] = []
+export class ChangeQueue {
+  #log: readonly LogEntry[] = []
   #confirmations = 0
-  #made = 0
+  #draftCount = 0
   readonly #listeners = new Set<() => void>()
-  /** By the id that this page gave a new task: the one that the service gave, or why it gave none. */
-  readonly #given = new Map<number, number>()
-  readonly #never = new Map<number, unknown>()
-  /** And the way back. */
-  readonly #origin = new Map<number, number>()
-  readonly #echoes = new Map<number, Echo>()
+  /** Id of the server, by draft id. */
+  readonly #serverIds = new Map<number, number>()
+  /** Error of the add that the API rejected, by draft id. */
+  readonly #failedDrafts = new Map<number, unknown>()
+  /** Draft id, by id of the server. */
+  readonly #draftIds = new Map<number, number>()
+  /** By id of the server. */
+  readonly #ownWrites = new Map<number, OwnWrites>()
   readonly #services: Services
 
   constructor(services: Services) {
     this.#services = services
   }
 
-  readonly names: Names = {
-    id: (id) => this.#given.get(id) ?? id,
-    key: (id) => String(this.#origin.get(id) ?? id),
+  readonly ids: IdMap = {
+    serverId: (id) => this.#serverIds.get(id) ?? id,
+    rowKey: (id) => String(this.#draftIds.get(id) ?? id),
   }
 
-  readonly log = (): readonly Entry[] => this.#log
-  /** How many are not confirmed yet. */
-  readonly unsaved = (): number => this.#log.filter(({ confirmed }) => confirmed === undefined).length
-  /** How many confirmations there were; to be read before the service is asked for anything that is to be shown. */
-  readonly now = (): number => this.#confirmations
+  readonly log = (): readonly LogEntry[] => this.#log
+  /** Return the number of changes that the API has not confirmed yet. */
+  readonly unconfirmedCount = (): number => this.#log.filter(({ confirmed }) => confirmed === undefined).length
+  /** Return the number of confirmed changes so far. Read it before a request is sent: it becomes the response's `asOf`. */
+  readonly confirmationCount = (): number => this.#confirmations
 
   readonly subscribe = (listener: () => void): (() => void) => {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
   }
 
+  /** Add a task, which gets a negative draft id until the API has created it. */
   add(input: TaskCreate): Promise<Task> {
-    const id = -++this.#made
-    const change: Change = { kind: "add", id, input, draft: draft(input, id, this.#services.userId) }
-    return this.#task(change, async (key) => {
+    const id = -++this.#draftCount
+    const change: Change = { kind: "add", id, input, draft: createDraft(input, id, this.#services.userId) }
+    return this.#submitForTask(change, async (key) => {
       const { data } = await this.#services.api.POST("/api/{user_id}/tasks", {
         params: { path: { user_id: this.#services.userId }, header: { "Idempotency-Key": key } },
         body: input,
@@ -71,65 +75,74 @@ export class Changes {
     })
   }
 
-  /** `seen`: the task as it was when editing began. Rejects with `ConflictError` if this would undo what others did. */
-  edit(seen: Task, changes: TaskUpdate, { overwrite = false } = {}): Promise<Task> {
-    const members = differing(seen, settable(changes))
-    if (Object.keys(members).length === 0) return Promise.resolve(seen)
-    const change = { kind: "edit", id: seen.id, seen, members, overwrite } as const
-    return this.#task(change, (key) => this.#merge(change, key))
+  /**
+   * Edit a task; no request if nothing differs. `base`: the task as it was when the edit began. Rejects with
+   * `ConflictError` if another client has changed the same members since, unless `overwrite` is set.
+   */
+  edit(base: Task, changes: TaskUpdate, { overwrite = false } = {}): Promise<Task> {
+    const members = changedMembers(base, normalizeMembers(changes))
+    if (Object.keys(members).length === 0) return Promise.resolve(base)
+    const change = { kind: "edit", id: base.id, base, members, overwrite } as const
+    return this.#submitForTask(change, (key) => this.#sendEdit(change, key))
   }
 
-  complete(seen: Task, completed: boolean): Promise<Task> {
+  /** Set `completed` of a task. */
+  complete(base: Task, completed: boolean): Promise<Task> {
     const members = { completed }
-    return this.#task({ kind: "complete", id: seen.id, seen, members }, async (key) => {
+    return this.#submitForTask({ kind: "complete", id: base.id, base, members }, async (key) => {
       const { data } = await this.#services.api.PATCH("/api/{user_id}/tasks/{id}/complete", {
-        params: this.#aimed(seen.id, key),
+        params: this.#taskParams(base.id, key),
         body: members,
       })
       return data
     })
   }
 
-  async remove(seen: Task): Promise<void> {
-    await this.#make({ kind: "delete", id: seen.id, seen }, async (key) => {
+  /** Move a task to the trash. */
+  async remove(base: Task): Promise<void> {
+    await this.#submit({ kind: "delete", id: base.id, base }, async (key) => {
       try {
-        await this.#services.api.DELETE("/api/{user_id}/tasks/{id}", { params: this.#aimed(seen.id, key) })
+        await this.#services.api.DELETE("/api/{user_id}/tasks/{id}", { params: this.#taskParams(base.id, key) })
       } catch (error) {
-        // It is gone already, which is what was wanted.
+        // 404: another client has deleted the task already.
         if (!(error instanceof ApiError && error.status === 404)) throw error
       }
       return undefined
     })
   }
 
-  restore(seen: Task): Promise<Task> {
-    return this.#task({ kind: "restore", id: seen.id, seen }, async (key) => {
+  /** Restore a task from the trash. */
+  restore(base: Task): Promise<Task> {
+    return this.#submitForTask({ kind: "restore", id: base.id, base }, async (key) => {
       const { data } = await this.#services.api.POST("/api/{user_id}/tasks/{id}/restore", {
-        params: this.#aimed(seen.id, key),
+        params: this.#taskParams(base.id, key),
       })
       return data
     })
   }
 
-  /** Forget the confirmed changes that everything on the page knows of. */
-  forget(known: number): void {
-    const kept = this.#log.filter((entry) => !isKnown(entry, known))
+  /** Remove the changes from the log that all lists include, that is, with `confirmed <= asOf`. */
+  prune(asOf: number): void {
+    const kept = this.#log.filter((entry) => !isIncluded(entry, asOf))
     if (kept.length < this.#log.length) this.#replace(kept)
   }
 
-  /** Send an edit to the version that it was made for, or to a later one that differs in other members only. */
-  async #merge(change: Extract<Change, { kind: "edit" }>, key: string): Promise<Task | undefined> {
-    const { seen, members, overwrite } = change
-    const id = this.#known(change.id)
-    const own = this.#echoes.get(id)
-    // Later than what the person saw may be what this page itself has sent before.
-    let current = own && own.answer.version > seen.version ? own.answer : undefined
+  /**
+   * Send an edit with `If-Match`: the version of `base`, and after a 412 the current version, as long as only other members
+   * differ. Throws `ConflictError` otherwise.
+   */
+  async #sendEdit(change: Extract<Change, { kind: "edit" }>, key: string): Promise<Task | undefined> {
+    const { base, members, overwrite } = change
+    const id = this.#resolveId(change.id)
+    const ownWrites = this.#ownWrites.get(id)
+    // A version later than `base` may be the result of an earlier change of this page.
+    let current = ownWrites && ownWrites.latest.version > base.version ? ownWrites.latest : undefined
     for (;;) {
-      if (current && !overwrite && conflicts(seen, members, current, own).length > 0)
+      if (current && !overwrite && findConflicts(base, members, current, ownWrites).length > 0)
         throw new ConflictError(current)
       try {
         const { data } = await this.#services.api.PUT("/api/{user_id}/tasks/{id}", {
-          params: this.#aimed(id, key, overwrite ? "*" : `"${(current ?? seen).version}"`),
+          params: this.#taskParams(id, key, overwrite ? "*" : `"${(current ?? base).version}"`),
           body: members,
         })
         return data
@@ -140,91 +153,96 @@ export class Changes {
     }
   }
 
-  /** `If-Match: *` takes any version, and satisfies a service that insists on the header. */
-  #aimed(id: number, key: string, version = "*") {
+  /** Return path and headers of a write. `If-Match: *` matches any version; an API with REQUIRE_IF_MATCH demands it. */
+  #taskParams(id: number, key: string, version = "*") {
     return {
-      path: { user_id: this.#services.userId, id: this.#known(id) },
+      path: { user_id: this.#services.userId, id: this.#resolveId(id) },
       header: { "Idempotency-Key": key, "If-Match": version },
     }
   }
 
-  /** The service's id of a task. Throws what kept the task from being made. */
-  #known(id: number): number {
-    if (this.#never.has(id)) throw this.#never.get(id)
-    return this.names.id(id)
+  /** Return the server's id of a task; throws the error of the add if the API rejected it. */
+  #resolveId(id: number): number {
+    if (this.#failedDrafts.has(id)) throw this.#failedDrafts.get(id)
+    return this.ids.serverId(id)
   }
 
-  async #task(change: Change, send: (key: string) => Promise<Task | undefined>): Promise<Task> {
-    const task = await this.#make(change, send)
-    if (!task) throw new ApiError({ status: 500, code: "empty", detail: "The answer holds no task." })
+  /** Submit a change whose response must contain the task. */
+  async #submitForTask(change: Change, send: (key: string) => Promise<Task | undefined>): Promise<Task> {
+    const task = await this.#submit(change, send)
+    if (!task) throw new ApiError({ status: 500, code: "empty", detail: "The response contains no task." })
     return task
   }
 
-  /** Show a change at once, and see it through. */
-  #make(change: Change, send: (key: string) => Promise<Task | undefined>): Promise<Task | undefined> {
-    // One for all attempts: the service carries them out once.
+  /** Append a change to the log and send it until the API confirms or rejects it. */
+  #submit(change: Change, send: (key: string) => Promise<Task | undefined>): Promise<Task | undefined> {
+    // The same key for all attempts, so that the API executes the change once.
     const key = idempotencyKey()
     this.#replace([...this.#log, { change }])
-    return this.#queued(async () => {
+    return this.#enqueue(async () => {
       try {
-        const answer = await persist(() => send(key), this.#services.connection)
-        this.#confirm(change, answer)
-        return answer
+        const result = await retryUntilAnswered(() => send(key), this.#services.connection)
+        this.#confirm(change, result)
+        return result
       } catch (error) {
-        this.#refuse(change, error)
+        this.#reject(change, error)
         throw error
       }
     })
   }
 
-  #queued<T>(work: () => Promise<T>): Promise<T> {
+  /** Run `work` after all changes before it. */
+  #enqueue<T>(work: () => Promise<T>): Promise<T> {
     const { client } = this.#services
     const mutation = client.getMutationCache().build<T, Error, void, unknown>(client, {
       mutationFn: work,
-      scope: QUEUE,
-      // The browser's word for the network is a hint; only an attempt tells.
+      scope: SCOPE,
+      // Send even if `navigator.onLine` is false: it is unreliable.
       networkMode: "always",
     })
     return mutation.execute()
   }
 
-  #confirm(change: Change, answer: Task | undefined): void {
+  /** Record the response to a change in the log. */
+  #confirm(change: Change, result: Task | undefined): void {
     const confirmed = ++this.#confirmations
-    if (answer) {
+    if (result) {
       if (change.kind === "add") {
-        this.#given.set(change.id, answer.id)
-        this.#origin.set(answer.id, change.id)
+        this.#serverIds.set(change.id, result.id)
+        this.#draftIds.set(result.id, change.id)
       }
-      const sent = "members" in change ? change.members : change.kind === "add" ? settable(change.input) : {}
-      this.#echoes.set(answer.id, heard(this.#echoes.get(answer.id), answer, sent))
+      const sent = "members" in change ? change.members : change.kind === "add" ? normalizeMembers(change.input) : {}
+      this.#ownWrites.set(result.id, recordWrite(this.#ownWrites.get(result.id), result, sent))
     }
-    this.#settle(
-      this.#log.map((entry) => (entry.change === change ? { change, confirmed, answer } : entry)),
+    this.#finish(
+      this.#log.map((entry) => (entry.change === change ? { change, confirmed, result } : entry)),
       true,
     )
   }
 
-  #refuse(change: Change, error: unknown): void {
-    if (change.kind === "add") this.#never.set(change.id, error)
-    this.#settle(
+  /** Remove a rejected change from the log, which undoes it on the page. */
+  #reject(change: Change, error: unknown): void {
+    if (change.kind === "add") this.#failedDrafts.set(change.id, error)
+    this.#finish(
       this.#log.filter((entry) => entry.change !== change),
       false,
     )
   }
 
-  #settle(log: readonly Entry[], confirmed: boolean): void {
+  /** Replace the log after a change was confirmed or rejected, and call the callbacks. */
+  #finish(log: readonly LogEntry[], confirmed: boolean): void {
     this.#replace(log)
-    if (confirmed) this.#services.confirmed()
-    if (this.unsaved() === 0) this.#services.drained(confirmed)
+    if (confirmed) this.#services.onConfirmed()
+    if (this.unconfirmedCount() === 0) this.#services.onDrained(confirmed)
   }
 
-  #replace(log: readonly Entry[]): void {
+  #replace(log: readonly LogEntry[]): void {
     this.#log = log
     this.#listeners.forEach((listener) => listener())
   }
 }
 
-/** 128 bits. Not `crypto.randomUUID`, which browsers withhold from pages that came over plain HTTP. */
+/** Return a random key of 128 bits. Browsers offer `crypto.randomUUID` on HTTPS and localhost only. */
 function idempotencyKey(): string {
   return Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(36)).join("-")
 }

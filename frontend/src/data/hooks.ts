@@ -3,16 +3,16 @@
 import { useInfiniteQuery, useQuery } from "@tanstack/react-query"
 import { useEffect, useMemo, useState, useSyncExternalStore } from "react"
 import { useServices } from "./ServicesProvider"
-import type { Reach } from "@/api/connection"
+import type { ConnectionState } from "@/api/connection"
 import { endSession } from "./services"
-import type { Changes } from "./changeQueue"
-import { told } from "./listQuery"
-import { openBeyond, shown, type Entry } from "./optimistic"
+import type { ChangeQueue } from "./changeQueue"
+import { mergePages } from "./listQuery"
+import { openCountDelta, applyChanges, type LogEntry } from "./optimistic"
 import type { Filters, Task, TaskCreate, TaskUpdate, TaskView } from "./task"
 
 export type { Filters, Task, TaskCreate, TaskUpdate, TaskView }
 
-export type TaskList = {
+export type TaskListState = {
   tasks: TaskView[]
   status: "loading" | "ready" | "error"
   error: unknown
@@ -22,23 +22,23 @@ export type TaskList = {
   retry(): void
 }
 
-/** Milliseconds without another letter after which a search is sent. */
-const TYPING = 250
-const NOTHING: readonly Entry[] = []
+/** Milliseconds after the last key stroke until a search is sent. */
+const SEARCH_DEBOUNCE = 250
+const NO_ENTRIES: readonly LogEntry[] = []
 const NO_TASKS: TaskView[] = []
 
-/** The tasks to show, with all changes made here on top; kept in step with the service for as long as it is in use. */
-export function useTasks({ show, search, sort }: Filters): TaskList {
+/** Return the tasks of a list with all optimistic changes applied, and poll the API for changes of other clients. */
+export function useTasks({ show, search, sort }: Filters): TaskListState {
   const { tasks } = useServices()
-  const log = useLog()
-  const typed = useSettled(search, TYPING)
-  const list = useInfiniteQuery(tasks.list({ show, search: typed, sort }))
-  useQuery({ ...tasks.pulse.options, refetchInterval: tasks.pulse.interval })
+  const log = useChangeLog()
+  const debouncedSearch = useDebounced(search, SEARCH_DEBOUNCE)
+  const list = useInfiniteQuery(tasks.list({ show, search: debouncedSearch, sort }))
+  useQuery({ ...tasks.poller.options, refetchInterval: tasks.poller.interval })
 
   const { data } = list
   const view = useMemo(
-    () => (data ? shown(told(data), log, tasks.changes.names) : NO_TASKS),
-    [data, log, tasks.changes.names],
+    () => (data ? applyChanges(mergePages(data), log, tasks.changes.ids) : NO_TASKS),
+    [data, log, tasks.changes.ids],
   )
   return {
     tasks: view,
@@ -51,21 +51,27 @@ export function useTasks({ show, search, sort }: Filters): TaskList {
   }
 }
 
-/** How many tasks are open, whatever the list shows. */
+/** Return the number of the user's open tasks, independent of filters; undefined until it has been read. */
 export function useOpenCount(): number | undefined {
   const { tasks } = useServices()
-  const log = useLog()
-  const { data } = useQuery(tasks.pulse.options)
-  return data && data.open + openBeyond(data.asOf, log)
+  const log = useChangeLog()
+  const { data } = useQuery(tasks.poller.options)
+  return data && data.openCount + openCountDelta(data.asOf, log)
 }
 
-/** These and the following show at once; they reject with `ApiError` once it is undone because the service refused. */
+/**
+ * Return a function that adds a task. Like the functions of the hooks below, it shows the change immediately, and its
+ * promise rejects with `ApiError` after the change was undone because the API rejected it.
+ */
 export function useAddTask(): (input: TaskCreate) => Promise<Task> {
   const changes = useChanges()
   return (input) => changes.add(input)
 }
 
-/** `task`: what the person saw when editing began. Rejects with `ConflictError` if others changed the same. */
+/**
+ * Return a function that edits a task. `task`: the task as the user saw it when the edit began. Rejects with
+ * `ConflictError` if another client has changed the same members since, unless `overwrite` is set.
+ */
 export function useEditTask(): (
   task: Task,
   changes: TaskUpdate,
@@ -75,60 +81,65 @@ export function useEditTask(): (
   return (task, update, options) => changes.edit(task, update, options)
 }
 
+/** Return a function that sets `completed` of a task; see `useAddTask`. */
 export function useCompleteTask(): (task: Task, completed: boolean) => Promise<Task> {
   const changes = useChanges()
   return (task, completed) => changes.complete(task, completed)
 }
 
+/** Return a function that moves a task to the trash; see `useAddTask`. */
 export function useDeleteTask(): (task: Task) => Promise<void> {
   const changes = useChanges()
   return (task) => changes.remove(task)
 }
 
+/** Return a function that restores a task from the trash; see `useAddTask`. */
 export function useRestoreTask(): (task: Task) => Promise<Task> {
   const changes = useChanges()
   return (task) => changes.restore(task)
 }
 
-/** Whether the services can be asked, and if not, what is in the way. */
-export function useConnection(): Reach {
+/** Return the current connection state, and re-render when it changes. */
+export function useConnectionState(): ConnectionState {
   const { connection } = useServices()
-  return useSyncExternalStore(connection.subscribe, connection.reach, () => "online")
+  return useSyncExternalStore(connection.subscribe, connection.state, () => "online")
 }
 
-/** How much would be lost with this page: changes that are not confirmed yet, and drafts. */
+/** Return the number of unconfirmed changes and open drafts, which a reload of the page would lose. */
 export function useUnsavedChanges(): number {
   const { unsaved } = useServices()
   return useSyncExternalStore(unsaved.subscribe, unsaved.count, () => 0)
 }
 
-/** `open`: whether something is typed that is not handed over yet. For that long it counts as unsaved. */
-export function useDraft(open: boolean): void {
+/** Count the component's draft as unsaved work while `open`: the user has typed text that was not submitted yet. */
+export function useUnsavedDraft(open: boolean): void {
   const { unsaved } = useServices()
-  useEffect(() => (open ? unsaved.draft() : undefined), [open, unsaved])
+  useEffect(() => (open ? unsaved.openDraft() : undefined), [open, unsaved])
 }
 
-/** To be called when the person has signed out: nothing is kept, and the other tabs look whether it is so. */
+/** Return a function to call after a sign-out: it discards all data and makes the other tabs check their session. */
 export function useEndSession(): () => void {
   const services = useServices()
   return () => endSession(services)
 }
 
-function useChanges(): Changes {
+/** Return the change queue of the signed-in user. */
+function useChanges(): ChangeQueue {
   return useServices().tasks.changes
 }
 
-function useLog(): readonly Entry[] {
+/** Return the change log, and re-render when it changes. */
+function useChangeLog(): readonly LogEntry[] {
   const changes = useChanges()
-  return useSyncExternalStore(changes.subscribe, changes.log, () => NOTHING)
+  return useSyncExternalStore(changes.subscribe, changes.log, () => NO_ENTRIES)
 }
 
-/** A value that has not changed for a while. */
-function useSettled<T>(value: T, milliseconds: number): T {
-  const [settled, setSettled] = useState(value)
+/** Return the last value that stayed the same for `milliseconds`. */
+function useDebounced<T>(value: T, milliseconds: number): T {
+  const [debounced, setDebounced] = useState(value)
   useEffect(() => {
-    const timer = setTimeout(() => setSettled(value), milliseconds)
+    const timer = setTimeout(() => setDebounced(value), milliseconds)
     return () => clearTimeout(timer)
   }, [value, milliseconds])
-  return settled
+  return debounced
 }

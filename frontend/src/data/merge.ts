@@ -1,36 +1,42 @@
-import type { Member, Members, Task } from "./task"
+import type { MemberName, MemberValues, Task } from "./task"
 
-/** What this page has last heard of a task it changed, and which members it sent in which words, and how they were kept. */
-export type Echo = { answer: Task; sent: Partial<Members>; kept: Partial<Members> }
+/**
+ * The writes of this page to one task: the task in the latest response, and for each member the value that was sent last
+ * and the value that the server stored for it, which may be normalized (an RRULE with its parts in another order).
+ */
+export type OwnWrites = { latest: Task; sent: Partial<MemberValues>; stored: Partial<MemberValues> }
 
-/** What is known after one more change was answered. */
-export function heard(before: Echo | undefined, answer: Task, sent: Partial<Members>): Echo {
-  const kept = Object.fromEntries(Object.keys(sent).map((member) => [member, answer[member as Member]]))
-  return { answer, sent: { ...before?.sent, ...sent }, kept: { ...before?.kept, ...kept } }
+/** Add one write, with the task in its response, to the writes of a task. */
+export function recordWrite(
+  previous: OwnWrites | undefined,
+  latest: Task,
+  sent: Partial<MemberValues>,
+): OwnWrites {
+  const stored = Object.fromEntries(Object.keys(sent).map((member) => [member, latest[member as MemberName]]))
+  return { latest, sent: { ...previous?.sent, ...sent }, stored: { ...previous?.stored, ...stored } }
 }
 
 /**
- * The members that an edit sets and that somebody else has set to something else since the person saw the task.
- *
- * What this page itself has sent in the meantime is nobody else's, in the wording that the service gave it either.
+ * Return the members that an edit sets and that another client has set to another value since `base`: a three-way merge
+ * by member. Earlier writes of this page are no conflict, not even if the server stored them in normalized form.
  */
-export function conflicts(seen: Task, wanted: Partial<Members>, current: Task, own?: Echo): Member[] {
-  const members = Object.keys(wanted) as Member[]
+export function findConflicts(base: Task, changes: Partial<MemberValues>, current: Task, ownWrites?: OwnWrites): MemberName[] {
+  const members = Object.keys(changes) as MemberName[]
   return members.filter((member) => {
-    if (same(seen[member], current[member]) || same(wanted[member], current[member])) return false
-    const reworded = same(own?.sent[member], seen[member]) && same(own?.kept[member], current[member])
-    return !reworded
+    if (isEqual(base[member], current[member]) || isEqual(changes[member], current[member])) return false
+    const isOwnWrite = isEqual(ownWrites?.sent[member], base[member]) && isEqual(ownWrites?.stored[member], current[member])
+    return !isOwnWrite
   })
 }
 
-/** The members of an edit that change something. */
-export function differing(seen: Task, wanted: Partial<Members>): Partial<Members> {
+/** Return the members of an edit whose values differ from the task. */
+export function changedMembers(base: Task, changes: Partial<MemberValues>): Partial<MemberValues> {
   return Object.fromEntries(
-    Object.entries(wanted).filter(([member, value]) => !same(seen[member as Member], value)),
+    Object.entries(changes).filter(([member, value]) => !isEqual(base[member as MemberName], value)),
   )
 }
 
-/** Values of members are words, flags, null and lists of words. */
-function same(one: unknown, other: unknown): boolean {
+/** Compare two member values as JSON: strings, booleans, null and lists of strings. */
+function isEqual(one: unknown, other: unknown): boolean {
   return JSON.stringify(one) === JSON.stringify(other)
 }

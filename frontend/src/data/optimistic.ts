@@ -1,110 +1,125 @@
-import { compare, matches } from "./order"
-import { edited, type Filters, type Members, type Task, type TaskCreate, type TaskView } from "./task"
-
-export type Change =
-  | { kind: "add"; id: number; draft: Task; input: TaskCreate }
-  | { kind: "edit"; id: number; seen: Task; members: Partial<Members>; overwrite: boolean }
-  | { kind: "complete"; id: number; seen: Task; members: { completed: boolean } }
-  | { kind: "delete"; id: number; seen: Task }
-  | { kind: "restore"; id: number; seen: Task }
-
-/** A change made on this page, in the order in which they were made. */
-export type Entry = {
-  change: Change
-  /** When the service confirmed it, by the page's own count of confirmations; undefined: not yet. */
-  confirmed?: number
-  /** The task as the service answered it. */
-  answer?: Task | undefined
-}
-
-/** Some tasks as the service told them when the page had counted so many confirmations. */
-export type Told = { tasks: readonly Task[]; asOf: number; hasMore: boolean; filters: Filters }
-
-/** What goes by the same id: tasks made here have one of the page first and one of the service later. */
-export type Names = { id(id: number): number; key(id: number): string }
+import { compareTasks, matchesFilters } from "./order"
+import { withChanges, type Filters, type MemberValues, type Task, type TaskCreate, type TaskView } from "./task"
 
 /**
- * What to show: what the service told, with the changes on top that it did not know of when it did.
- *
- * Nothing is ever written into what was told, so a refused change leaves no trace, and an answer that is older than a
- * change cannot undo it. A task that no longer matches the filters stays until the list is told anew: the person shall
- * see the tick before the task goes.
+ * A change that the user made on this page. `base`: the task as the user saw it. `id` of a change of a task that this page
+ * added is the negative draft id, also after the server has assigned an id.
  */
-export function shown(told: Told, log: readonly Entry[], names: Names): TaskView[] {
-  let list: TaskView[] = told.tasks.map((task) => ({ ...task, pending: false, key: names.key(task.id) }))
+export type Change =
+  | { kind: "add"; id: number; draft: Task; input: TaskCreate }
+  | { kind: "edit"; id: number; base: Task; members: Partial<MemberValues>; overwrite: boolean }
+  | { kind: "complete"; id: number; base: Task; members: { completed: boolean } }
+  | { kind: "delete"; id: number; base: Task }
+  | { kind: "restore"; id: number; base: Task }
+
+/** Entry of the change log, which is ordered by the time of the change. */
+export type LogEntry = {
+  change: Change
+  /** Number of this confirmation, counted from 1 by this page; undefined while the API has not confirmed the change. */
+  confirmed?: number
+  /** Task in the response of the API. */
+  result?: Task | undefined
+}
+
+/**
+ * List as read from the API. `asOf`: the number of confirmations when the request was sent, so the list includes at
+ * least the changes with `confirmed <= asOf`. `hasMore`: further pages exist.
+ */
+export type FetchedList = { tasks: readonly Task[]; asOf: number; hasMore: boolean; filters: Filters }
+
+/**
+ * Mapping of task ids: a task that this page added has a negative draft id first, and an id of the server later.
+ * `serverId` returns the server's id where there is one; `rowKey` returns the same React key for both ids.
+ */
+export type IdMap = { serverId(id: number): number; rowKey(id: number): string }
+
+/**
+ * Return the tasks to show: the fetched list with the optimistic changes that it does not include.
+ *
+ * The fetched list is never modified, so a rejected change leaves no trace, and a response that is older than a change
+ * cannot undo it. A task that no longer matches the filters stays until the list is fetched again, so that the user sees
+ * the check mark before the task disappears.
+ */
+export function applyChanges(fetched: FetchedList, log: readonly LogEntry[], ids: IdMap): TaskView[] {
+  let list: TaskView[] = fetched.tasks.map((task) => ({ ...task, pending: false, key: ids.rowKey(task.id) }))
   for (const entry of log) {
-    if (!isKnown(entry, told.asOf)) list = changed(list, entry, told, names)
+    if (!isIncluded(entry, fetched.asOf)) list = applyChange(list, entry, fetched, ids)
   }
   return list
 }
 
-/** By how much the changes that were not known then alter the number of open tasks. */
-export function openBeyond(asOf: number, log: readonly Entry[]): number {
-  let more = 0
+/** Return how the changes that are not included in a count read at `asOf` alter the number of open tasks. */
+export function openCountDelta(asOf: number, log: readonly LogEntry[]): number {
+  let delta = 0
   for (const entry of log) {
-    if (isKnown(entry, asOf)) continue
+    if (isIncluded(entry, asOf)) continue
     const { change } = entry
-    const before = change.kind === "add" || change.kind === "restore" ? 0 : open(change.seen)
-    const after = change.kind === "delete" ? 0 : open(result(change))
-    more += after - before
+    const before = change.kind === "add" || change.kind === "restore" ? 0 : openCount(change.base)
+    const after = change.kind === "delete" ? 0 : openCount(expectedTask(change))
+    delta += after - before
   }
-  return more
+  return delta
 }
 
-/** Whether the service had confirmed a change when the page had counted so many confirmations. */
-export function isKnown({ confirmed }: Entry, asOf: number): boolean {
+/** Return whether a response to a request sent at `asOf` confirmations includes the change. */
+export function isIncluded({ confirmed }: LogEntry, asOf: number): boolean {
   return confirmed !== undefined && confirmed <= asOf
 }
 
-function open(task: Task): number {
+/** Return 1 for an open task and 0 for a completed one. */
+function openCount(task: Task): number {
   return task.completed ? 0 : 1
 }
 
-/** The task after a change, as the page expects it. */
-export function result(change: Change): Task {
+/** Return the task as it is expected to be after a change, without the response of the API. */
+export function expectedTask(change: Change): Task {
   switch (change.kind) {
     case "add":
       return change.draft
     case "edit":
     case "complete":
-      return edited(change.seen, change.members)
+      return withChanges(change.base, change.members)
     case "delete":
-      return change.seen
+      return change.base
     case "restore":
-      return { ...change.seen, deleted_at: null }
+      return { ...change.base, deleted_at: null }
   }
 }
 
-function changed(
+/** Return the list with one change applied: the task removed, replaced, moved or inserted. */
+function applyChange(
   list: TaskView[],
-  { change, confirmed, answer }: Entry,
-  told: Told,
-  names: Names,
+  { change, confirmed, result }: LogEntry,
+  fetched: FetchedList,
+  ids: IdMap,
 ): TaskView[] {
-  const id = names.id(change.id)
+  const id = ids.serverId(change.id)
   const index = list.findIndex((task) => task.id === id)
-  const there = list[index]
-  if (change.kind === "delete") return there ? list.toSpliced(index, 1) : list
-  // The list is the newer of the two: it holds what somebody else did since.
-  if (there && answer && there.version > answer.version) return list
+  const existing = list[index]
+  if (change.kind === "delete") return existing ? list.toSpliced(index, 1) : list
+  // The list is newer than the response to this change: it includes later changes by other clients.
+  if (existing && result && existing.version > result.version) return list
 
   const members = change.kind === "edit" || change.kind === "complete" ? change.members : undefined
-  const after = answer ?? (there && members ? edited(there, members) : result(change))
-  const view: TaskView = { ...after, id, pending: confirmed === undefined, key: names.key(id) }
-  if (there) {
-    return compare(view, there, told.filters.sort) === 0
+  const after = result ?? (existing && members ? withChanges(existing, members) : expectedTask(change))
+  const view: TaskView = { ...after, id, pending: confirmed === undefined, key: ids.rowKey(id) }
+  if (existing) {
+    return compareTasks(view, existing, fetched.filters.sort) === 0
       ? list.with(index, view)
-      : placed(list.toSpliced(index, 1), view, told, true)
+      : insertSorted(list.toSpliced(index, 1), view, fetched, true)
   }
   const isNew = change.kind === "add" || change.kind === "restore"
-  // One that matched before and is not here stands on a page that has not been loaded.
-  if (!matches(view, told.filters) || (!isNew && matches(change.seen, told.filters))) return list
-  return placed(list, view, told, change.kind === "add")
+  // A task that matched the filters before and is not in the list is on a page that has not been loaded.
+  if (!matchesFilters(view, fetched.filters) || (!isNew && matchesFilters(change.base, fetched.filters))) return list
+  return insertSorted(list, view, fetched, change.kind === "add")
 }
 
-/** In its place; behind all others only if that is where the list ends, or if it is to be seen in any case. */
-function placed(list: TaskView[], view: TaskView, { filters, hasMore }: Told, anyway: boolean): TaskView[] {
-  const index = list.findIndex((other) => compare(view, other, filters.sort) < 0)
+/**
+ * Insert a task at its sort position. After the last loaded task only if there are no further pages, where its position
+ * might be, or with `always`.
+ */
+function insertSorted(list: TaskView[], view: TaskView, { filters, hasMore }: FetchedList, always: boolean): TaskView[] {
+  const index = list.findIndex((other) => compareTasks(view, other, filters.sort) < 0)
   if (index >= 0) return list.toSpliced(index, 0, view)
-  return hasMore && !anyway ? list : [...list, view]
+  return hasMore && !always ? list : [...list, view]
 }

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest"
 import { TaskService } from "@/testing/taskService"
-import { compare, matches } from "./order"
+import { compareTasks, matchesFilters } from "./order"
 import { OpenPage } from "@/testing/openPage"
 import type { Filters, Task } from "./task"
 
@@ -39,7 +39,7 @@ const SORTS: Filters["sort"][] = ["-created_at", "created_at", "due", "-priority
 
 test.each(SORTS)("a page puts tasks in the same order as the service: %s", async (sort) => {
   const list = await page.client.fetchInfiniteQuery(page.data.list({ show: "all", search: "", sort }))
-  const here = tasks.toSorted((one, other) => compare(one, other, sort))
+  const here = tasks.toSorted((one, other) => compareTasks(one, other, sort))
   expect(here.map(({ id }) => id)).toEqual(list.pages[0]?.tasks.map(({ id }) => id))
   expect(here).toHaveLength(40)
 })
@@ -49,7 +49,7 @@ test.each(["ECLAIR", "strasse", "fine", "brulee", "か", "が", "nothing like it
   async (search) => {
     for (const show of ["all", "open", "done"] as const) {
       const list = await page.client.fetchInfiniteQuery(page.data.list({ show, search, sort: "created_at" }))
-      const here = tasks.filter((task) => matches(task, { show, search })).map(({ id }) => id)
+      const here = tasks.filter((task) => matchesFilters(task, { show, search })).map(({ id }) => id)
       expect(here.toSorted((one, other) => one - other)).toEqual(list.pages[0]?.tasks.map(({ id }) => id))
     }
   },
@@ -61,7 +61,7 @@ test("a task that is being made is newer than all others, and a later one newer 
     { ...task, id: -1 },
     { ...task, id: -2 },
   ]
-  expect(compare(task, earlier, "created_at")).toBe(-1)
-  expect(compare(earlier, later, "created_at")).toBe(-1)
-  expect(compare(earlier, later, "-created_at")).toBe(1)
+  expect(compareTasks(task, earlier, "created_at")).toBe(-1)
+  expect(compareTasks(earlier, later, "created_at")).toBe(-1)
+  expect(compareTasks(earlier, later, "-created_at")).toBe(1)
 })

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest"
-import { SessionExpired, SessionOver } from "@/api/errors"
+import { SignInRequired, SessionEnded } from "@/api/errors"
 import { Gateway } from "@/testing/gateway"
-import { endSession, servicesOf } from "./services"
+import { endSession, getServices } from "./services"
 
 const replace = vi.fn()
 let gateway: Gateway
@@ -24,29 +24,29 @@ afterEach(async () => {
 })
 
 test("a person keeps the services from page to page, another one gets others, and nothing is left of the first", async () => {
-  const alice = servicesOf(gateway.url, "alice")
+  const alice = getServices(gateway.url, "alice")
   alice.client.setQueryData(["tasks", "secret"], "of alice")
   await alice.token.get()
-  expect(servicesOf(gateway.url, "alice")).toBe(alice)
-  const bob = servicesOf(gateway.url, "bob")
+  expect(getServices(gateway.url, "alice")).toBe(alice)
+  const bob = getServices(gateway.url, "bob")
   expect(bob).not.toBe(alice)
   expect(alice.client.getQueryData(["tasks", "secret"])).toBeUndefined()
-  await expect(alice.token.get()).rejects.toBeInstanceOf(SessionOver)
+  await expect(alice.token.get()).rejects.toBeInstanceOf(SessionEnded)
 })
 
 test("a server shares nothing", () => {
   vi.stubGlobal("window", undefined)
-  expect(servicesOf(gateway.url, "alice")).not.toBe(servicesOf(gateway.url, "alice"))
+  expect(getServices(gateway.url, "alice")).not.toBe(getServices(gateway.url, "alice"))
 })
 
 test("after a sign-out the same person begins anew", async () => {
-  const before = servicesOf(gateway.url, "alice")
+  const before = getServices(gateway.url, "alice")
   await before.token.get()
   before.client.setQueryData(["tasks"], "of alice")
   endSession(before)
   expect(before.client.getQueryData(["tasks"])).toBeUndefined()
-  await expect(before.token.get()).rejects.toEqual(new SessionOver("signed-out"))
-  const after = servicesOf(gateway.url, "alice")
+  await expect(before.token.get()).rejects.toEqual(new SessionEnded("signed-out"))
+  const after = getServices(gateway.url, "alice")
   await expect(after.token.get()).resolves.toEqual(expect.any(String))
   endSession(after)
 })
@@ -67,23 +67,23 @@ const aWhile = () => new Promise((soon) => setTimeout(soon, 300))
 
 test("a session that has ended leads to the sign-in page if nothing would be lost", async () => {
   gateway.token = EXPIRED
-  const { token } = servicesOf(gateway.url, "alice")
-  await expect(token.get()).rejects.toEqual(new SessionOver("expired"))
+  const { token } = getServices(gateway.url, "alice")
+  await expect(token.get()).rejects.toEqual(new SessionEnded("expired"))
   await vi.waitFor(() => expect(replace).toHaveBeenCalledWith("/sign-in?expired=1"))
-  await expect(token.get()).rejects.toBeInstanceOf(SessionOver)
+  await expect(token.get()).rejects.toBeInstanceOf(SessionEnded)
   await aWhile()
   expect(replace).toHaveBeenCalledTimes(1)
-  endSession(servicesOf(gateway.url, "alice"))
+  endSession(getServices(gateway.url, "alice"))
 })
 
 test("changes outlive the session: none is refused, and all are sent once it is back", async () => {
   makeTasks()
   const issue = gateway.token
   gateway.token = EXPIRED
-  const services = servicesOf(gateway.url, "alice")
+  const services = getServices(gateway.url, "alice")
   const { tasks, connection, token, unsaved } = services
   const added = [tasks.changes.add({ title: "1" }), tasks.changes.add({ title: "2" })]
-  await vi.waitFor(() => expect(connection.reach()).toBe("expired"))
+  await vi.waitFor(() => expect(connection.state()).toBe("expired"))
   await aWhile()
   expect(unsaved.count()).toBe(2)
   expect(tasks.changes.log()).toHaveLength(2)
@@ -91,10 +91,10 @@ test("changes outlive the session: none is refused, and all are sent once it is 
   expect(gateway.seen).toEqual([])
 
   gateway.token = issue
-  await token.look()
+  await token.recheckSession()
   expect((await Promise.all(added)).map(({ title }) => title)).toEqual(["1", "2"])
   expect(gateway.changes().map(({ body }) => body)).toEqual(['{"title":"1"}', '{"title":"2"}'])
-  expect(connection.reach()).toBe("online")
+  expect(connection.state()).toBe("online")
   expect(unsaved.count()).toBe(0)
   expect(replace).not.toHaveBeenCalled()
   endSession(services)
@@ -104,9 +104,9 @@ test("a session that is back is found without anybody looking, and waited for wi
   makeTasks()
   const issue = gateway.token
   gateway.token = EXPIRED
-  const services = servicesOf(gateway.url, "alice")
+  const services = getServices(gateway.url, "alice")
   const added = Promise.all(["1", "2", "3"].map((title) => services.tasks.changes.add({ title })))
-  await vi.waitFor(() => expect(services.connection.reach()).toBe("expired"))
+  await vi.waitFor(() => expect(services.connection.state()).toBe("expired"))
   for (let count = 0; count < 5; count++)
     await expect(services.token.get()).rejects.toMatchObject({ status: 401 })
   expect(gateway.tokens).toBe(1)
@@ -118,14 +118,14 @@ test("a session that is back is found without anybody looking, and waited for wi
 
 test("what is being typed is waited for too, until it is given up", async () => {
   gateway.token = EXPIRED
-  const services = servicesOf(gateway.url, "alice")
-  const close = services.unsaved.draft()
+  const services = getServices(gateway.url, "alice")
+  const close = services.unsaved.openDraft()
   expect(services.unsaved.count()).toBe(1)
-  await expect(services.token.get()).rejects.toBeInstanceOf(SessionExpired)
+  await expect(services.token.get()).rejects.toBeInstanceOf(SignInRequired)
   await aWhile()
   expect(replace).not.toHaveBeenCalled()
   close()
-  await services.token.look()
+  await services.token.recheckSession()
   await vi.waitFor(() => expect(replace).toHaveBeenCalledWith("/sign-in?expired=1"))
   endSession(services)
 })
@@ -138,18 +138,18 @@ test.each([
   async (_, later) => {
     const issue = gateway.token
     if (later) gateway.token = EXPIRED
-    const services = servicesOf(gateway.url, "bob")
+    const services = getServices(gateway.url, "bob")
     const { tasks, token, connection, unsaved } = services
     const added = Promise.allSettled([tasks.changes.add({ title: "1" }), tasks.changes.add({ title: "2" })])
     if (later) {
-      await vi.waitFor(() => expect(connection.reach()).toBe("expired"))
+      await vi.waitFor(() => expect(connection.state()).toBe("expired"))
       gateway.token = issue
-      await token.look()
+      await token.recheckSession()
     }
     expect((await added).map(({ status }) => status)).toEqual(["rejected", "rejected"])
-    expect(tasks.changes.unsaved()).toBe(0)
+    expect(tasks.changes.unconfirmedCount()).toBe(0)
     expect(unsaved.count()).toBe(0)
-    expect(connection.reach()).toBe("online")
+    expect(connection.state()).toBe("online")
     expect(gateway.seen).toEqual([])
     expect(replace).not.toHaveBeenCalled()
     await vi.waitFor(() => expect(replace).toHaveBeenCalledWith("/"))
@@ -163,36 +163,36 @@ test.each([
 ])("a sign-out in another tab, %s, takes along what is not saved", async (_, waiting) => {
   if (waiting) gateway.token = EXPIRED
   else gateway.intercept = () => "hang"
-  const services = servicesOf(gateway.url, "alice")
+  const services = getServices(gateway.url, "alice")
   const { tasks, token, connection, unsaved } = services
   const added = tasks.changes.add({ title: "1" }).catch((error: unknown) => error)
-  unsaved.draft()
-  if (waiting) await vi.waitFor(() => expect(connection.reach()).toBe("expired"))
+  unsaved.openDraft()
+  if (waiting) await vi.waitFor(() => expect(connection.state()).toBe("expired"))
   else await vi.waitFor(() => expect(gateway.seen).toHaveLength(1))
   gateway.token = EXPIRED
-  await token.doubt()
+  await token.verifySignOut()
   expect(unsaved.count()).toBe(0)
   await vi.waitFor(() => expect(replace).toHaveBeenCalledWith("/sign-in?expired=1"))
-  if (waiting) expect(await added).toEqual(new SessionOver("expired"))
+  if (waiting) expect(await added).toEqual(new SessionEnded("expired"))
   endSession(services)
 })
 
 test("a sign-out in another tab that was followed by a sign-in changes nothing", async () => {
-  const services = servicesOf(gateway.url, "alice")
-  await services.token.doubt()
+  const services = getServices(gateway.url, "alice")
+  await services.token.verifySignOut()
   expect(gateway.tokens).toBe(1)
   gateway.token = EXPIRED
-  const close = services.unsaved.draft()
-  services.token.drop()
-  await expect(services.token.get()).rejects.toBeInstanceOf(SessionExpired)
+  const close = services.unsaved.openDraft()
+  services.token.clear()
+  await expect(services.token.get()).rejects.toBeInstanceOf(SignInRequired)
   close()
   endSession(services)
 })
 
 test("a token that the task service refuses sends nobody round in circles", async () => {
   gateway.intercept = () => ({ status: 401 })
-  const { tasks } = servicesOf(gateway.url, "alice")
-  await expect(tasks.changes.add({ title: "1" })).rejects.toEqual(new SessionOver("refused"))
+  const { tasks } = getServices(gateway.url, "alice")
+  await expect(tasks.changes.add({ title: "1" })).rejects.toEqual(new SessionEnded("token-rejected"))
   await new Promise((soon) => setTimeout(soon, 200))
   expect(replace).not.toHaveBeenCalled()
 })

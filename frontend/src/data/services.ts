@@ -1,76 +1,81 @@
 import { QueryClient } from "@tanstack/react-query"
 import { createTaskData, type TaskData } from "./taskData"
-import { Unsaved } from "./unsavedWork"
+import { UnsavedWork } from "./unsavedWork"
 import { createApi } from "@/api/client"
 import { Connection } from "@/api/connection"
-import { SessionOver } from "@/api/errors"
-import { Tabs } from "@/api/tabChannel"
-import { AccessToken } from "@/api/tokenProvider"
+import { SessionEnded } from "@/api/errors"
+import { TabChannel } from "@/api/tabChannel"
+import { TokenProvider } from "@/api/tokenProvider"
 
-/** All that the browser has of one person: the token, what was read and what was changed. */
+/** The objects that the browser keeps for one user: access token, query cache, change queue and their observers. */
 export type Services = {
   client: QueryClient
-  token: AccessToken
+  token: TokenProvider
   connection: Connection
-  tabs: Tabs
+  tabs: TabChannel
   tasks: TaskData
-  unsaved: Unsaved
+  unsaved: UnsavedWork
 }
 
-let held: { whose: string; services: Services } | undefined
+let current: { key: string; services: Services } | undefined
 
 /**
- * The services of a person. They stay the same from page to page, so that a change which is still to be sent is seen
- * wherever the person goes in the meantime. With another person nothing is left of the one before.
+ * Return the services of a user. They stay the same during client-side navigation, so that unsent changes are visible on
+ * every page. For another user or API, new services are created and the previous ones are discarded.
  */
-export function servicesOf(apiUrl: string, userId: string): Services {
-  // A server draws pages for many people.
+export function getServices(apiUrl: string, userId: string): Services {
+  // During server-side rendering: one process renders pages of many users, so services must not be shared.
   if (typeof window === "undefined") return createServices(apiUrl, userId)
-  const whose = JSON.stringify([apiUrl, userId])
-  if (held?.whose !== whose) {
-    if (held) forget(held.services)
-    held = { whose, services: createServices(apiUrl, userId) }
+  const key = JSON.stringify([apiUrl, userId])
+  if (current?.key !== key) {
+    if (current) discard(current.services)
+    current = { key, services: createServices(apiUrl, userId) }
   }
-  return held.services
+  return current.services
 }
 
-/** The person has signed out here; the other tabs look whether it is so. */
+/** Discard all data after a sign-out on this page, and tell the other tabs, which check it with the auth server. */
 export function endSession(services: Services): void {
-  if (held?.services === services) held = undefined
-  forget(services)
-  services.tabs.tell("signed-out")
+  if (current?.services === services) current = undefined
+  discard(services)
+  services.tabs.publish("signed-out")
 }
 
-/** Nothing is kept, and what is still to be sent will never be. */
-function forget({ token, client }: Services): void {
-  token.end(new SessionOver("signed-out"))
+/** Clear the query cache and end the token provider, which makes unsent changes fail. */
+function discard({ token, client }: Services): void {
+  token.end(new SessionEnded("signed-out"))
   client.clear()
 }
 
 function createServices(apiUrl: string, userId: string): Services {
   const client = new QueryClient()
   const connection = new Connection()
-  const token = new AccessToken(userId, connection, {
-    holds: () => unsaved.count() > 0,
-    over: (over) => {
-      unsaved.abandon()
-      leave(over)
+  const token = new TokenProvider(userId, connection, {
+    hasUnsavedWork: () => unsaved.count() > 0,
+    onEnded: (error) => {
+      unsaved.discard()
+      redirectAfterSessionEnd(error)
     },
   })
   const api = createApi({ url: apiUrl, token, connection })
-  const tabs = new Tabs(userId)
-  const tasks = createTaskData({ client, api, userId, connection, announce: () => tabs.tell("changed") })
-  const unsaved = new Unsaved(tasks.changes)
+  const tabs = new TabChannel(userId)
+  const tasks = createTaskData({ client, api, userId, connection, onConfirmed: () => tabs.publish("changed") })
+  const unsaved = new UnsavedWork(tasks.changes)
   return { client, token, connection, tabs, tasks, unsaved }
 }
 
-/** Milliseconds in which the page learns that nothing is kept, so that the browser has no reason to ask about it. */
-const GOODBYE = 100
+/** Milliseconds in which React removes the `beforeunload` prompt after `unsaved.discard()`. */
+const REDIRECT_DELAY = 100
 
-/** Go where the person can do something about it. A whole new page: of this one nothing shall stay. */
-function leave({ reason }: SessionOver): void {
-  const address = { expired: "/sign-in?expired=1", "other-user": "/", "signed-out": null, refused: null }[
-    reason
-  ]
-  if (address) setTimeout(() => window.location.replace(address), GOODBYE)
+const REDIRECT_URLS = {
+  expired: "/sign-in?expired=1",
+  "other-user": "/",
+  "signed-out": null,
+  "token-rejected": null,
+} as const
+
+/** Load the page for the reason why the session has ended. A full page load, so that no user data stays in memory. */
+function redirectAfterSessionEnd({ reason }: SessionEnded): void {
+  const url = REDIRECT_URLS[reason]
+  if (url) setTimeout(() => window.location.replace(url), REDIRECT_DELAY)
 }

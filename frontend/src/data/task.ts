@@ -5,8 +5,8 @@ export type TaskCreate = components["schemas"]["TaskCreate"]
 export type TaskUpdate = components["schemas"]["TaskUpdate"]
 
 /**
- * `pending`: not confirmed by the server yet. `key` names the task for React: unlike `id`, which is negative until the
- * server has given one, it stays the same for as long as the page lives.
+ * A task as the page shows it. `pending`: the API has not confirmed the last change yet. `key`: React key, which stays the
+ * same when the server replaces the negative draft `id` by its own.
  */
 export type TaskView = Task & { pending: boolean; key: string }
 
@@ -16,8 +16,8 @@ export type Filters = {
   sort: "-created_at" | "created_at" | "due" | "-priority" | "title"
 }
 
-/** The members that a person can set, with what stands for null where a task has no null. */
-const CLEARED = {
+/** The members that a user can set, each with the value that the API stores for null. */
+const NULL_VALUES = {
   title: "",
   description: null,
   completed: false,
@@ -28,9 +28,9 @@ const CLEARED = {
   time_zone: null,
   recurrence: null,
   repeat_from: "due",
-} as const satisfies { [M in Member]: Task[M] | readonly [] }
+} as const satisfies { [M in MemberName]: Task[M] | readonly [] }
 
-export type Member =
+export type MemberName =
   | "title"
   | "description"
   | "completed"
@@ -42,34 +42,34 @@ export type Member =
   | "recurrence"
   | "repeat_from"
 
-export type Members = { [M in Member]: Task[M] }
+export type MemberValues = { [M in MemberName]: Task[M] }
 
-/** What was given of those members, as the service will keep it: trimmed, and nothing null that is never null. */
-export function settable(given: TaskUpdate): Partial<Members> {
-  const members: Partial<Record<Member, unknown>> = {}
-  for (const member of Object.keys(CLEARED) as Member[]) {
-    const value = given[member]
+/** Return the settable members of a request body as the API will store them: trimmed, null replaced by `NULL_VALUES`. */
+export function normalizeMembers(input: TaskUpdate): Partial<MemberValues> {
+  const members: Partial<Record<MemberName, unknown>> = {}
+  for (const member of Object.keys(NULL_VALUES) as MemberName[]) {
+    const value = input[member]
     if (value === undefined) continue
-    members[member] = trimmed(member, value ?? CLEARED[member])
+    members[member] = trimValue(member, value ?? NULL_VALUES[member])
   }
-  return members as Partial<Members>
+  return members as Partial<MemberValues>
 }
 
-function trimmed(member: Member, value: unknown): unknown {
+function trimValue(member: MemberName, value: unknown): unknown {
   if (member === "title" && typeof value === "string") return value.trim()
   if (member === "tags" && Array.isArray(value)) return value.map((tag: string) => tag.trim())
   return value
 }
 
-/** A task as it will be, before the service has made it. */
-export function draft(input: TaskCreate, id: number, userId: string): Task {
+/** Return a task as the API is expected to create it, with a negative draft id and version 0. */
+export function createDraft(input: TaskCreate, id: number, userId: string): Task {
   const now = new Date().toISOString()
-  const made = { ...CLEARED, tags: [], ...settable(input) }
+  const members = { ...NULL_VALUES, tags: [], ...normalizeMembers(input) }
   return {
-    ...made,
+    ...members,
     id,
     user_id: userId,
-    completed_at: made.completed ? now : null,
+    completed_at: members.completed ? now : null,
     due_at: null,
     series_id: null,
     next_task_id: null,
@@ -81,8 +81,8 @@ export function draft(input: TaskCreate, id: number, userId: string): Task {
   }
 }
 
-/** A task with other members. */
-export function edited(task: Task, members: Partial<Members>): Task {
+/** Return an optimistic copy of a task with `members` set; `completed_at` and `updated_at` are recomputed. */
+export function withChanges(task: Task, members: Partial<MemberValues>): Task {
   const now = new Date().toISOString()
   const completed = members.completed ?? task.completed
   const completed_at = completed ? (task.completed_at ?? now) : null

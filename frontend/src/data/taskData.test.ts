@@ -38,12 +38,12 @@ test("what others do is found by looking, and lists are left alone while nothing
   const other = await page.another(service.port)
   await other.changes.add({ title: "From elsewhere" })
   await other.close()
-  await page.data.pulse.look()
+  await page.data.poller.poll()
   await settled(() => page.titles().length === 1)
   expect(page.openCount()).toBe(1)
   const before = page.gateway.seen.length
-  await page.data.pulse.look()
-  await page.data.pulse.look()
+  await page.data.poller.poll()
+  await page.data.poller.poll()
   const looked = page.gateway.seen.slice(before)
   expect(looked.map(({ url, status }) => [url.includes("limit=1&"), status])).toEqual([
     [true, 304],
@@ -55,14 +55,14 @@ test("once the service is back, it is noticed within three seconds", async () =>
   // Without a window TanStack takes itself to be on a server, where nothing is done at intervals.
   environmentManager.setIsServer(() => false)
   const watching = new QueryObserver(page.client, {
-    ...page.data.pulse.options,
-    refetchInterval: page.data.pulse.interval,
+    ...page.data.poller.options,
+    refetchInterval: page.data.poller.interval,
   }).subscribe(() => undefined)
   await settled(() => !Number.isNaN(page.openCount()))
   await page.gateway.stop()
-  await settled(() => page.connection.reach() === "away")
+  await settled(() => page.connection.state() === "unavailable")
   await page.gateway.start()
-  await settled(() => page.connection.reach() === "online", 3_000)
+  await settled(() => page.connection.state() === "online", 3_000)
   watching()
 })
 
@@ -78,7 +78,7 @@ test("lists are not told anew while a change is under way", async () => {
   const completing = page.changes.complete(task, true)
   await settled(() => page.gateway.changes().at(-1)?.method === "PATCH")
   const before = page.gateway.seen.length
-  await page.data.pulse.look()
+  await page.data.poller.poll()
   expect(page.gateway.seen.slice(before).every(({ url }) => !url.includes("limit=100"))).toBe(true)
   release()
   await completing

@@ -1,13 +1,13 @@
 import type { QueryClient } from "@tanstack/react-query"
 import type { Api } from "@/api/client"
 import type { Connection } from "@/api/connection"
-import { Changes } from "./changeQueue"
-import { knownToAll, listOptions } from "./listQuery"
-import { Pulse } from "./changePoller"
+import { ChangeQueue } from "./changeQueue"
+import { oldestAsOf, listQueryOptions } from "./listQuery"
+import { ChangePoller } from "./changePoller"
 import type { Filters } from "./task"
 
-/** Milliseconds for which a task that was just ticked stays in a list that it does not belong to any more. */
-const LINGER = 700
+/** Milliseconds for which a task that was just completed stays in a list whose filters exclude it. */
+const COMPLETED_DISPLAY_TIME = 700
 
 export type TaskData = ReturnType<typeof createTaskData>
 
@@ -16,32 +16,39 @@ type Services = {
   api: Api
   userId: string
   connection: Connection
-  announce: () => void
+  onConfirmed: () => void
 }
 
-/** A person's tasks on this page: what the service told, what was changed here, and how both stay in step. */
-export function createTaskData({ client, api, userId, connection, announce }: Services) {
-  let lingering: ReturnType<typeof setTimeout> | undefined
+/**
+ * Create the query options, the change queue and the poller for one user's tasks, and connect them: after the last change
+ * of the queue the lists are fetched again, and after that the changes that all lists include are removed from the log.
+ */
+export function createTaskData({ client, api, userId, connection, onConfirmed }: Services) {
+  let refreshTimer: ReturnType<typeof setTimeout> | undefined
 
-  const changes: Changes = new Changes({
+  const changes: ChangeQueue = new ChangeQueue({
     ...{ client, api, userId, connection },
-    confirmed: announce,
-    drained: (seen) => {
-      clearTimeout(lingering)
-      lingering = setTimeout(() => void pulse.renew(), seen ? LINGER : 0)
+    onConfirmed,
+    onDrained: (lastConfirmed) => {
+      clearTimeout(refreshTimer)
+      const delay = lastConfirmed ? COMPLETED_DISPLAY_TIME : 0
+      refreshTimer = setTimeout(() => void poller.pollAndRefreshLists(), delay)
     },
   })
 
-  const pulse = new Pulse({
+  const poller = new ChangePoller({
     ...{ client, api, userId, connection },
-    now: changes.now,
-    unsaved: changes.unsaved,
-    forget: () => changes.forget(Math.min(knownToAll(client), pulse.asOf())),
+    confirmationCount: changes.confirmationCount,
+    unconfirmedCount: changes.unconfirmedCount,
+    onListsRefreshed: () => changes.prune(Math.min(oldestAsOf(client), poller.asOf())),
   })
 
   return {
     changes,
-    pulse,
-    list: (filters: Filters) => listOptions({ api, userId, now: changes.now, saw: pulse.saw }, filters),
+    poller,
+    list: (filters: Filters) => {
+      const { confirmationCount } = changes
+      return listQueryOptions({ api, userId, confirmationCount, onEtag: poller.noteEtag }, filters)
+    },
   }
 }

@@ -1,45 +1,45 @@
-import type { Changes } from "./changeQueue"
+import type { ChangeQueue } from "./changeQueue"
 
-/** What would be lost with this page: changes that are not confirmed yet, and edits that are open. */
-export class Unsaved {
-  #abandoned = false
+/** Observable count of what a reload of the page would lose: unconfirmed changes and open drafts. */
+export class UnsavedWork {
+  #discarded = false
   readonly #drafts = new Set<symbol>()
   readonly #listeners = new Set<() => void>()
-  readonly #changes: Changes
+  readonly #changes: ChangeQueue
 
-  constructor(changes: Changes) {
+  constructor(changes: ChangeQueue) {
     this.#changes = changes
   }
 
-  readonly count = (): number => (this.#abandoned ? 0 : this.#changes.unsaved() + this.#drafts.size)
+  readonly count = (): number => (this.#discarded ? 0 : this.#changes.unconfirmedCount() + this.#drafts.size)
 
   readonly subscribe = (listener: () => void): (() => void) => {
-    const ignore = this.#changes.subscribe(listener)
+    const unsubscribe = this.#changes.subscribe(listener)
     this.#listeners.add(listener)
     return () => {
-      ignore()
+      unsubscribe()
       this.#listeners.delete(listener)
     }
   }
 
-  /** Something is being typed, until the returned function is called. */
-  draft(): () => void {
+  /** Count one open draft, until the returned function is called. */
+  openDraft(): () => void {
     const draft = Symbol("draft")
     this.#drafts.add(draft)
-    this.#tell()
+    this.#notifyListeners()
     return () => {
       this.#drafts.delete(draft)
-      this.#tell()
+      this.#notifyListeners()
     }
   }
 
-  /** Nothing of it can be saved any more, so nobody needs to be asked about it. */
-  abandon(): void {
-    this.#abandoned = true
-    this.#tell()
+  /** Set the count to 0 for good: the session has ended, so nothing can be saved and no prompt must be shown. */
+  discard(): void {
+    this.#discarded = true
+    this.#notifyListeners()
   }
 
-  #tell(): void {
+  #notifyListeners(): void {
     this.#listeners.forEach((listener) => listener())
   }
 }

@@ -2,23 +2,23 @@
 
 import { createContext, useContext, useState, type ReactNode } from "react"
 
-const Announce = createContext<(text: string) => void>(() => undefined)
+const AnnounceContext = createContext<(text: string) => void>(() => undefined)
 
 /** Says to people who do not see the page what has just happened on it. */
 export function useAnnounce(): (text: string) => void {
-  return useContext(Announce)
+  return useContext(AnnounceContext)
 }
 
 export function Announcer({ children }: { children: ReactNode }) {
-  const [said, setSaid] = useState({ text: "", times: 0 })
-  const [announce] = useState(() => (text: string) => setSaid(({ times }) => ({ text, times: times + 1 })))
+  const [message, setMessage] = useState({ text: "", times: 0 })
+  const [announce] = useState(() => (text: string) => setMessage(({ times }) => ({ text, times: times + 1 })))
   return (
-    <Announce value={announce}>
+    <AnnounceContext value={announce}>
       {children}
       <div aria-live="polite" className="visually-hidden">
         {/* A new element each time, or the same words twice in a row would be said once. */}
-        <span key={said.times}>{said.text}</span>
+        <span key={message.times}>{message.text}</span>
       </div>
-    </Announce>
+    </AnnounceContext>
   )
 }

@@ -1,9 +1,9 @@
 "use client"
 
-import { useConnection } from "@/data/hooks"
+import { useConnectionState } from "@/data/hooks"
 import styles from "./feedback.module.css"
 
-const sentences = {
+const messages = {
   online: "",
   offline: "You are offline. Your changes are kept and sent when you are back.",
   away: "The task service cannot be reached. Your changes are kept and sent when it is back.",
@@ -12,12 +12,12 @@ const sentences = {
 
 /** Lies over the page, so that nothing moves when it comes and goes. */
 export function ConnectionBanner() {
-  const reach = useConnection()
-  const text = sentences[reach]
+  const state = useConnectionState()
+  const text = messages[state]
   return (
     <div role="status" className={styles.banner} data-shown={text ? "" : undefined}>
       {text}
-      {reach === "expired" && (
+      {state === "expired" && (
         <>
           {" "}
           {/* Another tab, because with this one what is typed would go. */}

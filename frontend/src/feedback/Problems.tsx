@@ -4,21 +4,21 @@ import * as Callout from "@radix-ui/themes/components/callout"
 import { Button } from "@radix-ui/themes/components/button"
 import { createContext, useContext, useSyncExternalStore, type ReactNode } from "react"
 import { useServices } from "@/data/ServicesProvider"
-import { ProblemList, type Problem, type Report } from "./problemList"
+import { ProblemList, type Problem, type ReportProblem } from "./problemList"
 import styles from "./feedback.module.css"
 
-const ReportProblem = createContext<Report>(() => undefined)
+const ReportContext = createContext<ReportProblem>(() => undefined)
 
 /** For a change that was refused and has no field on the page to say so beside. */
-export function useReportProblem(): Report {
-  return useContext(ReportProblem)
+export function useReportProblem(): ReportProblem {
+  return useContext(ReportContext)
 }
 
 /** A change may be refused when the person has gone on to another page: what is reported goes along. */
 const lists = new WeakMap<object, ProblemList>()
-const none: readonly Problem[] = []
+const NO_PROBLEMS: readonly Problem[] = []
 
-function useProblems(): ProblemList {
+function useProblemList(): ProblemList {
   const services = useServices()
   const list = lists.get(services) ?? new ProblemList()
   lists.set(services, list)
@@ -26,10 +26,10 @@ function useProblems(): ProblemList {
 }
 
 export function Problems({ children }: { children: ReactNode }) {
-  const list = useProblems()
-  const problems = useSyncExternalStore(list.subscribe, list.all, () => none)
+  const list = useProblemList()
+  const problems = useSyncExternalStore(list.subscribe, list.all, () => NO_PROBLEMS)
   return (
-    <ReportProblem value={list.report}>
+    <ReportContext value={list.report}>
       {children}
       {problems.length > 0 && (
         <div className={styles.problems}>
@@ -54,6 +54,6 @@ export function Problems({ children }: { children: ReactNode }) {
           ))}
         </div>
       )}
-    </ReportProblem>
+    </ReportContext>
   )
 }

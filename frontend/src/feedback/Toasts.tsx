@@ -6,24 +6,24 @@ import styles from "./feedback.module.css"
 type Sonner = typeof import("sonner")
 type Toast = { text: string; action: string; onAction(): void }
 
-const Show = createContext<(toast: Toast) => void>(() => undefined)
+const ToastContext = createContext<(toast: Toast) => void>(() => undefined)
 
 export function useToast(): (toast: Toast) => void {
-  return useContext(Show)
+  return useContext(ToastContext)
 }
 
 /** Sonner is loaded after the page has come to rest, since nobody deletes a task before that. */
 export function Toasts({ children }: { children: ReactNode }) {
   const [sonner, setSonner] = useState<Sonner | null>(null)
   const loaded = useRef<Sonner | null>(null)
-  const waiting = useRef<Toast[]>([])
+  const queued = useRef<Toast[]>([])
   const [{ show, load }] = useState(() => {
     function load() {
       if (!loaded.current) import("sonner").then(setSonner, () => undefined) // offline; the next toast tries again
     }
     function show(toast: Toast) {
-      if (loaded.current) return present(loaded.current, toast)
-      waiting.current.push(toast)
+      if (loaded.current) return showToast(loaded.current, toast)
+      queued.current.push(toast)
       load()
     }
     return { show, load }
@@ -37,20 +37,20 @@ export function Toasts({ children }: { children: ReactNode }) {
   useEffect(() => {
     if (!sonner) return
     loaded.current = sonner
-    for (const toast of waiting.current.splice(0)) present(sonner, toast)
+    for (const toast of queued.current.splice(0)) showToast(sonner, toast)
   }, [sonner])
 
   return (
-    <Show value={show}>
+    <ToastContext value={show}>
       {children}
       {sonner && (
         <sonner.Toaster position="bottom-center" duration={8000} visibleToasts={3} gap={8} offset={20} />
       )}
-    </Show>
+    </ToastContext>
   )
 }
 
-function present(sonner: Sonner, { text, action, onAction }: Toast): void {
+function showToast(sonner: Sonner, { text, action, onAction }: Toast): void {
   sonner.toast(text, {
     unstyled: true,
     classNames: {

@@ -3,23 +3,23 @@
 import { useEffect } from "react"
 import { useUnsavedChanges } from "@/data/hooks"
 
-let asking = true
+let enabled = true
 
 /** The person has decided to go, and the page is about to be loaded anew: the browser need not ask a second time. */
-export function leaveUnasked(): void {
-  asking = false
+export function disableUnloadPrompt(): void {
+  enabled = false
 }
 
 /** Has the browser ask before a page is left whose changes have not arrived yet. */
-export function UnsavedGuard() {
+export function UnsavedChangesPrompt() {
   const unsaved = useUnsavedChanges() > 0
   useEffect(() => {
     if (!unsaved) return
-    const ask = (event: BeforeUnloadEvent) => {
-      if (asking) event.preventDefault()
+    const prompt = (event: BeforeUnloadEvent) => {
+      if (enabled) event.preventDefault()
     }
-    window.addEventListener("beforeunload", ask)
-    return () => window.removeEventListener("beforeunload", ask)
+    window.addEventListener("beforeunload", prompt)
+    return () => window.removeEventListener("beforeunload", prompt)
   }, [unsaved])
   return null
 }

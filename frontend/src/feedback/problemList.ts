@@ -1,9 +1,9 @@
-import { sentence } from "@/api/errors"
+import { userMessage } from "@/api/errors"
 
 export type Problem = { id: number; text: string; action: string; retry(): void }
 
 /** Says that a change was refused, and offers to try it again, or what else `action` says. */
-export type Report = (what: string, error: unknown, retry: () => void, action?: string) => void
+export type ReportProblem = (what: string, error: unknown, retry: () => void, action?: string) => void
 
 /** The refused changes that have no field on the page any more. Each stays until the person has decided about it. */
 export class ProblemList {
@@ -19,8 +19,8 @@ export class ProblemList {
   }
 
   /** Two of the same words may be two changes: each is kept, the newest first. */
-  readonly report: Report = (what, error, retry, action = "Try again") => {
-    const problem = { id: (this.#count += 1), text: `${what} ${sentence(error)}`, action, retry }
+  readonly report: ReportProblem = (what, error, retry, action = "Try again") => {
+    const problem = { id: (this.#count += 1), text: `${what} ${userMessage(error)}`, action, retry }
     this.#replace([problem, ...this.#problems])
   }
 

@@ -10,16 +10,16 @@ export type FieldProps = {
   "aria-describedby": string | undefined
 }
 
-type FieldFrame = {
+type FieldFrameProps = {
   label: string
   error?: string | undefined
   hint?: string | undefined
   children: (props: FieldProps) => ReactNode
 }
 
-export function Field({ label, error, hint, children }: FieldFrame) {
+export function Field({ label, error, hint, children }: FieldFrameProps) {
   const id = useId()
-  const described = [error && `${id}-error`, hint && `${id}-hint`].filter(Boolean).join(" ")
+  const describedBy = [error && `${id}-error`, hint && `${id}-hint`].filter(Boolean).join(" ")
   return (
     <div className={styles.field}>
       <Text as="label" size="2" weight="medium" htmlFor={id}>
@@ -28,7 +28,7 @@ export function Field({ label, error, hint, children }: FieldFrame) {
       {children({
         id,
         "aria-invalid": error ? true : undefined,
-        "aria-describedby": described || undefined,
+        "aria-describedby": describedBy || undefined,
       })}
       {error && <FieldError id={`${id}-error`}>{error}</FieldError>}
       {hint && (
@@ -54,7 +54,7 @@ type TextFieldProps = Omit<ComponentProps<typeof TextField.Root>, "children" | "
   hint?: string | undefined
 }
 
-export function LabelledText({ label, error, hint, ...input }: TextFieldProps) {
+export function LabeledTextField({ label, error, hint, ...input }: TextFieldProps) {
   return (
     <Field label={label} error={error} hint={hint}>
       {(field) => <TextField.Root size="3" {...input} {...field} />}

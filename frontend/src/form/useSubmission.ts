@@ -4,11 +4,11 @@ import { useRef, useState, type SubmitEvent } from "react"
 import { flushSync } from "react-dom"
 
 /** Why a form was not accepted: beside the named field, or for the form as a whole. */
-export type Refusal = { field?: string | undefined; message: string }
+export type FormError = { field?: string | undefined; message: string }
 
 export type Submission = {
   busy: boolean
-  refusal: Refusal | null
+  formError: FormError | null
   /** The sentence for one field. */
   error(field: string): string | undefined
   /** The sentence for the form as a whole. */
@@ -21,11 +21,11 @@ export type Submission = {
  * After success the form stays busy when `send` answers "leaving", since another page is on its way.
  */
 export function useSubmission(
-  send: (value: (name: string) => string, form: HTMLFormElement) => Promise<Refusal | "leaving" | null>,
+  send: (value: (name: string) => string, form: HTMLFormElement) => Promise<FormError | "leaving" | null>,
 ): Submission {
   const [busy, setBusy] = useState(false)
-  const [refusal, setRefusal] = useState<Refusal | null>(null)
-  const sending = useRef(false)
+  const [formError, setFormError] = useState<FormError | null>(null)
+  const isSending = useRef(false)
 
   async function submit(form: HTMLFormElement, submitter: HTMLElement | null) {
     const data = new FormData(form)
@@ -33,12 +33,12 @@ export function useSubmission(
       const entry = data.get(name)
       return typeof entry === "string" ? entry : ""
     }
-    const answer = await send(value, form)
-    if (answer === "leaving") return
-    const field = answer?.field && form.elements.namedItem(answer.field)
-    sending.current = false
+    const result = await send(value, form)
+    if (result === "leaving") return
+    const field = result?.field && form.elements.namedItem(result.field)
+    isSending.current = false
     flushSync(() => {
-      setRefusal(answer && (field ? answer : { message: answer.message })) // no such field here: said above the form
+      setFormError(result && (field ? result : { message: result.message })) // no such field here: said above the form
       setBusy(false)
     })
     if (field instanceof HTMLElement) field.focus()
@@ -48,15 +48,15 @@ export function useSubmission(
 
   return {
     busy,
-    refusal,
-    error: (field) => (refusal?.field === field ? refusal.message : undefined),
-    alert: refusal && !refusal.field ? refusal.message : undefined,
+    formError,
+    error: (field) => (formError?.field === field ? formError.message : undefined),
+    alert: formError && !formError.field ? formError.message : undefined,
     onSubmit(event) {
       event.preventDefault()
-      if (sending.current) return
-      sending.current = true
+      if (isSending.current) return
+      isSending.current = true
       setBusy(true)
-      setRefusal(null)
+      setFormError(null)
       void submit(event.currentTarget, event.nativeEvent.submitter)
     },
   }

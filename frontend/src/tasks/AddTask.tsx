@@ -3,27 +3,27 @@
 import { IconButton } from "@radix-ui/themes/components/icon-button"
 import * as TextField from "@radix-ui/themes/components/text-field"
 import { useId, useRef, useState, type RefObject } from "react"
-import { ApiError, sentence } from "@/api/errors"
+import { ApiError, userMessage } from "@/api/errors"
 import { FieldError } from "@/form/Field"
 import { PlusIcon } from "@/ui/icons"
 import { useAnnounce } from "@/feedback/Announcer"
 import { useMounted } from "@/ui/useMounted"
 import { useReportProblem } from "@/feedback/Problems"
-import { useAddTask, useDraft } from "@/data/hooks"
+import { useAddTask, useUnsavedDraft } from "@/data/hooks"
 import styles from "./TaskBoard.module.css"
 
-export function AddTask({ box }: { box: RefObject<HTMLInputElement | null> }) {
+export function AddTask({ inputRef }: { inputRef: RefObject<HTMLInputElement | null> }) {
   const [text, setText] = useState("")
   const [error, setError] = useState<string>()
   const current = useRef("")
   const id = useId()
   const addTask = useAddTask()
-  useDraft(text.trim() !== "")
+  useUnsavedDraft(text.trim() !== "")
   const announce = useAnnounce()
   const report = useReportProblem()
   const mounted = useMounted()
 
-  function type(next: string) {
+  function updateText(next: string) {
     current.current = next
     setText(next)
   }
@@ -36,8 +36,8 @@ export function AddTask({ box }: { box: RefObject<HTMLInputElement | null> }) {
       // The words come back, unless the box is gone or the next task is being typed already: then they wait beside it.
       if (!mounted.current || (current.current.trim() && current.current !== title))
         return report(`“${title}” was not added.`, cause, () => void add(title))
-      type(title)
-      setError((cause instanceof ApiError && cause.fields.title) || sentence(cause))
+      updateText(title)
+      setError((cause instanceof ApiError && cause.fields.title) || userMessage(cause))
     }
   }
 
@@ -47,16 +47,16 @@ export function AddTask({ box }: { box: RefObject<HTMLInputElement | null> }) {
       method="post"
       onSubmit={(event) => {
         event.preventDefault()
-        box.current?.focus()
+        inputRef.current?.focus()
         const title = text.trim()
         if (!title) return
-        type("")
+        updateText("")
         setError(undefined)
         void add(title)
       }}
     >
       <TextField.Root
-        ref={box}
+        ref={inputRef}
         size="3"
         name="title"
         className={styles.addField ?? ""}
@@ -69,7 +69,7 @@ export function AddTask({ box }: { box: RefObject<HTMLInputElement | null> }) {
         spellCheck
         value={text}
         onChange={(event) => {
-          type(event.target.value)
+          updateText(event.target.value)
           setError(undefined)
         }}
       >

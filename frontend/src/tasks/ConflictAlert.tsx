@@ -2,19 +2,19 @@ import { Button } from "@radix-ui/themes/components/button"
 import * as Callout from "@radix-ui/themes/components/callout"
 import styles from "./TaskList.module.css"
 
-type ConflictAlertProps = { now: string; onKeep(): void; onTake(): void }
+type ConflictAlertProps = { theirVersion: string; onKeepMine(): void; onTakeTheirs(): void }
 
-export function ConflictAlert({ now, onKeep, onTake }: ConflictAlertProps) {
+export function ConflictAlert({ theirVersion, onKeepMine, onTakeTheirs }: ConflictAlertProps) {
   return (
     <Callout.Root color="amber" size="1" role="alert" className={styles.conflict ?? ""}>
       <Callout.Text size="2">This task was changed elsewhere.</Callout.Text>
-      {now && (
+      {theirVersion && (
         <Callout.Text size="2" className={styles.theirs ?? ""}>
-          {now}
+          {theirVersion}
         </Callout.Text>
       )}
       <div className={styles.conflictActions}>
-        <Button type="button" size="2" color="iris" onClick={onKeep}>
+        <Button type="button" size="2" color="iris" onClick={onKeepMine}>
           Keep mine
         </Button>
         <Button
@@ -23,7 +23,7 @@ export function ConflictAlert({ now, onKeep, onTake }: ConflictAlertProps) {
           variant="soft"
           color="gray"
           className={styles.plain ?? ""}
-          onClick={onTake}
+          onClick={onTakeTheirs}
         >
           Take theirs
         </Button>

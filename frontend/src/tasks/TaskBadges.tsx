@@ -1,8 +1,8 @@
 import { Badge } from "@radix-ui/themes/components/badge"
 import { CalendarIcon, NoteIcon, RepeatIcon } from "@/ui/icons"
-import { dueOf } from "./dueLabel"
+import { formatDue } from "./dueLabel"
 import type { Task } from "@/data/hooks"
-import { repeatLabel } from "./recurrence"
+import { recurrenceLabel } from "./recurrence"
 import styles from "./TaskList.module.css"
 
 const priorities = {
@@ -13,8 +13,8 @@ const priorities = {
 } as const
 
 /** What else there is to know about a task, small beneath its title. */
-export function TaskMarks({ task }: { task: Task }) {
-  const due = dueOf(task, new Date())
+export function TaskBadges({ task }: { task: Task }) {
+  const due = formatDue(task, new Date())
   const priority = priorities[task.priority]
   if (!due && !priority && !task.recurrence && !task.description && task.tags.length === 0) return null
   return (
@@ -30,7 +30,7 @@ export function TaskMarks({ task }: { task: Task }) {
         <Badge color="gray">
           <RepeatIcon />
           <span className="visually-hidden">Repeats: </span>
-          {repeatLabel(task.recurrence)}
+          {recurrenceLabel(task.recurrence)}
         </Badge>
       )}
       {priority && (

@@ -5,7 +5,7 @@ import { Text } from "@radix-ui/themes/components/text"
 import { useRef, useState, type ReactNode } from "react"
 import { AddTask } from "./AddTask"
 import { FilterBar } from "./FilterBar"
-import { addressOf } from "./filterUrl"
+import { filtersUrl } from "./filterUrl"
 import { useOpenCount, type Filters } from "@/data/hooks"
 import { TaskList } from "./TaskList"
 import styles from "./TaskBoard.module.css"
@@ -14,11 +14,11 @@ type TaskBoardProps = { initialFilters: Filters; accountMenu: ReactNode }
 
 export function TaskBoard({ initialFilters, accountMenu }: TaskBoardProps) {
   const [filters, setFilters] = useState(initialFilters)
-  const box = useRef<HTMLInputElement>(null)
+  const addInput = useRef<HTMLInputElement>(null)
 
-  function change(next: Filters) {
+  function changeFilters(next: Filters) {
     setFilters(next)
-    window.history.replaceState(null, "", addressOf(next))
+    window.history.replaceState(null, "", filtersUrl(next))
   }
 
   return (
@@ -32,9 +32,9 @@ export function TaskBoard({ initialFilters, accountMenu }: TaskBoardProps) {
         </div>
         {accountMenu}
       </header>
-      <AddTask box={box} />
-      <FilterBar filters={filters} onChange={change} />
-      <TaskList filters={filters} box={box} />
+      <AddTask inputRef={addInput} />
+      <FilterBar filters={filters} onChange={changeFilters} />
+      <TaskList filters={filters} addInput={addInput} />
     </main>
   )
 }

@@ -4,12 +4,12 @@ import { Button } from "@radix-ui/themes/components/button"
 import { Skeleton } from "@radix-ui/themes/components/skeleton"
 import { Text } from "@radix-ui/themes/components/text"
 import { useCallback, useEffect, useRef, type RefObject } from "react"
-import { sentence } from "@/api/errors"
-import { Refused } from "@/form/ErrorCallout"
+import { userMessage } from "@/api/errors"
+import { ErrorCallout } from "@/form/ErrorCallout"
 import { useAnnounce } from "@/feedback/Announcer"
-import { narrows } from "./filterUrl"
-import { useFocusKeeper, type FocusKeeper } from "./listFocus"
-import { HoldRow, useHeldRows } from "./editedRows"
+import { hasActiveFilter } from "./filterUrl"
+import { useListFocus, type ListFocus } from "./listFocus"
+import { EditedRowsContext, useRowsWithOpenEdits } from "./editedRows"
 import { useReportProblem } from "@/feedback/Problems"
 import {
   useCompleteTask,
@@ -24,27 +24,29 @@ import { TaskRow } from "./TaskRow"
 import { useToast } from "@/feedback/Toasts"
 import styles from "./TaskList.module.css"
 
-type TaskListProps = { filters: Filters; box: RefObject<HTMLElement | null> }
+type TaskListProps = { filters: Filters; addInput: RefObject<HTMLElement | null> }
 
-export function TaskList({ filters, box }: TaskListProps) {
+export function TaskList({ filters, addInput }: TaskListProps) {
   const { tasks, status, error, hasMore, loadingMore, loadMore, retry } = useTasks(filters)
   const list = useRef<HTMLUListElement>(null)
-  const keeper = useRef<FocusKeeper>(null)
-  const { rows, hold, release } = useHeldRows(tasks, (key) => keeper.current?.leaving(key, "title"))
-  const focus = useFocusKeeper(rows, list, box)
+  const listFocus = useRef<ListFocus>(null)
+  const { rows, hold, release } = useRowsWithOpenEdits(tasks, (key) =>
+    listFocus.current?.rowWillLeave(key, "title"),
+  )
+  const focus = useListFocus(rows, list, addInput)
   useEffect(() => {
-    keeper.current = focus
+    listFocus.current = focus
   }, [focus])
   const { complete, remove } = useRowActions(focus, release)
-  const end = useReached(hasMore && !loadingMore, tasks.length, loadMore)
+  const loadMoreRef = useLoadMoreOnScroll(hasMore && !loadingMore, tasks.length, loadMore)
 
   if (status === "loading" && rows.length === 0) return <LoadingRows />
   // The list keeps its place in all cases, for a row that is being edited stays in it whatever becomes of the rest.
   return (
-    <HoldRow value={hold}>
+    <EditedRowsContext value={hold}>
       {status === "error" && (
         <div className={styles.failed}>
-          <Refused>{sentence(error)}</Refused>
+          <ErrorCallout>{userMessage(error)}</ErrorCallout>
           <Button size="3" variant="soft" onClick={retry}>
             Try again
           </Button>
@@ -63,20 +65,20 @@ export function TaskList({ filters, box }: TaskListProps) {
           ))}
         </ul>
       )}
-      {status === "ready" && rows.length === 0 && <Nothing narrowed={narrows(filters)} />}
+      {status === "ready" && rows.length === 0 && <EmptyState filtered={hasActiveFilter(filters)} />}
       {status === "ready" && hasMore && (
-        <div ref={end} className={styles.more}>
+        <div ref={loadMoreRef} className={styles.more}>
           <Button size="3" variant="soft" color="gray" loading={loadingMore} onClick={loadMore}>
             Show more
           </Button>
         </div>
       )}
-    </HoldRow>
+    </EditedRowsContext>
   )
 }
 
 /** What a row can do to the list as a whole. Stable, so that a row is drawn again only when its task changes. */
-function useRowActions(focus: FocusKeeper, release: (key: string) => void) {
+function useRowActions(focus: ListFocus, release: (key: string) => void) {
   const completeTask = useCompleteTask()
   const deleteTask = useDeleteTask()
   const restoreTask = useRestoreTask()
@@ -85,7 +87,7 @@ function useRowActions(focus: FocusKeeper, release: (key: string) => void) {
   const report = useReportProblem()
 
   async function complete(task: TaskView, completed: boolean) {
-    focus.leaving(task.key, "check") // where only open ones are shown, or only done ones
+    focus.rowWillLeave(task.key, "check") // where only open ones are shown, or only done ones
     try {
       await completeTask(task, completed)
       announce(completed ? "Task completed." : "Task open again.")
@@ -96,7 +98,7 @@ function useRowActions(focus: FocusKeeper, release: (key: string) => void) {
   }
 
   async function restore(task: Task) {
-    focus.arriving(task.id)
+    focus.rowWillAppear(task.id)
     try {
       await restoreTask(task)
       announce("Task restored.")
@@ -106,7 +108,7 @@ function useRowActions(focus: FocusKeeper, release: (key: string) => void) {
   }
 
   async function remove(task: TaskView) {
-    focus.leaving(task.key, "title")
+    focus.rowWillLeave(task.key, "title")
     release(task.key) // who deletes a task does not want what was being typed there
     toast({ text: `Deleted “${task.title}”`, action: "Undo", onAction: () => void restore(task) })
     try {
@@ -130,16 +132,16 @@ function useRowActions(focus: FocusKeeper, release: (key: string) => void) {
 }
 
 /** Calls once for each length of the list when its end comes near; a failed try is repeated by the button only. */
-function useReached(active: boolean, length: number, onReached: () => void) {
+function useLoadMoreOnScroll(active: boolean, length: number, onReached: () => void) {
   const end = useRef<HTMLDivElement>(null)
-  const tried = useRef(-1)
+  const triedLength = useRef(-1)
   useEffect(() => {
     const element = end.current
-    if (!active || !element || tried.current === length) return
+    if (!active || !element || triedLength.current === length) return
     const observer = new IntersectionObserver(
       ([entry]) => {
-        if (!entry?.isIntersecting || tried.current === length) return
-        tried.current = length
+        if (!entry?.isIntersecting || triedLength.current === length) return
+        triedLength.current = length
         onReached()
       },
       { rootMargin: "600px" },
@@ -150,14 +152,14 @@ function useReached(active: boolean, length: number, onReached: () => void) {
   return end
 }
 
-function Nothing({ narrowed }: { narrowed: boolean }) {
+function EmptyState({ filtered }: { filtered: boolean }) {
   return (
     <div className={styles.nothing}>
       <Text as="p" size="4" weight="medium">
-        {narrowed ? "No task matches" : "Nothing to do yet"}
+        {filtered ? "No task matches" : "Nothing to do yet"}
       </Text>
       <Text as="p" size="2" color="gray">
-        {narrowed ? "Try other words, or show all tasks." : "Write down the first thing that comes to mind."}
+        {filtered ? "Try other words, or show all tasks." : "Write down the first thing that comes to mind."}
       </Text>
     </div>
   )

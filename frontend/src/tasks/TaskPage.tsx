@@ -1,14 +1,14 @@
 "use client"
 
 import type { ReactNode } from "react"
-import { ApiProvider } from "@/data/ServicesProvider"
+import { ServicesProvider } from "@/data/ServicesProvider"
 import { Announcer } from "@/feedback/Announcer"
 import { ConnectionBanner } from "@/feedback/ConnectionBanner"
 import { Problems } from "@/feedback/Problems"
 import type { Filters } from "@/data/hooks"
 import { TaskBoard } from "./TaskBoard"
 import { Toasts } from "@/feedback/Toasts"
-import { UnsavedGuard } from "@/feedback/UnsavedChangesPrompt"
+import { UnsavedChangesPrompt } from "@/feedback/UnsavedChangesPrompt"
 
 type TaskPageProps = {
   apiUrl: string
@@ -20,16 +20,16 @@ type TaskPageProps = {
 
 export function TaskPage({ apiUrl, userId, filters, accountMenu }: TaskPageProps) {
   return (
-    <ApiProvider apiUrl={apiUrl} userId={userId}>
+    <ServicesProvider apiUrl={apiUrl} userId={userId}>
       <Announcer>
         <Toasts>
           <Problems>
-            <UnsavedGuard />
+            <UnsavedChangesPrompt />
             <ConnectionBanner />
             <TaskBoard initialFilters={filters} accountMenu={accountMenu} />
           </Problems>
         </Toasts>
       </Announcer>
-    </ApiProvider>
+    </ServicesProvider>
   )
 }

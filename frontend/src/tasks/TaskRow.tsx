@@ -6,7 +6,7 @@ import { memo, useId, useRef, useState } from "react"
 import { ChevronIcon, TrashIcon } from "@/ui/icons"
 import type { TaskView } from "@/data/hooks"
 import { TaskDetails } from "./TaskDetails"
-import { TaskMarks } from "./TaskBadges"
+import { TaskBadges } from "./TaskBadges"
 import { TaskTitle } from "./TaskTitle"
 import styles from "./TaskList.module.css"
 
@@ -17,13 +17,13 @@ type TaskRowProps = {
 }
 
 export const TaskRow = memo(function TaskRow({ task, onComplete, onDelete }: TaskRowProps) {
-  const [unfolded, setUnfolded] = useState(false)
-  const more = useRef<HTMLButtonElement>(null)
+  const [expanded, setExpanded] = useState(false)
+  const expandButton = useRef<HTMLButtonElement>(null)
   const id = useId()
 
-  function fold() {
-    setUnfolded(false)
-    more.current?.focus()
+  function collapse() {
+    setExpanded(false)
+    expandButton.current?.focus()
   }
 
   return (
@@ -32,7 +32,7 @@ export const TaskRow = memo(function TaskRow({ task, onComplete, onDelete }: Tas
       data-key={task.key}
       data-done={task.completed ? "" : undefined}
       data-pending={task.pending ? "" : undefined}
-      data-unfolded={unfolded ? "" : undefined}
+      data-unfolded={expanded ? "" : undefined}
     >
       <label className={styles.check}>
         <Checkbox
@@ -45,20 +45,20 @@ export const TaskRow = memo(function TaskRow({ task, onComplete, onDelete }: Tas
       </label>
       <div className={styles.body}>
         <TaskTitle task={task} />
-        <TaskMarks task={task} />
+        <TaskBadges task={task} />
       </div>
       <div className={styles.rowActions}>
         <IconButton
-          ref={more}
+          ref={expandButton}
           size="2"
           variant="ghost"
           color="gray"
           className={styles.unfold ?? ""}
           data-part="more"
           aria-label={`More about “${task.title}”`}
-          aria-expanded={unfolded}
-          aria-controls={unfolded ? id : undefined}
-          onClick={() => setUnfolded(!unfolded)}
+          aria-expanded={expanded}
+          aria-controls={expanded ? id : undefined}
+          onClick={() => setExpanded(!expanded)}
         >
           <ChevronIcon />
         </IconButton>
@@ -72,7 +72,7 @@ export const TaskRow = memo(function TaskRow({ task, onComplete, onDelete }: Tas
           <TrashIcon />
         </IconButton>
       </div>
-      {unfolded && <TaskDetails id={id} task={task} onClose={fold} />}
+      {expanded && <TaskDetails id={id} task={task} onClose={collapse} />}
     </li>
   )
 })

@@ -3,18 +3,18 @@
 import * as TextField from "@radix-ui/themes/components/text-field"
 import { useId, useRef, useState } from "react"
 import { flushSync } from "react-dom"
-import { ApiError, ConflictError, sentence } from "@/api/errors"
+import { ApiError, ConflictError, userMessage } from "@/api/errors"
 import { FieldError } from "@/form/Field"
 import { useAnnounce } from "@/feedback/Announcer"
 import { ConflictAlert } from "./ConflictAlert"
-import { useHeldRow } from "./editedRows"
+import { useKeepRowWhileEditing } from "./editedRows"
 import { useMounted } from "@/ui/useMounted"
 import { useReportProblem } from "@/feedback/Problems"
-import { useDraft, useEditTask, type Task, type TaskView } from "@/data/hooks"
+import { useUnsavedDraft, useEditTask, type Task, type TaskView } from "@/data/hooks"
 import styles from "./TaskList.module.css"
 
 /** An edit under way. `seen`: the task as it was when the person began; what the words are compared with. */
-type Draft = { seen: Task; text: string; error?: string | undefined; theirs?: Task | undefined }
+type Draft = { base: Task; text: string; error?: string | undefined; theirs?: Task | undefined }
 
 export function TaskTitle({ task }: { task: TaskView }) {
   const [draft, setDraft] = useState<Draft | null>(null)
@@ -27,25 +27,25 @@ export function TaskTitle({ task }: { task: TaskView }) {
   const announce = useAnnounce()
   const report = useReportProblem()
   const mounted = useMounted()
-  useHeldRow(task.key, draft !== null)
-  useDraft(draft !== null && draft.text.trim() !== draft.seen.title)
+  useKeepRowWhileEditing(task.key, draft !== null)
+  useUnsavedDraft(draft !== null && draft.text.trim() !== draft.base.title)
 
-  function put(next: Draft | null) {
+  function setDraftNow(next: Draft | null) {
     latest.current = next
     setDraft(next)
   }
 
   /** Focus has to follow in the same moment, or a phone would not show its keyboard, and the next key would be lost. */
-  function show(next: Draft | null, focus: boolean) {
-    flushSync(() => put(next))
+  function showDraft(next: Draft | null, focus: boolean) {
+    flushSync(() => setDraftNow(next))
     if (focus) (next ? input : button).current?.focus()
   }
 
-  function save({ seen, text }: Draft, focus: boolean, overwrite = false) {
+  function save({ base, text }: Draft, focus: boolean, overwrite = false) {
     const title = text.trim()
-    if (!title) return show({ seen, text, error: "A task needs a title." }, focus)
-    show(null, focus)
-    if (title !== seen.title) void send(seen, title, overwrite)
+    if (!title) return showDraft({ base, text, error: "A task needs a title." }, focus)
+    showDraft(null, focus)
+    if (title !== base.title) void send(base, title, overwrite)
   }
 
   async function send(seen: Task, title: string, overwrite: boolean) {
@@ -62,9 +62,9 @@ export function TaskTitle({ task }: { task: TaskView }) {
       }
       // Opened again with what was typed. The focus comes along only if it would not be taken from anything.
       const idle = document.activeElement === document.body || document.activeElement === button.current
-      if (theirs) return show({ seen, text: title, theirs }, idle)
+      if (theirs) return showDraft({ base, text: title, theirs }, idle)
       const reason = error instanceof ApiError ? error.fields.title : undefined
-      show({ seen, text: title, error: reason ?? sentence(error) }, idle)
+      showDraft({ base, text: title, error: reason ?? userMessage(error) }, idle)
     }
   }
 
@@ -76,7 +76,7 @@ export function TaskTitle({ task }: { task: TaskView }) {
         className={styles.title}
         data-part="title"
         aria-label={`Edit “${task.title}”`}
-        onClick={() => show({ seen: task, text: task.title }, true)}
+        onClick={() => showDraft({ base: task, text: task.title }, true)}
       >
         {task.title}
       </button>
@@ -102,12 +102,12 @@ export function TaskTitle({ task }: { task: TaskView }) {
         enterKeyHint="done"
         spellCheck
         value={draft.text}
-        onChange={(event) => put({ ...draft, text: event.target.value, error: undefined })}
+        onChange={(event) => setDraftNow({ ...draft, text: event.target.value, error: undefined })}
         onFocus={(event) =>
           event.target.setSelectionRange(event.target.value.length, event.target.value.length)
         }
         onKeyDown={(event) => {
-          if (event.key === "Escape") show(null, true)
+          if (event.key === "Escape") showDraft(null, true)
         }}
         onBlur={() => {
           // Leaving saves. What was refused already stays open until the person decides.
@@ -117,9 +117,9 @@ export function TaskTitle({ task }: { task: TaskView }) {
       {error && <FieldError id={id}>{error}</FieldError>}
       {theirs && (
         <ConflictAlert
-          now={`The title is now “${theirs.title}”.`}
-          onKeep={() => save({ seen: theirs, text: draft.text }, true, true)}
-          onTake={() => show(null, true)}
+          theirVersion={`The title is now “${theirs.title}”.`}
+          onKeepMine={() => save({ base: theirs, text: draft.text }, true, true)}
+          onTakeTheirs={() => showDraft(null, true)}
         />
       )}
     </form>

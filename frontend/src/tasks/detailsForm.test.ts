@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest"
-import { changesOf, detailsOf, tagsOf, theirWords } from "./detailsForm"
+import { toTaskUpdate, toFormValues, parseTags, describeTheirChanges } from "./detailsForm"
 import type { Task } from "@/data/hooks"
-import { repeatChoices, repeatLabel } from "./recurrence"
+import { recurrenceChoices, recurrenceLabel } from "./recurrence"
 
 const task: Task = {
   id: 1,
@@ -26,34 +26,34 @@ const task: Task = {
   updated_at: "2026-03-01T08:00:00.000Z",
   deleted_at: null,
 }
-const shown = detailsOf(task)
+const shown = toFormValues(task)
 
 describe("changesOf", () => {
   it("is empty when nothing was changed", () => {
-    expect(changesOf(task, shown, "America/Lima")).toEqual({})
-    expect(changesOf(task, { ...shown, tags: " home,Garden ," }, "America/Lima")).toEqual({})
+    expect(toTaskUpdate(task, shown, "America/Lima")).toEqual({})
+    expect(toTaskUpdate(task, { ...shown, tags: " home,Garden ," }, "America/Lima")).toEqual({})
   })
 
   it("has only what was changed", () => {
-    expect(changesOf(task, { ...shown, priority: "high" }, "America/Lima")).toEqual({ priority: "high" })
-    expect(changesOf(task, { ...shown, date: "2026-03-12" }, "America/Lima")).toEqual({
+    expect(toTaskUpdate(task, { ...shown, priority: "high" }, "America/Lima")).toEqual({ priority: "high" })
+    expect(toTaskUpdate(task, { ...shown, date: "2026-03-12" }, "America/Lima")).toEqual({
       due_date: "2026-03-12",
     })
   })
 
   it("takes the zone of the browser with a new time, and none away without one", () => {
-    expect(changesOf(task, { ...shown, time: "10:00" }, "America/Lima")).toEqual({
+    expect(toTaskUpdate(task, { ...shown, time: "10:00" }, "America/Lima")).toEqual({
       due_time: "10:00",
       time_zone: "America/Lima",
     })
-    expect(changesOf(task, { ...shown, time: "" }, "America/Lima")).toEqual({
+    expect(toTaskUpdate(task, { ...shown, time: "" }, "America/Lima")).toEqual({
       due_time: null,
       time_zone: null,
     })
   })
 
   it("takes time and repetition away with the date", () => {
-    expect(changesOf(task, { ...shown, date: "" }, "America/Lima")).toEqual({
+    expect(toTaskUpdate(task, { ...shown, date: "" }, "America/Lima")).toEqual({
       due_date: null,
       due_time: null,
       time_zone: null,
@@ -63,36 +63,36 @@ describe("changesOf", () => {
 
   it("clears with null", () => {
     const described = { ...task, description: "with rain water" }
-    expect(changesOf(described, { ...detailsOf(described), description: "" }, "UTC")).toEqual({
+    expect(toTaskUpdate(described, { ...toFormValues(described), description: "" }, "UTC")).toEqual({
       description: null,
     })
-    expect(changesOf(task, { ...shown, tags: " , " }, "UTC")).toEqual({ tags: [] })
+    expect(toTaskUpdate(task, { ...shown, tags: " , " }, "UTC")).toEqual({ tags: [] })
   })
 })
 
 describe("theirWords", () => {
   it("tells what else became of the members that both changed", () => {
     const theirs = { ...task, description: "theirs", priority: "high" as const, tags: [], recurrence: null }
-    expect(theirWords(task, theirs, { description: "mine", recurrence: "FREQ=DAILY", due_date: null })).toBe(
-      "Description: theirs\nRepeat: Never",
-    )
-    expect(theirWords(task, theirs, { tags: ["mine"] })).toBe("Tags: none")
+    expect(
+      describeTheirChanges(task, theirs, { description: "mine", recurrence: "FREQ=DAILY", due_date: null }),
+    ).toBe("Description: theirs\nRepeat: Never")
+    expect(describeTheirChanges(task, theirs, { tags: ["mine"] })).toBe("Tags: none")
   })
 })
 
 describe("tagsOf", () => {
   it("splits, trims, and keeps one of those that differ in case only", () => {
-    expect(tagsOf(" a, B ,,b, A, c d ")).toEqual(["a", "B", "c d"])
+    expect(parseTags(" a, B ,,b, A, c d ")).toEqual(["a", "B", "c d"])
   })
 })
 
 describe("the repetition", () => {
   it("keeps a rule that this page does not offer", () => {
-    expect(repeatLabel("FREQ=WEEKLY;BYDAY=MO,TH")).toBe("Custom")
-    expect(repeatChoices("FREQ=WEEKLY;BYDAY=MO,TH").at(-1)).toEqual({
+    expect(recurrenceLabel("FREQ=WEEKLY;BYDAY=MO,TH")).toBe("Custom")
+    expect(recurrenceChoices("FREQ=WEEKLY;BYDAY=MO,TH").at(-1)).toEqual({
       value: "FREQ=WEEKLY;BYDAY=MO,TH",
       label: "Custom",
     })
-    expect(repeatChoices("FREQ=DAILY").some(({ label }) => label === "Custom")).toBe(false)
+    expect(recurrenceChoices("FREQ=DAILY").some(({ label }) => label === "Custom")).toBe(false)
   })
 })

@@ -1,8 +1,8 @@
 import type { Task, TaskUpdate } from "@/data/hooks"
-import { repeatLabel } from "./recurrence"
+import { recurrenceLabel } from "./recurrence"
 
 /** The further members of a task, as the fields of a form hold them. */
-export type Details = {
+export type FormValues = {
   description: string
   priority: Task["priority"]
   tags: string
@@ -11,7 +11,7 @@ export type Details = {
   repeat: string
 }
 
-const labels: [keyof TaskUpdate, keyof Details, string][] = [
+const LABELS: [keyof TaskUpdate, keyof FormValues, string][] = [
   ["description", "description", "Description"],
   ["priority", "priority", "Priority"],
   ["recurrence", "repeat", "Repeat"],
@@ -20,7 +20,7 @@ const labels: [keyof TaskUpdate, keyof Details, string][] = [
   ["tags", "tags", "Tags"],
 ]
 
-export function detailsOf(task: Task): Details {
+export function toFormValues(task: Task): FormValues {
   return {
     description: task.description ?? "",
     priority: task.priority,
@@ -32,23 +32,23 @@ export function detailsOf(task: Task): Details {
 }
 
 /** Comma-separated, and each only once: the API refuses two that differ only in case. */
-export function tagsOf(text: string): string[] {
+export function parseTags(text: string): string[] {
   const tags = new Map<string, string>()
   for (const tag of text.split(",").map((part) => part.trim())) {
-    const same = tag.toLowerCase()
-    if (tag && !tags.has(same)) tags.set(same, tag)
+    const folded = tag.toLowerCase()
+    if (tag && !tags.has(folded)) tags.set(folded, tag)
   }
   return [...tags.values()]
 }
 
 /** Only what the person changed, so that a change made elsewhere meanwhile to something else stays. */
-export function changesOf(task: Task, now: Details, zone: string): TaskUpdate {
-  const before = detailsOf(task)
+export function toTaskUpdate(task: Task, now: FormValues, zone: string): TaskUpdate {
+  const before = toFormValues(task)
   const changes: TaskUpdate = {}
   if (now.description !== before.description) changes.description = now.description || null
   if (now.priority !== before.priority) changes.priority = now.priority
   if (now.tags !== before.tags) {
-    const tags = tagsOf(now.tags)
+    const tags = parseTags(now.tags)
     if (tags.join("\n") !== task.tags.join("\n")) changes.tags = tags
   }
   if (now.date !== before.date) changes.due_date = now.date || null
@@ -66,17 +66,16 @@ export function changesOf(task: Task, now: Details, zone: string): TaskUpdate {
 }
 
 /** What somebody else made of the members that these changes are about, for the person to choose. */
-export function theirWords(seen: Task, theirs: Task, changes: TaskUpdate): string {
-  const before = detailsOf(seen)
-  const now = detailsOf(theirs)
-  return labels
-    .filter(([member, field]) => member in changes && now[field] !== before[field])
-    .map(([, field, label]) => `${label}: ${wordsOf(field, now[field])}`)
+export function describeTheirChanges(seen: Task, theirs: Task, changes: TaskUpdate): string {
+  const before = toFormValues(seen)
+  const now = toFormValues(theirs)
+  return LABELS.filter(([member, field]) => member in changes && now[field] !== before[field])
+    .map(([, field, label]) => `${label}: ${displayValue(field, now[field])}`)
     .join("\n")
 }
 
-function wordsOf(field: keyof Details, value: string): string {
-  if (field === "repeat") return repeatLabel(value)
+function displayValue(field: keyof FormValues, value: string): string {
+  if (field === "repeat") return recurrenceLabel(value)
   const text = value.length > 200 ? `${value.slice(0, 200)}…` : value
   return text || "none"
 }

@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest"
-import { dueOf } from "./dueLabel"
+import { formatDue } from "./dueLabel"
 
 const now = new Date(2026, 2, 10, 15, 0)
 
 function due(due_date: string | null, due_time: string | null = null, completed = false) {
-  return dueOf({ completed, due_date, due_time, due_at: null }, now)
+  return formatDue({ completed, due_date, due_time, due_at: null }, now)
 }
 
 describe("dueOf", () => {
@@ -35,7 +35,7 @@ describe("dueOf", () => {
 
   it("goes by the instant where there is one", () => {
     const at = new Date(2026, 2, 11, 1, 30).toISOString()
-    const due = dueOf({ completed: false, due_date: "2026-03-10", due_time: "23:30", due_at: at }, now)
+    const due = formatDue({ completed: false, due_date: "2026-03-10", due_time: "23:30", due_at: at }, now)
     expect(due?.label).toMatch(/^Tomorrow, 1:30/)
   })
 })

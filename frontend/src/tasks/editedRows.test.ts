@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest"
-import { withHeld } from "./editedRows"
-import { draft, type TaskView } from "@/data/task"
+import { keepEditedRows } from "./editedRows"
+import { createDraft, type TaskView } from "@/data/task"
 
 const view = (key: string): TaskView => ({
-  ...draft({ title: key }, Number(key), "alice"),
+  ...createDraft({ title: key }, Number(key), "alice"),
   pending: false,
   key,
 })
@@ -14,28 +14,38 @@ const keysOf = (tasks: TaskView[]) => tasks.map(({ key }) => key)
 describe("the rows of tasks that are being edited", () => {
   it("are drawn once while the list has them", () => {
     const tasks = views("1", "2", "3")
-    expect(withHeld(tasks, views("1", "2", "3"), held("2"))).toBe(tasks)
+    expect(keepEditedRows(tasks, views("1", "2", "3"), held("2"))).toBe(tasks)
   })
 
   it("stay where they were when the list has them no more, and the others go", () => {
-    expect(keysOf(withHeld(views("1", "4"), views("1", "2", "3", "4"), held("2")))).toEqual(["1", "2", "4"])
+    expect(keysOf(keepEditedRows(views("1", "4"), views("1", "2", "3", "4"), held("2")))).toEqual([
+      "1",
+      "2",
+      "4",
+    ])
   })
 
   it("come behind the nearest of the earlier rows that is still there", () => {
-    expect(keysOf(withHeld(views("4", "1"), views("1", "2", "3", "4"), held("3")))).toEqual(["4", "1", "3"])
+    expect(keysOf(keepEditedRows(views("4", "1"), views("1", "2", "3", "4"), held("3")))).toEqual([
+      "4",
+      "1",
+      "3",
+    ])
   })
 
   it("come first when nothing is left before them", () => {
-    expect(keysOf(withHeld(views("9"), views("1", "2"), held("2")))).toEqual(["2", "9"])
-    expect(keysOf(withHeld([], views("1", "2"), held("2")))).toEqual(["2"])
+    expect(keysOf(keepEditedRows(views("9"), views("1", "2"), held("2")))).toEqual(["2", "9"])
+    expect(keysOf(keepEditedRows([], views("1", "2"), held("2")))).toEqual(["2"])
   })
 
   it("keep their order", () => {
-    expect(keysOf(withHeld(views("4"), views("1", "2", "3", "4"), held("1", "2", "3")))).toEqual([..."1234"])
+    expect(keysOf(keepEditedRows(views("4"), views("1", "2", "3", "4"), held("1", "2", "3")))).toEqual([
+      ..."1234",
+    ])
   })
 
   it("do not wait for the service for ever", () => {
-    const [row] = withHeld([], [{ ...view("1"), pending: true }], held("1"))
+    const [row] = keepEditedRows([], [{ ...view("1"), pending: true }], held("1"))
     expect(row?.pending).toBe(false)
   })
 })

@@ -4,77 +4,81 @@ import { createContext, useCallback, useContext, useEffect, useRef, useState } f
 import type { TaskView } from "@/data/task"
 
 /** By the key of a row: how many edits are open in it. */
-export type Held = ReadonlyMap<string, number>
+export type OpenEdits = ReadonlyMap<string, number>
 
-type Hold = (key: string, by: 1 | -1) => void
+type CountEdit = (key: string, by: 1 | -1) => void
 
 /** How a row says that an edit in it has been opened or closed. */
-export const HoldRow = createContext<Hold>(() => undefined)
+export const EditedRowsContext = createContext<CountEdit>(() => undefined)
 
 /** Keeps the row of a task in the list for as long as something is being typed there. */
-export function useHeldRow(key: string, open: boolean): void {
-  const hold = useContext(HoldRow)
+export function useKeepRowWhileEditing(key: string, open: boolean): void {
+  const countEdit = useContext(EditedRowsContext)
   useEffect(() => {
     if (!open) return
-    hold(key, 1)
-    return () => hold(key, -1)
-  }, [hold, key, open])
+    countEdit(key, 1)
+    return () => countEdit(key, -1)
+  }, [countEdit, key, open])
 }
 
 /**
  * The rows to draw: the tasks, and those among the earlier ones that are being edited here, though somebody else has
  * deleted or completed them, or the filters leave them out now.
  */
-export function useHeldRows(tasks: TaskView[], onGone: (key: string) => void) {
-  const [held, setHeld] = useState<Held>(() => new Map())
-  const [drawn, setDrawn] = useState({ tasks, held, rows: tasks })
+export function useRowsWithOpenEdits(tasks: TaskView[], onRowRemoved: (key: string) => void) {
+  const [edits, setEdits] = useState<OpenEdits>(() => new Map())
+  const [drawn, setDrawn] = useState({ tasks, held: edits, rows: tasks })
   let rows = drawn.rows
-  if (drawn.tasks !== tasks || drawn.held !== held) {
-    rows = withHeld(tasks, drawn.rows, held)
-    setDrawn({ tasks, held, rows })
+  if (drawn.tasks !== tasks || drawn.held !== edits) {
+    rows = keepEditedRows(tasks, drawn.rows, edits)
+    setDrawn({ tasks, held: edits, rows })
   }
 
-  const latest = useRef({ tasks, onGone })
+  const latest = useRef({ tasks, onGone: onRowRemoved })
   useEffect(() => {
-    latest.current = { tasks, onGone }
+    latest.current = { tasks, onGone: onRowRemoved }
   })
-  const hold = useCallback<Hold>((key, by) => {
+  const countEdit = useCallback<CountEdit>((key, by) => {
     // Without its edit nothing keeps the row any more.
     if (by < 0 && !latest.current.tasks.some((task) => task.key === key)) latest.current.onGone(key)
-    setHeld((before) => counted(before, key, by))
+    setEdits((before) => changeCount(before, key, by))
   }, [])
-  const release = useCallback((key: string) => setHeld((before) => without(before, key)), [])
-  return { rows, hold, release }
+  const release = useCallback((key: string) => setEdits((before) => withoutKey(before, key)), [])
+  return { rows, hold: countEdit, release }
 }
 
 /** What is held and not among the tasks any more comes back to where it was: behind the row that it followed. */
-export function withHeld(tasks: TaskView[], before: readonly TaskView[], held: Held): TaskView[] {
-  const there = new Set(tasks.map(({ key }) => key))
-  const missing = before.filter(({ key }) => held.has(key) && !there.has(key))
+export function keepEditedRows(
+  tasks: TaskView[],
+  previousRows: readonly TaskView[],
+  edits: OpenEdits,
+): TaskView[] {
+  const listedKeys = new Set(tasks.map(({ key }) => key))
+  const missing = previousRows.filter(({ key }) => edits.has(key) && !listedKeys.has(key))
   if (missing.length === 0) return tasks
   const rows = [...tasks]
   for (const task of missing) {
-    const earlier = before.slice(0, before.indexOf(task)).map(({ key }) => key)
+    const earlier = previousRows.slice(0, previousRows.indexOf(task)).map(({ key }) => key)
     const present = new Set(rows.map(({ key }) => key))
-    const follows = earlier.findLast((key) => present.has(key))
+    const predecessor = earlier.findLast((key) => present.has(key))
     // Without any, -1 and one more: the top.
-    const at = rows.findIndex(({ key }) => key === follows) + 1
+    const at = rows.findIndex(({ key }) => key === predecessor) + 1
     rows.splice(at, 0, task.pending ? { ...task, pending: false } : task)
   }
   return rows
 }
 
 /** One edit more or less. A row that has been released stays so: its edits close one by one afterwards. */
-function counted(held: Held, key: string, by: 1 | -1): Held {
-  const count = held.get(key)
-  if (count === undefined && by < 0) return held
+function changeCount(edits: OpenEdits, key: string, by: 1 | -1): OpenEdits {
+  const count = edits.get(key)
+  if (count === undefined && by < 0) return edits
   const next = (count ?? 0) + by
-  return next > 0 ? new Map(held).set(key, next) : without(held, key)
+  return next > 0 ? new Map(edits).set(key, next) : withoutKey(edits, key)
 }
 
-function without(held: Held, key: string): Held {
-  if (!held.has(key)) return held
-  const rest = new Map(held)
+function withoutKey(edits: OpenEdits, key: string): OpenEdits {
+  if (!edits.has(key)) return edits
+  const rest = new Map(edits)
   rest.delete(key)
   return rest
 }

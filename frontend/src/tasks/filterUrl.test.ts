@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest"
-import { addressOf, filtersFrom } from "./filterUrl"
+import { filtersUrl, parseFilters } from "./filterUrl"
 import type { Filters } from "@/data/hooks"
 
 function read(address: string): Filters {
   const { searchParams } = new URL(address, "http://localhost")
-  return filtersFrom((key) => searchParams.get(key) ?? "")
+  return parseFilters((key) => searchParams.get(key) ?? "")
 }
 
 describe("the address of filters", () => {
@@ -13,11 +13,11 @@ describe("the address of filters", () => {
     { show: "open", search: "C++ & “ümlaut” 100 %", sort: "title" },
     { show: "done", search: "#?=", sort: "-priority" },
   ])("keeps %o", (filters) => {
-    expect(read(addressOf(filters))).toEqual(filters)
+    expect(read(filtersUrl(filters))).toEqual(filters)
   })
 
   it("is short when nothing is chosen", () => {
-    expect(addressOf({ show: "all", search: "  ", sort: "-created_at" })).toBe("/")
+    expect(filtersUrl({ show: "all", search: "  ", sort: "-created_at" })).toBe("/")
   })
 
   it("passes over what it does not know", () => {

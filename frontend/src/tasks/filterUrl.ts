@@ -1,14 +1,14 @@
 import type { Filters } from "@/data/hooks"
 
-const initial: Filters = { show: "all", search: "", sort: "-created_at" }
+const DEFAULT_FILTERS: Filters = { show: "all", search: "", sort: "-created_at" }
 
-export const shows: { value: Filters["show"]; label: string }[] = [
+export const showOptions: { value: Filters["show"]; label: string }[] = [
   { value: "all", label: "All" },
   { value: "open", label: "Open" },
   { value: "done", label: "Done" },
 ]
 
-export const sorts: { value: Filters["sort"]; label: string }[] = [
+export const sortOptions: { value: Filters["sort"]; label: string }[] = [
   { value: "-created_at", label: "Newest first" },
   { value: "created_at", label: "Oldest first" },
   { value: "due", label: "Due date" },
@@ -17,23 +17,23 @@ export const sorts: { value: Filters["sort"]; label: string }[] = [
 ]
 
 /** The filters an address asks for; what it does not say, or says wrongly, is as at first. */
-export function filtersFrom(get: (key: string) => string): Filters {
+export function parseFilters(get: (key: string) => string): Filters {
   return {
-    show: shows.find(({ value }) => value === get("show"))?.value ?? initial.show,
+    show: showOptions.find(({ value }) => value === get("show"))?.value ?? DEFAULT_FILTERS.show,
     search: get("q"),
-    sort: sorts.find(({ value }) => value === get("sort"))?.value ?? initial.sort,
+    sort: sortOptions.find(({ value }) => value === get("sort"))?.value ?? DEFAULT_FILTERS.sort,
   }
 }
 
 /** The address for these filters, without what is as at first anyway. */
-export function addressOf(filters: Filters): string {
+export function filtersUrl(filters: Filters): string {
   const query = new URLSearchParams()
-  if (filters.show !== initial.show) query.set("show", filters.show)
+  if (filters.show !== DEFAULT_FILTERS.show) query.set("show", filters.show)
   if (filters.search.trim()) query.set("q", filters.search)
-  if (filters.sort !== initial.sort) query.set("sort", filters.sort)
+  if (filters.sort !== DEFAULT_FILTERS.sort) query.set("sort", filters.sort)
   return query.size > 0 ? `/?${query}` : "/"
 }
 
-export function narrows(filters: Filters): boolean {
+export function hasActiveFilter(filters: Filters): boolean {
   return filters.show !== "all" || filters.search.trim() !== ""
 }

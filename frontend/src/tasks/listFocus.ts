@@ -3,57 +3,57 @@
 import { useEffect, useRef, useState, type RefObject } from "react"
 import type { TaskView } from "@/data/hooks"
 
-export type Part = "check" | "title" | "more"
+export type RowPart = "check" | "title" | "more"
 
-export type FocusKeeper = {
+export type ListFocus = {
   /** The row is about to leave the list: its successor gets the focus, or what stands in for a row. */
-  leaving(key: string, part: Part): void
+  rowWillLeave(key: string, part: RowPart): void
   /** The row with this task is about to appear: it gets the focus. */
-  arriving(id: number): void
+  rowWillAppear(id: number): void
 }
 
 /** Keeps the keyboard where the person works when the element that has the focus goes away. */
-export function useFocusKeeper(
+export function useListFocus(
   tasks: TaskView[],
   list: RefObject<HTMLElement | null>,
-  box: RefObject<HTMLElement | null>,
-): FocusKeeper {
+  fallback: RefObject<HTMLElement | null>,
+): ListFocus {
   const shown = useRef(tasks)
-  const gone = useRef<{ key: string; next: string | null; part: Part } | null>(null)
-  const coming = useRef<number | null>(null)
+  const leaving = useRef<{ key: string; next: string | null; part: RowPart } | null>(null)
+  const expectedId = useRef<number | null>(null)
 
   useEffect(() => {
     shown.current = tasks
-    const focus = (row: string, part: Part) =>
+    const focus = (row: string, part: RowPart) =>
       list.current
         ?.querySelector<HTMLElement>(`[data-key="${CSS.escape(row)}"] [data-part="${part}"]`)
         ?.focus()
 
-    if (gone.current && !tasks.some(({ key }) => key === gone.current?.key)) {
-      const { next, part } = gone.current
-      gone.current = null
+    if (leaving.current && !tasks.some(({ key }) => key === leaving.current?.key)) {
+      const { next, part } = leaving.current
+      leaving.current = null
       // Whoever has moved on meanwhile is left alone.
       if (document.activeElement === document.body) {
         if (next) focus(next, part)
-        else box.current?.focus()
+        else fallback.current?.focus()
       }
     }
-    const arrived = tasks.find(({ id }) => id === coming.current)
+    const arrived = tasks.find(({ id }) => id === expectedId.current)
     if (arrived) {
-      coming.current = null
+      expectedId.current = null
       focus(arrived.key, "title")
     }
-  }, [tasks, list, box])
+  }, [tasks, list, fallback])
 
-  const [keeper] = useState<FocusKeeper>(() => ({
-    leaving(key, part) {
+  const [listFocus] = useState<ListFocus>(() => ({
+    rowWillLeave(key, part) {
       const at = shown.current.findIndex((task) => task.key === key)
       const next = shown.current[at + 1] ?? shown.current[at - 1]
-      gone.current = { key, next: next?.key ?? null, part }
+      leaving.current = { key, next: next?.key ?? null, part }
     },
-    arriving(id) {
-      coming.current = id
+    rowWillAppear(id) {
+      expectedId.current = id
     },
   }))
-  return keeper
+  return listFocus
 }

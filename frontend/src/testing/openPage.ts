@@ -3,10 +3,10 @@ import { createApi, type Api } from "@/api/client"
 import { Connection } from "@/api/connection"
 import { Gateway } from "./gateway"
 import { sign } from "./taskService"
-import { AccessToken } from "@/api/tokenProvider"
+import { TokenProvider } from "@/api/tokenProvider"
 import { createTaskData, type TaskData } from "@/data/taskData"
-import { told } from "@/data/listQuery"
-import { openBeyond, shown } from "@/data/optimistic"
+import { mergePages } from "@/data/listQuery"
+import { openCountDelta, applyChanges } from "@/data/optimistic"
 import type { Filters, Task, TaskView } from "@/data/task"
 
 export const ALL: Filters = { show: "all", search: "", sort: "-created_at" }
@@ -27,13 +27,13 @@ export class OpenPage {
     this.userId = userId
     gateway.token = async () => ({ status: 200, body: { token: await sign(userId) } })
     const { client, connection } = this
-    const token = new AccessToken(userId, connection, {
+    const token = new TokenProvider(userId, connection, {
       url: `${gateway.url}/api/auth/token`,
-      holds: () => this.changes.unsaved() > 0,
+      hasUnsavedWork: () => this.changes.unconfirmedCount() > 0,
     })
     this.api = createApi({ url: gateway.url, token, connection, timeout: 2_000 })
     const announce = () => void this.announced++
-    this.data = createTaskData({ client, api: this.api, userId, connection, announce })
+    this.data = createTaskData({ client, api: this.api, userId, connection, onConfirmed: announce })
   }
 
   static async open(servicePort: number, userId = `user-${crypto.randomUUID()}`): Promise<OpenPage> {
@@ -60,7 +60,7 @@ export class OpenPage {
   /** Show a list, and count the open tasks. */
   async show(filters: Filters = ALL): Promise<void> {
     const list = new InfiniteQueryObserver(this.client, this.data.list(filters))
-    const pulse = new QueryObserver(this.client, this.data.pulse.options)
+    const pulse = new QueryObserver(this.client, this.data.poller.options)
     this.#closing.push(
       list.subscribe(() => undefined),
       pulse.subscribe(() => undefined),
@@ -70,7 +70,7 @@ export class OpenPage {
 
   view(filters: Filters = ALL): TaskView[] {
     const list = this.client.getQueryData(this.data.list(filters).queryKey)
-    return list ? shown(told(list), this.changes.log(), this.changes.names) : []
+    return list ? applyChanges(mergePages(list), this.changes.log(), this.changes.ids) : []
   }
 
   titles(filters: Filters = ALL): string[] {
@@ -78,8 +78,8 @@ export class OpenPage {
   }
 
   openCount(): number {
-    const beat = this.client.getQueryData(this.data.pulse.options.queryKey)
-    return beat ? beat.open + openBeyond(beat.asOf, this.changes.log()) : Number.NaN
+    const beat = this.client.getQueryData(this.data.poller.options.queryKey)
+    return beat ? beat.openCount + openCountDelta(beat.asOf, this.changes.log()) : Number.NaN
   }
 
   /** What the service itself holds. */
