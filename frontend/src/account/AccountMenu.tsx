@@ -5,7 +5,10 @@ import { flushSync } from "react-dom"
 import { AccountMenuButton } from "./AccountMenuButton"
 import type { AccountMenuItems } from "./AccountMenuItems"
 
-/** The button is there at once; the menu behind it, which brings its own positioning, is loaded when nothing else is to do. */
+/**
+ * Account menu. Renders a plain button first and loads the menu, whose positioning script is large, after 1.5 s or when the
+ * button is used.
+ */
 export function AccountMenu(props: { name: string; email: string }) {
   const [Items, setItems] = useState<typeof AccountMenuItems | null>(null)
   const [open, setOpen] = useState(false)
@@ -18,17 +21,17 @@ export function AccountMenu(props: { name: string; email: string }) {
     loadStarted.current = true
     import("./AccountMenuItems").then(
       ({ AccountMenuItems }) => {
-        // The button is replaced by the one of the menu, which takes over the focus; unless the menu opens with it, for
-        // then the focus goes there, and taking it away would close the menu.
+        // The menu replaces the plain button by its own: move the focus to it, unless the menu opens, because then its
+        // items have the focus and losing it would close the menu.
         const focused = container.current?.contains(document.activeElement)
         flushSync(() => setItems(() => AccountMenuItems))
         if (focused && !opening.current) container.current?.querySelector("button")?.focus()
       },
-      () => (loadStarted.current = false), // offline; the next try asks again
+      () => (loadStarted.current = false), // offline: the next use of the button retries
     )
   }
 
-  function show() {
+  function openMenu() {
     opening.current = true
     setOpen(true)
     loadItems()
@@ -49,11 +52,11 @@ export function AccountMenu(props: { name: string; email: string }) {
           aria-expanded={false}
           onPointerEnter={loadItems}
           onFocus={loadItems}
-          // As the menu's own button does it: the press opens, for this button may be gone before it is let go.
+          // Open on press as the menu's own button does: this button may be replaced before the pointer is released.
           onPointerDown={(event) => {
-            if (event.button === 0 && !event.ctrlKey) show()
+            if (event.button === 0 && !event.ctrlKey) openMenu()
           }}
-          onClick={show} // by the keyboard, or by what assists
+          onClick={openMenu} // keyboard and assistive technology send no pointer events
         />
       )}
     </div>

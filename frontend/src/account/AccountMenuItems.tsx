@@ -16,17 +16,18 @@ type AccountMenuItemsProps = {
   onOpenChange(open: boolean): void
 }
 
+/** The account menu with its button: link to the account page, and sign-out. */
 export function AccountMenuItems({ name, email, open, onOpenChange }: AccountMenuItemsProps) {
   const router = useRouter()
   const signOut = useSignOut()
-  // The menu opens within the main part of the page and not at the end of the document, outside all landmarks.
+  // Render the menu inside <main>: at the end of <body>, the default, it would be outside all ARIA landmarks.
   const [container, setContainer] = useState<HTMLDivElement | null>(null)
   const [error, setError] = useState<string>()
 
   async function handleSignOut() {
     setError(undefined)
-    const refusal = await signOut()
-    setError(refusal?.message)
+    const signOutError = await signOut()
+    setError(signOutError?.message)
   }
 
   return (
@@ -52,7 +53,7 @@ export function AccountMenuItems({ name, email, open, onOpenChange }: AccountMen
           </DropdownMenu.Content>
         </DropdownMenu.Root>
         {error && (
-          <div className={styles.menuRefused}>
+          <div className={styles.menuError}>
             <ErrorCallout>{error}</ErrorCallout>
           </div>
         )}

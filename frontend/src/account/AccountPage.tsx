@@ -19,6 +19,7 @@ type AccountPageProps = {
   sessionId: string
 }
 
+/** The account page: sessions, password and account deletion. */
 export function AccountPage({ apiUrl, user, sessionId }: AccountPageProps) {
   return (
     <ServicesProvider apiUrl={apiUrl} userId={user.id}>
@@ -36,7 +37,7 @@ export function AccountPage({ apiUrl, user, sessionId }: AccountPageProps) {
             <Heading as="h1" size="8">
               Account
             </Heading>
-            <Text as="p" color="gray" className={styles.who}>
+            <Text as="p" color="gray" className={styles.user}>
               {user.name} · {user.email}
             </Text>
           </header>

@@ -5,6 +5,7 @@ import styles from "./account.module.css"
 
 type AuthCardProps = { title: string; children: ReactNode; footer?: ReactNode }
 
+/** Centered card with a title: frame of the sign-in, sign-up, password and error pages. */
 export function AuthCard({ title, children, footer }: AuthCardProps) {
   return (
     <main className={styles.page}>

@@ -15,6 +15,7 @@ import { loadPage } from "./loadPage"
 import { callAuth } from "./callAuth"
 import { Section } from "./Section"
 
+/** Section with a dialog that deletes the account after the user has entered the password. */
 export function DeleteAccount() {
   const [open, setOpen] = useState(false)
   const endSession = useEndSession()
@@ -22,13 +23,13 @@ export function DeleteAccount() {
   const form = useSubmission(async (value) => {
     const password = value("current")
     if (!password) return { field: "current", message: "Enter your password." }
-    // The server ends all sessions and erases the tasks first, and keeps the account if the API does not do it.
-    const { refusal } = await callAuth(() => authClient.deleteUser({ password }))
-    if (refusal) return refusal
+    // The server ends all sessions and erases the tasks first; if the API fails, it keeps the account.
+    const { error } = await callAuth(() => authClient.deleteUser({ password }))
+    if (error) return error
     endSession()
     disableUnloadPrompt()
     loadPage("/sign-up")
-    return "leaving"
+    return "redirecting"
   })
 
   return (

@@ -10,14 +10,15 @@ import { authClient } from "./authClient"
 import styles from "./account.module.css"
 import { callAuth } from "./callAuth"
 
+/** Form that requests a password reset link by email. */
 export function ForgotPasswordForm() {
   const [sentTo, setSentTo] = useState<string | null>(null)
   const form = useSubmission(async (value) => {
     const email = value("email").trim()
     if (!email) return { field: "email", message: "Enter your email." }
-    const { refusal } = await callAuth(() => authClient.requestPasswordReset({ email }))
-    if (!refusal) setSentTo(email)
-    return refusal
+    const { error } = await callAuth(() => authClient.requestPasswordReset({ email }))
+    if (!error) setSentTo(email)
+    return error
   })
   return (
     <form method="post" noValidate onSubmit={form.onSubmit} className={styles.form}>

@@ -11,6 +11,7 @@ import styles from "./account.module.css"
 import { callAuth } from "./callAuth"
 import { Section } from "./Section"
 
+/** Section to change the password, which ends all other sessions. */
 export function PasswordForm({ email }: { email: string }) {
   const [changed, setChanged] = useState(false)
   const form = useSubmission(async (value, element) => {
@@ -19,10 +20,10 @@ export function PasswordForm({ email }: { email: string }) {
     const newPassword = value("password")
     if (!currentPassword) return { field: "current", message: "Enter your current password." }
     if (!newPassword) return { field: "password", message: "Choose a password." }
-    const { refusal } = await callAuth(() =>
+    const { error } = await callAuth(() =>
       authClient.changePassword({ currentPassword, newPassword, revokeOtherSessions: true }),
     )
-    if (refusal) return refusal
+    if (error) return error
     element.reset()
     setChanged(true)
     return null
@@ -31,7 +32,7 @@ export function PasswordForm({ email }: { email: string }) {
     <Section title="Password" description="Changing it signs out all your other devices.">
       <form method="post" noValidate onSubmit={form.onSubmit} className={styles.form}>
         {form.alert && <ErrorCallout>{form.alert}</ErrorCallout>}
-        {/* Tells a password manager whose password this is. */}
+        {/* Hidden username, by which password managers find the account. */}
         <input type="text" name="username" autoComplete="username" value={email} readOnly hidden />
         <LabeledTextField
           label="Current password"

@@ -9,15 +9,16 @@ import { authClient } from "./authClient"
 import styles from "./account.module.css"
 import { callAuth } from "./callAuth"
 
+/** Form that sets a new password with the token of a reset link. */
 export function ResetPasswordForm({ token }: { token: string }) {
   const router = useRouter()
   const form = useSubmission(async (value) => {
     const newPassword = value("password")
     if (!newPassword) return { field: "password", message: "Choose a password." }
-    const { refusal } = await callAuth(() => authClient.resetPassword({ newPassword, token }))
-    if (refusal) return refusal
+    const { error } = await callAuth(() => authClient.resetPassword({ newPassword, token }))
+    if (error) return error
     router.replace("/sign-in?reset=1")
-    return "leaving"
+    return "redirecting"
   })
   return (
     <form method="post" noValidate onSubmit={form.onSubmit} className={styles.form}>

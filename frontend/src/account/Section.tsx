@@ -5,6 +5,7 @@ import styles from "./account.module.css"
 
 type SectionProps = { title: string; description: string; children: ReactNode }
 
+/** Panel of the account page with a heading and a description. */
 export function Section({ title, description, children }: SectionProps) {
   const id = useId()
   return (
@@ -12,7 +13,7 @@ export function Section({ title, description, children }: SectionProps) {
       <Heading as="h2" size="4" id={id}>
         {title}
       </Heading>
-      <Text as="p" size="2" color="gray" className={styles.about}>
+      <Text as="p" size="2" color="gray" className={styles.description}>
         {description}
       </Text>
       {children}

@@ -17,6 +17,7 @@ type Session = { id: string; token: string; createdAt: Date; userAgent?: string 
 
 const dateFormat = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "short" })
 
+/** The user's sessions, the current one first, each with a button that ends it. */
 export function Sessions({ currentId }: { currentId: string }) {
   const [sessions, setSessions] = useState<Session[] | null>(null)
   const [error, setError] = useState<string>()
@@ -26,15 +27,16 @@ export function Sessions({ currentId }: { currentId: string }) {
   const signOut = useSignOut()
 
   const load = useCallback(async () => {
-    const { data, refusal } = await callAuth(() => authClient.listSessions())
+    const { data, error } = await callAuth(() => authClient.listSessions())
     if (data) setSessions(currentFirst(data, currentId))
-    else if (refusal !== "leaving") setError(refusal.message)
+    else if (error !== "redirecting") setError(error.message)
   }, [currentId])
 
-  // The answer changes the state later, not during this effect.
+  // False positive of the rule: `load` sets state after the response, not during this effect.
   // eslint-disable-next-line react-hooks/set-state-in-effect
   useEffect(() => void load(), [load])
 
+  /** Run a request that ends sessions, then announce it and reload the list. `target`: the session id, or "others". */
   async function revoke(
     target: string,
     successMessage: string,
@@ -42,9 +44,9 @@ export function Sessions({ currentId }: { currentId: string }) {
   ) {
     setBusy(target)
     setError(undefined)
-    const { refusal } = await callAuth(request)
-    if (refusal === "leaving") return
-    if (refusal) setError(refusal.message)
+    const { error } = await callAuth(request)
+    if (error === "redirecting") return
+    if (error) setError(error.message)
     else {
       setAnnouncement(successMessage)
       await load()
@@ -62,7 +64,7 @@ export function Sessions({ currentId }: { currentId: string }) {
   return (
     <Section title="Sessions" description="Where you are signed in. Sign out what you do not know.">
       {error && (
-        <div className={styles.refused}>
+        <div className={styles.error}>
           <ErrorCallout>{error}</ErrorCallout>
           {!sessions && (
             <Button
@@ -96,7 +98,6 @@ export function Sessions({ currentId }: { currentId: string }) {
                 <Button
                   variant="soft"
                   color="gray"
-
                   aria-label={`Sign out ${device}`}
                   loading={busy === session.id}
                   onClick={() =>
@@ -131,6 +132,7 @@ export function Sessions({ currentId }: { currentId: string }) {
   )
 }
 
+/** Sort sessions: the current one first, then newest first. */
 function currentFirst(sessions: Session[], currentId: string): Session[] {
   const newest = [...sessions].sort((a, b) => b.createdAt.getTime() - a.createdAt.getTime())
   return newest.sort((a, b) => Number(b.id === currentId) - Number(a.id === currentId))

@@ -10,18 +10,19 @@ import styles from "./account.module.css"
 import { callAuth } from "./callAuth"
 import { TextLink } from "./TextLink"
 
-export function SignInForm({ mayReset: passwordResetEnabled }: { mayReset: boolean }) {
+/** Form to sign in with email and password. */
+export function SignInForm({ passwordResetEnabled }: { passwordResetEnabled: boolean }) {
   const router = useRouter()
   const form = useSubmission(async (value) => {
     const email = value("email").trim()
     const password = value("password")
     if (!email) return { field: "email", message: "Enter your email." }
     if (!password) return { field: "password", message: "Enter your password." }
-    const { refusal } = await callAuth(() => authClient.signIn.email({ email, password }))
-    if (refusal) return refusal
+    const { error } = await callAuth(() => authClient.signIn.email({ email, password }))
+    if (error) return error
     router.replace("/")
     router.refresh()
-    return "leaving"
+    return "redirecting"
   })
   return (
     <form method="post" noValidate onSubmit={form.onSubmit} className={styles.form}>
@@ -44,7 +45,7 @@ export function SignInForm({ mayReset: passwordResetEnabled }: { mayReset: boole
         Sign in
       </Button>
       {passwordResetEnabled && (
-        <p className={styles.aside}>
+        <p className={styles.forgotPassword}>
           <TextLink href="/forgot-password">Forgot password?</TextLink>
         </p>
       )}

@@ -9,6 +9,7 @@ import { authClient } from "./authClient"
 import styles from "./account.module.css"
 import { callAuth } from "./callAuth"
 
+/** Form to create an account. */
 export function SignUpForm() {
   const router = useRouter()
   const form = useSubmission(async (value) => {
@@ -18,11 +19,11 @@ export function SignUpForm() {
     if (!name) return { field: "name", message: "Enter your name." }
     if (!email) return { field: "email", message: "Enter your email." }
     if (!password) return { field: "password", message: "Choose a password." }
-    const { refusal } = await callAuth(() => authClient.signUp.email({ name, email, password }))
-    if (refusal) return refusal
+    const { error } = await callAuth(() => authClient.signUp.email({ name, email, password }))
+    if (error) return error
     router.replace("/")
     router.refresh()
-    return "leaving"
+    return "redirecting"
   })
   return (
     <form method="post" noValidate onSubmit={form.onSubmit} className={styles.form}>

@@ -1,4 +1,4 @@
 import { createAuthClient } from "better-auth/react"
 
-/** Better Auth as the browser sees it: on the same origin, beneath /api/auth. */
+/** Better Auth client of the browser; calls `/api/auth` on the same origin. */
 export const authClient = createAuthClient()

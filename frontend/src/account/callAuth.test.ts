@@ -26,12 +26,12 @@ describe("refusal", () => {
 
 describe("ask", () => {
   it("hands on what came", async () => {
-    expect(await callAuth(async () => ({ data: 7, error: null }))).toEqual({ data: 7, refusal: null })
+    expect(await callAuth(async () => ({ data: 7, error: null }))).toEqual({ data: 7, error: null })
   })
 
   it("has a sentence for a server that does not answer", async () => {
-    const { refusal } = await callAuth(() => Promise.reject(new TypeError("Failed to fetch")))
-    expect(refusal).toEqual({ message: expect.stringMatching(/cannot be reached/) })
+    const { error } = await callAuth(() => Promise.reject(new TypeError("Failed to fetch")))
+    expect(error).toEqual({ message: expect.stringMatching(/cannot be reached/) })
   })
 
   it("sends to sign in whoever has no session any more, but not for a wrong password", async () => {
@@ -41,10 +41,10 @@ describe("ask", () => {
       data: null,
       error: { status: 401, code: "INVALID_EMAIL_OR_PASSWORD" },
     }))
-    expect(wrong.refusal).toEqual({ message: "The email or the password is not right." })
+    expect(wrong.error).toEqual({ message: "The email or the password is not right." })
     expect(assign).not.toHaveBeenCalled()
     const ended = await callAuth(async () => ({ data: null, error: { status: 401, code: "UNAUTHORIZED" } }))
-    expect(ended.refusal).toBe("leaving")
+    expect(ended.error).toBe("redirecting")
     expect(assign).toHaveBeenCalledWith("/sign-in?expired=1")
     vi.unstubAllGlobals()
   })

@@ -5,7 +5,7 @@ type AuthError = { code?: string | undefined; status: number }
 
 const UNREACHABLE = "The service cannot be reached. Check your connection and try again."
 
-// Better Auth's codes; the sentences are ours, its own are for developers.
+/** Messages for users by error code of Better Auth, whose own messages are for developers. */
 const ERRORS_BY_CODE: Record<string, FormError> = {
   INVALID_EMAIL_OR_PASSWORD: { message: "The email or the password is not right." },
   USER_ALREADY_EXISTS: { field: "email", message: "There is an account with this email already." },
@@ -13,7 +13,7 @@ const ERRORS_BY_CODE: Record<string, FormError> = {
     field: "email",
     message: "There is an account with this email already.",
   },
-  // What Better Auth itself requires of its input; of what our forms send, only an email can fail it.
+  // Input validation of Better Auth; of the fields that our forms send, only the email can fail it.
   VALIDATION_ERROR: { field: "email", message: "This is not an email address." },
   INVALID_EMAIL: { field: "email", message: "This is not an email address." },
   PASSWORD_TOO_SHORT: {
@@ -35,6 +35,7 @@ const ERRORS_BY_CODE: Record<string, FormError> = {
   INVALID_ORIGIN: { message: "This page was opened at an address the service does not know." },
 }
 
+/** Return the message for an error response of Better Auth, with the form field it belongs to. */
 export function toFormError({ code, status }: AuthError): FormError {
   if (status === 429) return { message: "Too many attempts. Wait a moment, then try again." }
   const known = code && ERRORS_BY_CODE[code]
@@ -45,22 +46,25 @@ export function toFormError({ code, status }: AuthError): FormError {
 
 type AuthResult<T> = { data: T | null; error: AuthError | null }
 
-/** One call to Better Auth: its data, or the reason for people. Whoever has no session any more is sent to sign in. */
+/**
+ * Call Better Auth and return its data or an error for the user; never rejects. A 401 other than for a wrong password means
+ * that the session has ended: it loads the sign-in page and returns the error "redirecting".
+ */
 export async function callAuth<T>(
   call: () => Promise<AuthResult<T>>,
-): Promise<{ data: T; refusal: null } | { data: null; refusal: FormError | "leaving" }> {
+): Promise<{ data: T; error: null } | { data: null; error: FormError | "redirecting" }> {
   let result: AuthResult<T>
   try {
     result = await call()
   } catch {
-    return { data: null, refusal: { message: UNREACHABLE } }
+    return { data: null, error: { message: UNREACHABLE } }
   }
   if (result.error) {
     const { code, status } = result.error
     const sessionEnded = status === 401 && code !== "INVALID_EMAIL_OR_PASSWORD"
-    if (!sessionEnded) return { data: null, refusal: toFormError({ code, status }) }
+    if (!sessionEnded) return { data: null, error: toFormError({ code, status }) }
     loadPage("/sign-in?expired=1")
-    return { data: null, refusal: "leaving" }
+    return { data: null, error: "redirecting" }
   }
-  return { data: result.data as T, refusal: null }
+  return { data: result.data as T, error: null }
 }

@@ -1,4 +1,4 @@
-// Order matters: Edge and Opera call themselves Chrome as well, and Chrome calls itself Safari.
+// Order matters: the user agents of Edge and Opera contain "Chrome" as well, and that of Chrome contains "Safari".
 const BROWSERS: [RegExp, string][] = [
   [/\bEdg(?:e|A|iOS)?\//, "Edge"],
   [/\bOPR\//, "Opera"],
@@ -18,7 +18,7 @@ const SYSTEMS: [RegExp, string][] = [
   [/\bLinux\b/, "Linux"],
 ]
 
-/** What a person calls it, such as “Firefox on Windows”. */
+/** Return browser and system of a `User-Agent` header, such as “Firefox on Windows”. */
 export function deviceName(userAgent: string | null | undefined): string {
   const find = (list: [RegExp, string][]) => list.find(([pattern]) => pattern.test(userAgent ?? ""))?.[1]
   const browser = find(BROWSERS)

@@ -9,15 +9,18 @@ import { callAuth } from "./callAuth"
 
 const CONFIRM_MESSAGE = "Some changes are not saved yet and would be lost. Sign out anyway?"
 
-/** Ends the session, then loads the sign-in page anew, so that nothing of the person stays in memory. */
+/**
+ * Return a function that signs out and loads the sign-in page; it asks for confirmation while changes are unsaved. Returns
+ * the error if the sign-out failed, null if it succeeded or was canceled.
+ */
 export function useSignOut(): () => Promise<FormError | null> {
   const unsaved = useUnsavedChanges() > 0
   const endSession = useEndSession()
   return async () => {
     if (unsaved && !window.confirm(CONFIRM_MESSAGE)) return null
-    const { refusal } = await callAuth(() => authClient.signOut())
-    if (refusal === "leaving") return null
-    if (refusal) return refusal
+    const { error } = await callAuth(() => authClient.signOut())
+    if (error === "redirecting") return null
+    if (error) return error
     endSession()
     disableUnloadPrompt()
     loadPage("/sign-in")

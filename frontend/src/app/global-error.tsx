@@ -2,7 +2,7 @@
 
 import "./globals.css"
 
-/** Stands in for the whole document when even its frame cannot be drawn, so it relies on next to nothing. */
+/** Error boundary for errors in the root layout: renders its own <html>, without theme or providers. */
 export default function GlobalError({ retry }: { error: Error; retry: () => void }) {
   return (
     <html lang="en">

@@ -19,8 +19,8 @@ export const viewport: Viewport = {
   ],
 }
 
-// Radix Themes knows dark only as a class. This sets it before the first paint, and follows when the system changes.
-const followSystem = `(()=>{const dark=matchMedia("(prefers-color-scheme: dark)");
+// Radix Themes switches to dark by a class. This script sets it before the first paint and when the system setting changes.
+const colorSchemeScript = `(()=>{const dark=matchMedia("(prefers-color-scheme: dark)");
 const follow=()=>document.documentElement.classList.toggle("dark",dark.matches);
 follow();dark.addEventListener("change",follow)})()`
 
@@ -29,7 +29,11 @@ export default async function Layout({ children }: { children: ReactNode }) {
   return (
     <html lang="en" suppressHydrationWarning>
       <body>
-        <script nonce={nonce} suppressHydrationWarning dangerouslySetInnerHTML={{ __html: followSystem }} />
+        <script
+          nonce={nonce}
+          suppressHydrationWarning
+          dangerouslySetInnerHTML={{ __html: colorSchemeScript }}
+        />
         <ThemeFrame>{children}</ThemeFrame>
       </body>
     </html>

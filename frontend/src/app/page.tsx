@@ -12,8 +12,8 @@ export default async function Page({ searchParams }: PageProps) {
   const session = await getSession(await headers())
   if (!session) redirect("/sign-in")
   const { id, name, email } = session.user
-  const given = await searchParams
-  const filters = parseFilters((key) => [given[key] ?? ""].flat()[0] ?? "")
+  const params = await searchParams
+  const filters = parseFilters((key) => [params[key] ?? ""].flat()[0] ?? "")
   return (
     <TaskPage
       apiUrl={settings().apiUrl}

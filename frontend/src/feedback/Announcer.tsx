@@ -4,20 +4,21 @@ import { createContext, useContext, useState, type ReactNode } from "react"
 
 const AnnounceContext = createContext<(text: string) => void>(() => undefined)
 
-/** Says to people who do not see the page what has just happened on it. */
+/** Return a function that announces a text to screen readers (ARIA live region). */
 export function useAnnounce(): (text: string) => void {
   return useContext(AnnounceContext)
 }
 
+/** Provider of `useAnnounce`; renders the live region. */
 export function Announcer({ children }: { children: ReactNode }) {
-  const [message, setMessage] = useState({ text: "", times: 0 })
-  const [announce] = useState(() => (text: string) => setMessage(({ times }) => ({ text, times: times + 1 })))
+  const [message, setMessage] = useState({ text: "", count: 0 })
+  const [announce] = useState(() => (text: string) => setMessage(({ count }) => ({ text, count: count + 1 })))
   return (
     <AnnounceContext value={announce}>
       {children}
       <div aria-live="polite" className="visually-hidden">
-        {/* A new element each time, or the same words twice in a row would be said once. */}
-        <span key={message.times}>{message.text}</span>
+        {/* A new key for each message: screen readers do not announce an unchanged text again. */}
+        <span key={message.count}>{message.text}</span>
       </div>
     </AnnounceContext>
   )

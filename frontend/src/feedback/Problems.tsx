@@ -9,22 +9,24 @@ import styles from "./feedback.module.css"
 
 const ReportContext = createContext<ReportProblem>(() => undefined)
 
-/** For a change that was refused and has no field on the page to say so beside. */
+/** Return a function that reports a rejected change whose form is no longer on the page. */
 export function useReportProblem(): ReportProblem {
   return useContext(ReportContext)
 }
 
-/** A change may be refused when the person has gone on to another page: what is reported goes along. */
-const lists = new WeakMap<object, ProblemList>()
+/** One list for each user's services, so that problems remain after a client-side navigation to another page. */
+const LISTS = new WeakMap<object, ProblemList>()
 const NO_PROBLEMS: readonly Problem[] = []
 
+/** Return the problem list that belongs to the current services. */
 function useProblemList(): ProblemList {
   const services = useServices()
-  const list = lists.get(services) ?? new ProblemList()
-  lists.set(services, list)
+  const list = LISTS.get(services) ?? new ProblemList()
+  LISTS.set(services, list)
   return list
 }
 
+/** Provider of `useReportProblem`; renders the reported problems as alerts over the page. */
 export function Problems({ children }: { children: ReactNode }) {
   const list = useProblemList()
   const problems = useSyncExternalStore(list.subscribe, list.all, () => NO_PROBLEMS)
@@ -44,7 +46,7 @@ export function Problems({ children }: { children: ReactNode }) {
                   size="2"
                   variant="soft"
                   color="gray"
-                  className={styles.plain ?? ""}
+                  className={styles.grayButton ?? ""}
                   onClick={() => list.dismiss(problem.id)}
                 >
                   Dismiss

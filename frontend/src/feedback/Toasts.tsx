@@ -8,18 +8,19 @@ type Toast = { text: string; action: string; onAction(): void }
 
 const ToastContext = createContext<(toast: Toast) => void>(() => undefined)
 
+/** Return a function that shows a toast with one action button. */
 export function useToast(): (toast: Toast) => void {
   return useContext(ToastContext)
 }
 
-/** Sonner is loaded after the page has come to rest, since nobody deletes a task before that. */
+/** Provider of `useToast`. Loads the library sonner 1.5 s after the page or at the first toast; earlier toasts are queued. */
 export function Toasts({ children }: { children: ReactNode }) {
   const [sonner, setSonner] = useState<Sonner | null>(null)
   const loaded = useRef<Sonner | null>(null)
   const queued = useRef<Toast[]>([])
   const [{ show, load }] = useState(() => {
     function load() {
-      if (!loaded.current) import("sonner").then(setSonner, () => undefined) // offline; the next toast tries again
+      if (!loaded.current) import("sonner").then(setSonner, () => undefined) // offline: the next toast retries
     }
     function show(toast: Toast) {
       if (loaded.current) return showToast(loaded.current, toast)
@@ -50,6 +51,7 @@ export function Toasts({ children }: { children: ReactNode }) {
   )
 }
 
+/** Show a toast with the classes of our style sheet. */
 function showToast(sonner: Sonner, { text, action, onAction }: Toast): void {
   sonner.toast(text, {
     unstyled: true,
@@ -61,8 +63,7 @@ function showToast(sonner: Sonner, { text, action, onAction }: Toast): void {
     action: {
       label: action,
       onClick(event) {
-        // Sonner gives the focus back to where it was when it leaves the toast. Let it do so now, before the action
-        // moves the focus to where it belongs.
+        // Sonner restores the previous focus when the toast loses it. Trigger that before the action sets the focus.
         event.currentTarget.blur()
         onAction()
       },

@@ -5,12 +5,12 @@ import { useUnsavedChanges } from "@/data/hooks"
 
 let enabled = true
 
-/** The person has decided to go, and the page is about to be loaded anew: the browser need not ask a second time. */
+/** Suppress the `beforeunload` prompt for a deliberate page load (sign-out, account deletion). */
 export function disableUnloadPrompt(): void {
   enabled = false
 }
 
-/** Has the browser ask before a page is left whose changes have not arrived yet. */
+/** Makes the browser ask before it leaves the page while there are unsaved changes (`beforeunload`). */
 export function UnsavedChangesPrompt() {
   const unsaved = useUnsavedChanges() > 0
   useEffect(() => {

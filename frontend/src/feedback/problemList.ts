@@ -1,11 +1,15 @@
 import { userMessage } from "@/api/errors"
 
+/** A rejected change. `action`: label of the button that calls `retry`. */
 export type Problem = { id: number; text: string; action: string; retry(): void }
 
-/** Says that a change was refused, and offers to try it again, or what else `action` says. */
+/**
+ * Report a rejected change. `what`: the sentence before the error message. `action`: label of the retry button, "Try
+ * again" by default.
+ */
 export type ReportProblem = (what: string, error: unknown, retry: () => void, action?: string) => void
 
-/** The refused changes that have no field on the page any more. Each stays until the person has decided about it. */
+/** Observable list of rejected changes, newest first. Each stays until the user retries or dismisses it. */
 export class ProblemList {
   #problems: readonly Problem[] = []
   #count = 0
@@ -18,7 +22,7 @@ export class ProblemList {
     return () => this.#listeners.delete(listener)
   }
 
-  /** Two of the same words may be two changes: each is kept, the newest first. */
+  /** Add a problem. Problems with the same text are not merged: they can be two changes. */
   readonly report: ReportProblem = (what, error, retry, action = "Try again") => {
     const problem = { id: (this.#count += 1), text: `${what} ${userMessage(error)}`, action, retry }
     this.#replace([problem, ...this.#problems])
@@ -27,7 +31,7 @@ export class ProblemList {
   readonly dismiss = (id: number): void =>
     this.#replace(this.#problems.filter((problem) => problem.id !== id))
 
-  /** A change that is refused once more is reported anew, so it is here only once. */
+  /** Dismiss a problem and retry its change; a second rejection reports a new problem. */
   readonly retry = ({ id, retry }: Problem): void => {
     this.dismiss(id)
     retry()

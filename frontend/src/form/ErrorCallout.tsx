@@ -1,7 +1,7 @@
 import * as Callout from "@radix-ui/themes/components/callout"
 import type { ReactNode } from "react"
 
-/** What went wrong and belongs to no single field. */
+/** Error message that belongs to no single field. */
 export function ErrorCallout({ children }: { children: ReactNode }) {
   return (
     <Callout.Root color="red" size="1" role="alert">

@@ -3,7 +3,7 @@ import * as TextField from "@radix-ui/themes/components/text-field"
 import { useId, type ComponentProps, type ReactNode } from "react"
 import styles from "./form.module.css"
 
-/** What a control needs so that its label, its hint and its error are read together with it. */
+/** Attributes that connect a control with its label, hint and error for screen readers. */
 export type FieldProps = {
   id: string
   "aria-invalid": true | undefined
@@ -17,6 +17,7 @@ type FieldFrameProps = {
   children: (props: FieldProps) => ReactNode
 }
 
+/** Label, control, error and hint. `children` renders the control with the given attributes. */
 export function Field({ label, error, hint, children }: FieldFrameProps) {
   const id = useId()
   const describedBy = [error && `${id}-error`, hint && `${id}-hint`].filter(Boolean).join(" ")
@@ -40,6 +41,7 @@ export function Field({ label, error, hint, children }: FieldFrameProps) {
   )
 }
 
+/** Error message below a control. */
 export function FieldError({ id, children }: { id: string; children: ReactNode }) {
   return (
     <Text as="p" size="2" color="red" id={id}>
@@ -54,6 +56,7 @@ type TextFieldProps = Omit<ComponentProps<typeof TextField.Root>, "children" | "
   hint?: string | undefined
 }
 
+/** Text field with label, error and hint. */
 export function LabeledTextField({ label, error, hint, ...input }: TextFieldProps) {
   return (
     <Field label={label} error={error} hint={hint}>

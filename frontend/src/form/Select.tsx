@@ -1,10 +1,10 @@
 import type { ComponentProps } from "react"
 import styles from "./form.module.css"
 
-/** The browser's own select: on a phone it opens the picker that people know. */
+/** Styled native <select>, which opens the system's picker on phones. */
 export function Select({ className, ...select }: ComponentProps<"select">) {
   return (
-    <span className={`${styles.choice} ${className ?? ""}`}>
+    <span className={`${styles.select} ${className ?? ""}`}>
       <select {...select} />
     </span>
   )

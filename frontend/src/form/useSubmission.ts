@@ -3,25 +3,27 @@
 import { useRef, useState, type SubmitEvent } from "react"
 import { flushSync } from "react-dom"
 
-/** Why a form was not accepted: beside the named field, or for the form as a whole. */
+/** Reason why a form was rejected; without `field` it concerns the form as a whole. */
 export type FormError = { field?: string | undefined; message: string }
 
+/** State and submit handler of a form. */
 export type Submission = {
   busy: boolean
   formError: FormError | null
-  /** The sentence for one field. */
+  /** Return the error message for one field. */
   error(field: string): string | undefined
-  /** The sentence for the form as a whole. */
+  /** Error message for the form as a whole. */
   alert: string | undefined
   onSubmit(event: SubmitEvent<HTMLFormElement>): void
 }
 
 /**
- * Sends a form once at a time and keeps what was typed when it is refused; React's form actions would empty the fields.
- * After success the form stays busy when `send` answers "leaving", since another page is on its way.
+ * Handle the submission of a form: one at a time, and the fields keep their values after an error (React's form actions
+ * would reset them). `send` returns the error, null for success, or "redirecting" to keep the form busy because another
+ * page is being loaded.
  */
 export function useSubmission(
-  send: (value: (name: string) => string, form: HTMLFormElement) => Promise<FormError | "leaving" | null>,
+  send: (value: (name: string) => string, form: HTMLFormElement) => Promise<FormError | "redirecting" | null>,
 ): Submission {
   const [busy, setBusy] = useState(false)
   const [formError, setFormError] = useState<FormError | null>(null)
@@ -34,15 +36,16 @@ export function useSubmission(
       return typeof entry === "string" ? entry : ""
     }
     const result = await send(value, form)
-    if (result === "leaving") return
+    if (result === "redirecting") return
     const field = result?.field && form.elements.namedItem(result.field)
     isSending.current = false
     flushSync(() => {
-      setFormError(result && (field ? result : { message: result.message })) // no such field here: said above the form
+      // An error of a field that this form does not have is shown above the form.
+      setFormError(result && (field ? result : { message: result.message }))
       setBusy(false)
     })
     if (field instanceof HTMLElement) field.focus()
-    // The button could not keep the focus while it was waiting.
+    // The submit button lost the focus because it was disabled during the request.
     else if (document.activeElement === document.body) submitter?.focus()
   }
 

@@ -12,10 +12,11 @@ import { useReportProblem } from "@/feedback/Problems"
 import { useAddTask, useUnsavedDraft } from "@/data/hooks"
 import styles from "./TaskBoard.module.css"
 
+/** Input that adds a task. After a rejected add it shows the title again, with the error. */
 export function AddTask({ inputRef }: { inputRef: RefObject<HTMLInputElement | null> }) {
   const [text, setText] = useState("")
   const [error, setError] = useState<string>()
-  const current = useRef("")
+  const latestText = useRef("")
   const id = useId()
   const addTask = useAddTask()
   useUnsavedDraft(text.trim() !== "")
@@ -24,7 +25,7 @@ export function AddTask({ inputRef }: { inputRef: RefObject<HTMLInputElement | n
   const mounted = useMounted()
 
   function updateText(next: string) {
-    current.current = next
+    latestText.current = next
     setText(next)
   }
 
@@ -33,8 +34,9 @@ export function AddTask({ inputRef }: { inputRef: RefObject<HTMLInputElement | n
       await addTask({ title })
       announce("Task added.")
     } catch (cause) {
-      // The words come back, unless the box is gone or the next task is being typed already: then they wait beside it.
-      if (!mounted.current || (current.current.trim() && current.current !== title))
+      // Put the title back into the input, unless the component is unmounted or the user is typing the next title: then
+      // report it in the list of problems, with a retry button.
+      if (!mounted.current || (latestText.current.trim() && latestText.current !== title))
         return report(`“${title}” was not added.`, cause, () => void add(title))
       updateText(title)
       setError((cause instanceof ApiError && cause.fields.title) || userMessage(cause))

@@ -9,6 +9,7 @@ import styles from "./TaskBoard.module.css"
 
 type FilterBarProps = { filters: Filters; onChange(filters: Filters): void }
 
+/** Controls for status, search and sort of the list. */
 export function FilterBar({ filters, onChange }: FilterBarProps) {
   return (
     <div role="search" aria-label="Tasks" className={styles.filters}>

@@ -5,20 +5,20 @@ import type { Task } from "@/data/hooks"
 import { recurrenceLabel } from "./recurrence"
 import styles from "./TaskList.module.css"
 
-const priorities = {
+const PRIORITIES = {
   none: null,
   low: { label: "Low", color: "gray" },
   medium: { label: "Medium", color: "iris" },
   high: { label: "High", color: "amber" },
 } as const
 
-/** What else there is to know about a task, small beneath its title. */
+/** Badges below the title: due date, recurrence, priority, tags, and whether there is a description. */
 export function TaskBadges({ task }: { task: Task }) {
   const due = formatDue(task, new Date())
-  const priority = priorities[task.priority]
+  const priority = PRIORITIES[task.priority]
   if (!due && !priority && !task.recurrence && !task.description && task.tags.length === 0) return null
   return (
-    <div className={styles.marks}>
+    <div className={styles.badges}>
       {due && (
         <Badge color={due.overdue ? "red" : "gray"}>
           <CalendarIcon />

@@ -12,6 +12,7 @@ import styles from "./TaskBoard.module.css"
 
 type TaskBoardProps = { initialFilters: Filters; accountMenu: ReactNode }
 
+/** The main content of the task page; keeps the filters in its state and in the URL. */
 export function TaskBoard({ initialFilters, accountMenu }: TaskBoardProps) {
   const [filters, setFilters] = useState(initialFilters)
   const addInput = useRef<HTMLInputElement>(null)
@@ -39,6 +40,7 @@ export function TaskBoard({ initialFilters, accountMenu }: TaskBoardProps) {
   )
 }
 
+/** The line "12 open" below the heading. */
 function OpenCount() {
   const count = useOpenCount()
   return (

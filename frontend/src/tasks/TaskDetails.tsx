@@ -17,7 +17,7 @@ import { useUnsavedDraft, useEditTask, type Task, type TaskUpdate, type TaskView
 import { recurrenceChoices } from "./recurrence"
 import styles from "./TaskList.module.css"
 
-const priorities: { value: FormValues["priority"]; label: string }[] = [
+const PRIORITIES: { value: FormValues["priority"]; label: string }[] = [
   { value: "none", label: "None" },
   { value: "low", label: "Low" },
   { value: "medium", label: "Medium" },
@@ -29,9 +29,10 @@ type Errors = Partial<Record<(typeof FIELDS)[number], string>> & { form?: string
 
 type TaskDetailsProps = { id: string; task: TaskView; onClose(): void }
 
+/** Form for description, priority, recurrence, due date and tags of a task. */
 export function TaskDetails({ id, task, onClose }: TaskDetailsProps) {
   const [original] = useState<Task>(task)
-  const [details, setDetails] = useState(() => toFormValues(task))
+  const [values, setValues] = useState(() => toFormValues(task))
   const [errors, setErrors] = useState<Errors>({})
   const [conflict, setConflict] = useState<Task | null>(null)
   const [busy, setBusy] = useState(false)
@@ -41,12 +42,12 @@ export function TaskDetails({ id, task, onClose }: TaskDetailsProps) {
   const announce = useAnnounce()
   const report = useReportProblem()
   const mounted = useMounted()
-  const changes = toTaskUpdate(original, details, Intl.DateTimeFormat().resolvedOptions().timeZone)
+  const changes = toTaskUpdate(original, values, Intl.DateTimeFormat().resolvedOptions().timeZone)
   const changed = Object.keys(changes).length > 0
   useKeepRowWhileEditing(task.key, changed)
   useUnsavedDraft(changed)
 
-  // The button that was pressed is out of reach while it waits, and the focus with it: it goes to what is to be done.
+  // The disabled fieldset took the focus from the pressed button: move it to the first error or to the conflict.
   useEffect(() => {
     form.current
       ?.querySelector<HTMLElement>('[aria-invalid="true"], [role="alert"] button, [data-retry]')
@@ -54,7 +55,7 @@ export function TaskDetails({ id, task, onClose }: TaskDetailsProps) {
   }, [errors, conflict])
 
   const setField = <K extends keyof FormValues>(key: K, value: FormValues[K]) =>
-    setDetails((before) => ({ ...before, [key]: value }))
+    setValues((before) => ({ ...before, [key]: value }))
 
   async function send(base: Task, update: TaskUpdate, overwrite: boolean) {
     if (isSending.current) return
@@ -69,7 +70,7 @@ export function TaskDetails({ id, task, onClose }: TaskDetailsProps) {
     } catch (error) {
       const theirs = error instanceof ConflictError ? error.current : null
       if (!mounted.current) {
-        // The fields are gone, and what was typed waits beside them.
+        // The form is unmounted: report the error in the list of problems, with a retry button.
         const what = `The changes to “${original.title}” were not saved.`
         if (theirs) report(what, error, () => void send(theirs, update, true), "Keep mine")
         else report(what, error, () => void send(base, update, overwrite))
@@ -83,16 +84,16 @@ export function TaskDetails({ id, task, onClose }: TaskDetailsProps) {
     }
   }
 
-  /** `base`: what the fields are meant to change; the task as it is now for whoever insists on the own words. */
+  /** Send the changed fields. `base`: the task that the edit began with; the current task when overwriting a conflict. */
   function save(base: Task, overwrite: boolean) {
     if (!changed) return onClose()
-    const undated = details.date ? {} : missingDateErrors(changes)
-    if (Object.keys(undated).length > 0) return setErrors(undated)
+    const dateErrors = values.date ? {} : missingDateErrors(changes)
+    if (Object.keys(dateErrors).length > 0) return setErrors(dateErrors)
     void send(base, changes, overwrite)
   }
 
   function cancel() {
-    // What is on its way cannot be called back.
+    // A request that was sent cannot be canceled.
     if (!isSending.current) onClose()
   }
 
@@ -111,7 +112,7 @@ export function TaskDetails({ id, task, onClose }: TaskDetailsProps) {
         if (event.key === "Escape") cancel()
       }}
     >
-      {/* What is typed while it is being sent would be lost when the form closes. */}
+      {/* Disabled while sending, because later input would be lost when the form closes. */}
       <fieldset className={styles.fields} disabled={busy}>
         <Field label="Description" error={errors.description}>
           {(field) => (
@@ -121,23 +122,23 @@ export function TaskDetails({ id, task, onClose }: TaskDetailsProps) {
               size="3"
               rows={3}
               resize="vertical"
-              value={details.description}
+              value={values.description}
               onChange={(event) => setField("description", event.target.value)}
             />
           )}
         </Field>
-        <div className={styles.pair}>
+        <div className={styles.columns}>
           <Field label="Priority" error={errors.priority}>
             {(field) => (
               <Select
                 {...field}
-                value={details.priority}
+                value={values.priority}
                 onChange={(event) => {
-                  const chosen = priorities.find(({ value }) => value === event.target.value)
+                  const chosen = PRIORITIES.find(({ value }) => value === event.target.value)
                   if (chosen) setField("priority", chosen.value)
                 }}
               >
-                {priorities.map(({ value, label }) => (
+                {PRIORITIES.map(({ value, label }) => (
                   <option key={value} value={value}>
                     {label}
                   </option>
@@ -149,7 +150,7 @@ export function TaskDetails({ id, task, onClose }: TaskDetailsProps) {
             {(field) => (
               <Select
                 {...field}
-                value={details.repeat}
+                value={values.repeat}
                 onChange={(event) => setField("repeat", event.target.value)}
               >
                 {recurrenceChoices(original.recurrence ?? "").map(({ value, label }) => (
@@ -164,14 +165,14 @@ export function TaskDetails({ id, task, onClose }: TaskDetailsProps) {
             label="Due date"
             type="date"
             error={errors.due_date}
-            value={details.date}
+            value={values.date}
             onChange={(event) => setField("date", event.target.value)}
           />
           <LabeledTextField
             label="Due time"
             type="time"
             error={errors.due_time}
-            value={details.time}
+            value={values.time}
             onChange={(event) => setField("time", event.target.value)}
           />
         </div>
@@ -181,7 +182,7 @@ export function TaskDetails({ id, task, onClose }: TaskDetailsProps) {
           autoCapitalize="none"
           hint="Separated by commas."
           error={errors.tags}
-          value={details.tags}
+          value={values.tags}
           onChange={(event) => setField("tags", event.target.value)}
         />
         {errors.form && (
@@ -214,12 +215,13 @@ export function TaskDetails({ id, task, onClose }: TaskDetailsProps) {
   )
 }
 
-/** The API refuses these as well, but in its own words. */
+/** Return errors for a due time or recurrence without a due date. The API rejects these too, with other messages. */
 function missingDateErrors({ due_time, recurrence }: TaskUpdate): Errors {
   const reason = "Choose a due date as well."
   return { ...(due_time ? { due_time: reason } : {}), ...(recurrence ? { recurrence: reason } : {}) }
 }
 
+/** Convert a rejected request to errors by field; an error that belongs to no field becomes `form`. */
 function toFieldErrors(error: unknown): Errors {
   const errors: Errors = {}
   if (error instanceof ApiError) {
@@ -227,7 +229,7 @@ function toFieldErrors(error: unknown): Errors {
       const reason = error.fields[member]
       if (reason) errors[member] = reason
     }
-    // The form has no field for the zone, which comes with the time.
+    // The form has no field for the time zone, which is sent with the time.
     const zone = error.fields.time_zone
     if (zone) errors.due_time ??= zone
   }

@@ -26,26 +26,27 @@ import styles from "./TaskList.module.css"
 
 type TaskListProps = { filters: Filters; addInput: RefObject<HTMLElement | null> }
 
+/** The list of tasks with its loading, error and empty states. `addInput` gets the focus when the last row is removed. */
 export function TaskList({ filters, addInput }: TaskListProps) {
   const { tasks, status, error, hasMore, loadingMore, loadMore, retry } = useTasks(filters)
   const list = useRef<HTMLUListElement>(null)
-  const listFocus = useRef<ListFocus>(null)
-  const { rows, hold, release } = useRowsWithOpenEdits(tasks, (key) =>
-    listFocus.current?.rowWillLeave(key, "title"),
+  const focusRef = useRef<ListFocus>(null)
+  const { rows, countEdit, release } = useRowsWithOpenEdits(tasks, (key) =>
+    focusRef.current?.rowWillLeave(key, "title"),
   )
   const focus = useListFocus(rows, list, addInput)
   useEffect(() => {
-    listFocus.current = focus
+    focusRef.current = focus
   }, [focus])
   const { complete, remove } = useRowActions(focus, release)
   const loadMoreRef = useLoadMoreOnScroll(hasMore && !loadingMore, tasks.length, loadMore)
 
   if (status === "loading" && rows.length === 0) return <LoadingRows />
-  // The list keeps its place in all cases, for a row that is being edited stays in it whatever becomes of the rest.
+  // The <ul> is the same element in all states, so that a row with an open edit is not unmounted.
   return (
-    <EditedRowsContext value={hold}>
+    <EditedRowsContext value={countEdit}>
       {status === "error" && (
-        <div className={styles.failed}>
+        <div className={styles.loadError}>
           <ErrorCallout>{userMessage(error)}</ErrorCallout>
           <Button size="3" variant="soft" onClick={retry}>
             Try again
@@ -67,7 +68,7 @@ export function TaskList({ filters, addInput }: TaskListProps) {
       )}
       {status === "ready" && rows.length === 0 && <EmptyState filtered={hasActiveFilter(filters)} />}
       {status === "ready" && hasMore && (
-        <div ref={loadMoreRef} className={styles.more}>
+        <div ref={loadMoreRef} className={styles.loadMore}>
           <Button size="3" variant="soft" color="gray" loading={loadingMore} onClick={loadMore}>
             Show more
           </Button>
@@ -77,7 +78,7 @@ export function TaskList({ filters, addInput }: TaskListProps) {
   )
 }
 
-/** What a row can do to the list as a whole. Stable, so that a row is drawn again only when its task changes. */
+/** Return the callbacks of a row. They are stable, so that the memoized rows re-render only when their task changes. */
 function useRowActions(focus: ListFocus, release: (key: string) => void) {
   const completeTask = useCompleteTask()
   const deleteTask = useDeleteTask()
@@ -87,7 +88,7 @@ function useRowActions(focus: ListFocus, release: (key: string) => void) {
   const report = useReportProblem()
 
   async function complete(task: TaskView, completed: boolean) {
-    focus.rowWillLeave(task.key, "check") // where only open ones are shown, or only done ones
+    focus.rowWillLeave(task.key, "check") // a list of open or of completed tasks loses the row
     try {
       await completeTask(task, completed)
       announce(completed ? "Task completed." : "Task open again.")
@@ -109,7 +110,7 @@ function useRowActions(focus: ListFocus, release: (key: string) => void) {
 
   async function remove(task: TaskView) {
     focus.rowWillLeave(task.key, "title")
-    release(task.key) // who deletes a task does not want what was being typed there
+    release(task.key) // a deleted task leaves the list even if an edit is open in its row
     toast({ text: `Deleted “${task.title}”`, action: "Undo", onAction: () => void restore(task) })
     try {
       await deleteTask(task)
@@ -131,12 +132,15 @@ function useRowActions(focus: ListFocus, release: (key: string) => void) {
   }
 }
 
-/** Calls once for each length of the list when its end comes near; a failed try is repeated by the button only. */
+/**
+ * Call `onReached` when the returned ref's element is within 600 px of the viewport, once for each `length`, so that a
+ * failed load is not repeated in a loop; the button "Show more" repeats it.
+ */
 function useLoadMoreOnScroll(active: boolean, length: number, onReached: () => void) {
-  const end = useRef<HTMLDivElement>(null)
+  const sentinel = useRef<HTMLDivElement>(null)
   const triedLength = useRef(-1)
   useEffect(() => {
-    const element = end.current
+    const element = sentinel.current
     if (!active || !element || triedLength.current === length) return
     const observer = new IntersectionObserver(
       ([entry]) => {
@@ -149,12 +153,13 @@ function useLoadMoreOnScroll(active: boolean, length: number, onReached: () => v
     observer.observe(element)
     return () => observer.disconnect()
   }, [active, length, onReached])
-  return end
+  return sentinel
 }
 
+/** Text in place of an empty list. `filtered`: filters or a search are active. */
 function EmptyState({ filtered }: { filtered: boolean }) {
   return (
-    <div className={styles.nothing}>
+    <div className={styles.emptyState}>
       <Text as="p" size="4" weight="medium">
         {filtered ? "No task matches" : "Nothing to do yet"}
       </Text>
@@ -165,6 +170,7 @@ function EmptyState({ filtered }: { filtered: boolean }) {
   )
 }
 
+/** Skeleton rows of different widths, until the first page has loaded. */
 function LoadingRows() {
   return (
     <div aria-busy="true">

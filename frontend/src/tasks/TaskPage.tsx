@@ -14,10 +14,10 @@ type TaskPageProps = {
   apiUrl: string
   userId: string
   filters: Filters
-  /** Passed in, because modules of `tasks` do not import modules of `account`. */
   accountMenu: ReactNode
 }
 
+/** The task page with its context providers. `accountMenu` is a slot: modules of `tasks` do not import `account`. */
 export function TaskPage({ apiUrl, userId, filters, accountMenu }: TaskPageProps) {
   return (
     <ServicesProvider apiUrl={apiUrl} userId={userId}>

@@ -16,6 +16,7 @@ type TaskRowProps = {
   onDelete(task: TaskView): void
 }
 
+/** One task: checkbox, title, badges, and the form for its details while expanded. */
 export const TaskRow = memo(function TaskRow({ task, onComplete, onDelete }: TaskRowProps) {
   const [expanded, setExpanded] = useState(false)
   const expandButton = useRef<HTMLButtonElement>(null)
@@ -32,7 +33,7 @@ export const TaskRow = memo(function TaskRow({ task, onComplete, onDelete }: Tas
       data-key={task.key}
       data-done={task.completed ? "" : undefined}
       data-pending={task.pending ? "" : undefined}
-      data-unfolded={expanded ? "" : undefined}
+      data-expanded={expanded ? "" : undefined}
     >
       <label className={styles.check}>
         <Checkbox
@@ -53,7 +54,7 @@ export const TaskRow = memo(function TaskRow({ task, onComplete, onDelete }: Tas
           size="2"
           variant="ghost"
           color="gray"
-          className={styles.unfold ?? ""}
+          className={styles.expand ?? ""}
           data-part="more"
           aria-label={`More about “${task.title}”`}
           aria-expanded={expanded}

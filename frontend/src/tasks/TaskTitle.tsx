@@ -13,12 +13,13 @@ import { useReportProblem } from "@/feedback/Problems"
 import { useUnsavedDraft, useEditTask, type Task, type TaskView } from "@/data/hooks"
 import styles from "./TaskList.module.css"
 
-/** An edit under way. `seen`: the task as it was when the person began; what the words are compared with. */
+/** An open edit. `base`: the task when the edit began. `theirs`: the current task after an edit conflict. */
 type Draft = { base: Task; text: string; error?: string | undefined; theirs?: Task | undefined }
 
+/** The title of a task: a button that turns into a text field. Saves on Enter and on blur, cancels on Escape. */
 export function TaskTitle({ task }: { task: TaskView }) {
   const [draft, setDraft] = useState<Draft | null>(null)
-  // The same, for what is answered later than it was drawn.
+  // The same value for `send`, whose closure holds the draft of an earlier render when the response arrives.
   const latest = useRef<Draft | null>(null)
   const button = useRef<HTMLButtonElement>(null)
   const input = useRef<HTMLInputElement>(null)
@@ -30,14 +31,17 @@ export function TaskTitle({ task }: { task: TaskView }) {
   useKeepRowWhileEditing(task.key, draft !== null)
   useUnsavedDraft(draft !== null && draft.text.trim() !== draft.base.title)
 
-  function setDraftNow(next: Draft | null) {
+  function updateDraft(next: Draft | null) {
     latest.current = next
     setDraft(next)
   }
 
-  /** Focus has to follow in the same moment, or a phone would not show its keyboard, and the next key would be lost. */
+  /**
+   * Show the text field (or, for null, the button) and move the focus to it in the same event: otherwise phones do not open
+   * the on-screen keyboard, and the next key stroke is lost.
+   */
   function showDraft(next: Draft | null, focus: boolean) {
-    flushSync(() => setDraftNow(next))
+    flushSync(() => updateDraft(next))
     if (focus) (next ? input : button).current?.focus()
   }
 
@@ -48,19 +52,19 @@ export function TaskTitle({ task }: { task: TaskView }) {
     if (title !== base.title) void send(base, title, overwrite)
   }
 
-  async function send(seen: Task, title: string, overwrite: boolean) {
+  async function send(base: Task, title: string, overwrite: boolean) {
     try {
-      await editTask(seen, { title }, { overwrite })
+      await editTask(base, { title }, { overwrite })
       announce("Task saved.")
     } catch (error) {
       const theirs = error instanceof ConflictError ? error.current : undefined
-      // Without the row, or with newer words in its field, there is no place for these here: they wait beside it.
+      // The row is unmounted or a newer edit is open in it: report the error in the list of problems instead.
       if (!mounted.current || latest.current) {
-        const what = `“${seen.title}” was not changed to “${title}”.`
+        const what = `“${base.title}” was not changed to “${title}”.`
         if (theirs) return report(what, error, () => void send(theirs, title, true), "Keep mine")
-        return report(what, error, () => void send(seen, title, overwrite))
+        return report(what, error, () => void send(base, title, overwrite))
       }
-      // Opened again with what was typed. The focus comes along only if it would not be taken from anything.
+      // Open the field again with the rejected text, and focus it unless another element has the focus.
       const idle = document.activeElement === document.body || document.activeElement === button.current
       if (theirs) return showDraft({ base, text: title, theirs }, idle)
       const reason = error instanceof ApiError ? error.fields.title : undefined
@@ -102,7 +106,7 @@ export function TaskTitle({ task }: { task: TaskView }) {
         enterKeyHint="done"
         spellCheck
         value={draft.text}
-        onChange={(event) => setDraftNow({ ...draft, text: event.target.value, error: undefined })}
+        onChange={(event) => updateDraft({ ...draft, text: event.target.value, error: undefined })}
         onFocus={(event) =>
           event.target.setSelectionRange(event.target.value.length, event.target.value.length)
         }
@@ -110,7 +114,7 @@ export function TaskTitle({ task }: { task: TaskView }) {
           if (event.key === "Escape") showDraft(null, true)
         }}
         onBlur={() => {
-          // Leaving saves. What was refused already stays open until the person decides.
+          // Save on blur, except after an error or a conflict, which stays open until the user decides.
           if (!error && !theirs) save(draft, false)
         }}
       />

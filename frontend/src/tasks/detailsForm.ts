@@ -1,7 +1,7 @@
 import type { Task, TaskUpdate } from "@/data/hooks"
 import { recurrenceLabel } from "./recurrence"
 
-/** The further members of a task, as the fields of a form hold them. */
+/** Values of the fields in the form for task details; "" for null. */
 export type FormValues = {
   description: string
   priority: Task["priority"]
@@ -11,6 +11,7 @@ export type FormValues = {
   repeat: string
 }
 
+/** Member of the API, field of the form, and the field's label. */
 const LABELS: [keyof TaskUpdate, keyof FormValues, string][] = [
   ["description", "description", "Description"],
   ["priority", "priority", "Priority"],
@@ -20,6 +21,7 @@ const LABELS: [keyof TaskUpdate, keyof FormValues, string][] = [
   ["tags", "tags", "Tags"],
 ]
 
+/** Return the form values of a task. */
 export function toFormValues(task: Task): FormValues {
   return {
     description: task.description ?? "",
@@ -31,7 +33,7 @@ export function toFormValues(task: Task): FormValues {
   }
 }
 
-/** Comma-separated, and each only once: the API refuses two that differ only in case. */
+/** Split a comma-separated list of tags; of tags that differ only in case keep the first, because the API rejects both. */
 export function parseTags(text: string): string[] {
   const tags = new Map<string, string>()
   for (const tag of text.split(",").map((part) => part.trim())) {
@@ -41,7 +43,10 @@ export function parseTags(text: string): string[] {
   return [...tags.values()]
 }
 
-/** Only what the person changed, so that a change made elsewhere meanwhile to something else stays. */
+/**
+ * Return the members to send for an edit: only changed ones, so that other clients' changes of other members are kept.
+ * `zone`: IANA time zone of the browser, sent with a new due time. Clearing the date clears time and recurrence.
+ */
 export function toTaskUpdate(task: Task, now: FormValues, zone: string): TaskUpdate {
   const before = toFormValues(task)
   const changes: TaskUpdate = {}
@@ -57,7 +62,7 @@ export function toTaskUpdate(task: Task, now: FormValues, zone: string): TaskUpd
     changes.due_time = now.time || null
     changes.time_zone = now.time ? zone : null
   }
-  // A time and a repetition have no meaning without a date: who takes the date away takes them along.
+  // Due time and recurrence need a due date.
   if (before.date && !now.date) {
     if (before.time && now.time === before.time) Object.assign(changes, { due_time: null, time_zone: null })
     if (before.repeat && now.repeat === before.repeat) changes.recurrence = null
@@ -65,15 +70,16 @@ export function toTaskUpdate(task: Task, now: FormValues, zone: string): TaskUpd
   return changes
 }
 
-/** What somebody else made of the members that these changes are about, for the person to choose. */
-export function describeTheirChanges(seen: Task, theirs: Task, changes: TaskUpdate): string {
-  const before = toFormValues(seen)
+/** Return one line "Label: value" for each member of `changes` that another client has changed since `base`. */
+export function describeTheirChanges(base: Task, theirs: Task, changes: TaskUpdate): string {
+  const before = toFormValues(base)
   const now = toFormValues(theirs)
   return LABELS.filter(([member, field]) => member in changes && now[field] !== before[field])
     .map(([, field, label]) => `${label}: ${displayValue(field, now[field])}`)
     .join("\n")
 }
 
+/** Return a field's value as text, at most 200 characters; "none" if it is empty. */
 function displayValue(field: keyof FormValues, value: string): string {
   if (field === "repeat") return recurrenceLabel(value)
   const text = value.length > 200 ? `${value.slice(0, 200)}…` : value

@@ -16,7 +16,7 @@ export const sortOptions: { value: Filters["sort"]; label: string }[] = [
   { value: "title", label: "Title" },
 ]
 
-/** The filters an address asks for; what it does not say, or says wrongly, is as at first. */
+/** Read the filters from query parameters; a missing or invalid parameter gets its default. */
 export function parseFilters(get: (key: string) => string): Filters {
   return {
     show: showOptions.find(({ value }) => value === get("show"))?.value ?? DEFAULT_FILTERS.show,
@@ -25,7 +25,7 @@ export function parseFilters(get: (key: string) => string): Filters {
   }
 }
 
-/** The address for these filters, without what is as at first anyway. */
+/** Return the URL of the task page with these filters; defaults are left out. */
 export function filtersUrl(filters: Filters): string {
   const query = new URLSearchParams()
   if (filters.show !== DEFAULT_FILTERS.show) query.set("show", filters.show)
@@ -34,6 +34,7 @@ export function filtersUrl(filters: Filters): string {
   return query.size > 0 ? `/?${query}` : "/"
 }
 
+/** Return whether the filters can exclude tasks, unlike the sort. */
 export function hasActiveFilter(filters: Filters): boolean {
   return filters.show !== "all" || filters.search.trim() !== ""
 }

@@ -3,16 +3,17 @@
 import { useEffect, useRef, useState, type RefObject } from "react"
 import type { TaskView } from "@/data/hooks"
 
+/** Element of a row that can get the focus: the checkbox, the title or the button for details (`data-part`). */
 export type RowPart = "check" | "title" | "more"
 
 export type ListFocus = {
-  /** The row is about to leave the list: its successor gets the focus, or what stands in for a row. */
+  /** Announce that a row will be removed: the next row's `part` gets the focus, or the fallback if no row is left. */
   rowWillLeave(key: string, part: RowPart): void
-  /** The row with this task is about to appear: it gets the focus. */
+  /** Announce that a row for this task will be inserted: its title gets the focus. */
   rowWillAppear(id: number): void
 }
 
-/** Keeps the keyboard where the person works when the element that has the focus goes away. */
+/** Move the focus to a neighboring row when the row that has it is removed, so that keyboard users keep their place. */
 export function useListFocus(
   tasks: TaskView[],
   list: RefObject<HTMLElement | null>,
@@ -32,7 +33,7 @@ export function useListFocus(
     if (leaving.current && !tasks.some(({ key }) => key === leaving.current?.key)) {
       const { next, part } = leaving.current
       leaving.current = null
-      // Whoever has moved on meanwhile is left alone.
+      // Only if the focus was lost; the user may have moved it to another element meanwhile.
       if (document.activeElement === document.body) {
         if (next) focus(next, part)
         else fallback.current?.focus()

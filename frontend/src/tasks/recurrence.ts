@@ -1,3 +1,4 @@
+/** The RRULEs (RFC 5545) that the page offers. */
 export const recurrenceOptions = [
   { value: "", label: "Never" },
   { value: "FREQ=DAILY", label: "Daily" },
@@ -7,12 +8,12 @@ export const recurrenceOptions = [
   { value: "FREQ=YEARLY", label: "Yearly" },
 ]
 
-/** What a person calls a rule. Rules made elsewhere can say more than this page offers. */
+/** Return the label of an RRULE, or "Custom" for a rule of another client that the page does not offer. */
 export function recurrenceLabel(rule: string): string {
   return recurrenceOptions.find(({ value }) => value === rule)?.label ?? "Custom"
 }
 
-/** The choices for a task: a rule that is none of ours is one of them, so that saving keeps it. */
+/** Return the options of the select; a custom rule of the task is one of them, so that saving the form keeps it. */
 export function recurrenceChoices(rule: string): { value: string; label: string }[] {
   const known = recurrenceOptions.some(({ value }) => value === rule)
   return known ? recurrenceOptions : [...recurrenceOptions, { value: rule, label: "Custom" }]

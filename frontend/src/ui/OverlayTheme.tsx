@@ -4,7 +4,7 @@ import { Theme } from "@radix-ui/themes/components/theme"
 import type { ReactNode } from "react"
 import { theme } from "./theme"
 
-/** Tells what is drawn elsewhere in the document, such as menus and dialogs, how things look here. */
+/** Radix theme for overlays such as menus and dialogs, which are rendered outside of `ThemeFrame`. */
 export function OverlayTheme({ children }: { children: ReactNode }) {
   return (
     <Theme {...theme} panelBackground="solid" hasBackground={false} className="overlay-theme">

@@ -2,8 +2,8 @@ import type { ReactNode } from "react"
 import { theme } from "./theme"
 
 /**
- * The markup that <Theme> makes. <Theme> itself would bring the script of tooltips and their positioning, 16 kB, to
- * every page; what opens over a page needs it, is loaded later, and has one of its own (OverlayTheme).
+ * The element that Radix' <Theme> renders, without its script: <Theme> adds 16 kB for tooltips and their positioning to
+ * every page. Overlays, which need it, are loaded later with a theme of their own (`OverlayTheme`).
  */
 export function ThemeFrame({ children }: { children: ReactNode }) {
   return (

@@ -2,7 +2,7 @@
 
 import { useEffect, useRef, type RefObject } from "react"
 
-/** Whether the component is still on the page, for what is answered only after a while. */
+/** Return a ref that is true while the component is mounted, for code that runs after an asynchronous response. */
 export function useMounted(): Readonly<RefObject<boolean>> {
   const mounted = useRef(false)
   useEffect(() => {

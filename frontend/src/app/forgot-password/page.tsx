@@ -10,7 +10,7 @@ import { settings } from "@/server/settings"
 export const metadata: Metadata = { title: "Reset your password" }
 
 export default async function Page() {
-  await connection() // the settings are those of the running server, not of the build
+  await connection() // render at request time: the build has no settings
   if (!passwordResetOffered(settings())) notFound()
   return (
     <AuthCard title="Reset your password" footer={<TextLink href="/sign-in">Back to sign in</TextLink>}>
