@@ -7,7 +7,7 @@ describe("refusal", () => {
     expect(toFormError({ code: "USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL", status: 422 }).field).toBe("email")
   })
 
-  it("puts too many attempts before anything else", () => {
+  it("reports 429 before any error code", () => {
     expect(toFormError({ code: "INVALID_EMAIL_OR_PASSWORD", status: 429 }).message).toMatch(
       /^Too many attempts/,
     )
@@ -25,16 +25,16 @@ describe("refusal", () => {
 })
 
 describe("ask", () => {
-  it("hands on what came", async () => {
+  it("returns the data", async () => {
     expect(await callAuth(async () => ({ data: 7, error: null }))).toEqual({ data: 7, error: null })
   })
 
-  it("has a sentence for a server that does not answer", async () => {
+  it("returns a message for a network error", async () => {
     const { error } = await callAuth(() => Promise.reject(new TypeError("Failed to fetch")))
     expect(error).toEqual({ message: expect.stringMatching(/cannot be reached/) })
   })
 
-  it("sends to sign in whoever has no session any more, but not for a wrong password", async () => {
+  it("loads the sign-in page after a 401, but not for a wrong password", async () => {
     const assign = vi.fn()
     vi.stubGlobal("window", { location: { assign } })
     const wrong = await callAuth(async () => ({

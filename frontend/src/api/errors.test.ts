@@ -23,26 +23,26 @@ const ALL = [
     (reason) => new SessionEnded(reason),
   ),
   new TypeError("undefined is not a function"),
-  "what nobody should throw",
+  "a thrown string",
 ]
 
-test.each(ALL)("%o is told in plain words that say what to do", (error) => {
+test.each(ALL)("%o has a message for users that says what to do", (error) => {
   expect(userMessage(error)).toMatch(/^[A-Z][^!<>`]+\.$/)
   expect(userMessage(error)).not.toContain("programmers")
 })
 
-test("who is asked to wait is told for how long", () => {
+test("the message contains the seconds of Retry-After", () => {
   expect(userMessage(refused(429, "", { retryAfter: 12 }))).toContain("12 seconds")
   expect(userMessage(refused(503, "", { retryAfter: 1 }))).toContain("1 second,")
 })
 
-test("a rule that is broken is named", () => {
+test("the message of a 422 names the field", () => {
   expect(userMessage(refused(422, "invalid", { fields: { due_date: "Needs a day." } }))).toBe(
     "Due date: Needs a day.",
   )
 })
 
-test("Retry-After may be a date", () => {
+test("Retry-After can be a date", () => {
   const date = new Date(Date.now() + 30_000).toUTCString()
   const { retryAfter } = errorFromResponse(
     new Response(null, { status: 503, headers: { "Retry-After": date } }),

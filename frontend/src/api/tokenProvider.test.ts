@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest"
 import { Connection } from "./connection"
 import { ApiError, SignInRequired, SessionEnded } from "./errors"
 import { Gateway } from "@/testing/gateway"
-import { sign } from "@/testing/taskService"
+import { signToken } from "@/testing/taskService"
 import { TokenProvider } from "./tokenProvider"
 
 let gateway: Gateway
@@ -22,7 +22,7 @@ afterEach(async () => {
 })
 
 function lifetime(seconds: number): void {
-  gateway.token = async () => ({ status: 200, body: { token: await sign("alice", seconds) } })
+  gateway.token = async () => ({ status: 200, body: { token: await signToken("alice", seconds) } })
 }
 
 /** Let time pass for what reads the clock; sockets keep their own. */
@@ -30,12 +30,12 @@ function later(seconds: number): void {
   vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + seconds * 1000 })
 }
 
-test("ten who ask at once get one token, asked for once", async () => {
+test("concurrent calls share one token request", async () => {
   const tokens = await Promise.all(Array.from({ length: 10 }, () => token.get()))
   expect(new Set(tokens).size).toBe(1)
-  expect(gateway.tokens).toBe(1)
+  expect(gateway.tokenRequests).toBe(1)
   expect(await token.get()).toBe(tokens[0])
-  expect(gateway.tokens).toBe(1)
+  expect(gateway.tokenRequests).toBe(1)
 })
 
 test.each([
@@ -48,40 +48,40 @@ test.each([
   expect(await token.get()).toBe(first)
   later(replaced - kept)
   expect(await token.get()).not.toBe(first)
-  expect(gateway.tokens).toBe(2)
+  expect(gateway.tokenRequests).toBe(2)
 })
 
-test("a clock that is days ahead makes no difference", async () => {
+test("a clock that is days ahead does not expire the token", async () => {
   later(5 * 86_400)
   gateway.token = async () => {
     vi.useRealTimers()
-    const made = await sign("alice")
+    const made = await signToken("alice")
     later(5 * 86_400)
     return { status: 200, body: { token: made } }
   }
   const first = await token.get()
   expect(await token.get()).toBe(first)
-  expect(gateway.tokens).toBe(1)
+  expect(gateway.tokenRequests).toBe(1)
 })
 
-test("a token that was refused is replaced, once for all who had it", async () => {
+test("a rejected token is refreshed once for all concurrent callers", async () => {
   const first = await token.get()
   const [one, other] = await Promise.all([token.refresh(first), token.refresh(first)])
   expect(one).toBe(other)
   expect(one).not.toBe(first)
   expect(await token.refresh(first)).toBe(one)
-  expect(gateway.tokens).toBe(2)
+  expect(gateway.tokenRequests).toBe(2)
 })
 
-test("the issuer's 401 ends it all, for good", async () => {
+test("a 401 of the auth server ends the provider for good", async () => {
   gateway.token = async () => ({ status: 401 })
   await expect(token.get()).rejects.toEqual(new SessionEnded("expired"))
-  gateway.token = async () => ({ status: 200, body: { token: await sign("alice") } })
+  gateway.token = async () => ({ status: 200, body: { token: await signToken("alice") } })
   await expect(token.get()).rejects.toBeInstanceOf(SessionEnded)
-  expect(gateway.tokens).toBe(1)
+  expect(gateway.tokenRequests).toBe(1)
 })
 
-test("a session that is waited for ends the old token too, and is over once nothing is held", async () => {
+test("an expired session drops the cached token, and ends once there is no unsaved work", async () => {
   let holds = true
   token = new TokenProvider("alice", connection, {
     url: `${gateway.url}/api/auth/token`,
@@ -102,12 +102,12 @@ test("a session that is waited for ends the old token too, and is over once noth
   await expect(token.get()).rejects.toEqual(new SessionEnded("expired"))
 })
 
-test("the token of another person is not used", async () => {
-  gateway.token = async () => ({ status: 200, body: { token: await sign("bob") } })
+test("the token of another user is not used", async () => {
+  gateway.token = async () => ({ status: 200, body: { token: await signToken("bob") } })
   await expect(token.get()).rejects.toEqual(new SessionEnded("other-user"))
 })
 
-test("an issuer that does not answer is an error like any other of the network, and the next attempt counts", async () => {
+test("an auth server that does not respond is a network error, and the next call retries", async () => {
   gateway.token = async () => "break"
   await expect(token.get()).rejects.toMatchObject({ status: 0, code: "network" })
   expect(connection.state()).toBe("unavailable")
@@ -115,7 +115,7 @@ test("an issuer that does not answer is an error like any other of the network, 
   await expect(token.get()).resolves.toEqual(expect.any(String))
 })
 
-test("a token that could not be replaced in time is used to its end", async () => {
+test("a token that could not be refreshed is used until it expires", async () => {
   const first = await token.get()
   gateway.token = async () => ({ status: 503, headers: { "Retry-After": "7" } })
   later(880)
@@ -125,22 +125,22 @@ test("a token that could not be replaced in time is used to its end", async () =
 })
 
 test.each([{ body: "<html>" }, { body: {} }, { body: { token: 5 } }, { body: { token: "x" } }])(
-  "what is no token is refused: %j",
+  "a response without a token is an error: %j",
   async ({ body }) => {
     gateway.token = async () => ({ status: 200, body })
     await expect(token.get()).rejects.toBeInstanceOf(ApiError)
   },
 )
 
-test("after a sign-out nothing is kept, not even what was on its way", async () => {
+test("after a sign-out no token is cached, not even that of a pending request", async () => {
   const coming = token.get()
   token.end(new SessionEnded("signed-out"))
   await expect(coming).rejects.toEqual(new SessionEnded("signed-out"))
   await expect(token.get()).rejects.toEqual(new SessionEnded("signed-out"))
-  expect(gateway.tokens).toBe(1)
+  expect(gateway.tokenRequests).toBe(1)
 })
 
-test("what was dropped while it was on its way is not kept", async () => {
+test("the token of a request that was pending during clear() is not cached", async () => {
   const coming = token.get()
   token.clear()
   const first = await coming

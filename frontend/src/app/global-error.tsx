@@ -7,7 +7,7 @@ export default function GlobalError({ retry }: { error: Error; retry: () => void
   return (
     <html lang="en">
       <body>
-        <main className="last-resort">
+        <main className="global-error">
           <h1>Something went wrong</h1>
           <p>This page could not be shown. Nothing you saved is lost.</p>
           <button type="button" onClick={retry}>

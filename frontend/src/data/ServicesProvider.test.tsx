@@ -21,7 +21,7 @@ function Probe() {
   )
 }
 
-test("the page is drawn on the server without asking anybody for anything", () => {
+test("server-side rendering sends no request", () => {
   const asked = vi.spyOn(globalThis, "fetch")
   const page = renderToString(
     <ServicesProvider apiUrl="http://localhost:8000" userId="alice">
@@ -32,11 +32,11 @@ test("the page is drawn on the server without asking anybody for anything", () =
   expect(asked).not.toHaveBeenCalled()
 })
 
-test("without a provider a hook says what is missing", () => {
+test("a hook without a provider throws an error that names it", () => {
   expect(() => renderToString(<Probe />)).toThrow("ServicesProvider")
 })
 
-test("the other tabs of a person hear of a change, those of another person do not", async () => {
+test("tab events reach the other tabs of the same user only", async () => {
   const [alice, sameAlice, bob] = [new TabChannel("alice"), new TabChannel("alice"), new TabChannel("bob")]
   const heard: string[] = []
   const close = [

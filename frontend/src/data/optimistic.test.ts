@@ -30,7 +30,7 @@ const rename = (base: Task, title: string): Change => ({
   members: { title },
 })
 
-test("what is new stands where the sort puts it, even where the list has not been read to", () => {
+test("a new task is inserted at its sort position, even after the last loaded page", () => {
   const list = [task(2), task(1)]
   expect(titles(told(list), added("New"))).toEqual(["New", "Task 2", "Task 1"])
   const oldest = told([task(1), task(2)], { sort: "created_at" }, true)
@@ -40,12 +40,12 @@ test("what is new stands where the sort puts it, even where the list has not bee
   ])
 })
 
-test("what the filters hide is not added", () => {
+test("a new task that does not match the filters is not inserted", () => {
   expect(titles(told([], { show: "done" }), added("New"))).toEqual([])
   expect(titles(told([], { search: "milk" }), added("Bread"), added("Oat MILK"))).toEqual(["Oat MILK"])
 })
 
-test("what begins to match comes in, unless its place has not been read yet", () => {
+test("a task that starts to match is inserted unless its position is on a page that is not loaded", () => {
   const base = task(1)
   expect(titles(told([task(2, { completed: true })], { show: "done" }), complete(base))).toEqual([
     "Task 2",
@@ -56,22 +56,22 @@ test("what begins to match comes in, unless its place has not been read yet", ()
   ])
 })
 
-test("what matched before and is not here is on a later page, and stays there", () => {
+test("a matching task that is not in the list is on a later page and is not inserted", () => {
   expect(titles(told([task(5)], {}, true), rename(task(1), "Renamed"))).toEqual(["Task 5"])
 })
 
-test("what no longer matches stays for now", () => {
+test("a task that no longer matches stays until the list is refetched", () => {
   const base = task(1)
   expect(titles(told([base], { show: "open" }), complete(base))).toEqual(["Task 1"])
 })
 
-test("what is sorted by moves at once", () => {
+test("a change of the sort key moves the task immediately", () => {
   const base = task(1)
   const list = told([base, task(2), task(3)], { sort: "title" })
   expect(titles(list, rename(base, "Task 25"))).toEqual(["Task 2", "Task 25", "Task 3"])
 })
 
-test("what was told later than a change was confirmed has the last word", () => {
+test("a list that was read after the confirmation replaces the change", () => {
   const base = task(1)
   const confirmed = {
     change: rename(base, "Mine"),
@@ -85,13 +85,13 @@ test("what was told later than a change was confirmed has the last word", () => 
   ])
 })
 
-test("changes that are not confirmed lie on top of what others did to the rest of the task", () => {
+test("an unconfirmed change is applied on top of other clients' changes of other members", () => {
   const base = task(1)
   const [view] = applyChanges(told([{ ...base, description: "Theirs" }]), [{ change: rename(base, "Mine") }], NAMES)
   expect(view).toMatchObject({ title: "Mine", description: "Theirs", pending: true })
 })
 
-test("open tasks are counted with what is under way", () => {
+test("the open count includes changes that the last poll does not include", () => {
   const done = task(2, { completed: true })
   const log = [
     added("New"),

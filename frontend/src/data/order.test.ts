@@ -37,7 +37,7 @@ afterAll(async () => {
 
 const SORTS: Filters["sort"][] = ["-created_at", "created_at", "due", "-priority", "title"]
 
-test.each(SORTS)("a page puts tasks in the same order as the service: %s", async (sort) => {
+test.each(SORTS)("compareTasks sorts tasks as the API does: %s", async (sort) => {
   const list = await page.client.fetchInfiniteQuery(page.data.list({ show: "all", search: "", sort }))
   const here = tasks.toSorted((one, other) => compareTasks(one, other, sort))
   expect(here.map(({ id }) => id)).toEqual(list.pages[0]?.tasks.map(({ id }) => id))
@@ -45,7 +45,7 @@ test.each(SORTS)("a page puts tasks in the same order as the service: %s", async
 })
 
 test.each(["ECLAIR", "strasse", "fine", "brulee", "か", "が", "nothing like it", "2"])(
-  "a page finds what the service finds: %j",
+  "matchesFilters finds the tasks that the API finds: %j",
   async (search) => {
     for (const show of ["all", "open", "done"] as const) {
       const list = await page.client.fetchInfiniteQuery(page.data.list({ show, search, sort: "created_at" }))
@@ -55,7 +55,7 @@ test.each(["ECLAIR", "strasse", "fine", "brulee", "か", "が", "nothing like it
   },
 )
 
-test("a task that is being made is newer than all others, and a later one newer still", () => {
+test("a draft is newer than all stored tasks, and a later draft newer still", () => {
   const [task] = tasks as [Task]
   const [earlier, later] = [
     { ...task, id: -1 },

@@ -23,7 +23,7 @@ afterEach(async () => {
   await gateway.stop()
 })
 
-test("a person keeps the services from page to page, another one gets others, and nothing is left of the first", async () => {
+test("services persist for the same user; another user gets new ones and the previous data is discarded", async () => {
   const alice = getServices(gateway.url, "alice")
   alice.client.setQueryData(["tasks", "secret"], "of alice")
   await alice.token.get()
@@ -34,12 +34,12 @@ test("a person keeps the services from page to page, another one gets others, an
   await expect(alice.token.get()).rejects.toBeInstanceOf(SessionEnded)
 })
 
-test("a server shares nothing", () => {
+test("services are not shared during server-side rendering", () => {
   vi.stubGlobal("window", undefined)
   expect(getServices(gateway.url, "alice")).not.toBe(getServices(gateway.url, "alice"))
 })
 
-test("after a sign-out the same person begins anew", async () => {
+test("after a sign-out the same user gets new services", async () => {
   const before = getServices(gateway.url, "alice")
   await before.token.get()
   before.client.setQueryData(["tasks"], "of alice")
@@ -65,7 +65,7 @@ function makeTasks(): void {
 /** Long enough for a page to leave, and for a change to be refused. */
 const aWhile = () => new Promise((soon) => setTimeout(soon, 300))
 
-test("a session that has ended leads to the sign-in page if nothing would be lost", async () => {
+test("an expired session redirects to the sign-in page if there is no unsaved work", async () => {
   gateway.token = EXPIRED
   const { token } = getServices(gateway.url, "alice")
   await expect(token.get()).rejects.toEqual(new SessionEnded("expired"))
@@ -76,7 +76,7 @@ test("a session that has ended leads to the sign-in page if nothing would be los
   endSession(getServices(gateway.url, "alice"))
 })
 
-test("changes outlive the session: none is refused, and all are sent once it is back", async () => {
+test("unsaved changes wait while the session is expired, and are sent after a new sign-in", async () => {
   makeTasks()
   const issue = gateway.token
   gateway.token = EXPIRED
@@ -88,7 +88,7 @@ test("changes outlive the session: none is refused, and all are sent once it is 
   expect(unsaved.count()).toBe(2)
   expect(tasks.changes.log()).toHaveLength(2)
   expect(replace).not.toHaveBeenCalled()
-  expect(gateway.seen).toEqual([])
+  expect(gateway.requests).toEqual([])
 
   gateway.token = issue
   await token.recheckSession()
@@ -100,7 +100,7 @@ test("changes outlive the session: none is refused, and all are sent once it is 
   endSession(services)
 })
 
-test("a session that is back is found without anybody looking, and waited for with few questions", async () => {
+test("a new sign-in is detected automatically with few token requests", async () => {
   makeTasks()
   const issue = gateway.token
   gateway.token = EXPIRED
@@ -109,14 +109,14 @@ test("a session that is back is found without anybody looking, and waited for wi
   await vi.waitFor(() => expect(services.connection.state()).toBe("expired"))
   for (let count = 0; count < 5; count++)
     await expect(services.token.get()).rejects.toMatchObject({ status: 401 })
-  expect(gateway.tokens).toBe(1)
+  expect(gateway.tokenRequests).toBe(1)
   gateway.token = issue
   await added
-  expect(gateway.tokens).toBe(2)
+  expect(gateway.tokenRequests).toBe(2)
   endSession(services)
 })
 
-test("what is being typed is waited for too, until it is given up", async () => {
+test("an open draft delays the redirect to the sign-in page until it is closed", async () => {
   gateway.token = EXPIRED
   const services = getServices(gateway.url, "alice")
   const close = services.unsaved.openDraft()
@@ -131,10 +131,10 @@ test("what is being typed is waited for too, until it is given up", async () => 
 })
 
 test.each([
-  ["at once", false],
+  ["immediately", false],
   ["after the session has ended", true],
 ])(
-  "the session of somebody else leads to their tasks, %s, once all that waits is refused",
+  "a session of another user, %s, rejects all pending changes and reloads the page",
   async (_, later) => {
     const issue = gateway.token
     if (later) gateway.token = EXPIRED
@@ -150,7 +150,7 @@ test.each([
     expect(tasks.changes.unconfirmedCount()).toBe(0)
     expect(unsaved.count()).toBe(0)
     expect(connection.state()).toBe("online")
-    expect(gateway.seen).toEqual([])
+    expect(gateway.requests).toEqual([])
     expect(replace).not.toHaveBeenCalled()
     await vi.waitFor(() => expect(replace).toHaveBeenCalledWith("/"))
     endSession(services)
@@ -158,9 +158,9 @@ test.each([
 )
 
 test.each([
-  ["while nothing was known of it", false],
-  ["while the session was waited for", true],
-])("a sign-out in another tab, %s, takes along what is not saved", async (_, waiting) => {
+  ["while a request is pending", false],
+  ["while the session is expired", true],
+])("a sign-out in another tab, %s, discards unsaved work", async (_, waiting) => {
   if (waiting) gateway.token = EXPIRED
   else gateway.intercept = () => "hang"
   const services = getServices(gateway.url, "alice")
@@ -168,7 +168,7 @@ test.each([
   const added = tasks.changes.add({ title: "1" }).catch((error: unknown) => error)
   unsaved.openDraft()
   if (waiting) await vi.waitFor(() => expect(connection.state()).toBe("expired"))
-  else await vi.waitFor(() => expect(gateway.seen).toHaveLength(1))
+  else await vi.waitFor(() => expect(gateway.requests).toHaveLength(1))
   gateway.token = EXPIRED
   await token.verifySignOut()
   expect(unsaved.count()).toBe(0)
@@ -177,10 +177,10 @@ test.each([
   endSession(services)
 })
 
-test("a sign-out in another tab that was followed by a sign-in changes nothing", async () => {
+test("a sign-out in another tab that was followed by a sign-in has no effect", async () => {
   const services = getServices(gateway.url, "alice")
   await services.token.verifySignOut()
-  expect(gateway.tokens).toBe(1)
+  expect(gateway.tokenRequests).toBe(1)
   gateway.token = EXPIRED
   const close = services.unsaved.openDraft()
   services.token.clear()
@@ -189,7 +189,7 @@ test("a sign-out in another tab that was followed by a sign-in changes nothing",
   endSession(services)
 })
 
-test("a token that the task service refuses sends nobody round in circles", async () => {
+test("a token that the API rejects causes no redirect loop", async () => {
   gateway.intercept = () => ({ status: 401 })
   const { tasks } = getServices(gateway.url, "alice")
   await expect(tasks.changes.add({ title: "1" })).rejects.toEqual(new SessionEnded("token-rejected"))

@@ -1,7 +1,7 @@
 import { environmentManager, QueryObserver } from "@tanstack/react-query"
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest"
 import { TaskService } from "@/testing/taskService"
-import { ALL, OpenPage, settled } from "@/testing/openPage"
+import { ALL, OpenPage, waitFor } from "@/testing/openPage"
 
 const service = new TaskService()
 let page: OpenPage
@@ -13,7 +13,7 @@ beforeEach(async () => {
 })
 afterEach(() => page.close())
 
-test("an answer that was under way while a change was made is corrected by it", async () => {
+test("a list response that was sent before a change is corrected by it", async () => {
   const task = await page.changes.add({ title: "Before" })
   await page.show()
   // The list is read before the change and arrives after it.
@@ -26,66 +26,66 @@ test("an answer that was under way while a change was made is corrected by it", 
         )
       : undefined
   const reading = page.client.refetchQueries({ queryKey: ["tasks"] })
-  await settled(() => page.gateway.seen.some(({ url, status }) => url.includes("limit=100") && status === 0))
+  await waitFor(() => page.gateway.requests.some(({ url, status }) => url.includes("limit=100") && status === 0))
   await page.changes.edit(task, { title: "After" })
   release()
   await reading
   expect(page.titles()).toEqual(["After"])
 })
 
-test("what others do is found by looking, and lists are left alone while nothing happens", async () => {
+test("polling detects other clients' changes, and does not refetch lists without changes", async () => {
   await page.show()
-  const other = await page.another(service.port)
+  const other = await page.openSecond(service.port)
   await other.changes.add({ title: "From elsewhere" })
   await other.close()
   await page.data.poller.poll()
-  await settled(() => page.titles().length === 1)
+  await waitFor(() => page.titles().length === 1)
   expect(page.openCount()).toBe(1)
-  const before = page.gateway.seen.length
+  const before = page.gateway.requests.length
   await page.data.poller.poll()
   await page.data.poller.poll()
-  const looked = page.gateway.seen.slice(before)
+  const looked = page.gateway.requests.slice(before)
   expect(looked.map(({ url, status }) => [url.includes("limit=1&"), status])).toEqual([
     [true, 304],
     [true, 304],
   ])
 })
 
-test("once the service is back, it is noticed within three seconds", async () => {
+test("polling detects within three seconds that the API is back", async () => {
   // Without a window TanStack takes itself to be on a server, where nothing is done at intervals.
   environmentManager.setIsServer(() => false)
   const watching = new QueryObserver(page.client, {
     ...page.data.poller.options,
     refetchInterval: page.data.poller.interval,
   }).subscribe(() => undefined)
-  await settled(() => !Number.isNaN(page.openCount()))
+  await waitFor(() => !Number.isNaN(page.openCount()))
   await page.gateway.stop()
-  await settled(() => page.connection.state() === "unavailable")
+  await waitFor(() => page.connection.state() === "unavailable")
   await page.gateway.start()
-  await settled(() => page.connection.state() === "online", 3_000)
+  await waitFor(() => page.connection.state() === "online", 3_000)
   watching()
 })
 
-test("lists are not told anew while a change is under way", async () => {
+test("lists are not refetched while a change is unconfirmed", async () => {
   const task = await page.changes.add({ title: "Mine" })
   await page.show()
-  const other = await page.another(service.port)
+  const other = await page.openSecond(service.port)
   await other.changes.add({ title: "Theirs" })
   await other.close()
   let release = (): void => undefined
   page.gateway.intercept = ({ method }) =>
     method === "PATCH" ? new Promise((pass) => (release = () => pass(undefined))) : undefined
   const completing = page.changes.complete(task, true)
-  await settled(() => page.gateway.changes().at(-1)?.method === "PATCH")
-  const before = page.gateway.seen.length
+  await waitFor(() => page.gateway.changes().at(-1)?.method === "PATCH")
+  const before = page.gateway.requests.length
   await page.data.poller.poll()
-  expect(page.gateway.seen.slice(before).every(({ url }) => !url.includes("limit=100"))).toBe(true)
+  expect(page.gateway.requests.slice(before).every(({ url }) => !url.includes("limit=100"))).toBe(true)
   release()
   await completing
-  await settled(() => page.titles().length === 2)
+  await waitFor(() => page.titles().length === 2)
 })
 
-test("a longer list comes in pages, follows its cursor, and finds what is sought", async () => {
+test("a long list is read page by page with its cursor, and can be searched", async () => {
   await page.api.POST("/api/{user_id}/import", {
     params: { path: { user_id: page.userId } },
     body: { tasks: Array.from({ length: 130 }, (_, index) => ({ title: `Task ${index}` })) },
@@ -97,7 +97,7 @@ test("a longer list comes in pages, follows its cursor, and finds what is sought
   expect(page.openCount()).toBeNaN()
 })
 
-test("what cannot be sought is left out of a search", async () => {
+test("characters that the API rejects are removed from a search", async () => {
   await page.changes.add({ title: "Buy milk" })
   const search = "buy\tmilk\ud83d" + " ".repeat(300) + "x"
   const found = await page.client.fetchInfiniteQuery(page.data.list({ ...ALL, search }))

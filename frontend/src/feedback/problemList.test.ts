@@ -4,14 +4,14 @@ import { ProblemList } from "./problemList"
 
 const refused = new ApiError({ status: 404, code: "not-found", detail: "" })
 
-describe("the list of refused changes", () => {
-  it("keeps all, the newest first, and those with the same words as well", () => {
+describe("the list of rejected changes", () => {
+  it("keeps all problems, newest first, also with equal texts", () => {
     const list = new ProblemList()
     for (const title of ["1", "2", "3", "4", "4"]) list.report(`“${title}” was not added.`, refused, vi.fn())
     expect(list.all().map(({ text }) => text.slice(1, 2))).toEqual([..."44321"])
   })
 
-  it("has a change that is refused again only once", () => {
+  it("contains a change that is rejected twice only once", () => {
     const list = new ProblemList()
     const again = vi.fn(() => list.report("It was not added.", refused, again))
     list.report("It was not added.", refused, again)
@@ -21,7 +21,7 @@ describe("the list of refused changes", () => {
     expect(list.all()).toHaveLength(1)
   })
 
-  it("forgets what the person dismisses, and tells so", () => {
+  it("removes a dismissed problem and notifies the listeners", () => {
     const list = new ProblemList()
     const heard = vi.fn()
     list.report("One.", refused, vi.fn())

@@ -1,6 +1,12 @@
 import { beforeEach, describe, expect, it, vi } from "vitest"
 import { failStatement } from "@/testing/statementFaults"
-import { DIALECTS, openTrial, PASSWORD, setUpAuthTests, type Trial } from "@/testing/authFixture"
+import {
+  DIALECTS,
+  openAuthEnvironment,
+  PASSWORD,
+  setUpAuthTests,
+  type AuthEnvironment,
+} from "@/testing/authFixture"
 
 setUpAuthTests()
 
@@ -8,13 +14,13 @@ const EMAIL = "ada@example.com"
 const NEW_PASSWORD = "the password of the reset"
 const ATTACKERS_PASSWORD = "the password of the attacker"
 
-let trial: Trial
+let env: AuthEnvironment
 /** The ids of all sessions that were ever created. */
 let created: string[]
 
 async function openWithUser(dialect: string): Promise<void> {
-  trial = await openTrial(dialect)
-  await trial.browser().signUp(EMAIL)
+  env = await openAuthEnvironment(dialect)
+  await env.browser().signUp(EMAIL)
   created = await sessions()
   const { adapter } = await internals()
   const create = adapter.create.bind(adapter)
@@ -26,7 +32,7 @@ async function openWithUser(dialect: string): Promise<void> {
 }
 
 async function internals() {
-  return (await trial.server.ready()).$context
+  return (await env.server.ready()).$context
 }
 
 async function sessions(): Promise<string[]> {
@@ -35,13 +41,13 @@ async function sessions(): Promise<string[]> {
 }
 
 async function resetToken(): Promise<string> {
-  await trial.browser().post("/request-password-reset", { email: EMAIL })
+  await env.browser().post("/request-password-reset", { email: EMAIL })
   const printed = vi.mocked(console.info).mock.calls.flat().join("\n")
   return /reset-password\?token=(\w+)/.exec(printed)?.[1] ?? ""
 }
 
 async function reset(token: string): Promise<void> {
-  const response = await trial.browser().post("/reset-password", { token, newPassword: NEW_PASSWORD })
+  const response = await env.browser().post("/reset-password", { token, newPassword: NEW_PASSWORD })
   expect(response.status).toBe(200)
 }
 
@@ -67,29 +73,29 @@ async function pauseBefore(step: Step): Promise<{ reached: Promise<void>; resume
 async function expectNotices(): Promise<void> {
   const alive = await sessions()
   const ended = created.filter((sid) => !alive.includes(sid)).sort()
-  await vi.waitFor(() => expect(trial.api.sids).toEqual(ended), 15_000)
+  await vi.waitFor(() => expect(env.api.sids).toEqual(ended), 15_000)
 }
 
 describe.each(DIALECTS)("a password reset, on %s", (dialect) => {
   beforeEach(() => openWithUser(dialect))
 
-  it("leaves no session of twelve sign-ins that run at the same time", { timeout: 40_000 }, async () => {
+  it("leaves no session of twelve concurrent sign-ins", { timeout: 40_000 }, async () => {
     const token = await resetToken()
-    const browsers = Array.from({ length: 12 }, () => trial.browser())
+    const browsers = Array.from({ length: 12 }, () => env.browser())
     // First, so that it has stored its password and deleted the sessions while most sign-ins still verify.
     const resetting = reset(token)
     const responses = await Promise.all(browsers.map((browser) => browser.signIn(EMAIL)))
     await resetting
     for (const response of responses) expect([200, 401]).toContain(response.status)
     // Delivers the notice of a session that the reset deleted without having read it.
-    trial.server.outbox.start()
+    env.server.outbox.start()
     expect(await sessions()).toEqual([])
     await expectNotices()
   })
 
   it("ends the session of a sign-in that verified the old password before it", async () => {
     const token = await resetToken()
-    const browser = trial.browser()
+    const browser = env.browser()
     const pause = await pauseBefore("createSession")
     const signIn = browser.signIn(EMAIL)
     await pause.reached
@@ -106,7 +112,7 @@ describe.each(DIALECTS)("a password reset, on %s", (dialect) => {
   })
 
   it("is not overwritten by a change that verified the old password before it", async () => {
-    const browser = trial.browser()
+    const browser = env.browser()
     await browser.signIn(EMAIL)
     const token = await resetToken()
     const pause = await pauseBefore("updateAccount")
@@ -120,12 +126,12 @@ describe.each(DIALECTS)("a password reset, on %s", (dialect) => {
     pause.resume()
     expect((await change).status).toBe(400)
     expect(await sessions()).toEqual([])
-    expect((await trial.browser().signIn(EMAIL, ATTACKERS_PASSWORD)).status).toBe(401)
-    expect((await trial.browser().signIn(EMAIL, NEW_PASSWORD)).status).toBe(200)
+    expect((await env.browser().signIn(EMAIL, ATTACKERS_PASSWORD)).status).toBe(401)
+    expect((await env.browser().signIn(EMAIL, NEW_PASSWORD)).status).toBe(200)
   })
 
   it("ends the session of a change that stored its password before it", async () => {
-    const browser = trial.browser()
+    const browser = env.browser()
     await browser.signIn(EMAIL)
     const token = await resetToken()
     const pause = await pauseBefore("createSession")
@@ -142,18 +148,18 @@ describe.each(DIALECTS)("a password reset, on %s", (dialect) => {
     await expectNotices()
   })
 
-  it("keeps the account from a deletion that verified the old password before it", async () => {
-    const browser = trial.browser()
+  it("prevents an account deletion that verified the old password before it", async () => {
+    const browser = env.browser()
     await browser.signIn(EMAIL)
     const token = await resetToken()
-    const prepare = trial.server.deletions.prepare.bind(trial.server.deletions)
-    vi.spyOn(trial.server.deletions, "prepare").mockImplementationOnce(async (userId) => {
+    const prepare = env.server.deletions.prepare.bind(env.server.deletions)
+    vi.spyOn(env.server.deletions, "prepare").mockImplementationOnce(async (userId) => {
       await reset(token)
       return prepare(userId)
     })
     expect((await browser.post("/delete-user", { password: PASSWORD })).status).toBe(400)
-    expect(trial.api.erasures).toEqual([])
-    expect((await trial.browser().signIn(EMAIL, NEW_PASSWORD)).status).toBe(200)
+    expect(env.api.erasureTokens).toEqual([])
+    expect((await env.browser().signIn(EMAIL, NEW_PASSWORD)).status).toBe(200)
   })
 })
 
@@ -161,9 +167,9 @@ describe.each(DIALECTS)("a password change, on %s", (dialect) => {
   beforeEach(() => openWithUser(dialect))
 
   it("ends the session of a sign-in that verified the old password before it", async () => {
-    const owner = trial.browser()
+    const owner = env.browser()
     await owner.signIn(EMAIL)
-    const browser = trial.browser()
+    const browser = env.browser()
     const pause = await pauseBefore("createSession")
     const signIn = browser.signIn(EMAIL)
     await pause.reached
@@ -181,7 +187,7 @@ describe.each(DIALECTS)("a sign-in, on %s", (dialect) => {
 
   it("sets no cookie when the credential cannot be read again", async () => {
     const fault = failStatement(/^select .* from "account" where/)
-    const response = await trial.browser().signIn(EMAIL)
+    const response = await env.browser().signIn(EMAIL)
     fault.end()
     expect(fault.happened()).toBe(true)
     expect(response.status).toBe(503)

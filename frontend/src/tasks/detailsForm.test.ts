@@ -28,20 +28,20 @@ const task: Task = {
 }
 const shown = toFormValues(task)
 
-describe("changesOf", () => {
-  it("is empty when nothing was changed", () => {
+describe("toTaskUpdate", () => {
+  it("is empty without changes", () => {
     expect(toTaskUpdate(task, shown, "America/Lima")).toEqual({})
     expect(toTaskUpdate(task, { ...shown, tags: " home,Garden ," }, "America/Lima")).toEqual({})
   })
 
-  it("has only what was changed", () => {
+  it("contains only changed members", () => {
     expect(toTaskUpdate(task, { ...shown, priority: "high" }, "America/Lima")).toEqual({ priority: "high" })
     expect(toTaskUpdate(task, { ...shown, date: "2026-03-12" }, "America/Lima")).toEqual({
       due_date: "2026-03-12",
     })
   })
 
-  it("takes the zone of the browser with a new time, and none away without one", () => {
+  it("sets the browser's time zone with a new time, and clears it with the time", () => {
     expect(toTaskUpdate(task, { ...shown, time: "10:00" }, "America/Lima")).toEqual({
       due_time: "10:00",
       time_zone: "America/Lima",
@@ -52,7 +52,7 @@ describe("changesOf", () => {
     })
   })
 
-  it("takes time and repetition away with the date", () => {
+  it("clears time and recurrence with the date", () => {
     expect(toTaskUpdate(task, { ...shown, date: "" }, "America/Lima")).toEqual({
       due_date: null,
       due_time: null,
@@ -70,8 +70,8 @@ describe("changesOf", () => {
   })
 })
 
-describe("theirWords", () => {
-  it("tells what else became of the members that both changed", () => {
+describe("describeTheirChanges", () => {
+  it("lists the other client's values of members that both changed", () => {
     const theirs = { ...task, description: "theirs", priority: "high" as const, tags: [], recurrence: null }
     expect(
       describeTheirChanges(task, theirs, { description: "mine", recurrence: "FREQ=DAILY", due_date: null }),
@@ -80,14 +80,14 @@ describe("theirWords", () => {
   })
 })
 
-describe("tagsOf", () => {
-  it("splits, trims, and keeps one of those that differ in case only", () => {
+describe("parseTags", () => {
+  it("splits, trims, and keeps one of the tags that differ in case only", () => {
     expect(parseTags(" a, B ,,b, A, c d ")).toEqual(["a", "B", "c d"])
   })
 })
 
-describe("the repetition", () => {
-  it("keeps a rule that this page does not offer", () => {
+describe("the recurrence", () => {
+  it("keeps a rule that the page does not offer", () => {
     expect(recurrenceLabel("FREQ=WEEKLY;BYDAY=MO,TH")).toBe("Custom")
     expect(recurrenceChoices("FREQ=WEEKLY;BYDAY=MO,TH").at(-1)).toEqual({
       value: "FREQ=WEEKLY;BYDAY=MO,TH",

@@ -7,8 +7,8 @@ function due(due_date: string | null, due_time: string | null = null, completed 
   return formatDue({ completed, due_date, due_time, due_at: null }, now)
 }
 
-describe("dueOf", () => {
-  it("is nothing without a date", () => {
+describe("formatDue", () => {
+  it("returns null without a date", () => {
     expect(due(null)).toBeNull()
   })
 
@@ -24,16 +24,16 @@ describe("dueOf", () => {
     expect(due(date)).toEqual({ label, overdue })
   })
 
-  it("is overdue by the minute when there is a time", () => {
+  it("compares minutes when there is a due time", () => {
     expect(due("2026-03-10", "14:59")?.overdue).toBe(true)
     expect(due("2026-03-10", "15:01")?.overdue).toBe(false)
   })
 
-  it("is not overdue any more once it is done", () => {
+  it("is never overdue for a completed task", () => {
     expect(due("2020-01-01", null, true)?.overdue).toBe(false)
   })
 
-  it("goes by the instant where there is one", () => {
+  it("uses due_at in the browser's time zone where there is one", () => {
     const at = new Date(2026, 2, 11, 1, 30).toISOString()
     const due = formatDue({ completed: false, due_date: "2026-03-10", due_time: "23:30", due_at: at }, now)
     expect(due?.label).toMatch(/^Tomorrow, 1:30/)

@@ -11,13 +11,13 @@ const views = (...keys: string[]) => keys.map(view)
 const held = (...keys: string[]) => new Map(keys.map((key) => [key, 1]))
 const keysOf = (tasks: TaskView[]) => tasks.map(({ key }) => key)
 
-describe("the rows of tasks that are being edited", () => {
-  it("are drawn once while the list has them", () => {
+describe("rows with an open edit", () => {
+  it("are rendered once while the list contains them", () => {
     const tasks = views("1", "2", "3")
     expect(keepEditedRows(tasks, views("1", "2", "3"), held("2"))).toBe(tasks)
   })
 
-  it("stay where they were when the list has them no more, and the others go", () => {
+  it("keep their position when the list no longer contains them; other rows are removed", () => {
     expect(keysOf(keepEditedRows(views("1", "4"), views("1", "2", "3", "4"), held("2")))).toEqual([
       "1",
       "2",
@@ -25,7 +25,7 @@ describe("the rows of tasks that are being edited", () => {
     ])
   })
 
-  it("come behind the nearest of the earlier rows that is still there", () => {
+  it("follow their nearest remaining predecessor", () => {
     expect(keysOf(keepEditedRows(views("4", "1"), views("1", "2", "3", "4"), held("3")))).toEqual([
       "4",
       "1",
@@ -33,7 +33,7 @@ describe("the rows of tasks that are being edited", () => {
     ])
   })
 
-  it("come first when nothing is left before them", () => {
+  it("are first without a remaining predecessor", () => {
     expect(keysOf(keepEditedRows(views("9"), views("1", "2"), held("2")))).toEqual(["2", "9"])
     expect(keysOf(keepEditedRows([], views("1", "2"), held("2")))).toEqual(["2"])
   })
@@ -44,7 +44,7 @@ describe("the rows of tasks that are being edited", () => {
     ])
   })
 
-  it("do not wait for the service for ever", () => {
+  it("are not pending once they have left the list", () => {
     const [row] = keepEditedRows([], [{ ...view("1"), pending: true }], held("1"))
     expect(row?.pending).toBe(false)
   })

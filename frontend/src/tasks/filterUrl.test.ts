@@ -7,20 +7,20 @@ function read(address: string): Filters {
   return parseFilters((key) => searchParams.get(key) ?? "")
 }
 
-describe("the address of filters", () => {
+describe("the URL of filters", () => {
   it.each<Filters>([
     { show: "all", search: "", sort: "-created_at" },
     { show: "open", search: "C++ & “ümlaut” 100 %", sort: "title" },
     { show: "done", search: "#?=", sort: "-priority" },
-  ])("keeps %o", (filters) => {
+  ])("round-trips %o", (filters) => {
     expect(read(filtersUrl(filters))).toEqual(filters)
   })
 
-  it("is short when nothing is chosen", () => {
+  it("leaves out defaults", () => {
     expect(filtersUrl({ show: "all", search: "  ", sort: "-created_at" })).toBe("/")
   })
 
-  it("passes over what it does not know", () => {
+  it("ignores invalid parameters", () => {
     expect(read("/?show=some&sort=random")).toEqual(read("/"))
   })
 })

@@ -7,29 +7,32 @@ import path from "node:path"
 import { decodeJwt } from "jose"
 import { Client } from "pg"
 import { afterEach, beforeEach, vi } from "vitest"
-import { openAuth, type AuthServer } from "@/server/auth"
+import { createAuthServer, type AuthServer } from "@/server/auth"
 import { readSettings, type Environment, type Settings } from "@/server/settings"
 
-// For tests: a real server of accounts on a database of its own, beside an API that does nothing but listen.
+// Test fixture: the real auth server on a database of its own, with a fake API that records requests.
 
 export const ORIGIN = "http://tasks.test"
 export const SECRET = "a-secret-for-tests-only-0123456789abcdef"
 export const PASSWORD = "correct horse battery"
 
-/** PostgreSQL is tried as well where the environment names a server on which databases may be made. */
+/** PostgreSQL is tested as well if TEST_AUTH_DATABASE_URL names a server on which the tests can create databases. */
 export const DIALECTS = process.env.TEST_AUTH_DATABASE_URL ? ["sqlite", "postgresql"] : ["sqlite"]
 
-export class ListeningApi {
-  /** Every notice that came in, in order, also those that got no good answer. */
-  readonly notices: string[] = []
+/** Fake task API that records requests and responds with configurable statuses. */
+export class RecordingApi {
+  /** All logout tokens that were received, in order, whatever the response was. */
+  readonly logoutTokens: string[] = []
   readonly requests: { method: string; path: string; contentType: string }[] = []
-  answer: number | "hang" = 200
-  /** The tokens that everything of a person was asked to be erased with. */
-  readonly erasures: string[] = []
-  erased = 204
-  /** Tasks the API has of the person. */
-  tasks = 0
-  /** Runs between an erasure and its answer. */
+  /** Status of the response to a logout token; "hang": no response. */
+  logoutStatus: number | "hang" = 200
+  /** The access tokens of all erasure requests. */
+  readonly erasureTokens: string[] = []
+  /** Status of the response to an erasure request. */
+  erasureStatus = 204
+  /** Number of the user's tasks that `GET /stats` returns. */
+  taskCount = 0
+  /** Called after an erasure, before its response. */
   afterErasure: () => void = () => {}
   #server: Server | undefined
   #port = 0
@@ -38,9 +41,9 @@ export class ListeningApi {
     return `http://127.0.0.1:${this.#port}`
   }
 
-  /** The sessions the API heard of. */
+  /** The session ids of the received logout tokens, sorted. */
   get sids(): string[] {
-    return this.notices.map((notice) => String(decodeJwt(notice).sid)).sort()
+    return this.logoutTokens.map((token) => String(decodeJwt(token).sid)).sort()
   }
 
   async start(): Promise<void> {
@@ -54,19 +57,21 @@ export class ListeningApi {
           contentType: request.headers["content-type"] ?? "",
         })
         if (request.method === "DELETE") {
-          this.erasures.push(request.headers.authorization?.replace("Bearer ", "") ?? "")
-          if (this.erased === 204) this.tasks = 0
+          this.erasureTokens.push(request.headers.authorization?.replace("Bearer ", "") ?? "")
+          if (this.erasureStatus === 204) this.taskCount = 0
           this.afterErasure()
-          response.writeHead(this.erased).end()
+          response.writeHead(this.erasureStatus).end()
           return
         }
         if (request.method === "GET") {
-          response.end(JSON.stringify({ total: this.tasks, trash: 0 }))
+          response.end(JSON.stringify({ total: this.taskCount, trash: 0 }))
           return
         }
-        this.notices.push(new URLSearchParams(body).get("logout_token") ?? "")
-        if (this.answer === "hang") return
-        response.writeHead(this.answer).end(this.answer === 200 ? "" : "this is what the API says")
+        this.logoutTokens.push(new URLSearchParams(body).get("logout_token") ?? "")
+        if (this.logoutStatus === "hang") return
+        response
+          .writeHead(this.logoutStatus)
+          .end(this.logoutStatus === 200 ? "" : "the body of the API's response")
       })
     })
     const server = this.#server
@@ -74,7 +79,7 @@ export class ListeningApi {
     this.#port = (server.address() as AddressInfo).port
   }
 
-  /** Refuses connections from now on; `start` comes back at the same address. */
+  /** Refuse connections from now on; `start` listens on the same port again. */
   async stop(): Promise<void> {
     const server = this.#server
     this.#server = undefined
@@ -83,7 +88,7 @@ export class ListeningApi {
   }
 }
 
-/** A browser, as far as accounts are concerned. */
+/** HTTP client with a cookie jar that calls the auth server in this process. */
 export class Browser {
   readonly #cookies = new Map<string, string>()
 
@@ -131,10 +136,10 @@ export class Browser {
   }
 
   async session(): Promise<{ id: string; userId: string; token: string } | undefined> {
-    const answer = (await (await this.call("GET", "/get-session")).json()) as {
+    const body = (await (await this.call("GET", "/get-session")).json()) as {
       session: { id: string; userId: string; token: string }
     } | null
-    return answer?.session
+    return body?.session
   }
 
   async sid(): Promise<string> {
@@ -142,9 +147,9 @@ export class Browser {
   }
 }
 
-const trials: Trial[] = []
+const environments: AuthEnvironment[] = []
 
-/** Register the hooks of a test file: silence the console; after each test restore mocks and close all trials. */
+/** Register the hooks of a test file: silence the console; after each test restore mocks and close all auth environments. */
 export function setUpAuthTests(): void {
   beforeEach(() => {
     for (const method of ["error", "warn", "info"] as const)
@@ -152,60 +157,65 @@ export function setUpAuthTests(): void {
   })
   afterEach(async () => {
     vi.restoreAllMocks()
-    for (const trial of trials.splice(0)) await trial.close()
+    for (const environment of environments.splice(0)) await environment.close()
   })
 }
 
-export type Trial = {
+/** The auth server of one test, with its fake API and database. */
+export type AuthEnvironment = {
   server: AuthServer
   settings: Settings
-  api: ListeningApi
+  api: RecordingApi
   databaseUrl: string
   browser(server?: AuthServer): Browser
-  /** Another process on the same database. */
-  sibling(environment?: Environment): AuthServer
+  /** Create another auth server on the same database, in place of another process. */
+  openSecondServer(variables?: Environment): AuthServer
   close(): Promise<void>
 }
 
-export async function openTrial(dialect: string, environment: Environment = {}): Promise<Trial> {
-  const api = new ListeningApi()
+/** Create an auth server on a new database of the given dialect; `overrides` are environment variables. */
+export async function openAuthEnvironment(
+  dialect: string,
+  overrides: Environment = {},
+): Promise<AuthEnvironment> {
+  const api = new RecordingApi()
   await api.start()
-  const place = dialect === "sqlite" ? await fileDatabase() : await postgresqlDatabase()
-  const all: Environment = {
+  const database = dialect === "sqlite" ? await createSqliteDatabase() : await createPostgresqlDatabase()
+  const variables: Environment = {
     NODE_ENV: "test",
     BETTER_AUTH_SECRET: SECRET,
     BETTER_AUTH_URL: ORIGIN,
     API_URL: api.url,
-    AUTH_DATABASE_URL: place.url,
-    ...environment,
+    AUTH_DATABASE_URL: database.url,
+    ...overrides,
   }
-  const opened: AuthServer[] = []
+  const servers: AuthServer[] = []
   function open(more: Environment = {}): AuthServer {
-    const server = openAuth(readSettings({ ...all, ...more }))
-    opened.push(server)
+    const server = createAuthServer(readSettings({ ...variables, ...more }))
+    servers.push(server)
     return server
   }
   const server = open()
-  const trial: Trial = {
+  const env: AuthEnvironment = {
     server,
-    settings: readSettings(all),
+    settings: readSettings(variables),
     api,
-    databaseUrl: place.url,
+    databaseUrl: database.url,
     browser: (other = server) => new Browser(other),
-    sibling: open,
+    openSecondServer: open,
     close: async () => {
-      for (const one of opened) await one.close()
+      for (const one of servers) await one.close()
       await api.stop()
-      await place.remove()
+      await database.remove()
     },
   }
-  trials.push(trial)
-  return trial
+  environments.push(env)
+  return env
 }
 
-type Place = { url: string; remove: () => Promise<void> }
+type TestDatabase = { url: string; remove: () => Promise<void> }
 
-async function fileDatabase(): Promise<Place> {
+async function createSqliteDatabase(): Promise<TestDatabase> {
   const folder = await mkdtemp(path.join(tmpdir(), "taskapi-accounts-"))
   return {
     url: `file:${path.join(folder, "below", "auth.db")}`,
@@ -213,15 +223,16 @@ async function fileDatabase(): Promise<Place> {
   }
 }
 
-async function postgresqlDatabase(): Promise<Place> {
+async function createPostgresqlDatabase(): Promise<TestDatabase> {
   const server = process.env.TEST_AUTH_DATABASE_URL ?? ""
-  const name = `trial_${randomBytes(8).toString("hex")}`
-  await statement(server, `create database ${name}`)
+  const name = `test_${randomBytes(8).toString("hex")}`
+  await runStatement(server, `create database ${name}`)
   const url = server.replace(/^(\w+:\/\/[^/]*)[^?]*/, `$1/${name}`)
-  return { url, remove: () => statement(server, `drop database ${name} with (force)`) }
+  return { url, remove: () => runStatement(server, `drop database ${name} with (force)`) }
 }
 
-export async function statement(url: string, text: string): Promise<void> {
+/** Run one SQL statement on a connection of its own. */
+export async function runStatement(url: string, text: string): Promise<void> {
   const client = new Client({ connectionString: url })
   await client.connect()
   try {

@@ -6,33 +6,41 @@ import {
   type ServerResponse,
 } from "node:http"
 import type { AddressInfo } from "node:net"
-import { sign } from "./taskService"
+import { signToken } from "./taskService"
 
-export type Seen = {
+export type RecordedRequest = {
   method: string
   url: string
   headers: IncomingMessage["headers"]
   body: string
   status: number
 }
-type Answer = { status: number; headers?: Record<string, string>; body?: unknown }
+type FakeResponse = { status: number; headers?: Record<string, string>; body?: unknown }
 
-/** What stands between a page and the services: it passes requests on, or does what a network may do to them. */
+/** Proxy between a page and the task service that forwards requests, or injects network faults and fake responses. */
 export class Gateway {
-  readonly seen: Seen[] = []
-  /** Made up instead of passing on; undefined passes on. */
+  readonly requests: RecordedRequest[] = []
+  /**
+   * Decide about each request to the API: a fake response, "hang" (no response), "lose" (forward the request and drop the
+   * response), or undefined (forward).
+   */
   intercept: (
-    seen: Seen,
-  ) => Answer | "hang" | "lose" | undefined | Promise<Answer | "hang" | "lose" | undefined> = () => undefined
-  /** How many tokens were asked for. */
-  tokens = 0
-  token: () => Promise<Answer | "break"> = async () => ({ status: 200, body: { token: await sign("alice") } })
+    seen: RecordedRequest,
+  ) => FakeResponse | "hang" | "lose" | undefined | Promise<FakeResponse | "hang" | "lose" | undefined> =
+    () => undefined
+  /** Number of token requests. */
+  tokenRequests = 0
+  /** Returns the response to a token request; "break" closes the connection. */
+  token: () => Promise<FakeResponse | "break"> = async () => ({
+    status: 200,
+    body: { token: await signToken("alice") },
+  })
   port = 0
   #server: Server | undefined
-  readonly #behind: number | undefined
+  readonly #servicePort: number | undefined
 
-  constructor(behind?: number) {
-    this.#behind = behind
+  constructor(servicePort?: number) {
+    this.#servicePort = servicePort
   }
 
   get url(): string {
@@ -52,9 +60,9 @@ export class Gateway {
     await new Promise((closed) => this.#server?.close(closed))
   }
 
-  /** Requests of the task service, without those that only look. */
-  changes(): Seen[] {
-    return this.seen.filter(({ method }) => method !== "GET")
+  /** Return the recorded requests that are not GET. */
+  changes(): RecordedRequest[] {
+    return this.requests.filter(({ method }) => method !== "GET")
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -62,33 +70,36 @@ export class Gateway {
     let body = ""
     for await (const part of request) body += String(part)
     if (url === "/api/auth/token") {
-      this.tokens++
-      const made = await this.token()
-      return made === "break" ? void response.destroy() : answer(response, made)
+      this.tokenRequests++
+      const fake = await this.token()
+      return fake === "break" ? void response.destroy() : sendFake(response, fake)
     }
-    const seen = { method, url, headers, body, status: 0 }
-    this.seen.push(seen)
-    const made = await this.intercept(seen)
-    if (made === "hang") return
-    if (made !== undefined && made !== "lose") {
-      seen.status = made.status
-      return answer(response, made)
+    const recorded = { method, url, headers, body, status: 0 }
+    this.requests.push(recorded)
+    const fake = await this.intercept(recorded)
+    if (fake === "hang") return
+    if (fake !== undefined && fake !== "lose") {
+      recorded.status = fake.status
+      return sendFake(response, fake)
     }
-    const { connection, "transfer-encoding": chunked, ...sent } = headers
+    const { connection, "transfer-encoding": chunked, ...sentHeaders } = headers
     void [connection, chunked]
-    const onward = forward({ port: this.#behind, method, path: url, headers: sent }, (behind) => {
-      seen.status = behind.statusCode ?? 0
-      // Carried out, and nobody is told.
-      if (made === "lose") return void behind.resume().on("end", () => response.destroy())
-      response.writeHead(seen.status, behind.headers)
-      behind.pipe(response)
-    })
-    onward.on("error", () => answer(response, { status: 502, body: "Bad gateway" }))
-    onward.end(body)
+    const forwarded = forward(
+      { port: this.#servicePort, method, path: url, headers: sentHeaders },
+      (incoming) => {
+        recorded.status = incoming.statusCode ?? 0
+        // The API has executed the request, but the client gets no response.
+        if (fake === "lose") return void incoming.resume().on("end", () => response.destroy())
+        response.writeHead(recorded.status, incoming.headers)
+        incoming.pipe(response)
+      },
+    )
+    forwarded.on("error", () => sendFake(response, { status: 502, body: "Bad gateway" }))
+    forwarded.end(body)
   }
 }
 
-function answer(response: ServerResponse, { status, headers, body }: Answer): void {
+function sendFake(response: ServerResponse, { status, headers, body }: FakeResponse): void {
   const type = status >= 400 && typeof body === "object" ? "application/problem+json" : "application/json"
   response.writeHead(status, { "Content-Type": typeof body === "string" ? "text/html" : type, ...headers })
   response.end(body === undefined ? undefined : typeof body === "string" ? body : JSON.stringify(body))

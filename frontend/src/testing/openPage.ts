@@ -2,7 +2,7 @@ import { InfiniteQueryObserver, QueryClient, QueryObserver } from "@tanstack/rea
 import { createApi, type Api } from "@/api/client"
 import { Connection } from "@/api/connection"
 import { Gateway } from "./gateway"
-import { sign } from "./taskService"
+import { signToken } from "./taskService"
 import { TokenProvider } from "@/api/tokenProvider"
 import { createTaskData, type TaskData } from "@/data/taskData"
 import { mergePages } from "@/data/listQuery"
@@ -11,28 +11,28 @@ import type { Filters, Task, TaskView } from "@/data/task"
 
 export const ALL: Filters = { show: "all", search: "", sort: "-created_at" }
 
-/** A page that one person has open, without what is drawn of it. */
+/** The data layer of one open task page, without React, behind a `Gateway`. */
 export class OpenPage {
   readonly gateway: Gateway
   readonly client = new QueryClient()
   readonly connection = new Connection()
   readonly api: Api
   readonly data: TaskData
-  announced = 0
+  confirmations = 0
   readonly userId: string
   readonly #closing: (() => void)[] = []
 
   private constructor(gateway: Gateway, userId: string) {
     this.gateway = gateway
     this.userId = userId
-    gateway.token = async () => ({ status: 200, body: { token: await sign(userId) } })
+    gateway.token = async () => ({ status: 200, body: { token: await signToken(userId) } })
     const { client, connection } = this
     const token = new TokenProvider(userId, connection, {
       url: `${gateway.url}/api/auth/token`,
       hasUnsavedWork: () => this.changes.unconfirmedCount() > 0,
     })
     this.api = createApi({ url: gateway.url, token, connection, timeout: 2_000 })
-    const announce = () => void this.announced++
+    const announce = () => void this.confirmations++
     this.data = createTaskData({ client, api: this.api, userId, connection, onConfirmed: announce })
   }
 
@@ -42,8 +42,8 @@ export class OpenPage {
     return new OpenPage(gateway, userId)
   }
 
-  /** The same person in another browser. */
-  another(servicePort: number): Promise<OpenPage> {
+  /** Open a page of the same user in another browser. */
+  openSecond(servicePort: number): Promise<OpenPage> {
     return OpenPage.open(servicePort, this.userId)
   }
 
@@ -57,7 +57,7 @@ export class OpenPage {
     return this.data.changes
   }
 
-  /** Show a list, and count the open tasks. */
+  /** Subscribe to a list and to the poller, as the task page does, and wait for their first responses. */
   async show(filters: Filters = ALL): Promise<void> {
     const list = new InfiniteQueryObserver(this.client, this.data.list(filters))
     const pulse = new QueryObserver(this.client, this.data.poller.options)
@@ -65,24 +65,24 @@ export class OpenPage {
       list.subscribe(() => undefined),
       pulse.subscribe(() => undefined),
     )
-    await settled(() => list.getCurrentResult().isSuccess && pulse.getCurrentResult().isSuccess)
+    await waitFor(() => list.getCurrentResult().isSuccess && pulse.getCurrentResult().isSuccess)
   }
 
-  view(filters: Filters = ALL): TaskView[] {
+  rows(filters: Filters = ALL): TaskView[] {
     const list = this.client.getQueryData(this.data.list(filters).queryKey)
     return list ? applyChanges(mergePages(list), this.changes.log(), this.changes.ids) : []
   }
 
   titles(filters: Filters = ALL): string[] {
-    return this.view(filters).map(({ title }) => title)
+    return this.rows(filters).map(({ title }) => title)
   }
 
   openCount(): number {
-    const beat = this.client.getQueryData(this.data.poller.options.queryKey)
-    return beat ? beat.openCount + openCountDelta(beat.asOf, this.changes.log()) : Number.NaN
+    const result = this.client.getQueryData(this.data.poller.options.queryKey)
+    return result ? result.openCount + openCountDelta(result.asOf, this.changes.log()) : Number.NaN
   }
 
-  /** What the service itself holds. */
+  /** Return the tasks that the API has stored. */
   async stored(): Promise<Task[]> {
     const { data = [] } = await this.api.GET("/api/{user_id}/tasks", {
       params: { path: { user_id: this.userId } },
@@ -91,10 +91,10 @@ export class OpenPage {
   }
 }
 
-/** Wait until something is so. */
-export async function settled(isSo: () => boolean, milliseconds = 6_000): Promise<void> {
-  for (const until = Date.now() + milliseconds; !isSo();) {
-    if (Date.now() > until) throw new Error(`It never came to ${isSo}.`)
-    await new Promise((again) => setTimeout(again, 10))
+/** Wait until `condition` returns true; throw after `milliseconds`. */
+export async function waitFor(condition: () => boolean, milliseconds = 6_000): Promise<void> {
+  for (const deadline = Date.now() + milliseconds; !condition();) {
+    if (Date.now() > deadline) throw new Error(`Timeout of ${milliseconds} ms: ${condition}`)
+    await new Promise((resolve) => setTimeout(resolve, 10))
   }
 }

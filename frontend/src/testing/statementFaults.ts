@@ -2,16 +2,16 @@ import { Sqlite3Client } from "@libsql/client/sqlite3"
 import { Client } from "pg"
 import { vi } from "vitest"
 
-// For tests: statements that fail once, in the driver of either database.
+// Test fixture: make one SQL statement fail in the driver of either database.
 
 export type Fault = Readonly<{
-  /** Whether a statement has failed. */
+  /** Return whether the statement has failed. */
   happened: () => boolean
-  /** Let all statements through from now on. */
+  /** Remove the fault: all statements pass from now on. */
   end: () => void
 }>
 
-/** Let the nth statement that matches fail before it reaches the database. */
+/** Make the nth statement that matches fail before it reaches the database. */
 export function failStatement(match: RegExp, nth = 1): Fault {
   let seen = 0
   const fails = (statement: unknown) => {

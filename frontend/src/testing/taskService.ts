@@ -12,17 +12,17 @@ const VENV = join(ROOT, ".venv/bin/flask")
 const START_TIMEOUT = 60_000
 const FLASK = existsSync(VENV) ? VENV : "flask"
 
-/** A token as Better Auth makes it. */
-export function sign(userId: string, life = 900): Promise<string> {
+/** Sign an access token as the auth server does; `lifetime` in seconds. */
+export function signToken(userId: string, lifetime = 900): Promise<string> {
   return new SignJWT({ jti: crypto.randomUUID() })
     .setProtectedHeader({ alg: "HS256" })
     .setSubject(userId)
     .setIssuedAt()
-    .setExpirationTime(Math.floor(Date.now() / 1000) + life)
+    .setExpirationTime(Math.floor(Date.now() / 1000) + lifetime)
     .sign(new TextEncoder().encode(SECRET))
 }
 
-/** The real task service, with a database of its own. */
+/** The real task API in a process of its own (`flask run`), with a SQLite database of its own. */
 export class TaskService {
   port = 0
   #process: ChildProcess | undefined

@@ -6,7 +6,7 @@ export async function GET(): Promise<Response> {
   await connection()
   const healthy = await authServer()
     .ready()
-    .then(() => authServer().reachable())
+    .then(() => authServer().isDatabaseReachable())
     .catch(() => false)
   return Response.json(
     { status: healthy ? "ok" : "unavailable" },

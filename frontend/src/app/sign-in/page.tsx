@@ -7,7 +7,7 @@ import { SignInForm } from "@/account/SignInForm"
 import { TextLink } from "@/account/TextLink"
 import styles from "@/account/account.module.css"
 import { getSession } from "@/server/auth"
-import { passwordResetOffered } from "@/server/mail"
+import { isPasswordResetAvailable } from "@/server/mail"
 import { settings } from "@/server/settings"
 
 export const metadata: Metadata = { title: "Sign in" }
@@ -41,7 +41,7 @@ export default async function Page({ searchParams }: PageProps) {
           <Callout.Text size="2">{notice}</Callout.Text>
         </Callout.Root>
       )}
-      <SignInForm passwordResetEnabled={passwordResetOffered(settings())} />
+      <SignInForm passwordResetEnabled={isPasswordResetAvailable(settings())} />
     </AuthCard>
   )
 }
