@@ -48,6 +48,7 @@ function importsOf(file: string, files: ReadonlySet<string>): string[] {
   })
 }
 
+/** Read the import graph of all TypeScript modules of `src`; style sheets are import targets only. */
 function readGraph(): Graph {
   const all = readdirSync(SRC, { recursive: true, encoding: "utf8" }).map((name) =>
     name.replaceAll("\\", "/"),

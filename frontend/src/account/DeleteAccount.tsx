@@ -4,14 +4,14 @@ import * as AlertDialog from "@radix-ui/themes/components/alert-dialog"
 import { Button } from "@radix-ui/themes/components/button"
 import { useState } from "react"
 import { OverlayTheme } from "@/ui/OverlayTheme"
-import { LabeledTextField } from "@/form/Field"
-import { ErrorCallout } from "@/form/ErrorCallout"
 import { useSubmission } from "@/form/useSubmission"
 import { authClient } from "./authClient"
 import { useEndSession } from "@/data/hooks"
 import { disableUnloadPrompt } from "@/feedback/UnsavedChangesPrompt"
 import styles from "./account.module.css"
 import { loadPage } from "./loadPage"
+import { AuthForm } from "./AuthForm"
+import { PasswordField } from "./CredentialFields"
 import { callAuth } from "./callAuth"
 import { Section } from "./Section"
 
@@ -47,15 +47,8 @@ export function DeleteAccount() {
               <AlertDialog.Description size="2">
                 Every task you have will be erased. Nobody can bring it back.
               </AlertDialog.Description>
-              <form method="post" noValidate onSubmit={form.onSubmit} className={styles.form}>
-                {form.alert && <ErrorCallout>{form.alert}</ErrorCallout>}
-                <LabeledTextField
-                  label="Password"
-                  name="current"
-                  type="password"
-                  autoComplete="current-password"
-                  error={form.error("current")}
-                />
+              <AuthForm form={form}>
+                <PasswordField form={form} name="current" />
                 <div className={styles.dialogActions}>
                   <AlertDialog.Cancel>
                     <Button type="button" variant="soft" color="gray" disabled={form.busy}>
@@ -66,7 +59,7 @@ export function DeleteAccount() {
                     Delete everything
                   </Button>
                 </div>
-              </form>
+              </AuthForm>
             </AlertDialog.Content>
           </AlertDialog.Root>
         </OverlayTheme>

@@ -3,11 +3,11 @@
 import { Button } from "@radix-ui/themes/components/button"
 import { Text } from "@radix-ui/themes/components/text"
 import { useState } from "react"
-import { LabeledTextField } from "@/form/Field"
-import { ErrorCallout } from "@/form/ErrorCallout"
 import { useSubmission } from "@/form/useSubmission"
 import { authClient } from "./authClient"
 import styles from "./account.module.css"
+import { AuthForm } from "./AuthForm"
+import { EmailField } from "./CredentialFields"
 import { callAuth } from "./callAuth"
 
 /** Form that requests a password reset link by email. */
@@ -21,16 +21,8 @@ export function ForgotPasswordForm() {
     return error
   })
   return (
-    <form method="post" noValidate onSubmit={form.onSubmit} className={styles.form}>
-      {form.alert && <ErrorCallout>{form.alert}</ErrorCallout>}
-      <LabeledTextField
-        label="Email"
-        name="email"
-        type="email"
-        autoComplete="email"
-        error={form.error("email")}
-        hint="A link to choose a new password is sent to it."
-      />
+    <AuthForm form={form}>
+      <EmailField form={form} hint="A link to choose a new password is sent to it." />
       <Button type="submit" size="3" loading={form.busy}>
         Send link
       </Button>
@@ -41,6 +33,6 @@ export function ForgotPasswordForm() {
           </Text>
         )}
       </div>
-    </form>
+    </AuthForm>
   )
 }

@@ -3,11 +3,11 @@
 import { Button } from "@radix-ui/themes/components/button"
 import { Text } from "@radix-ui/themes/components/text"
 import { useState } from "react"
-import { LabeledTextField } from "@/form/Field"
-import { ErrorCallout } from "@/form/ErrorCallout"
 import { useSubmission } from "@/form/useSubmission"
 import { authClient } from "./authClient"
 import styles from "./account.module.css"
+import { AuthForm } from "./AuthForm"
+import { NewPasswordField, PasswordField } from "./CredentialFields"
 import { callAuth } from "./callAuth"
 import { Section } from "./Section"
 
@@ -30,24 +30,11 @@ export function PasswordForm({ email }: { email: string }) {
   })
   return (
     <Section title="Password" description="Changing it signs out all your other devices.">
-      <form method="post" noValidate onSubmit={form.onSubmit} className={styles.form}>
-        {form.alert && <ErrorCallout>{form.alert}</ErrorCallout>}
+      <AuthForm form={form}>
         {/* Hidden username, by which password managers find the account. */}
         <input type="text" name="username" autoComplete="username" value={email} readOnly hidden />
-        <LabeledTextField
-          label="Current password"
-          name="current"
-          type="password"
-          autoComplete="current-password"
-          error={form.error("current")}
-        />
-        <LabeledTextField
-          label="New password"
-          name="password"
-          type="password"
-          autoComplete="new-password"
-          error={form.error("password")}
-        />
+        <PasswordField form={form} name="current" label="Current password" />
+        <NewPasswordField form={form} label="New password" />
         <div className={styles.actions}>
           <Button type="submit" loading={form.busy}>
             Change password
@@ -56,7 +43,7 @@ export function PasswordForm({ email }: { email: string }) {
             {changed && "Your password is changed."}
           </Text>
         </div>
-      </form>
+      </AuthForm>
     </Section>
   )
 }

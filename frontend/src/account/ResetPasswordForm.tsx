@@ -2,11 +2,10 @@
 
 import { Button } from "@radix-ui/themes/components/button"
 import { useRouter } from "next/navigation"
-import { LabeledTextField } from "@/form/Field"
-import { ErrorCallout } from "@/form/ErrorCallout"
 import { useSubmission } from "@/form/useSubmission"
 import { authClient } from "./authClient"
-import styles from "./account.module.css"
+import { AuthForm } from "./AuthForm"
+import { NewPasswordField } from "./CredentialFields"
 import { callAuth } from "./callAuth"
 
 /** Form that sets a new password with the token of a reset link. */
@@ -21,18 +20,11 @@ export function ResetPasswordForm({ token }: { token: string }) {
     return "redirecting"
   })
   return (
-    <form method="post" noValidate onSubmit={form.onSubmit} className={styles.form}>
-      {form.alert && <ErrorCallout>{form.alert}</ErrorCallout>}
-      <LabeledTextField
-        label="New password"
-        name="password"
-        type="password"
-        autoComplete="new-password"
-        error={form.error("password")}
-      />
+    <AuthForm form={form}>
+      <NewPasswordField form={form} label="New password" />
       <Button type="submit" size="3" loading={form.busy}>
         Save password
       </Button>
-    </form>
+    </AuthForm>
   )
 }

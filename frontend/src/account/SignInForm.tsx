@@ -2,11 +2,11 @@
 
 import { Button } from "@radix-ui/themes/components/button"
 import { useRouter } from "next/navigation"
-import { LabeledTextField } from "@/form/Field"
-import { ErrorCallout } from "@/form/ErrorCallout"
 import { useSubmission } from "@/form/useSubmission"
 import { authClient } from "./authClient"
 import styles from "./account.module.css"
+import { AuthForm } from "./AuthForm"
+import { EmailField, PasswordField } from "./CredentialFields"
 import { callAuth } from "./callAuth"
 import { TextLink } from "./TextLink"
 
@@ -25,22 +25,9 @@ export function SignInForm({ passwordResetEnabled }: { passwordResetEnabled: boo
     return "redirecting"
   })
   return (
-    <form method="post" noValidate onSubmit={form.onSubmit} className={styles.form}>
-      {form.alert && <ErrorCallout>{form.alert}</ErrorCallout>}
-      <LabeledTextField
-        label="Email"
-        name="email"
-        type="email"
-        autoComplete="email"
-        error={form.error("email")}
-      />
-      <LabeledTextField
-        label="Password"
-        name="password"
-        type="password"
-        autoComplete="current-password"
-        error={form.error("password")}
-      />
+    <AuthForm form={form}>
+      <EmailField form={form} />
+      <PasswordField form={form} name="password" />
       <Button type="submit" size="3" loading={form.busy}>
         Sign in
       </Button>
@@ -49,6 +36,6 @@ export function SignInForm({ passwordResetEnabled }: { passwordResetEnabled: boo
           <TextLink href="/forgot-password">Forgot password?</TextLink>
         </p>
       )}
-    </form>
+    </AuthForm>
   )
 }

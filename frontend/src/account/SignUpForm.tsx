@@ -3,10 +3,10 @@
 import { Button } from "@radix-ui/themes/components/button"
 import { useRouter } from "next/navigation"
 import { LabeledTextField } from "@/form/Field"
-import { ErrorCallout } from "@/form/ErrorCallout"
 import { useSubmission } from "@/form/useSubmission"
 import { authClient } from "./authClient"
-import styles from "./account.module.css"
+import { AuthForm } from "./AuthForm"
+import { EmailField, NewPasswordField } from "./CredentialFields"
 import { callAuth } from "./callAuth"
 
 /** Form to create an account. */
@@ -26,26 +26,13 @@ export function SignUpForm() {
     return "redirecting"
   })
   return (
-    <form method="post" noValidate onSubmit={form.onSubmit} className={styles.form}>
-      {form.alert && <ErrorCallout>{form.alert}</ErrorCallout>}
+    <AuthForm form={form}>
       <LabeledTextField label="Name" name="name" autoComplete="name" error={form.error("name")} />
-      <LabeledTextField
-        label="Email"
-        name="email"
-        type="email"
-        autoComplete="email"
-        error={form.error("email")}
-      />
-      <LabeledTextField
-        label="Password"
-        name="password"
-        type="password"
-        autoComplete="new-password"
-        error={form.error("password")}
-      />
+      <EmailField form={form} />
+      <NewPasswordField form={form} label="Password" />
       <Button type="submit" size="3" loading={form.busy}>
         Sign up
       </Button>
-    </form>
+    </AuthForm>
   )
 }

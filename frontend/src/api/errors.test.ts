@@ -1,7 +1,7 @@
 import { expect, test } from "vitest"
 import { ApiError, SessionEnded, errorFromResponse, userMessage } from "./errors"
 
-function refused(
+function apiError(
   status: number,
   code = "",
   more: { retryAfter?: number; fields?: Record<string, string> } = {},
@@ -10,15 +10,15 @@ function refused(
 }
 
 const ALL = [
-  refused(0, "network"),
-  refused(0, "timeout"),
+  apiError(0, "network"),
+  apiError(0, "timeout"),
   ...[400, 401, 403, 404, 405, 410, 412, 413, 415, 428, 429, 500, 502, 503, 504].map((status) =>
-    refused(status),
+    apiError(status),
   ),
-  refused(409, "in-flight"),
-  refused(409, "quota-exceeded"),
-  refused(422, "invalid", { fields: { due_date: "Must be a day that the calendar has." } }),
-  refused(422, "key-reused"),
+  apiError(409, "in-flight"),
+  apiError(409, "quota-exceeded"),
+  apiError(422, "invalid", { fields: { due_date: "Must be a day that the calendar has." } }),
+  apiError(422, "key-reused"),
   ...(["expired", "other-user", "signed-out", "token-rejected"] as const).map(
     (reason) => new SessionEnded(reason),
   ),
@@ -32,12 +32,12 @@ test.each(ALL)("%o has a message for users that says what to do", (error) => {
 })
 
 test("the message contains the seconds of Retry-After", () => {
-  expect(userMessage(refused(429, "", { retryAfter: 12 }))).toContain("12 seconds")
-  expect(userMessage(refused(503, "", { retryAfter: 1 }))).toContain("1 second,")
+  expect(userMessage(apiError(429, "", { retryAfter: 12 }))).toContain("12 seconds")
+  expect(userMessage(apiError(503, "", { retryAfter: 1 }))).toContain("1 second,")
 })
 
 test("the message of a 422 names the field", () => {
-  expect(userMessage(refused(422, "invalid", { fields: { due_date: "Needs a day." } }))).toBe(
+  expect(userMessage(apiError(422, "invalid", { fields: { due_date: "Needs a day." } }))).toBe(
     "Due date: Needs a day.",
   )
 })

@@ -3,7 +3,7 @@ import { ApiError, SignInRequired } from "./errors"
 
 /** Milliseconds before the first retry; doubled for each further one. */
 const MIN_DELAY = 400
-/** Milliseconds. With the jitter of 20 % at most 3 s, the longest time until the page notices that the API is back. */
+/** Milliseconds. With the jitter of 20 % at most 3 s, the longest time until the page detects that the API is back. */
 const MAX_DELAY = 2500
 /** Milliseconds. Upper bound of a `Retry-After` that is obeyed. */
 const MAX_RETRY_AFTER = 3_600_000

@@ -25,8 +25,8 @@ function lifetime(seconds: number): void {
   gateway.token = async () => ({ status: 200, body: { token: await signToken("alice", seconds) } })
 }
 
-/** Let time pass for what reads the clock; sockets keep their own. */
-function later(seconds: number): void {
+/** Advance `Date` only; timers and sockets keep the real time. */
+function advanceClock(seconds: number): void {
   vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + seconds * 1000 })
 }
 
@@ -44,19 +44,19 @@ test.each([
 ])("a token of %i s is kept until %i s and replaced by %i s", async (life, kept, replaced) => {
   lifetime(life)
   const first = await token.get()
-  later(kept)
+  advanceClock(kept)
   expect(await token.get()).toBe(first)
-  later(replaced - kept)
+  advanceClock(replaced - kept)
   expect(await token.get()).not.toBe(first)
   expect(gateway.tokenRequests).toBe(2)
 })
 
 test("a clock that is days ahead does not expire the token", async () => {
-  later(5 * 86_400)
+  advanceClock(5 * 86_400)
   gateway.token = async () => {
     vi.useRealTimers()
     const made = await signToken("alice")
-    later(5 * 86_400)
+    advanceClock(5 * 86_400)
     return { status: 200, body: { token: made } }
   }
   const first = await token.get()
@@ -89,7 +89,7 @@ test("an expired session drops the cached token, and ends once there is no unsav
   })
   await token.get()
   gateway.token = async () => ({ status: 401 })
-  later(880)
+  advanceClock(880)
   await expect(token.get()).rejects.toBeInstanceOf(SignInRequired)
   expect(connection.state()).toBe("expired")
   lifetime(900)
@@ -118,9 +118,9 @@ test("an auth server that does not respond is a network error, and the next call
 test("a token that could not be refreshed is used until it expires", async () => {
   const first = await token.get()
   gateway.token = async () => ({ status: 503, headers: { "Retry-After": "7" } })
-  later(880)
+  advanceClock(880)
   expect(await token.get()).toBe(first)
-  later(25)
+  advanceClock(25)
   await expect(token.get()).rejects.toMatchObject({ status: 503, retryAfter: 7 })
 })
 
@@ -133,16 +133,16 @@ test.each([{ body: "<html>" }, { body: {} }, { body: { token: 5 } }, { body: { t
 )
 
 test("after a sign-out no token is cached, not even that of a pending request", async () => {
-  const coming = token.get()
+  const pending = token.get()
   token.end(new SessionEnded("signed-out"))
-  await expect(coming).rejects.toEqual(new SessionEnded("signed-out"))
+  await expect(pending).rejects.toEqual(new SessionEnded("signed-out"))
   await expect(token.get()).rejects.toEqual(new SessionEnded("signed-out"))
   expect(gateway.tokenRequests).toBe(1)
 })
 
 test("the token of a request that was pending during clear() is not cached", async () => {
-  const coming = token.get()
+  const pending = token.get()
   token.clear()
-  const first = await coming
+  const first = await pending
   expect(await token.get()).not.toBe(first)
 })

@@ -1,6 +1,5 @@
-import { queryOptions, type QueryClient } from "@tanstack/react-query"
-import type { Api } from "@/api/client"
-import type { Connection } from "@/api/connection"
+import { queryOptions } from "@tanstack/react-query"
+import type { ApiContext } from "./apiContext"
 import { LISTS_KEY } from "./listQuery"
 
 /** Milliseconds between two polls. */
@@ -13,11 +12,7 @@ const TIMEOUT_UNAVAILABLE = 5_000
 /** Result of a poll. `asOf`: the number of confirmed changes when the request was sent. */
 type PollResult = { etag: string | null; openCount: number; asOf: number }
 
-type Services = {
-  client: QueryClient
-  api: Api
-  userId: string
-  connection: Connection
+type Services = ApiContext & {
   confirmationCount: () => number
   unconfirmedCount: () => number
   onListsRefreshed: () => void

@@ -1,17 +1,11 @@
-import type { QueryClient } from "@tanstack/react-query"
-import type { Api } from "@/api/client"
-import type { Connection } from "@/api/connection"
 import { ApiError, ConflictError } from "@/api/errors"
 import { retryUntilAnswered } from "@/api/retry"
+import type { ApiContext } from "./apiContext"
 import { findConflicts, changedMembers, recordWrite, type OwnWrites } from "./merge"
 import { isIncluded, type Change, type LogEntry, type IdMap } from "./optimistic"
 import { createDraft, normalizeMembers, type Task, type TaskCreate, type TaskUpdate } from "./task"
 
-type Services = {
-  client: QueryClient
-  api: Api
-  userId: string
-  connection: Connection
+type Services = ApiContext & {
   /** Called after each change that the API has confirmed. */
   onConfirmed: () => void
   /** Called when no unconfirmed change is left; `lastConfirmed`: the last one was confirmed, not rejected. */

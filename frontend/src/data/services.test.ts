@@ -10,7 +10,7 @@ beforeEach(async () => {
   gateway = new Gateway()
   await gateway.start()
   vi.stubGlobal("window", { location: { replace } })
-  // As in a browser, where addresses without an origin are of the page's own.
+  // Resolve relative URLs against the gateway, as a browser does against the origin of the page.
   const real = fetch
   vi.stubGlobal("fetch", (target: string | Request, init?: RequestInit) =>
     real(typeof target === "string" ? gateway.url + target : target, init),
@@ -53,8 +53,8 @@ test("after a sign-out the same user gets new services", async () => {
 
 const EXPIRED = async () => ({ status: 401 })
 
-/** A task service that makes every task, if the token is good. */
-function makeTasks(): void {
+/** Make the gateway respond to every request with a created task. */
+function respondWithCreatedTasks(): void {
   let made = 0
   gateway.intercept = ({ body }) => ({
     status: 201,
@@ -62,8 +62,8 @@ function makeTasks(): void {
   })
 }
 
-/** Long enough for a page to leave, and for a change to be refused. */
-const aWhile = () => new Promise((soon) => setTimeout(soon, 300))
+/** Wait long enough for a redirect or a rejected change to happen. */
+const shortDelay = () => new Promise((soon) => setTimeout(soon, 300))
 
 test("an expired session redirects to the sign-in page if there is no unsaved work", async () => {
   gateway.token = EXPIRED
@@ -71,20 +71,20 @@ test("an expired session redirects to the sign-in page if there is no unsaved wo
   await expect(token.get()).rejects.toEqual(new SessionEnded("expired"))
   await vi.waitFor(() => expect(replace).toHaveBeenCalledWith("/sign-in?expired=1"))
   await expect(token.get()).rejects.toBeInstanceOf(SessionEnded)
-  await aWhile()
+  await shortDelay()
   expect(replace).toHaveBeenCalledTimes(1)
   endSession(getServices(gateway.url, "alice"))
 })
 
 test("unsaved changes wait while the session is expired, and are sent after a new sign-in", async () => {
-  makeTasks()
+  respondWithCreatedTasks()
   const issue = gateway.token
   gateway.token = EXPIRED
   const services = getServices(gateway.url, "alice")
   const { tasks, connection, token, unsaved } = services
   const added = [tasks.changes.add({ title: "1" }), tasks.changes.add({ title: "2" })]
   await vi.waitFor(() => expect(connection.state()).toBe("expired"))
-  await aWhile()
+  await shortDelay()
   expect(unsaved.count()).toBe(2)
   expect(tasks.changes.log()).toHaveLength(2)
   expect(replace).not.toHaveBeenCalled()
@@ -101,7 +101,7 @@ test("unsaved changes wait while the session is expired, and are sent after a ne
 })
 
 test("a new sign-in is detected automatically with few token requests", async () => {
-  makeTasks()
+  respondWithCreatedTasks()
   const issue = gateway.token
   gateway.token = EXPIRED
   const services = getServices(gateway.url, "alice")
@@ -122,7 +122,7 @@ test("an open draft delays the redirect to the sign-in page until it is closed",
   const close = services.unsaved.openDraft()
   expect(services.unsaved.count()).toBe(1)
   await expect(services.token.get()).rejects.toBeInstanceOf(SignInRequired)
-  await aWhile()
+  await shortDelay()
   expect(replace).not.toHaveBeenCalled()
   close()
   await services.token.recheckSession()

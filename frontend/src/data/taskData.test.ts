@@ -16,7 +16,7 @@ afterEach(() => page.close())
 test("a list response that was sent before a change is corrected by it", async () => {
   const task = await page.changes.add({ title: "Before" })
   await page.show()
-  // The list is read before the change and arrives after it.
+  // The list request is sent before the change, and its response arrives after it.
   let release = (): void => undefined
   const late = await page.stored()
   page.gateway.intercept = ({ method, url }) =>
@@ -52,7 +52,7 @@ test("polling detects other clients' changes, and does not refetch lists without
 })
 
 test("polling detects within three seconds that the API is back", async () => {
-  // Without a window TanStack takes itself to be on a server, where nothing is done at intervals.
+  // Without `window`, TanStack Query assumes server-side rendering and ignores `refetchInterval`.
   environmentManager.setIsServer(() => false)
   const watching = new QueryObserver(page.client, {
     ...page.data.poller.options,

@@ -1,6 +1,4 @@
-import type { QueryClient } from "@tanstack/react-query"
-import type { Api } from "@/api/client"
-import type { Connection } from "@/api/connection"
+import type { ApiContext } from "./apiContext"
 import { ChangeQueue } from "./changeQueue"
 import { oldestAsOf, listQueryOptions } from "./listQuery"
 import { ChangePoller } from "./changePoller"
@@ -11,11 +9,7 @@ const COMPLETED_DISPLAY_TIME = 700
 
 export type TaskData = ReturnType<typeof createTaskData>
 
-type Services = {
-  client: QueryClient
-  api: Api
-  userId: string
-  connection: Connection
+type Services = ApiContext & {
   onConfirmed: () => void
 }
 

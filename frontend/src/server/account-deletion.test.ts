@@ -29,11 +29,11 @@ async function deletionRows(): Promise<{ user_id: string }[]> {
   return env.server.database.kysely.selectFrom("account_deletion").select("user_id").execute()
 }
 
-async function letFinalErasureBeDue(): Promise<void> {
+async function makeFinalErasureDue(): Promise<void> {
   await env.server.database.kysely.updateTable("account_deletion").set({ erase_at: 0 }).execute()
 }
 
-/** The requests that the API has received, in order. */
+/** Return the requests that the API has received, in order. */
 function calls(): string[] {
   return env.api.requests.map(({ method, path }) => `${method} ${path.replace(/\/api\/\w+/, "data")}`)
 }
@@ -147,7 +147,7 @@ describe.each(DIALECTS)("deleting an account, on %s", (dialect) => {
     await sibling.ready()
     env.api.afterErasure = () => {
       if (env.api.erasureTokens.length > 1) return
-      env.api.taskCount = 1 // so that another round follows, and the sign-ins are answered before the deletion
+      env.api.taskCount = 1 // causes another erasure, so that the sign-ins get their responses before the deletion
       signIns = (async () => {
         for (const server of [env.server, sibling])
           statuses.push((await env.browser(server).signIn("ada@example.com")).status)
@@ -168,11 +168,11 @@ describe.each(DIALECTS)("deleting an account, on %s", (dialect) => {
     const sibling = env.openSecondServer()
     await sibling.ready()
     env.api.erasureStatus = 503
-    await letFinalErasureBeDue()
+    await makeFinalErasureDue()
     await expect(sibling.deletions.runDueErasures()).rejects.toThrow("503")
     expect(await deletionRows()).toEqual([{ user_id: userId }])
     env.api.erasureStatus = 204
-    await letFinalErasureBeDue()
+    await makeFinalErasureDue()
     await Promise.all([env.server.deletions.runDueErasures(), sibling.deletions.runDueErasures()])
     expect(env.api.erasureTokens).toHaveLength(3)
     expect(decodeJwt(env.api.erasureTokens[2] ?? "").sub).toBe(userId)
@@ -184,7 +184,7 @@ describe.each(DIALECTS)("deleting an account, on %s", (dialect) => {
     const row = { user_id, erase_at: Date.now() + 60_000 }
     await env.server.database.kysely.insertInto("account_deletion").values(row).execute()
     expect((await env.browser().signIn("ada@example.com")).status).toBe(401)
-    await letFinalErasureBeDue()
+    await makeFinalErasureDue()
     expect((await env.browser().signIn("ada@example.com")).status).toBe(200)
     await env.server.deletions.runDueErasures()
     expect(await deletionRows()).toEqual([])
@@ -198,7 +198,7 @@ describe("with the real API", () => {
 
   afterEach(() => api.stop())
 
-  /** Create tasks with a token, as fast as the API answers, until `working` is false; return the statuses. */
+  /** Create tasks with a token in a loop until `working` is false; return the statuses of the responses. */
   async function write(token: string): Promise<Set<number>> {
     const statuses = new Set<number>()
     const { sub = "" } = decodeJwt(token)
@@ -223,7 +223,7 @@ describe("with the real API", () => {
     await other.signIn("ada@example.com")
     const tokens = [await ada.token(), await other.token()]
     const writers = tokens.map(write)
-    await vi.waitFor(async () => expect(await left(tokens[0] ?? "")).toBeGreaterThan(0), 5000)
+    await vi.waitFor(async () => expect(await countTasks(tokens[0] ?? "")).toBeGreaterThan(0), 5000)
     expect((await deleteAccount()).status).toBe(200)
     working = false
     for (const statuses of await Promise.all(writers)) expect(statuses).toEqual(new Set([201, 401]))
@@ -232,7 +232,7 @@ describe("with the real API", () => {
     expect(await hasNoData(context, env.settings, sub)).toBe(true)
   })
 
-  async function left(token: string): Promise<number> {
+  async function countTasks(token: string): Promise<number> {
     const { sub = "" } = decodeJwt(token)
     const response = await fetch(`http://127.0.0.1:${api.port}/api/${sub}/tasks`, {
       headers: { authorization: `Bearer ${token}` },

@@ -41,7 +41,7 @@ describe("accounts", () => {
     for (const body of [undefined, {}, { password: "" }, { password: null }, { token: "x" }])
       expect((await browser.post("/delete-user", body)).status).toBe(400)
     expect(env.api.erasureTokens).toEqual([])
-    // Whoever has been signed in for days may still look for a session that is not theirs, and end it.
+    // A session that is not fresh can still list sessions, in order to end them.
     expect((await browser.call("GET", "/list-sessions")).status).toBe(200)
     expect((await browser.post("/delete-user", { password: PASSWORD })).status).toBe(200)
   })
@@ -119,7 +119,7 @@ describe("the rate limit of sign-ins", () => {
     env = await openAuthEnvironment("sqlite", { AUTH_RATE_LIMIT: "on", CLIENT_IP_HEADER: "X-Real-IP" })
     expect(await tries(4, { "x-real-ip": "192.0.2.1" })).toEqual([401, 401, 401, 429])
     expect(await tries(1, { "x-real-ip": "192.0.2.2" })).toEqual([401])
-    // A header anybody can send changes nothing.
+    // X-Forwarded-For, which clients can set, is ignored.
     expect(await tries(1, { "x-real-ip": "192.0.2.1", "x-forwarded-for": "192.0.2.3" })).toEqual([429])
   })
 

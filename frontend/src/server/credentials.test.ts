@@ -53,7 +53,7 @@ async function reset(token: string): Promise<void> {
 
 type Step = "createSession" | "updateAccount"
 
-/** Make the next call of a step of Better Auth wait until `resume` is called. */
+/** Make the next call of a method of Better Auth's internal adapter wait until `resume` is called. */
 async function pauseBefore(step: Step): Promise<{ reached: Promise<void>; resume: () => void }> {
   const { internalAdapter } = await internals()
   const original = internalAdapter[step].bind(internalAdapter) as (...args: unknown[]) => Promise<never>
@@ -69,7 +69,24 @@ async function pauseBefore(step: Step): Promise<{ reached: Promise<void>; resume
   return { reached, resume: () => resume() }
 }
 
-/** Every session that was created and is gone has been reported to the API, each once. */
+/** Change the password, run a password reset before the given step of the change, and return the status of the change. */
+async function changePasswordDuringReset(step: Step): Promise<number> {
+  const browser = env.browser()
+  await browser.signIn(EMAIL)
+  const token = await resetToken()
+  const pause = await pauseBefore(step)
+  const change = browser.post("/change-password", {
+    currentPassword: PASSWORD,
+    newPassword: ATTACKERS_PASSWORD,
+    revokeOtherSessions: true,
+  })
+  await pause.reached
+  await reset(token)
+  pause.resume()
+  return (await change).status
+}
+
+/** Expect that the API has received one logout token for each session that was created and deleted. */
 async function expectNotices(): Promise<void> {
   const alive = await sessions()
   const ended = created.filter((sid) => !alive.includes(sid)).sort()
@@ -82,12 +99,12 @@ describe.each(DIALECTS)("a password reset, on %s", (dialect) => {
   it("leaves no session of twelve concurrent sign-ins", { timeout: 40_000 }, async () => {
     const token = await resetToken()
     const browsers = Array.from({ length: 12 }, () => env.browser())
-    // First, so that it has stored its password and deleted the sessions while most sign-ins still verify.
+    // Start first, so that the reset deletes the sessions while most sign-ins still verify the password.
     const resetting = reset(token)
     const responses = await Promise.all(browsers.map((browser) => browser.signIn(EMAIL)))
     await resetting
     for (const response of responses) expect([200, 401]).toContain(response.status)
-    // Delivers the notice of a session that the reset deleted without having read it.
+    // Delivers the logout notice of a session that the reset deleted without having read it.
     env.server.outbox.start()
     expect(await sessions()).toEqual([])
     await expectNotices()
@@ -112,38 +129,14 @@ describe.each(DIALECTS)("a password reset, on %s", (dialect) => {
   })
 
   it("is not overwritten by a change that verified the old password before it", async () => {
-    const browser = env.browser()
-    await browser.signIn(EMAIL)
-    const token = await resetToken()
-    const pause = await pauseBefore("updateAccount")
-    const change = browser.post("/change-password", {
-      currentPassword: PASSWORD,
-      newPassword: ATTACKERS_PASSWORD,
-      revokeOtherSessions: true,
-    })
-    await pause.reached
-    await reset(token)
-    pause.resume()
-    expect((await change).status).toBe(400)
+    expect(await changePasswordDuringReset("updateAccount")).toBe(400)
     expect(await sessions()).toEqual([])
     expect((await env.browser().signIn(EMAIL, ATTACKERS_PASSWORD)).status).toBe(401)
     expect((await env.browser().signIn(EMAIL, NEW_PASSWORD)).status).toBe(200)
   })
 
   it("ends the session of a change that stored its password before it", async () => {
-    const browser = env.browser()
-    await browser.signIn(EMAIL)
-    const token = await resetToken()
-    const pause = await pauseBefore("createSession")
-    const change = browser.post("/change-password", {
-      currentPassword: PASSWORD,
-      newPassword: ATTACKERS_PASSWORD,
-      revokeOtherSessions: true,
-    })
-    await pause.reached
-    await reset(token)
-    pause.resume()
-    expect((await change).status).toBe(401)
+    expect(await changePasswordDuringReset("createSession")).toBe(401)
     expect(await sessions()).toEqual([])
     await expectNotices()
   })

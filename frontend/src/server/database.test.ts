@@ -17,7 +17,7 @@ describe.each(DIALECTS)("a database, on %s", (dialect) => {
     expect(await env.server.database.kysely.selectFrom("logout_notice").selectAll().execute()).toEqual([])
     const { adapter } = await (await env.server.ready()).$context
     const keys = await adapter.findMany({ model: "jwks" })
-    // On one file, several processes may make a key pair each at their very first start; all are published.
+    // On one SQLite file, concurrent processes can create a key pair each at their first start; all are published.
     if (dialect === "postgresql") expect(keys).toHaveLength(1)
     else expect(keys).not.toHaveLength(0)
   })
@@ -44,7 +44,7 @@ describe("a SQLite file", () => {
   })
 })
 
-/** Stands between us and PostgreSQL, and can be gone. */
+/** TCP proxy to PostgreSQL that can be stopped and started. */
 class Relay {
   readonly #sockets = new Set<Socket>()
   #server: Server | undefined

@@ -15,7 +15,7 @@ setUpAuthTests()
 
 let env: AuthEnvironment
 
-/** One person, signed in on several devices. */
+/** Sign up a user and sign in with further browsers; return all browsers. */
 async function devices(count: number, email = "ada@example.com"): Promise<[Browser, ...Browser[]]> {
   const first = env.browser()
   expect((await first.signUp(email)).status).toBe(200)
@@ -127,7 +127,7 @@ describe.each(DIALECTS)("each ended session sends one logout token, on %s", (dia
       revokeOtherSessions: true,
     }
     expect((await all[0].post("/change-password", again)).status).toBe(200)
-    // The one at hand is replaced by a new one as well.
+    // The session of the request is replaced by a new one as well.
     expect(env.api.sids).toEqual(gone)
     expect(gone).not.toContain(await all[0].sid())
     expect(await all[1]?.session()).toBeUndefined()
@@ -259,7 +259,7 @@ describe.each(DIALECTS)("an API that does not accept the logout token, on %s", (
     const began = performance.now()
     expect((await all[0].post("/revoke-other-sessions")).status).toBe(200)
     expect((await all[0].post("/sign-out")).status).toBe(200)
-    expect(performance.now() - began).toBeLessThan(8_000) // one after the other they would take as long
+    expect(performance.now() - began).toBeLessThan(8_000) // sequential deliveries would take 4 times 2 s
     expect(await waiting()).toHaveLength(4)
     expect(await all[0].session()).toBeUndefined()
   })

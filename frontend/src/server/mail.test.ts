@@ -8,7 +8,7 @@ afterEach(() => vi.restoreAllMocks())
 
 const ENOUGH = { BETTER_AUTH_SECRET: SECRET, BETTER_AUTH_URL: ORIGIN, API_URL: ORIGIN }
 
-/** As much of SMTP as one mail takes. */
+/** Start a minimal SMTP server that records mails. */
 async function mailServer(): Promise<{ url: string; mails: string[]; close: () => void }> {
   const mails: string[] = []
   const server = createServer((socket) => {

@@ -153,7 +153,7 @@ export class Outbox {
       )
   }
 
-  /** Claim a notice for this process; undefined if another one was faster or the notice no longer exists. */
+  /** Claim a notice for this process; undefined if another process has claimed it or the notice no longer exists. */
   async #claim(notice: Notice): Promise<Notice | undefined> {
     const claimed = { ...notice, attempts: Number(notice.attempts) + 1 }
     const { numUpdatedRows } = await this.database

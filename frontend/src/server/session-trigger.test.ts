@@ -19,7 +19,7 @@ let ada: Browser
 let email: string
 let userId: string
 
-/** Sign a new user up who has three sessions, the first of which is the browser's; return their ids. */
+/** Sign up a new user with three sessions, one of which is the browser's; return the session ids. */
 async function signUp(): Promise<string[]> {
   ada = env.browser()
   email = `ada-${crypto.randomUUID()}@example.com`
@@ -35,7 +35,7 @@ async function open(dialect: string): Promise<string[]> {
   return signUp()
 }
 
-/** The ids of the user's sessions. */
+/** Return the ids of the user's sessions. */
 async function sessions(): Promise<string[]> {
   const { adapter } = await (await env.server.ready()).$context
   const where = [{ field: "userId", value: userId }]
@@ -71,7 +71,7 @@ async function expireSessions(): Promise<void> {
   })
 }
 
-/** One and the same session at each call. */
+/** Return the last session id in sort order: the same session at each call. */
 async function lastSession(): Promise<string> {
   return (await sessions()).at(-1) ?? ""
 }
@@ -123,7 +123,7 @@ const WAYS: Way[] = [
   },
 ]
 
-/** Ways by which a user asks to end sessions, and nothing else. */
+/** The requests that only end sessions. */
 const REQUESTED = WAYS.slice(0, 4)
 
 const CASES = DIALECTS.flatMap((dialect) => WAYS.map((way) => ({ dialect, way, name: way.name })))
@@ -137,7 +137,7 @@ describe.each(CASES)("on $dialect, $name", ({ dialect, way }) => {
       for (let nth = 1; ; nth++) {
         const all = await signUp()
         const given = (await way.prepare?.()) ?? ""
-        // Nothing is delivered, so everything has to be pending. Only account deletion waits for the delivery.
+        // The API rejects all logout tokens, so every notice must be pending. Account deletion needs their delivery.
         env.api.logoutStatus = way.name === "account deletion" ? 200 : 503
         const fault = failStatement(/"session"|logout_notice/, nth)
         const response = await way.run(given)
@@ -196,7 +196,7 @@ describe.each(READS)("on $dialect, $name", ({ dialect, way }) => {
       }
       expect(response.status).toBe(503)
       expect(response.headers.getSetCookie()).toEqual([])
-      // A sign-out reads once more to see whether it worked.
+      // The third read of a sign-out checks whether the session was deleted.
       if (way.name === "sign-out" && nth === 3) return
       expect(await sessions()).toEqual(all)
       expect(await pending()).toEqual([])

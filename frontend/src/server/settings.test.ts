@@ -111,7 +111,7 @@ describe("settings", () => {
     const named = [...Object.keys(wrong), "MAIL_FROM"]
     expect(found.map((problem) => problem.split(" ")[0]).sort()).toEqual(named.sort())
     expect(new SettingsError(found).message).toContain("  - API_URL must be an origin")
-    expect(found.join()).not.toContain("short") // a secret is not printed, not even a bad one
+    expect(found.join()).not.toContain("short") // an error message never contains a secret
   })
 
   it("reject the default secret of Better Auth", () => {
