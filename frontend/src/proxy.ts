@@ -19,6 +19,7 @@ export function proxy(request: NextRequest): NextResponse {
   return response
 }
 
+/** Return the Content-Security-Policy of a page: scripts with the nonce only, requests to this origin and the API only. */
 function contentSecurityPolicy(nonce: string): string {
   const { apiUrl, url, production } = settings()
   return [

@@ -16,6 +16,7 @@ export function AccountMenu(props: { name: string; email: string }) {
   const opening = useRef(false)
   const container = useRef<HTMLDivElement>(null)
 
+  /** Load the menu once; a failed download is retried at the next call. */
   function loadItems() {
     if (loadStarted.current) return
     loadStarted.current = true
@@ -31,6 +32,7 @@ export function AccountMenu(props: { name: string; email: string }) {
     )
   }
 
+  /** Open the menu as soon as it has loaded. */
   function openMenu() {
     opening.current = true
     setOpen(true)

@@ -24,6 +24,7 @@ export function AccountMenuItems({ name, email, open, onOpenChange }: AccountMen
   const [container, setContainer] = useState<HTMLDivElement | null>(null)
   const [error, setError] = useState<string>()
 
+  /** Sign out; show the error if it fails. */
   async function handleSignOut() {
     setError(undefined)
     const signOutError = await signOut()

@@ -55,6 +55,7 @@ export function Sessions({ currentId }: { currentId: string }) {
     setBusy(undefined)
   }
 
+  /** Sign out of this browser, which leaves the page; show the error if it fails. */
   async function endCurrentSession() {
     setBusy(currentId)
     setError((await signOut())?.message)

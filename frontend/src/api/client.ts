@@ -20,6 +20,7 @@ type Options = { url: string; token: TokenProvider; connection: Connection; time
  * This wraps `fetch` instead of using a middleware of openapi-fetch, because a middleware cannot send a request twice.
  */
 export function createApi({ url, token, connection, timeout = TIMEOUT }: Options): Api {
+  /** Send a request with an access token; after a 401 refresh the token once and repeat the request. */
   async function fetchWithToken(request: Request): Promise<Response> {
     const firstToken = await token.get()
     const firstResponse = await send(request, firstToken)
@@ -30,6 +31,7 @@ export function createApi({ url, token, connection, timeout = TIMEOUT }: Options
     throw new SessionEnded("token-rejected")
   }
 
+  /** Send a request with the given token. Returns the response if it is 2xx, 304 or 401; throws `ApiError` otherwise. */
   async function send(request: Request, token: string): Promise<Response> {
     // Clone, because a body can be read only once and a 401 makes `fetchWithToken` send this request again.
     const attempt = new Request(request.clone(), {
@@ -43,6 +45,7 @@ export function createApi({ url, token, connection, timeout = TIMEOUT }: Options
     throw errorFromResponse(response, body)
   }
 
+  /** Fetch and read the whole body; throw `ApiError` for a network error, but rethrow if the caller aborted. */
   async function fetchAndReadBody(
     attempt: Request,
     callerSignal: AbortSignal,

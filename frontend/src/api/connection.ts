@@ -15,12 +15,14 @@ export class Connection {
   #signedIn = true
   readonly #listeners = new Set<() => void>()
 
+  /** Return the current state. */
   readonly state = (): ConnectionState => {
     if (!onlineManager.isOnline()) return "offline"
     if (!this.#signedIn) return "expired"
     return this.#reachable ? "online" : "unavailable"
   }
 
+  /** Call `listener` on every change, until the returned function is called. */
   readonly subscribe = (listener: () => void): (() => void) => {
     const unsubscribe = onlineManager.subscribe(listener)
     this.#listeners.add(listener)

@@ -150,6 +150,7 @@ export function userMessage(error: unknown): string {
     : "Something went wrong on this page. Reload it and try again."
 }
 
+/** Return the message for a status of the API. */
 function apiErrorMessage(error: ApiError): string {
   switch (error.status) {
     case 0:
@@ -186,6 +187,7 @@ function apiErrorMessage(error: ApiError): string {
   return `Something failed at the task service. Try again later.${quote}`
 }
 
+/** Join field errors to one text: "Due date: Needs a day." */
 function fieldErrorsMessage(fields: Record<string, string>): string {
   return Object.entries(fields)
     .map(

@@ -156,6 +156,7 @@ export class TokenProvider {
     return error
   }
 
+  /** Send the token request and read its body; throws `ApiError` for a network error. */
   async #request(): Promise<{ response: Response; body: string }> {
     try {
       const response = await fetch(this.#url, {
@@ -183,6 +184,7 @@ function parseToken(body: string): string {
   throw invalidTokenResponse()
 }
 
+/** Decode the claims of a JWT without verifying its signature; throws `ApiError` if it is malformed. */
 function decodeClaims(token: string): { sub?: string; iat?: number; exp?: number } {
   try {
     return decodeJwt(token)
@@ -191,6 +193,7 @@ function decodeClaims(token: string): { sub?: string; iat?: number; exp?: number
   }
 }
 
+/** Return the error for a token response that cannot be used. */
 function invalidTokenResponse(): ApiError {
   return new ApiError({ status: 500, code: "token", detail: "The response contains no token." })
 }

@@ -24,6 +24,7 @@ const colorSchemeScript = `(()=>{const dark=matchMedia("(prefers-color-scheme: d
 const follow=()=>document.documentElement.classList.toggle("dark",dark.matches);
 follow();dark.addEventListener("change",follow)})()`
 
+/** Root layout: language, theme and color scheme. */
 export default async function Layout({ children }: { children: ReactNode }) {
   const nonce = (await headers()).get("x-nonce") ?? undefined
   return (

@@ -8,6 +8,7 @@ import { TaskPage } from "@/tasks/TaskPage"
 
 type PageProps = { searchParams: Promise<Record<string, string | string[] | undefined>> }
 
+/** Task page; redirects users without a session to the sign-in page. */
 export default async function Page({ searchParams }: PageProps) {
   const session = await getSession(await headers())
   if (!session) redirect("/sign-in")

@@ -45,12 +45,14 @@ export class ChangeQueue {
     rowKey: (id) => String(this.#draftIds.get(id) ?? id),
   }
 
+  /** Return the change log: an immutable array, replaced on each change. */
   readonly log = (): readonly LogEntry[] => this.#log
   /** Return the number of changes that the API has not confirmed yet. */
   readonly unconfirmedCount = (): number => this.#log.filter(({ confirmed }) => confirmed === undefined).length
   /** Return the number of confirmed changes so far. Read it before a request is sent: it becomes the response's `asOf`. */
   readonly confirmationCount = (): number => this.#confirmations
 
+  /** Call `listener` whenever the log is replaced, until the returned function is called. */
   readonly subscribe = (listener: () => void): (() => void) => {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
@@ -230,6 +232,7 @@ export class ChangeQueue {
     if (this.unconfirmedCount() === 0) this.#services.onDrained(confirmed)
   }
 
+  /** Replace the log and notify the listeners. */
   #replace(log: readonly LogEntry[]): void {
     this.#log = log
     this.#listeners.forEach((listener) => listener())

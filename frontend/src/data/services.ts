@@ -47,6 +47,7 @@ function discard({ token, client }: Services): void {
   client.clear()
 }
 
+/** Create and connect the services of one user; sends no request yet. */
 function createServices(apiUrl: string, userId: string): Services {
   const client = new QueryClient()
   const connection = new Connection()

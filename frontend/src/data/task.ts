@@ -55,6 +55,7 @@ export function normalizeMembers(input: TaskUpdate): Partial<MemberValues> {
   return members as Partial<MemberValues>
 }
 
+/** Trim a title or the tags; return other values unchanged. */
 function trimValue(member: MemberName, value: unknown): unknown {
   if (member === "title" && typeof value === "string") return value.trim()
   if (member === "tags" && Array.isArray(value)) return value.map((tag: string) => tag.trim())

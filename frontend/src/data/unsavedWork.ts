@@ -11,8 +11,10 @@ export class UnsavedWork {
     this.#changes = changes
   }
 
+  /** Return the number of unconfirmed changes and open drafts. */
   readonly count = (): number => (this.#discarded ? 0 : this.#changes.unconfirmedCount() + this.#drafts.size)
 
+  /** Call `listener` when the count may have changed, until the returned function is called. */
   readonly subscribe = (listener: () => void): (() => void) => {
     const unsubscribe = this.#changes.subscribe(listener)
     this.#listeners.add(listener)

@@ -15,8 +15,10 @@ export class ProblemList {
   #count = 0
   readonly #listeners = new Set<() => void>()
 
+  /** Return all problems, newest first: an immutable array, replaced on each change. */
   readonly all = (): readonly Problem[] => this.#problems
 
+  /** Call `listener` on every change of the list, until the returned function is called. */
   readonly subscribe = (listener: () => void): (() => void) => {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
@@ -28,6 +30,7 @@ export class ProblemList {
     this.#replace([problem, ...this.#problems])
   }
 
+  /** Remove a problem from the list. */
   readonly dismiss = (id: number): void =>
     this.#replace(this.#problems.filter((problem) => problem.id !== id))
 

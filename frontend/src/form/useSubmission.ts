@@ -29,6 +29,7 @@ export function useSubmission(
   const [formError, setFormError] = useState<FormError | null>(null)
   const isSending = useRef(false)
 
+  /** Send the form, then show the error at its field, move the focus there and enable the form again. */
   async function submit(form: HTMLFormElement, submitter: HTMLElement | null) {
     const data = new FormData(form)
     const value = (name: string) => {

@@ -150,6 +150,7 @@ export function createAuthServer(settings: Settings): AuthServer {
   const options = authOptions(settings, database, outbox, deletions, context)
 
   let readyPromise: Promise<Auth> | undefined
+  /** Initialize once; concurrent calls share the attempt, and a call after a failed one retries. */
   async function ready(): Promise<Auth> {
     readyPromise ??= initializeAuth(options, settings, database).catch((error: unknown) => {
       readyPromise = undefined // the next call retries
@@ -158,6 +159,7 @@ export function createAuthServer(settings: Settings): AuthServer {
     return readyPromise
   }
 
+  /** Handle a request with Better Auth, and turn its misleading responses to database errors into 503. */
   async function handle(request: Request): Promise<Response> {
     let auth: Auth
     try {

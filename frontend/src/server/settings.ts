@@ -54,12 +54,14 @@ export function readSettings(environment: Environment): Settings {
   const get = (name: string) => environment[name]?.trim() || undefined
   const production = environment.NODE_ENV === "production"
 
+  /** Return a variable, or "" and a problem if it is missing. */
   function required(name: string): string {
     const value = get(name)
     if (value === undefined) problems.push(`${name} is missing.`)
     return value ?? ""
   }
 
+  /** Return the origin (scheme, host and port) of a URL, or "" and a problem if it has more than that. */
   function origin(name: string, text: string): string {
     if (text === "") return ""
     const url = URL.canParse(text) ? new URL(text) : undefined
@@ -69,13 +71,15 @@ export function readSettings(environment: Environment): Settings {
     return ""
   }
 
-  function oneOf<T extends string>(name: string, options: readonly [T, ...T[]], fallback: T): T {
+  /** Return one of the allowed values of a variable; `fallback` if it is missing. */
+  function choice<T extends string>(name: string, options: readonly [T, ...T[]], fallback: T): T {
     const value = get(name) ?? fallback
     const found = options.find((option) => option === value)
     if (found === undefined) problems.push(`${name} must be ${options.join(" or ")}.`)
     return found ?? fallback
   }
 
+  /** Parse a duration such as 15m to seconds. */
   function duration(name: string): number | undefined {
     const text = get(name)
     if (text === undefined) return undefined
@@ -99,7 +103,7 @@ export function readSettings(environment: Environment): Settings {
   const apiUrl = origin("API_URL", required("API_URL"))
   const apiInternalUrl = origin("API_INTERNAL_URL", get("API_INTERNAL_URL") ?? "") || apiUrl
 
-  const tokenMode = oneOf("TOKEN_MODE", ["shared-secret", "key-pair"], "shared-secret")
+  const tokenMode = choice("TOKEN_MODE", ["shared-secret", "key-pair"], "shared-secret")
   const tokenLifetime = duration("TOKEN_LIFETIME") ?? (tokenMode === "key-pair" ? 15 * 60 : 7 * DAY)
   if (tokenLifetime > MAX_TOKEN_LIFETIME) problems.push("TOKEN_LIFETIME must be 30d or less.")
   const keyRotation = duration("KEY_ROTATION")
@@ -122,8 +126,8 @@ export function readSettings(environment: Environment): Settings {
       "AUTH_DATABASE_URL must begin with postgresql:// or be a file such as file:/srv/tasks/auth.db.",
     )
 
-  const signUpOpen = oneOf("SIGN_UP", ["open", "closed"], "open") === "open"
-  const rateLimit = oneOf("AUTH_RATE_LIMIT", ["on", "off"], production ? "on" : "off") === "on"
+  const signUpOpen = choice("SIGN_UP", ["open", "closed"], "open") === "open"
+  const rateLimit = choice("AUTH_RATE_LIMIT", ["on", "off"], production ? "on" : "off") === "on"
 
   if (database === undefined || problems.length > 0) throw new SettingsError(problems)
   return Object.freeze({

@@ -24,6 +24,7 @@ export function jwtOptions(settings: Settings): JwtOptions {
   }
 }
 
+/** Return the key options of key-pair mode: Ed25519, published at /jwks, rotated with KEY_ROTATION. */
 function publishedKeys(settings: Settings): JwtOptions["jwks"] {
   return {
     keyPairConfig: { alg: "EdDSA", crv: "Ed25519" },
@@ -33,13 +34,18 @@ function publishedKeys(settings: Settings): JwtOptions["jwks"] {
   }
 }
 
-// The plugin calls `sign` only if both members are set; `remoteUrl` also turns its endpoint /jwks off. The URL is never
-// fetched, and no key with this algorithm is created.
+/**
+ * Return the key options of shared-secret mode, in which no key pair exists. The plugin calls `sign` only if both members
+ * are set; `remoteUrl` also turns its endpoint /jwks off. The URL is never fetched, and no ES256 key is created.
+ */
 function unpublishedKeys(settings: Settings): JwtOptions["jwks"] {
   return { remoteUrl: `${settings.url}/no-keys-are-published`, keyPairConfig: { alg: "ES256" } }
 }
 
-// The plugin has no option for HS256 (it silently ignores `algorithm: "HS256"`), so this hook signs the tokens.
+/**
+ * Return the `sign` hook of shared-secret mode, which signs tokens with HS256. The plugin has no option for that: it
+ * silently ignores `algorithm: "HS256"`.
+ */
 function hs256Signer(secret: string): NonNullable<NonNullable<JwtOptions["jwt"]>["sign"]> {
   const key = new TextEncoder().encode(secret)
   return (payload, header) => new SignJWT(payload).setProtectedHeader({ ...header, alg: "HS256" }).sign(key)

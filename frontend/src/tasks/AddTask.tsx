@@ -29,6 +29,7 @@ export function AddTask({ inputRef }: { inputRef: RefObject<HTMLInputElement | n
     setText(next)
   }
 
+  /** Send a new task, and show an error in the input or in the list of problems. */
   async function add(title: string) {
     try {
       await addTask({ title })

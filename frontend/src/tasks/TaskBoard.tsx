@@ -17,6 +17,7 @@ export function TaskBoard({ initialFilters, accountMenu }: TaskBoardProps) {
   const [filters, setFilters] = useState(initialFilters)
   const addInput = useRef<HTMLInputElement>(null)
 
+  /** Set the filters and write them to the URL, without a navigation. */
   function changeFilters(next: Filters) {
     setFilters(next)
     window.history.replaceState(null, "", filtersUrl(next))

@@ -57,6 +57,7 @@ export function TaskDetails({ id, task, onClose }: TaskDetailsProps) {
   const setField = <K extends keyof FormValues>(key: K, value: FormValues[K]) =>
     setValues((before) => ({ ...before, [key]: value }))
 
+  /** Send an edit; close the form after success, otherwise show the errors or the conflict. */
   async function send(base: Task, update: TaskUpdate, overwrite: boolean) {
     if (isSending.current) return
     isSending.current = true
@@ -92,6 +93,7 @@ export function TaskDetails({ id, task, onClose }: TaskDetailsProps) {
     void send(base, changes, overwrite)
   }
 
+  /** Close the form without saving, unless a request is in progress. */
   function cancel() {
     // A request that was sent cannot be canceled.
     if (!isSending.current) onClose()

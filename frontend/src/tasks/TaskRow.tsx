@@ -22,6 +22,7 @@ export const TaskRow = memo(function TaskRow({ task, onComplete, onDelete }: Tas
   const expandButton = useRef<HTMLButtonElement>(null)
   const id = useId()
 
+  /** Close the form for details and return the focus to its button. */
   function collapse() {
     setExpanded(false)
     expandButton.current?.focus()

@@ -31,6 +31,7 @@ export function TaskTitle({ task }: { task: TaskView }) {
   useKeepRowWhileEditing(task.key, draft !== null)
   useUnsavedDraft(draft !== null && draft.text.trim() !== draft.base.title)
 
+  /** Set the draft in the state and in `latest`. */
   function updateDraft(next: Draft | null) {
     latest.current = next
     setDraft(next)
@@ -45,6 +46,7 @@ export function TaskTitle({ task }: { task: TaskView }) {
     if (focus) (next ? input : button).current?.focus()
   }
 
+  /** Close the text field and send the title if it has changed; an empty title shows an error instead. */
   function save({ base, text }: Draft, focus: boolean, overwrite = false) {
     const title = text.trim()
     if (!title) return showDraft({ base, text, error: "A task needs a title." }, focus)
@@ -52,6 +54,7 @@ export function TaskTitle({ task }: { task: TaskView }) {
     if (title !== base.title) void send(base, title, overwrite)
   }
 
+  /** Send an edit; show an error or conflict in the text field, or in the list of problems if that is not possible. */
   async function send(base: Task, title: string, overwrite: boolean) {
     try {
       await editTask(base, { title }, { overwrite })

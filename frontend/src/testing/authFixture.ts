@@ -97,6 +97,7 @@ export class Browser {
     private readonly headers: Readonly<Record<string, string>> = {},
   ) {}
 
+  /** Send a request below /api/auth with the stored cookies, and store those of the response. */
   async call(method: "GET" | "POST", route: string, body?: unknown): Promise<Response> {
     const response = await this.server.handle(
       new Request(`${ORIGIN}/api/auth${route}`, {
@@ -130,11 +131,13 @@ export class Browser {
     return this.post("/sign-in/email", { email, password })
   }
 
+  /** Return a new access token. */
   async token(): Promise<string> {
     const { token } = (await (await this.call("GET", "/token")).json()) as { token: string }
     return token
   }
 
+  /** Return the current session; undefined if the browser is not signed in. */
   async session(): Promise<{ id: string; userId: string; token: string } | undefined> {
     const body = (await (await this.call("GET", "/get-session")).json()) as {
       session: { id: string; userId: string; token: string }
@@ -142,6 +145,7 @@ export class Browser {
     return body?.session
   }
 
+  /** Return the id of the current session. */
   async sid(): Promise<string> {
     return (await this.session())?.id ?? "no session"
   }

@@ -55,6 +55,7 @@ export class Gateway {
     this.port = (server.address() as AddressInfo).port
   }
 
+  /** Close all connections and refuse new ones; `start` listens on the same port again. */
   async stop(): Promise<void> {
     this.#server?.closeAllConnections()
     await new Promise((closed) => this.#server?.close(closed))
@@ -99,6 +100,7 @@ export class Gateway {
   }
 }
 
+/** Send a fake response: a string body as HTML, another one as JSON or as a problem document. */
 function sendFake(response: ServerResponse, { status, headers, body }: FakeResponse): void {
   const type = status >= 400 && typeof body === "object" ? "application/problem+json" : "application/json"
   response.writeHead(status, { "Content-Type": typeof body === "string" ? "text/html" : type, ...headers })

@@ -68,6 +68,7 @@ export class OpenPage {
     await waitFor(() => list.getCurrentResult().isSuccess && pulse.getCurrentResult().isSuccess)
   }
 
+  /** Return the rows that the task page would show for these filters. */
   rows(filters: Filters = ALL): TaskView[] {
     const list = this.client.getQueryData(this.data.list(filters).queryKey)
     return list ? applyChanges(mergePages(list), this.changes.log(), this.changes.ids) : []
@@ -77,6 +78,7 @@ export class OpenPage {
     return this.rows(filters).map(({ title }) => title)
   }
 
+  /** Return the number of open tasks that the page would show; NaN before the first poll. */
   openCount(): number {
     const result = this.client.getQueryData(this.data.poller.options.queryKey)
     return result ? result.openCount + openCountDelta(result.asOf, this.changes.log()) : Number.NaN

@@ -41,6 +41,7 @@ export class TaskService {
     }
   }
 
+  /** Migrate the database, start the service and wait until it is ready. */
   async start(): Promise<void> {
     const options = { cwd: ROOT, env: this.#env }
     const upgraded = spawnSync(FLASK, ["--app", "wsgi", "db", "upgrade"], { ...options, encoding: "utf8" })

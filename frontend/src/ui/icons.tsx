@@ -1,5 +1,6 @@
 import type { ReactNode } from "react"
 
+/** Outline icon of `size` pixels that is hidden from screen readers; `children` are its SVG paths. */
 function Icon({ children, size = 18 }: { children: ReactNode; size?: number }) {
   return (
     <svg

@@ -9,6 +9,7 @@ import { settings } from "@/server/settings"
 
 export const metadata: Metadata = { title: "Reset your password" }
 
+/** Page to request a password reset link; 404 if no mail can be sent. */
 export default async function Page() {
   await connection() // render at request time: the build has no settings
   if (!isPasswordResetAvailable(settings())) notFound()

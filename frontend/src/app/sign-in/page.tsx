@@ -14,6 +14,7 @@ export const metadata: Metadata = { title: "Sign in" }
 
 type PageProps = { searchParams: Promise<Record<string, string | string[] | undefined>> }
 
+/** Sign-in page; redirects users who have a session to the task page. */
 export default async function Page({ searchParams }: PageProps) {
   const { expired, reset } = await searchParams
   // Also after a redirect from the task page (`expired`), because the user may have signed in again in another tab. No
