@@ -1,6 +1,6 @@
-"""Tasks as other programs read them: JSON that imports again, CSV for spreadsheets, iCalendar for calendars.
+"""Export formats: JSON (which can be imported), CSV (for spreadsheets) and iCalendar, each as a stream of bytes.
 
-Each is a stream of pieces of text, of one task at a time.
+A task at a time is serialized, so an export of any size needs bounded memory.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ import orjson
 from ...concurrency.cooperative import yielding
 from ...http.fields.time import LAST_DAY
 from ..schemas import task_out
-from ..statements import TaskRow
+from ..statements.rows import TaskRow
 
 if TYPE_CHECKING:
     from icalendar import Todo, vRecur
 
 FORMAT = "taskapi"
+"""The member `format` of an exported document."""
 
 _COLUMNS = (
     *("id", "title", "description", "completed", "completed_at", "priority", "tags", "due_date", "due_time"),
@@ -33,14 +34,14 @@ _COLUMNS = (
 )
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""How a text begins that a spreadsheet would compute (OWASP, CSV injection), the signs of East Asian width too."""
+"""First characters of a cell that a spreadsheet evaluates (OWASP, CSV injection), with their full-width forms."""
 
 _PRIORITY = {0: 0, 1: 9, 2: 5, 3: 1}
-"""RFC 5545, section 3.8.1.9: 1 is highest, 9 lowest, 0 undefined."""
+"""PRIORITY by stored priority (RFC 5545, section 3.8.1.9): 1 is highest, 9 lowest, 0 undefined."""
 
 
 def as_json(rows: Iterable[TaskRow]) -> Iterator[bytes]:
-    """One document, `{"format": "taskapi", "tasks": […]}`, a task a line."""
+    """Serialize to one JSON document, `{"format": "taskapi", "tasks": […]}`, with one task per line."""
     yield b'{"format":"%s","tasks":[' % FORMAT.encode()
     separator = b"\n"
     for row in yielding(rows, every=100):
@@ -50,7 +51,7 @@ def as_json(rows: Iterable[TaskRow]) -> Iterator[bytes]:
 
 
 def as_csv(rows: Iterable[TaskRow]) -> Iterator[bytes]:
-    """RFC 4180 with a header, in UTF-8 with the mark that spreadsheets know it by; no cell is ever a formula."""
+    """Serialize to CSV with a header (RFC 4180), in UTF-8 with a byte order mark; no cell is a formula."""
     yield b"\xef\xbb\xbf" + _csv_line(_COLUMNS)
     for row in yielding(rows, every=100):
         members = {**task_out.dump(row), "tags": ", ".join(row.tags)}
@@ -58,12 +59,14 @@ def as_csv(rows: Iterable[TaskRow]) -> Iterator[bytes]:
 
 
 def _csv_line(cells: Iterable[str]) -> bytes:
+    """Encode one line of CSV."""
     line = io.StringIO()
     csv.writer(line).writerow(cells)
     return line.getvalue().encode()
 
 
 def _csv_cell(value: object) -> str:
+    """Format a value as a cell: null empty, booleans in lower case, a quote before text that would be a formula."""
     if value is None or isinstance(value, bool):
         return "" if value is None else str(value).lower()
     text = str(value)
@@ -71,7 +74,10 @@ def _csv_cell(value: object) -> str:
 
 
 def as_icalendar(rows: Iterable[TaskRow]) -> Iterator[bytes]:
-    """RFC 5545: a VTODO for each task, and before the first that repeats in a time zone its VTIMEZONE."""
+    """Serialize to iCalendar (RFC 5545): a VTODO for each task.
+
+    The VTIMEZONE of a zone precedes the first recurring task in that zone.
+    """
     yield b"BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//taskapi//EN\r\n"
     described = {"UTC"}
     for row in yielding(rows, every=10):
@@ -84,15 +90,16 @@ def as_icalendar(rows: Iterable[TaskRow]) -> Iterator[bytes]:
 
 @cache
 def _timezone(name: str) -> bytes:
-    """The VTIMEZONE of a time zone. Building one takes 10 ms, so it is kept: 750 KB for all 600 zones."""
-    from icalendar import Timezone  # noqa: PLC0415  not above: a server starts without it
+    """Return the VTIMEZONE of an IANA time zone. Building one takes 10 ms; the cache of all 600 zones has 750 KB."""
+    from icalendar import Timezone  # noqa: PLC0415  imported on first use, so that a server starts without it
 
     time.sleep(0)
-    described: bytes = Timezone.from_tzid(name).to_ical()
-    return described
+    component: bytes = Timezone.from_tzid(name).to_ical()
+    return component
 
 
 def _vtodo(row: TaskRow) -> Todo:
+    """Return the VTODO component of a task (RFC 5545, section 3.6.2)."""
     from icalendar import Todo  # noqa: PLC0415
 
     todo = Todo()
@@ -111,7 +118,7 @@ def _vtodo(row: TaskRow) -> Todo:
         todo.add("completed", row.completed_at)
     if row.due_date:
         if _is_recurring(row):
-            # A recurrence counts from a start (section 3.8.5.3), and what is due must be so later (3.8.2.3).
+            # RRULE needs a DTSTART (section 3.8.5.3), and DUE must be later than DTSTART (3.8.2.3), so DUE is left out.
             start = _dtstart(row)
             todo.add("dtstart", start)
             todo.add("rrule", _rrule(row, start))
@@ -121,32 +128,34 @@ def _vtodo(row: TaskRow) -> Todo:
 
 
 def _is_recurring(row: TaskRow) -> bool:
+    """Return True for an open task with a recurrence rule; of a completed one the next task carries the rule."""
     return row.recurrence is not None and not row.completed
 
 
 def _dtstart(row: TaskRow) -> date | datetime:
-    """As due, but by the clock of its zone: in UTC the rule would drift with summer time, or mean another weekday."""
+    """Return the due date in local time of its zone: in UTC, RRULE would shift with daylight saving and weekdays."""
     due = _due(row)
     return due.astimezone(ZoneInfo(row.time_zone)) if isinstance(due, datetime) and row.due_at else due
 
 
 def _rrule(row: TaskRow, start: date | datetime) -> vRecur:
+    """Return the RRULE of the rest of the series: COUNT without earlier tasks, UNTIL not before this task."""
     from icalendar import vRecur  # noqa: PLC0415
 
     rule: vRecur = vRecur.from_ical(row.recurrence)
     if "COUNT" in rule:
-        # Those before this one are over. An imported task may be behind the last of its series: COUNT is never below 1.
+        # COUNT includes earlier tasks of the series. An imported task may come after the last one: at least 1.
         rule["COUNT"] = [max(1, rule["COUNT"][0] - (row.occurrence or 1) + 1)]
     if "UNTIL" in rule:
-        # This task is due even if its series ended before. No task is due after LAST_DAY, and the last day that Python
-        # knows, 9999-12-31, has no equivalent in UTC for a zone west of it.
+        # UNTIL is not before the due date, even if an imported series ended earlier, and not after LAST_DAY: the end of
+        # 9999-12-31 in a zone west of UTC overflows Python's datetime in UTC.
         last = min(max(rule["UNTIL"][0], row.due_date), LAST_DAY)
         rule["UNTIL"] = [_until(last, start)]
     return rule
 
 
 def _until(day: date, start: date | datetime) -> date | datetime:
-    """The end of the last day: of the type of the start, or in UTC if that has a zone (section 3.3.10)."""
+    """Return UNTIL at the end of `day`, with the type of DTSTART; in UTC if DTSTART has a zone (section 3.3.10)."""
     if not isinstance(start, datetime):
         return day
     last = datetime.combine(day, clock.max.replace(microsecond=0), start.tzinfo)
@@ -154,7 +163,7 @@ def _until(day: date, start: date | datetime) -> date | datetime:
 
 
 def _due(row: TaskRow) -> date | datetime:
-    """A date stays a date; with a zone it is an instant, without one the time on any wall."""
+    """Return the due date: a date, a datetime in UTC if the task has a time zone, or a floating datetime."""
     if row.due_at:
         moment: datetime = row.due_at
         return moment

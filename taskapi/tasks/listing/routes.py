@@ -1,0 +1,106 @@
+"""`GET /tasks`: list tasks, with ETag, cursors and total."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from urllib.parse import urlencode
+
+from flask import Response, g, request, url_for
+
+from ...http.errors import BadCursor
+from ...http.large_responses import PROBE_ROWS, SMALL_PAGE, Permit
+from ...http.request import if_none_match, matches_etag, query_parameters
+from ...http.response import FastResponse, json_response, not_modified
+from ..blueprints import tasks_bp
+from ..pages import KeysetValues, Page
+from ..responses import page_items
+from ..schemas import tasks_out
+from ..state import State, read_state
+from . import cursors, queries
+from .schemas import list_query
+from .selection import Selection
+
+
+@tasks_bp.get("", strict_slashes=False)
+def index() -> Response:
+    """List your tasks, newest first."""
+    selection = query_parameters(list_query)
+    if_none, state = if_none_match(), None
+    if if_none is not None:
+        state = read_state(g.user)
+        cursors.decode_cursor(selection, state)
+        if _has_etag(selection) and matches_etag(state.etag, if_none):
+            return not_modified(state.etag)
+    with Permit(g.user.id) as permit:
+        while (response := _list(selection, permit, state)) is None:
+            permit.wait()
+            state = None
+        return permit.hold_until_closed(response, response.size)
+
+
+def _list(selection: Selection, permit: Permit, state: State | None) -> FastResponse | None:
+    """Return the response for one page, or None if it is large and `permit` is not held.
+
+    `state` is the user's state if the request has read it already, otherwise None.
+    """
+    state, keyset, page = _state_and_page(selection, permit, state)
+    items = page_items(
+        page, selection.limit, permit, lambda page: queries.long_page(g.user, selection, keyset, page), tasks_out.dump
+    )
+    if items is None:
+        return None
+    page, tasks = items
+    headers = {}
+    if (end := page.end) is not None:
+        headers["Link"] = f'<{_next_page_url(cursors.encode_cursor(end, selection, state))}>; rel="next"'
+    if selection.with_total:
+        headers["X-Total-Count"] = str(queries.count(g.user, selection))
+    response = json_response(tasks, etag=state.etag if _has_etag(selection) else None, headers=headers)
+    return response if permit.allows(response.size) else None
+
+
+def _has_etag(selection: Selection) -> bool:
+    """Return True unless the list filters by `overdue`: its result changes with time, without a new revision."""
+    return selection.overdue_in is None
+
+
+def _state_and_page(
+    selection: Selection, permit: Permit, state: State | None
+) -> tuple[State, KeysetValues | None, Page]:
+    """Return the user's state (read unless given), the keyset values of the cursor, and the page after them.
+
+    Raises `BadCursor`.
+    """
+    # A long page needs a permit; if none is free, only its first rows are read, which show whether it is long.
+    allowed = selection if selection.limit <= SMALL_PAGE or permit.acquire() else replace(selection, limit=PROBE_ROWS)
+    if state is not None:
+        keyset = cursors.decode_cursor(selection, state)
+        return state, keyset, queries.page(g.user, allowed, keyset)
+    if selection.cursor is None:
+        state, page = queries.state_and_page(g.user, allowed, None)
+        return state, None, page
+    signed_in, keyset = _decode_cursor(selection)
+    state, page = queries.state_and_page(g.user, allowed, keyset)
+    if state.epoch != signed_in.epoch:
+        cursors.decode_cursor(selection, state)  # raises BadCursor: an erasure has replaced the epoch in between
+    return state, keyset, page
+
+
+def _decode_cursor(selection: Selection) -> tuple[State, KeysetValues | None]:
+    """Return the state whose epoch signed the cursor, and the cursor's keyset values. Raises `BadCursor`.
+
+    The state that this worker has cached saves the round trip that reads it.
+    """
+    cached = queries.last_state(g.user)
+    if cached is not None:
+        with suppress(BadCursor):
+            return cached, cursors.decode_cursor(selection, cached)
+    state = read_state(g.user)
+    return state, cursors.decode_cursor(selection, state)
+
+
+def _next_page_url(cursor: str) -> str:
+    """Return the URL of the request with another cursor, without scheme and host, so it is valid behind any proxy."""
+    query = [(name, value) for name, value in request.args.items(multi=True) if name != "cursor"]
+    return url_for("tasks.index", user_id=g.user.id) + "?" + urlencode([*query, ("cursor", cursor)])

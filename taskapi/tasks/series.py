@@ -1,0 +1,102 @@
+"""Series of recurring tasks: completing a task creates the next one, in the same transaction; reopening removes it."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import case, exists
+from sqlalchemy.dialects import postgresql, sqlite
+
+from ..auth.tokens import User
+from ..database.base import db
+from ..database.unit_of_work import execute
+from ..idempotency import queries as idempotency
+from .models import Task
+from .recurrence import occurrences, schedule
+from .statements.counters import bump_revision
+from .statements.quota import check_stored_tasks_after
+from .statements.rows import TOMBSTONE, TaskRow, new_row
+from .statements.update import update_task
+
+_COPIED_COLUMNS = ("title", "description", "priority", "tags", "due_time", "time_zone", "recurrence", "repeat_from")
+
+
+def sync_series(user: User, task: TaskRow, moment: datetime) -> TaskRow:
+    """Create or remove the next task after `completed` of `task` was written at `moment`; return the task after that.
+
+    Raises `QuotaExceeded`.
+    """
+    # An edit of a task that was completed before keeps its earlier `completed_at`, so it creates nothing.
+    completed_now = task.completed_at == moment
+    if completed_now and task.recurrence is not None and task.next_task_id is None:
+        return _create_next_task(user, task, moment)
+    if not task.completed and task.next_task_id is not None:
+        return _remove_next_task(user, task, moment)
+    return task
+
+
+def _create_next_task(user: User, task: TaskRow, moment: datetime) -> TaskRow:
+    """Insert the next occurrence as a copy of `task` with the next due date, unless the series has ended."""
+    due = next_due(task, moment)
+    if due is None:
+        return task
+    series, occurrence = task.series_id or task.id, (task.occurrence or 1) + 1
+    new_id = bump_revision(user, 0, ids=1, live=1).last_task_id
+    values = {name: getattr(task, name) for name in _COPIED_COLUMNS}
+    row = new_row(user, new_id, task.revision, moment, {**values, "due_date": due})
+    dialect = {"sqlite": sqlite, "postgresql": postgresql}[db.engine.dialect.name]
+    # The unique index on (user_id, series_id, occurrence) decides: an occurrence is inserted only once.
+    inserted = execute(
+        dialect.insert(Task)
+        .values({**row, "series_id": series, "occurrence": occurrence})
+        .on_conflict_do_nothing()
+        .returning(Task.id)
+    ).one_or_none()
+    if inserted is None:
+        bump_revision(user, 0, live=-1)
+        return task
+    check_stored_tasks_after(user, new_id)
+    columns = {"next_task_id": new_id, **_own_position(user, task, series, occurrence - 1)}
+    return update_task(user, task.id, task.revision, columns) or task
+
+
+def _own_position(user: User, task: TaskRow, series: int, occurrence: int) -> dict[str, Any]:
+    """Return the columns that make `task` the first of its series, unless another task has that position.
+
+    An import may have put another task there; then the unique index would reject every completion of this one.
+    """
+    if task.series_id is not None and task.occurrence is not None:
+        return {}
+    at_position = (Task.user_id == user.id, Task.series_id == series, Task.occurrence == occurrence)
+    is_free = ~exists().where(*at_position).correlate(None)  # not correlated with the row that is updated: any task
+    return {
+        "series_id": case((is_free, series), else_=Task.series_id),
+        "occurrence": case((is_free, occurrence), else_=Task.occurrence),
+    }
+
+
+def _remove_next_task(user: User, task: TaskRow, moment: datetime) -> TaskRow:
+    """Turn the next task into a tombstone if it was never changed; a changed one stays."""
+    tombstone = {**TOMBSTONE, "deleted_at": moment, "purged_at": moment, "updated_at": moment}
+    is_unchanged = (Task.revision == Task.created_revision, Task.deleted_at.is_(None))
+    # An import can set `next_task_id` to any task, so only the following task of the same series is removed.
+    is_following = (Task.series_id == task.series_id, Task.occurrence == (task.occurrence or 0) + 1)
+    if update_task(user, task.next_task_id, task.revision, tombstone, *is_following, *is_unchanged) is None:
+        return task
+    idempotency.delete_task_content(user, task.next_task_id)
+    bump_revision(user, 0, live=-1)
+    return update_task(user, task.id, task.revision, {"next_task_id": None}) or task
+
+
+def next_due(task: TaskRow, moment: datetime) -> date | None:
+    """Return the due date of the next task, or None at the end of the series.
+
+    With `repeat_from` "due" it is after the task's due date and not before today; with "completion" it is counted from
+    today. Today is the local date in the task's time zone.
+    """
+    today = schedule.today(task.time_zone, moment)
+    occurrence = task.occurrence or 1
+    if task.repeat_from == "completion":
+        return occurrences.next_date(task.recurrence, today, today, occurrence=occurrence)
+    return occurrences.next_date(task.recurrence, task.due_date, today - timedelta(days=1), occurrence=occurrence)

@@ -1,0 +1,105 @@
+"""Sync tokens of the delta feed: a position in the feed, signed with HMAC-SHA256 under the user's epoch."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+from itsdangerous import BadData, URLSafeSerializer
+
+from ..pages import Page
+from ..state import State
+
+_EPOCH_ID = re.compile(r"[0-9a-f]{8}")
+
+_NO_DATA = "0"
+"""The token of a user without data, who has no epoch to sign with. It stands for the beginning of the feed."""
+
+_LAST_ID = 2**63 - 1
+"""The `id` of a position after all rows of its revision."""
+
+
+class SyncTokenExpired(Exception):
+    """The feed cannot continue at this token: tombstones after it are removed, or the epoch has changed (erasure)."""
+
+
+class InvalidSyncToken(Exception):
+    """Not a token of this user's feed."""
+
+
+@dataclass(frozen=True)
+class SyncPosition:
+    """The position in the feed after the row (`revision`, `id`).
+
+    `initial_revision` is the user's revision when the client's first sync began. That sync lists live tasks only, so
+    the client needs no tombstone of a task that was deleted at or before that revision.
+    """
+
+    revision: int
+    id: int
+    initial_revision: int
+
+    @property
+    def tombstones_known_until(self) -> int:
+        """The revision up to which the client needs no further tombstones; compared with `State.sync_floor`."""
+        return max(self.initial_revision, self.revision if self.id == _LAST_ID else self.revision - 1)
+
+    def is_at_end(self, state: State) -> bool:
+        """Return True if no change follows, after a complete walk: every page of a walk has the same ETag."""
+        return self.id == _LAST_ID and self.revision == state.revision
+
+
+def position_after(page: Page, since: SyncPosition, state: State) -> SyncPosition:
+    """Return the position after a page that started at `since`.
+
+    `state` was read before the page, so at the end of the feed the client has everything up to its revision at least.
+    """
+    revision = page.last.revision if page.last else since.revision
+    if page.following is None:
+        return SyncPosition(max(revision, state.revision), _LAST_ID, since.initial_revision)
+    # The rows of one write share a revision, so a page may end between them.
+    is_split = page.following.revision == revision
+    return SyncPosition(revision, page.last.id if is_split and page.last else _LAST_ID, since.initial_revision)
+
+
+def encode_token(position: SyncPosition, state: State) -> str:
+    """Return the token of a position: the public id of the epoch, and the position signed with the epoch."""
+    if not state.revision:
+        return _NO_DATA
+    values = [position.revision, position.id, position.initial_revision]
+    return f"{state.epoch_id}.{_serializer(state).dumps(values)}"
+
+
+def decode_token(token: str | None, state: State) -> SyncPosition:
+    """Verify a token and return its position; None stands for the start of a first sync.
+
+    Raises `SyncTokenExpired` and `InvalidSyncToken`.
+    """
+    if token is None:
+        return SyncPosition(0, 0, initial_revision=state.revision)
+    since = SyncPosition(0, _LAST_ID, initial_revision=0) if token == _NO_DATA else _verify_token(token, state)
+    # A revision above the user's comes from data that was replaced by an older backup.
+    if since.tombstones_known_until < state.sync_floor or since.revision > state.revision:
+        raise SyncTokenExpired
+    return since
+
+
+def _verify_token(token: str, state: State) -> SyncPosition:
+    """Check epoch and signature of a token. Raises `SyncTokenExpired` for another epoch, else `InvalidSyncToken`."""
+    epoch_id, _, signed = token.partition(".")
+    if epoch_id != state.epoch_id:
+        raise SyncTokenExpired if _EPOCH_ID.fullmatch(epoch_id) else InvalidSyncToken
+    try:
+        return SyncPosition(*_serializer(state).loads(signed))
+    except BadData as error:
+        raise InvalidSyncToken from error
+
+
+def _serializer(state: State) -> URLSafeSerializer:
+    """Return a serializer that signs with the user's epoch (itsdangerous, HMAC-SHA256)."""
+    return URLSafeSerializer(
+        state.epoch,
+        salt="taskapi.feed",
+        signer_kwargs={"digest_method": hashlib.sha256, "key_derivation": "hmac"},
+    )

@@ -1,0 +1,52 @@
+"""Read all tasks of a user in chunks, so that an export of any size needs bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ...auth.tokens import User
+from ...concurrency import slots
+from ...concurrency.slots import Slot
+from ...database.unit_of_work import execute, reads
+from ..models import Task
+from ..pages import Page, PageQuery, max_short_bytes
+from ..statements.rows import TaskRow
+
+EXPORT_CHUNK_ROWS, EXPORT_CHUNK_BYTES = 100, 256 * 1024
+"""Maximum tasks and bytes of text that an export reads at a time and holds in memory."""
+
+
+def export(user: User, *, trash: bool) -> Iterator[TaskRow]:
+    """Return an iterator of all tasks by id, with those in the trash if `trash`.
+
+    The first chunk is read at once, each further one when the iterator reaches it: no snapshot of the whole. Only
+    reading holds a concurrency slot of the worker, sending does not.
+    """
+    return _iterate(user, _export_chunk(user, 0, trash=trash), slots.later(), trash=trash)
+
+
+def _iterate(user: User, page: Page, slot: Slot, *, trash: bool) -> Iterator[TaskRow]:
+    """Yield the rows of `page` and of the chunks after it, each of which is read inside `slot`."""
+    yield from page.rows
+    while page.following is not None and page.last is not None:
+        after = page.last.id
+        del page  # free its rows before the wait for a slot
+        with slot():
+            page = _export_chunk(user, after, trash=trash)
+        yield from page.rows
+
+
+@reads
+def _export_chunk(user: User, after: int, *, trash: bool) -> Page:
+    """Read the next tasks after the id `after`, up to `EXPORT_CHUNK_ROWS` and `EXPORT_CHUNK_BYTES`, at least one."""
+    conditions = [Task.user_id == user.id, Task.id > after, Task.purged_at.is_(None)]
+    if not trash:
+        conditions.append(Task.deleted_at.is_(None))
+    query = PageQuery(conditions, (), (Task.id,))
+    rows = execute(query.short(EXPORT_CHUNK_ROWS + 1, max_short_bytes(EXPORT_CHUNK_ROWS))).all()
+    page = Page.from_rows(rows, EXPORT_CHUNK_ROWS, keys=0)
+    if not page.has_long:
+        return page
+    return page.read_long(
+        lambda max_rows, max_bytes: execute(query.bounded(max_rows, max_bytes)).all(), EXPORT_CHUNK_BYTES
+    )

@@ -1,0 +1,86 @@
+"""Delete tasks in two steps: into the trash, from which a task can be restored, and permanently to a tombstone."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+
+from sqlalchemy import ColumnElement, func, literal, select
+
+from ...auth.tokens import User
+from ...database.base import UTCDateTime, now
+from ...database.unit_of_work import execute, reads, writes
+from ...idempotency import queries as idempotency
+from .. import queries
+from ..models import Task
+from ..statements.counters import bump_revision
+from ..statements.errors import TaskNotFound, VersionConflict
+from ..statements.rows import COLUMNS, TOMBSTONE, TaskRow
+from ..statements.update import move_to_trash, update_task
+
+
+@writes
+def remove(user: User, id: int, expected: Set[int] | None) -> None:
+    """Move a live task to the trash. Raises `TaskNotFound` and `VersionConflict`."""
+    if move_to_trash(user, id, queries.resolve_if_match(user, id, expected), now()) is None:
+        queries.find(user, id, expected)  # raises TaskNotFound or VersionConflict
+
+
+@writes
+def restore(user: User, id: int, expected: Set[int] | None) -> TaskRow:
+    """Restore a task from the trash; a live task is returned unchanged.
+
+    Raises `TaskNotFound`, `VersionConflict` and `QuotaExceeded`.
+    """
+    revision = bump_revision(user).revision
+    columns = {"deleted_at": None, "updated_at": now()}
+    row = update_task(user, id, revision, columns, *_IN_TRASH, *_matches_version(user, id, expected))
+    if row is None:
+        row = find(user, id, expected)
+        bump_revision(user, -1)  # the task is live already: take the increment back
+        return row
+    # Checked last, so that 404 and 412 precede the 409 of the quota, and a live task is never rejected.
+    bump_revision(user, 0, live=1)
+    return row
+
+
+@writes
+def destroy(user: User, id: int, expected: Set[int] | None) -> None:
+    """Delete a task permanently, live or in the trash. A tombstone stays for the delta feed.
+
+    Raises `TaskNotFound` and `VersionConflict`.
+    """
+    moment = now()
+    revision = bump_revision(user).revision
+    if find(user, id, expected).deleted_at is None:
+        bump_revision(user, 0, live=-1)
+    deleted_at = func.coalesce(Task.deleted_at, literal(moment, UTCDateTime))
+    update_task(user, id, revision, {**TOMBSTONE, "deleted_at": deleted_at, "purged_at": moment, "updated_at": moment})
+    idempotency.delete_task_content(user, id)
+
+
+@reads
+def find(user: User, id: int, expected: Set[int] | None = None) -> TaskRow:
+    """Return the task with this id, live or in the trash. Raises `TaskNotFound` and `VersionConflict`."""
+    stored = (Task.user_id == user.id, Task.id == id, Task.purged_at.is_(None))
+    row = execute(select(*COLUMNS).where(*stored)).one_or_none()
+    if row is None:
+        raise TaskNotFound
+    if expected is not None and row.revision not in expected:
+        raise VersionConflict(row)
+    return row
+
+
+_IN_TRASH = (Task.deleted_at.is_not(None), Task.purged_at.is_(None))
+
+
+def _matches_version(user: User, id: int, expected: Set[int] | None) -> tuple[ColumnElement[bool], ...]:
+    """Return the condition that the task has an expected version, empty for None.
+
+    Of several versions the condition names the current one, which cannot change before the end of the transaction:
+    the text of a statement must not depend on how many versions a client sends. Raises `TaskNotFound` and
+    `VersionConflict`.
+    """
+    if expected is None:
+        return ()
+    (version,) = expected if len(expected) == 1 else {find(user, id, expected).revision}
+    return (Task.revision == version,)
