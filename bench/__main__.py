@@ -77,6 +77,7 @@ def _run(options: argparse.Namespace) -> report.Report:
         urls["embedded"] = stack.enter_context(embedded_database())
 
         def start(contestant: Contestant) -> Running:
+            """Start a contestant, which runs until the end of the benchmark."""
             _log(f"starting {contestant.title}")
             return stack.enter_context(serve(contestant, urls[contestant.database]))
 

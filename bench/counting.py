@@ -30,10 +30,12 @@ def post_worker_init(worker: Any) -> None:
     handle, application = worker.handle, worker.wsgi
 
     def traced(*connection: Any) -> None:
+        """Handle a connection with bytecode tracing in its greenlet."""
         sys.settrace(_trace)
         handle(*connection)
 
     def counting_app(environ: dict[str, Any], start_response: Any) -> Any:
+        """Handle the command in the request's `X-Count` header, then call the application."""
         _handle_command(environ.get("HTTP_X_COUNT"))
         return application(environ, start_response)
 

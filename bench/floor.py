@@ -129,5 +129,6 @@ def _run(statement: str, *values: Any) -> list[dict[str, Any]]:
 
 
 def _connect() -> psycopg.Connection[Any]:
+    """Open an autocommit connection to PostgreSQL."""
     # With the time zone UTC, which orjson serializes as Z.
     return psycopg.connect(os.environ["DATABASE_URL"], autocommit=True, options="-c timezone=UTC")

@@ -87,24 +87,25 @@ class TimeoutConnection(psycopg.Connection[Any]):
         """
         new = {each.sql: _ServerStatement(self) for each in statements if each.sql not in self._server_statements}
         prepared = {**self._server_statements, **new} if new else self._server_statements
-        is_synced = False
-        self.pgconn.enter_pipeline_mode()
+        is_synced, pgconn = False, self.pgconn
+        pgconn.enter_pipeline_mode()
         try:
             for sql, server_statement in new.items():
-                self.pgconn.send_prepare(server_statement.name, sql.encode())
+                pgconn.send_prepare(server_statement.name, sql.encode())
             for statement in statements:
                 prepared[statement.sql].send(statement.values)
-            self.pgconn.pipeline_sync()
+            pgconn.pipeline_sync()
             results = self._receive_until_sync()
             is_synced = True
         finally:
             if is_synced:
-                self.pgconn.exit_pipeline_mode()
+                pgconn.exit_pipeline_mode()
             else:
                 self.close()  # results may still arrive, and would be taken for those of the next statements
-        for (sql, server_statement), result in zip(new.items(), results, strict=False):
-            if result.status == ExecStatus.COMMAND_OK:  # it stays prepared even if a later statement failed
-                self._server_statements[sql] = server_statement
+        if new:
+            for (sql, server_statement), result in zip(new.items(), results, strict=False):
+                if result.status == ExecStatus.COMMAND_OK:  # it stays prepared even if a later statement failed
+                    self._server_statements[sql] = server_statement
         try:
             _raise_first_error(results)
         except (InvalidSqlStatementName, FeatureNotSupported):
@@ -120,17 +121,18 @@ class TimeoutConnection(psycopg.Connection[Any]):
     def _receive_until_sync(self) -> list[PGresult]:
         """Receive the results of a pipeline up to its sync point; raises OperationalError if the connection is lost."""
         results: list[PGresult] = []
+        pgconn = self.pgconn
         try:
-            if self.pgconn.flush():
-                self.wait(_flush(self.pgconn))
-            self.pgconn.consume_input()  # without a wait: the results may have arrived already
+            if pgconn.flush():
+                self.wait(_flush(pgconn))
+            pgconn.consume_input()  # without a wait: the results may have arrived already
             while True:
-                while self.pgconn.is_busy():
+                while pgconn.is_busy():
                     self._wait_readable()
-                    self.pgconn.consume_input()
-                result = self.pgconn.get_result()
+                    pgconn.consume_input()
+                result = pgconn.get_result()
                 if result is None:  # libpq's separator between two statements, or the connection is lost
-                    if self.pgconn.status == ConnStatus.BAD:
+                    if pgconn.status == ConnStatus.BAD:
                         raise OperationalError("the connection is lost")  # noqa: TRY301  as the driver does
                 elif result.status == ExecStatus.PIPELINE_SYNC:
                     return results
@@ -221,11 +223,14 @@ class _ServerStatement:
         self.name = connection.new_name()
         self._pgconn = connection.pgconn
         self._transformer = Transformer(connection)
+        self._formats: list[PyFormat] = []
+        """The format of each value: text."""
 
     def send(self, values: Sequence[Any]) -> None:
         """Queue an execution with these values; does not wait for the result."""
-        texts = self._transformer.dump_sequence(values, [PyFormat.TEXT] * len(values)) if values else None
-        self._pgconn.send_query_prepared(self.name, texts)
+        if values and not self._formats:
+            self._formats = [PyFormat.TEXT] * len(values)
+        self._pgconn.send_query_prepared(self.name, self._transformer.dump_sequence(values, self._formats))
 
     def load_rows(self, result: PGresult, row: Callable[[Sequence[Any]], Any]) -> Sequence[Any]:
         """Return the rows of a result, each made with `row`."""

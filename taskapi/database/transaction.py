@@ -47,7 +47,8 @@ class UnitOfWork:
     @property
     def in_transaction(self) -> bool:
         """True between BEGIN and COMMIT or ROLLBACK."""
-        return self._driver is not None and self._driver.in_transaction
+        driver = self._pooled.dbapi_connection
+        return driver is not None and driver.in_transaction
 
     @property
     def _driver(self) -> Any:
@@ -109,18 +110,20 @@ class UnitOfWork:
         finally:
             self.lost = self._is_dead
             pool_was_replaced = self._engine.pool is not self._pool
-            if (self.lost or pool_was_replaced) and self._driver is not None:
-                self._pooled.invalidate()
-            if self.lost and not pool_was_replaced:
-                # All pooled connections go to the same failed server. Discard the pool; connections that are checked
-                # out are invalidated at checkin, by the line above.
-                self._engine.dispose()
+            if self.lost or pool_was_replaced:
+                if self._driver is not None:
+                    self._pooled.invalidate()
+                if not pool_was_replaced:
+                    # All pooled connections go to the same failed server. Discard the pool; connections that are
+                    # checked out are invalidated at checkin, by the line above.
+                    self._engine.dispose()
             (self._core or self._pooled).close()
 
     @property
     def _is_dead(self) -> bool:
         """True if the driver's connection is invalidated or closed."""
-        return self._driver is None or getattr(self._driver, "closed", False)
+        driver = self._pooled.dbapi_connection
+        return driver is None or getattr(driver, "closed", False)
 
     def _end_transaction(self, command: pipeline.PipelinedStatement) -> None:
         """Send COMMIT or ROLLBACK if a transaction is open and the connection is alive."""

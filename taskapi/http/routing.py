@@ -1,4 +1,4 @@
-"""Flask subclass that caches URL matching per path and method, and ignores the host name and `async` views."""
+"""Flask subclass that caches URL matching per path and method, and has no sessions, host matching and `async` views."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 
 from flask import Flask, Request
 from flask.ctx import RequestContext
+from flask.sessions import NullSession, SessionInterface
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, MapAdapter, Rule
 
@@ -25,6 +26,16 @@ def unproxy(proxy: T) -> T:
     """
     target: T = cast("Any", proxy)._get_current_object()  # noqa: SLF001  public in Flask's documentation
     return target
+
+
+class _NoSessions(SessionInterface):
+    """A session interface without cookies: users are identified by their tokens."""
+
+    _session = NullSession()
+
+    def open_session(self, app: Flask, request: Request) -> NullSession:  # noqa: ARG002
+        """Return the same null session for every request; Flask would create one for each."""
+        return self._session
 
 
 class _CachedMap(Map):
@@ -58,6 +69,7 @@ class _RequestContext(RequestContext):
 class Application(Flask):
     """The Flask application: synchronous views only, and no response that depends on the Host header."""
 
+    session_interface = _NoSessions()
     url_map_class = _CachedMap
 
     def __init__(self, *arguments: Any, **options: Any) -> None:

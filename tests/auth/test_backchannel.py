@@ -235,7 +235,7 @@ BAD_NOTICES: dict[str, tuple[Callable[[], str], str]] = {
         lambda: f"{base64url({'alg': 'none', 'typ': 'logout+jwt'})}.{base64url(logout_claims('alice', 's-1'))}.",
         NOT_SIGNED,
     ),
-    "of a key pair that nobody published": (
+    "of an unpublished key pair": (
         lambda: Signer("EdDSA").token(logout_claims("alice", "s-1"), typ="logout+jwt"),
         ALGORITHM,
     ),
@@ -265,7 +265,7 @@ BAD_NOTICES: dict[str, tuple[Callable[[], str], str]] = {
         "No session was ended: the token has a nonce, which a logout token must not have.",
     ),
     "without sub": (lambda: logout_token(None, "s-1"), "No session was ended: the token has no sub."),
-    "of nobody": (lambda: logout_token("", "s-1"), NO_ID.format("sub")),
+    "with an empty sub": (lambda: logout_token("", "s-1"), NO_ID.format("sub")),
     "without sid": (lambda: logout_token("alice", None), NO_ID.format("sid")),
     "of all sessions": (lambda: logout_token("alice", ""), NO_ID.format("sid")),
     "without jti": (lambda: logout_token("alice", "s-1", jti=None), NO_ID.format("jti")),
@@ -496,8 +496,8 @@ def test_logout_and_requests_of_a_session_are_503_while_the_database_is_down(
     assert alice.get().status_code == 200
     with outage(app):
         time.sleep(FRESH_FOR)
-        asked = client.get("/api/mallory/tasks", headers={"Authorization": f"Bearer {alice.token}"})
-        for response in (asked, alice.get(headers={"X-Request-Id": "r-1"}), post_logout(client, made)):
+        other_path = client.get("/api/mallory/tasks", headers={"Authorization": f"Bearer {alice.token}"})
+        for response in (other_path, alice.get(headers={"X-Request-Id": "r-1"}), post_logout(client, made)):
             assert response.status_code == 503
             assert response.headers["Retry-After"] == "1"
             assert response.get_json()["detail"] == (

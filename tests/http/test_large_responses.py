@@ -156,15 +156,15 @@ def test_a_request_waits_for_a_permit_without_its_slot(app: Flask, alice: Reader
 
 
 def test_a_request_waits_for_a_permit_as_long_as_documented(app: Flask, monkeypatch: pytest.MonkeyPatch):
-    asked: list[float] = []
-    monkeypatch.setattr(permits, "wait", lambda _user, seconds: asked.append(seconds))
+    timeouts: list[float] = []
+    monkeypatch.setattr(permits, "wait", lambda _user, seconds: timeouts.append(seconds))
     with app.test_request_context(), pytest.raises(ServiceUnavailable):
         monkeypatch.setattr(permits, "acquire", lambda _user: None)
         Permit("alice").wait()
     monkeypatch.setattr(permits, "held_by", lambda _user: MAX_PER_USER)
     with app.test_request_context(), pytest.raises(TooManyRequests):
         Permit("alice").wait()
-    assert asked == [large_responses.PERMIT_TIMEOUT] * 2
+    assert timeouts == [large_responses.PERMIT_TIMEOUT] * 2
 
 
 @pytest.mark.parametrize("path", ["/tasks", "/changes", "/export"])

@@ -34,6 +34,7 @@ REPLAYED_HEADERS = ("Content-Type", "ETag", "Location")
 
 
 def key_header(key: str = "key-1", **further: str) -> dict[str, str]:
+    """Return request headers with an `Idempotency-Key` and others."""
     return {"Idempotency-Key": key, **further}
 
 
@@ -226,6 +227,7 @@ def test_a_replay_takes_precedence_over_428(make_app: Callable[..., Flask]) -> N
 
 
 def age_stored_responses(app: Flask, by: timedelta) -> None:
+    """Set the creation time of all stored responses to `by` ago."""
     with app.app_context(), beyond_walls().begin() as connection:
         connection.execute(StoredResponse.__table__.update().values(created_at=now() - by))
 
@@ -288,6 +290,7 @@ REPAIR_COMMITS = {
 
 @contextmanager
 def failing_commits(url: str) -> Iterator[None]:
+    """Context manager: make every transaction that inserts a task fail at COMMIT."""
     dialect = make_url(url).get_backend_name()
     engine = beyond_walls(url)
     with engine.begin() as connection:
@@ -343,6 +346,7 @@ def wait_until_working(url: str) -> None:
 
 
 def _scalar(engine: Any, statement: Any) -> Any:
+    """Execute a statement on a new connection and return its single value."""
     with engine.connect() as connection:
         return connection.execute(statement).scalar_one()
 
@@ -410,6 +414,7 @@ def test_a_request_in_progress_does_not_affect_other_keys_and_users(
 
 @pytest.fixture(scope="module")
 def server(database_url: str) -> Iterator[Server]:
+    """A gunicorn server with several worker processes and no rate limit."""
     with serve(database_url, RATE_LIMIT="off") as running:
         yield running
 
@@ -418,6 +423,7 @@ CREATE = Request("POST", "", {"title": "T"}, (("Idempotency-Key", "one"),))
 
 
 def tasks(server: Server, user: str) -> Any:
+    """Return the user's list of tasks from the server."""
     return server.send(user, Request("GET")).json
 
 

@@ -31,6 +31,7 @@ def stored_bytes(app: Flask) -> list[int]:
 
 
 def usage(app: Flask) -> list[tuple[Any, ...]]:
+    """Return all rows of the usage table: (user id, keys, bytes)."""
     with app.app_context(), beyond_walls().connect() as connection:
         return [tuple(row) for row in connection.execute(select(Usage.__table__).order_by(Usage.user_id))]
 
@@ -47,15 +48,18 @@ def tables_containing(app: Flask, content: str) -> set[str]:
 
 
 def run_purge(app: Flask) -> None:
+    """Run `flask purge`."""
     result = app.test_cli_runner().invoke(args=["purge"])
     assert result.exit_code == 0, result.output
 
 
 def batch(person: Person, *operations: Any, key: str = "batch") -> TestResponse:
+    """Send a batch with an `Idempotency-Key`."""
     return person.post("/batch", json={"operations": operations}, headers=key_header(key))
 
 
 def complete_operations(*ids: int) -> list[dict[str, Any]]:
+    """Return batch operations that complete these tasks."""
     return [{"op": "complete", "id": id, "completed": True} for id in ids]
 
 
@@ -214,15 +218,18 @@ def test_a_response_that_the_previous_release_has_stored_is_replayed(app: Flask,
 
 
 def delete_permanently(alice: Person) -> None:
+    """Delete task 1 permanently."""
     alice.delete("/1?permanent=true")
 
 
 def delete_permanently_from_the_trash(alice: Person) -> None:
+    """Move task 1 to the trash, then delete it permanently."""
     alice.delete("/1")
     alice.delete("/1?permanent=true")
 
 
 def delete_permanently_with_a_key(alice: Person) -> None:
+    """Delete task 1 permanently by a request with an `Idempotency-Key`."""
     assert alice.delete("/1?permanent=true", headers=key_header("deletion")).status_code == 204
 
 

@@ -11,7 +11,7 @@ from contextlib import ExitStack, closing, suppress
 
 import pytest
 
-from tests.chaos.service import Service, service
+from tests.chaos.service import Service, run_service
 from tests.conftest import migrate
 from tests.gunicorn_server import CLIENT_TIMEOUT, ROOT
 
@@ -31,7 +31,7 @@ def small_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     (folder / "small.conf.py").write_text(SMALL_WORKER)
     url = f"sqlite:///{folder}/x.db"
     migrate(url)
-    with service(url, workers=1, settings=str(folder / "small.conf.py")) as running:
+    with run_service(url, workers=1, settings=str(folder / "small.conf.py")) as running:
         yield running
 
 
@@ -125,7 +125,9 @@ def failing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     (folder / "failing.py").write_text(FAILING)
     url = f"sqlite:///{folder}/x.db"
     migrate(url)
-    with service(url, workers=1, app="failing:app", PYTHONPATH=os.pathsep.join((str(ROOT), str(folder)))) as running:
+    with run_service(
+        url, workers=1, app="failing:app", PYTHONPATH=os.pathsep.join((str(ROOT), str(folder)))
+    ) as running:
         yield running
 
 

@@ -173,8 +173,8 @@ def test_a_body_of_10_mb_is_413_and_without_a_token_401(alice: Person, client: F
     body = b'{"title": "' + b"x" * 10_000_000 + b'"}'
     for method, path in (("POST", ""), ("PUT", "/1"), ("PATCH", "/1/complete")):
         assert_refused(alice.send(method, path, data=body, content_type=JSON), 413, "too-large")
-        nobody = client.open(f"/api/alice/tasks{path}", method=method, data=body, content_type=JSON)
-        assert_refused(nobody, 401, "unauthorized")
+        response = client.open(f"/api/alice/tasks{path}", method=method, data=body, content_type=JSON)
+        assert_refused(response, 401, "unauthorized")
 
 
 @pytest.mark.parametrize(("size", "status"), [(64 * 1024, 201), (64 * 1024 + 1, 413)])
@@ -286,6 +286,7 @@ def test_a_search_for_special_characters_or_invalid_utf8_is_no_error(alice: Pers
 class TestCursors:
     @pytest.fixture
     def cursor(self, alice: Person) -> str:
+        """A cursor of alice's pending tasks, after the first of three."""
         for title in "abc":
             alice.add(title)
         return _cursor(alice.get("?limit=1&status=pending"))
@@ -325,6 +326,7 @@ class TestCursors:
 
 
 def _cursor(response: TestResponse) -> str:
+    """Return the cursor in the next link of a response."""
     return parse_qs(urlsplit(response.headers["Link"].partition(">")[0]).query)["cursor"][0]
 
 
@@ -352,6 +354,7 @@ def test_a_malformed_or_unsupported_request_header_is_ignored_and_not_echoed(ali
 
 @pytest.fixture(scope="module")
 def server(database_url: str) -> Iterator[Server]:
+    """A gunicorn server without a rate limit."""
     with serve(database_url, RATE_LIMIT="off") as server:
         yield server
 
@@ -364,6 +367,7 @@ class TestOnASocket:
         """Make the database empty after each test: `make_app` removes all rows."""
 
     def head(self, method: str = "POST", path: str = "", user: str | None = "alice", **headers: str) -> bytes:
+        """Return the request line and the headers of a request as bytes."""
         authorization = {"Authorization": f"Bearer {token(user)}"} if user else {}
         lines = {"Host": "localhost", "Content-Type": JSON, **authorization, **headers}
         start = f"{method} /api/alice/tasks{path} HTTP/1.1\r\n"
@@ -372,6 +376,7 @@ class TestOnASocket:
         ).encode()
 
     def refused(self, answer: Answer, status: int, code: str) -> None:
+        """Check the status and the code of a problem document, and that it does not echo input."""
         assert (answer.status, answer.json["code"]) == (status, code)
         assert answer.headers["Content-Type"] == "application/problem+json"
         assert CANARY.encode() not in answer.body

@@ -65,6 +65,7 @@ class Change:
 
 
 def new_change(guards: str, method: str, path: str, body: Any = None) -> Change:
+    """Make a `Change`; `guards` is separated by spaces."""
     return Change(method, path, body, tuple(guards.split()))
 
 
@@ -106,11 +107,13 @@ def with_four_tasks(person: Person) -> Person:
 
 
 def send(person: Person, change: Change, headers: dict[str, str]) -> TestResponse:
+    """Send the request of a change with these headers."""
     options = {} if change.json is None else {"json": change.json}
     return person.send(change.method, change.path, headers=headers, **options)
 
 
 def headers_of(person: Person, change: Change, guard: str, number: int) -> dict[str, str]:
+    """Return the headers of a guard: an idempotency key made of `number`, or the task's current version."""
     if guard == "key":
         return {"Idempotency-Key": f"request-{number}"}
     if guard == "version":
@@ -139,6 +142,7 @@ def everything(person: Person) -> dict[str, Any]:
 
 
 def comparable(task: dict[str, Any]) -> dict[str, Any]:
+    """Return a task without the members that differ between two users."""
     moments = {name: task[name] is not None for name in task if name.endswith("_at")}
     return {**task, **moments, "user_id": None}
 
@@ -203,6 +207,7 @@ def check_repeated_response(guard: str, change: Change, first: TestResponse, aga
 
 @pytest.fixture
 def person_without_rate_limit(make_app: Callable[..., Flask]) -> Callable[[str], Person]:
+    """A function that makes a person by name, without a rate limit."""
     app = make_app(RATE_LIMIT="off")
     return lambda name: Person(app.test_client(), name)
 

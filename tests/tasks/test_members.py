@@ -26,6 +26,7 @@ ALL_MEMBERS = {
 
 
 def error_codes(response: TestResponse) -> dict[str, str]:
+    """Return the error codes of a 422 by JSON pointer."""
     assert response.status_code == 422, response.text
     return {fault["pointer"]: fault["code"] for fault in response.get_json()["errors"]}
 
@@ -214,6 +215,7 @@ class TestSorts:
             assert self.all_pages(alice_with_11_tasks, sort) == whole, sort
 
     def all_pages(self, alice_with_11_tasks: Person, sort: str) -> list[dict[str, Any]]:
+        """Return the tasks of all pages of two, following the next links."""
         all_pages: list[dict[str, Any]] = []
         query: str | None = f"?sort={sort}&limit=2"
         while query is not None:
@@ -226,6 +228,7 @@ class TestSorts:
         return all_pages
 
     def ids(self, person: Person, sort: str) -> list[int]:
+        """Return the ids of the list in this sort order."""
         return [task["id"] for task in person.get(f"?sort={sort}").get_json()]
 
     def test_sort_by_due_puts_tasks_without_a_date_last_in_both_directions(self, alice_with_11_tasks: Person) -> None:

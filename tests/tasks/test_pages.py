@@ -156,10 +156,12 @@ def page_readers() -> dict[str, Callable[[], tuple[pages.Page, Callable[[pages.P
     """Functions by kind of page: each reads a page and returns it with a function that reads it again with long tasks."""
 
     def of_list(**filters: Any) -> Any:
+        """Read a page of the list with these filters."""
         selection = Selection(1000, **filters)
         return queries.page(ALICE, selection, None), lambda page: queries.long_page(ALICE, selection, None, page)
 
     def of_feed() -> Any:
+        """Read a page of the delta feed."""
         since = tokens.SyncPosition(0, 0, 0)
         return feed.page(ALICE, since, 1000), lambda page: feed.long_page(ALICE, since, page)
 

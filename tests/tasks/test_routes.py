@@ -41,6 +41,7 @@ def problem(response: TestResponse, status: int, code: str) -> dict[str, Any]:
 
 
 def pointers(response: TestResponse) -> list[tuple[str, str]]:
+    """Return the (JSON pointer, code) pairs of the errors of a 422."""
     return [(error["pointer"], error["code"]) for error in problem(response, 422, "invalid")["errors"]]
 
 

@@ -56,6 +56,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[datetime], None]:
 
 
 def complete(person: Person, id: int, *, completed: bool = True) -> dict[str, Any]:
+    """Set `completed` of a task and return the task; the request must succeed."""
     response = person.patch(f"/{id}/complete", json={"completed": completed})
     assert response.status_code == 200, response.text
     task: dict[str, Any] = response.get_json()
@@ -63,6 +64,7 @@ def complete(person: Person, id: int, *, completed: bool = True) -> dict[str, An
 
 
 def show(person: Person, id: int) -> dict[str, Any]:
+    """Return a task; the request must succeed."""
     response = person.get(f"/{id}")
     assert response.status_code == 200, response.text
     task: dict[str, Any] = response.get_json()
@@ -77,6 +79,7 @@ def changes(person: Person) -> list[dict[str, Any]]:
 
 
 def total(person: Person) -> int:
+    """Return the number of live tasks according to the stats, which use the counter."""
     headers = {"Authorization": f"Bearer {person.token}"}
     number: int = person.client.get(f"/api/{person.id}/stats", headers=headers).get_json()["total"]
     return number
@@ -431,6 +434,7 @@ class TestRaces:
 class TestQuota:
     @pytest.fixture
     def alice_at_quota(self, make_app: Callable[..., Flask]) -> Person:
+        """Alice with a quota of 3 and three tasks, the first of them recurring."""
         alice = Person(make_app(MAX_TASKS_PER_USER="3").test_client(), "alice")
         alice.add(**TASK)
         alice.add("b")

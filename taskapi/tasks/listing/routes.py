@@ -83,7 +83,7 @@ def _state_and_page(
     signed_in, keyset = _decode_cursor(selection)
     state, page = queries.state_and_page(g.user, allowed, keyset)
     if state.epoch != signed_in.epoch:
-        cursors.decode_cursor(selection, state)  # raises BadCursor: an erasure has replaced the epoch meanwhile
+        cursors.decode_cursor(selection, state)  # raises BadCursor: an erasure has replaced the epoch in between
     return state, keyset, page
 
 

@@ -22,10 +22,12 @@ LIMIT = 1024 * 1024
 
 
 def batch(person: Person, *operations: Any) -> TestResponse:
+    """Send a batch of operations."""
     return person.post("/batch", json={"operations": operations})
 
 
 def results(person: Person, *operations: Any) -> list[Any]:
+    """Send a batch that must succeed and return its results."""
     response = batch(person, *operations)
     assert response.status_code == 200, response.text
     assert set(response.get_json()) == {"results"}
@@ -270,11 +272,13 @@ EXPENSIVE_RULE = "FREQ=DAILY;INTERVAL=7;BYDAY=MO;COUNT=9"
 
 
 def create_recurring(person: Person, number: int, rule: str) -> None:
+    """Create tasks due on December 1, 2026 with this recurrence rule."""
     task = {"title": "x", "due_date": "2026-12-01", "recurrence": rule}
     results(person, *[{"op": "create", "task": task}] * number)
 
 
 def completions(number: int) -> list[dict[str, Any]]:
+    """Return operations that complete the tasks 1 to `number`."""
     return [{"op": "complete", "id": id, "completed": True} for id in range(1, number + 1)]
 
 

@@ -24,6 +24,7 @@ MAX_SPANS = 1200
 
 
 def day(text: str) -> date:
+    """Parse an ISO date."""
     return date.fromisoformat(text)
 
 
@@ -113,6 +114,7 @@ NUMBERS = {
 
 
 def comma_separated(items: st.SearchStrategy[Any]) -> st.SearchStrategy[str]:
+    """Return a strategy of comma-separated lists of 1 to 4 different items."""
     return st.lists(items, min_size=1, max_size=4, unique=True).map(lambda values: ",".join(map(str, values)))
 
 

@@ -22,6 +22,7 @@ def alice(make_app: App, monkeypatch: pytest.MonkeyPatch) -> Person:
 
 
 def fill_trash(alice: Person) -> None:
+    """Create five tasks and move them to the trash, one more than allowed."""
     for _ in range(5):
         alice.delete(f"/{alice.add()['id']}")
 

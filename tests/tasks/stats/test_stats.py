@@ -19,6 +19,7 @@ EMPTY = {
 
 
 def stats(person: Person, query: str = "", *, of: str | None = None) -> Any:
+    """Request the stats of a user, by default of the person."""
     return person.client.get(
         f"/api/{of or person.id}/stats{query}", headers={"Authorization": f"Bearer {person.token}"}
     )
@@ -27,6 +28,7 @@ def stats(person: Person, query: str = "", *, of: str | None = None) -> Any:
 def expected_stats(
     live: list[dict[str, Any]], trash: list[dict[str, Any]], zone: str, moment: datetime
 ) -> dict[str, Any]:
+    """Compute the stats from the lists of live tasks and of the trash, for a time zone and a moment."""
     local = moment.astimezone(ZoneInfo(zone))
 
     def instant(task: dict[str, Any]) -> datetime | None:
@@ -61,6 +63,7 @@ def expected_stats(
 
 
 def random_operations(draw: random.Random, number: int) -> Iterator[dict[str, Any]]:
+    """Yield batch operations that create tasks with random status, priority and due members."""
     today = datetime.now(UTC).date()
     for _ in range(number):
         task: dict[str, Any] = {"title": "t", "completed": draw.random() < 0.3}

@@ -27,12 +27,14 @@ from tests.waiting import until
 
 
 def feed(person: Person, since: str | None = None, limit: int | None = None, **options: Any) -> TestResponse:
+    """Request a page of the delta feed."""
     query = {name: value for name, value in (("since", since), ("limit", limit)) if value is not None}
     headers = {"Authorization": f"Bearer {person.token}", **options.pop("headers", {})}
     return person.client.get(f"/api/{person.id}/changes", query_string=query, headers=headers, **options)
 
 
 def page(person: Person, since: str | None = None, limit: int | None = None) -> Any:
+    """Return the body of a page of the delta feed; the request must succeed."""
     response = feed(person, since, limit)
     assert response.status_code == 200, response.text
     return response.get_json()
@@ -68,11 +70,14 @@ class Reader:
         return bool(answer["has_more"])
 
     def catch_up(self, limit: int = 1000) -> None:
+        """Read pages until there are no more."""
         while self.read(limit):
             pass
 
 
 def reader(person: Person) -> Reader:
+    """Return a `Reader` of a person's delta feed."""
+
     def fetch_page(since: str | None, limit: int) -> tuple[int, Any]:
         response = feed(person, since, limit)
         return response.status_code, response.get_json()
@@ -81,6 +86,7 @@ def reader(person: Person) -> Reader:
 
 
 def table(person: Person) -> dict[int, Any]:
+    """Return the person's live tasks by id, from the list."""
     return {task["id"]: task for task in person.get().get_json()}
 
 
@@ -92,6 +98,7 @@ def set_deleted_days_ago(app: Flask, days: float, *ids: int, user: str = "alice"
 
 
 def purge(app: Flask) -> str:
+    """Run `flask purge` and return its output."""
     result = app.test_cli_runner().invoke(args=["purge"])
     assert result.exit_code == 0, result.output
     return result.output.strip()
@@ -227,6 +234,7 @@ def test_a_user_without_data_can_poll_the_feed(alice: Person) -> None:
 
 
 def invalid_tokens(token: str) -> dict[str, str]:
+    """Return modifications of a sync token that make it invalid, by name."""
     epoch_id, _, signed = token.partition(".")
     return {
         "empty": "",
@@ -273,6 +281,7 @@ def test_a_sync_token_of_another_user_is_410_and_with_ones_own_epoch_400(alice: 
 
 
 def assert_gone(response: TestResponse) -> None:
+    """Check that a response is a 410 with a link to the start of the feed."""
     assert (response.status_code, response.get_json()["code"]) == (410, "gone")
     assert response.headers["Link"] == '</api/alice/changes>; rel="start"'
 
@@ -421,6 +430,7 @@ def test_a_purge_within_a_revision_that_two_pages_share_is_410(app: Flask, alice
 
 
 def load(person: Person, tasks: list[dict[str, Any]]) -> None:
+    """Import tasks; the request must succeed."""
     headers = {"Authorization": f"Bearer {person.token}"}
     response = person.client.post(f"/api/{person.id}/import", json={"tasks": tasks}, headers=headers)
     assert response.status_code == 200, response.text
@@ -522,6 +532,7 @@ def test_readers_at_random_times_end_with_the_same_tasks_as_the_list(make_app: C
 
 @pytest.fixture(scope="module")
 def server(database_url: str) -> Iterator[Server]:
+    """A gunicorn server without a rate limit."""
     with serve(database_url, RATE_LIMIT="off") as running:
         yield running
 

@@ -134,18 +134,21 @@ def test_a_first_task_created_during_an_erasure_exists_exactly_if_its_idempotenc
 
 
 def purge(app: Flask) -> str:
+    """Run `flask purge` and return its output."""
     result = app.test_cli_runner().invoke(args=["purge"])
     assert result.exit_code == 0, result.output
     return result.output.strip()
 
 
 def set_erased_days_ago(app: Flask, days: float) -> None:
+    """Set the time of erasure of all erased users to this many days ago."""
     with app.app_context(), beyond_walls().begin() as connection:
         erased = update(User.__table__).where(User.erased_at.is_not(None))
         connection.execute(erased.values(erased_at=now() - timedelta(days=days)))
 
 
 def users(app: Flask) -> set[str]:
+    """Return the ids of the users with a row of counters."""
     with app.app_context(), beyond_walls().connect() as connection:
         return set(connection.execute(select(User.user_id)).scalars())
 

@@ -27,6 +27,7 @@ TIMES = ["00:00", "23:59", None]
 
 
 def load(person: Person, tasks: list[dict[str, Any]]) -> None:
+    """Import tasks; the request must succeed."""
     response = person.data("POST", "/import", json={"tasks": tasks})
     assert response.status_code == 200, response.text
 
@@ -43,6 +44,7 @@ def extreme_tasks(days: list[str]) -> list[dict[str, Any]]:
 
 
 def calendar(person: Person) -> Any:
+    """Export the tasks as iCalendar and parse the file."""
     response = person.data("GET", "/export?format=ics")
     assert response.status_code == 200
     assert response.data.endswith(b"END:VCALENDAR\r\n"), "the file is complete"

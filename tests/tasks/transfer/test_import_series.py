@@ -19,20 +19,24 @@ Document = list[dict[str, Any]]
 
 
 def load(person: Person, *tasks: dict[str, Any]) -> TestResponse:
+    """Import tasks."""
     return person.data("POST", "/import", json={"tasks": tasks})
 
 
 def load_ok(person: Person, *tasks: dict[str, Any]) -> None:
+    """Import tasks; the request must succeed."""
     response = load(person, *tasks)
     assert response.status_code == 200, response.text
 
 
 def positions(person: Person) -> dict[int, tuple[int | None, int | None]]:
+    """Return (series_id, occurrence) of each exported task by id."""
     tasks = person.data("GET", "/export").get_json(force=True)["tasks"]
     return {task["id"]: (task["series_id"], task["occurrence"]) for task in tasks}
 
 
 def series_task(id: int, series: int, occurrence: int, **members: Any) -> dict[str, Any]:
+    """Return a daily task for an import, with its id and its position in a series."""
     return {**DAILY, "id": id, "series_id": series, "occurrence": occurrence, **members}
 
 
@@ -173,6 +177,7 @@ ACTIONS = ("complete", "reopen", "toggle", "put", "batch", "delete", "restore", 
 
 
 def act(person: Person, action: str, id: int, document: Document) -> TestResponse:
+    """Send the request of a named action on a task; `document` is for the action `import`."""
     operations = [{"op": "complete", "id": id, "completed": flag} for flag in (True, False, True)]
     if action == "complete":
         return person.patch(f"/{id}/complete", json={"completed": True})
@@ -202,7 +207,7 @@ def act(person: Person, action: str, id: int, document: Document) -> TestRespons
 @example([[{**DAILY, "id": 1}, series_task(2, 1, 1)]], [("complete", 1), ("reopen", 1), ("complete", 1)])
 @example([[series_task(1, 1, 1), series_task(2, 2, 1)], [{"id": 2, "title": "x", "series_id": 1}]], [("complete", 2)])
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 def test_no_import_makes_a_later_request_fail(
     alice: Person, files: list[Document], actions: list[tuple[str, int]]

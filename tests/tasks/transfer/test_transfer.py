@@ -35,6 +35,7 @@ def call(person: Person, method: str, path: str, *, of: str | None = None, **opt
 
 
 def exported(person: Person) -> dict[str, Any]:
+    """Return the JSON export; the request must succeed."""
     response = call(person, "GET", "/export")
     assert response.status_code == 200
     assert response.headers["Content-Disposition"] == 'attachment; filename="tasks.json"'
@@ -43,16 +44,19 @@ def exported(person: Person) -> dict[str, Any]:
 
 
 def load(person: Person, *tasks: Any) -> TestResponse:
+    """Import tasks."""
     return call(person, "POST", "/import", json={"tasks": tasks})
 
 
 def counts(response: TestResponse) -> tuple[int, int, int]:
+    """Return the (created, updated, unchanged) counts of an import that must have succeeded."""
     assert response.status_code == 200, response.text
     body = response.get_json()
     return body["created"], body["updated"], body["unchanged"]
 
 
 def without_version(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the exported tasks without their versions, which an import changes."""
     return [{name: value for name, value in task.items() if name != "version"} for task in document["tasks"]]
 
 
@@ -509,6 +513,7 @@ def test_etags_cursors_sync_tokens_and_keys_from_before_an_erasure_are_invalid(a
     call(alice, "DELETE", "")
 
     def check_old_state_is_refused() -> None:
+        """Check that the old ETag never matches, the cursor is 400 and the sync token 410."""
         assert alice.get("", headers={"If-None-Match": old_tag}).status_code == 200
         assert call(alice, "GET", "/changes", headers={"If-None-Match": old_tag}).status_code == 200
         assert alice.get(f"?limit=2&cursor={cursor[1]}").status_code == 400

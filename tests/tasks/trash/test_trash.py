@@ -33,6 +33,7 @@ def row(app: Flask, person: Person, id: int) -> dict[str, Any]:
 
 
 def counter_and_live_tasks(app: Flask, person: Person) -> tuple[int, int]:
+    """Return the counter of live tasks and the number of live rows."""
     counter = text("SELECT live_tasks FROM users WHERE user_id = :user")
     live = text("SELECT count(*) FROM tasks WHERE user_id = :user AND deleted_at IS NULL")
     with app.app_context(), beyond_walls().connect() as connection:
@@ -240,6 +241,7 @@ def test_mallory_cannot_read_or_change_the_trash_of_alice(
 
 
 def delete_and_restore_in_batch(alice: Person, id: int) -> None:
+    """Send a batch that creates a task, and deletes and restores task `id`."""
     delete, restore = {"op": "delete", "id": id}, {"op": "restore", "id": id}
     create = {"op": "create", "task": {"title": "y"}}
     alice.post("/batch", json={"operations": [create, delete, restore, {**restore, "id": id + 1}]})
