@@ -17,7 +17,7 @@ from taskapi.database.failures import DatabaseUnavailable
 from taskapi.operations import purge
 from taskapi.tasks import purge as tasks
 from taskapi.tasks.models import Task
-from tests.conftest import Person, beyond_walls
+from tests.conftest import Person, superuser_engine
 
 QUOTES_DATA = "Key (title)=(Secret) already exists."
 """A message of the database, which can quote the content of a task."""
@@ -29,7 +29,7 @@ def trash_is_due(app: Flask, alice: Person, mallory: Person) -> None:
     for person in (alice, mallory, Person(app.test_client(), "zoe")):
         person.add()
         person.delete("/1")
-    with app.app_context(), beyond_walls().begin() as connection:
+    with app.app_context(), superuser_engine().begin() as connection:
         connection.execute(update(Task.__table__).values(deleted_at=now() - timedelta(days=31)))
 
 
