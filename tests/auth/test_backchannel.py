@@ -24,7 +24,7 @@ from taskapi.database.base import db
 from tests.auth.conftest import Clock
 from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, base64url, compact, hs256, logout_claims, logout_token
 from tests.auth.key_server import KeyServer
-from tests.conftest import SECRET, Person, Statements, beyond_walls, empty, token
+from tests.conftest import SECRET, Person, Statements, empty, superuser_engine, token
 from tests.gunicorn_server import Answer, Request, Server, serve
 from tests.test_invariants import API, at
 from tests.waiting import PATIENCE
@@ -54,7 +54,7 @@ def signed_in(client: FlaskClient, user: str, session: str | None) -> Person:
 
 def row_counts(app: Flask) -> tuple[int, int]:
     """Return the numbers of rows of ended sessions and of executed logout tokens."""
-    with app.app_context(), beyond_walls().connect() as connection:
+    with app.app_context(), superuser_engine().connect() as connection:
         ended, seen = (connection.execute(select(table.__table__)).all() for table in (EndedSession, SeenLogoutToken))
     return len(ended), len(seen)
 
