@@ -24,7 +24,7 @@ from taskapi.database.base import db
 from tests.auth.conftest import Clock
 from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, base64url, compact, hs256, logout_claims, logout_token
 from tests.auth.key_server import KeyServer
-from tests.conftest import SECRET, Person, Statements, beyond_walls, empty, token
+from tests.conftest import SECRET, Person, Statements, empty, superuser_engine, token
 from tests.gunicorn_server import Answer, Request, Server, serve
 from tests.test_invariants import API, at
 from tests.waiting import PATIENCE
@@ -54,7 +54,7 @@ def signed_in(client: FlaskClient, user: str, session: str | None) -> Person:
 
 def row_counts(app: Flask) -> tuple[int, int]:
     """Return the numbers of rows of ended sessions and of executed logout tokens."""
-    with app.app_context(), beyond_walls().connect() as connection:
+    with app.app_context(), superuser_engine().connect() as connection:
         ended, seen = (connection.execute(select(table.__table__)).all() for table in (EndedSession, SeenLogoutToken))
     return len(ended), len(seen)
 
@@ -571,7 +571,7 @@ def statuses(server: Server, user: str, session: str, times: int) -> set[int]:
 def test_within_a_second_of_logout_every_worker_rejects_a_copied_token(server: Server) -> None:
     copied, other = bearer("copied", "s-1"), bearer("copied", "s-2")
     meet_every_worker(server, "copied", copied)
-    assert server.tell(logout_token("copied", "s-1")).status == 200
+    assert server.send_logout_token(logout_token("copied", "s-1")).status == 200
     answered = time.monotonic()
     while time.monotonic() < answered + 0.8:
         assert {answer.status for answer in server.race("copied", [copied] * 8)} <= {200, 401}
@@ -587,7 +587,7 @@ def test_logout_at_one_deployment_ends_the_session_at_another_on_the_same_databa
 ) -> None:
     with serve(database_url, WEB_CONCURRENCY="1") as elsewhere:
         assert elsewhere.send("shared", bearer("shared", "s-1")).status == 200
-        assert server.tell(logout_token("shared", "s-1")).status == 200
+        assert server.send_logout_token(logout_token("shared", "s-1")).status == 200
         time.sleep(FRESH_FOR)
         assert elsewhere.send("shared", bearer("shared", "s-1")).status == 401
         assert elsewhere.send("shared", bearer("shared", "s-2")).status == 200
@@ -596,7 +596,7 @@ def test_logout_at_one_deployment_ends_the_session_at_another_on_the_same_databa
 def raced(server: Server, notices: list[str]) -> list[Answer]:
     start = Barrier(len(notices))
     with ThreadPoolExecutor(len(notices)) as pool:
-        return list(pool.map(lambda each: server.tell(each, start.wait), notices))
+        return list(pool.map(lambda each: server.send_logout_token(each, start.wait), notices))
 
 
 def test_concurrent_logouts_each_end_their_session_at_every_worker(server: Server) -> None:

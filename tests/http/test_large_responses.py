@@ -35,7 +35,7 @@ from taskapi.tasks.models import Task
 from taskapi.tasks.sync import routes as feed
 from taskapi.tasks.transfer import exports
 from tests.concurrency.test_slots import free
-from tests.conftest import beyond_walls, token
+from tests.conftest import superuser_engine, token
 from tests.tasks.test_pages import LONGEST, fill
 
 LARGE_PATHS = ("/tasks", "/tasks?limit=20", "/tasks?trash=true", "/tasks?q=t", "/changes", "/export")
@@ -71,7 +71,7 @@ class Reader:
 def alice(app: Flask) -> Reader:
     """A client of Alice, who has twelve of the longest tasks, and as many in the trash."""
     fill(app, [LONGEST] * 24)
-    with app.app_context(), beyond_walls().begin() as connection:
+    with app.app_context(), superuser_engine().begin() as connection:
         connection.execute(update(Task).where(Task.id > 12).values(deleted_at=now()))
     return Reader(app)
 
