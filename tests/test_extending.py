@@ -23,7 +23,7 @@ INVARIANTS = (
     "test_only_the_statement_modules_name_the_tables",
     "test_imports_keep_to_the_rules_of_the_house",
     "test_every_described_operation_exists",
-    "test_the_migrations_make_what_the_models_say",
+    "test_the_migrated_schema_equals_the_models",
 )
 """Tests of the whole suite that guard new statements, modules, operations and tables."""
 

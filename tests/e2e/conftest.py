@@ -1,9 +1,8 @@
-"""Real browsers on the real system. Left out, and said so, where Node or Chromium is missing; never in CI."""
+"""Browser tests of frontend and API together. Skipped without Node.js or Chromium; in CI that is a failure."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Error, expect, sync_playwright
 
 from tests.e2e import frontend
-from tests.e2e.person import SLOW, Person
+from tests.e2e.person import TIMEOUT, Person
 from tests.e2e.stack import Stack, run
 
 FLAGS = (
@@ -23,18 +22,18 @@ FLAGS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
 
-# The library's event loop must be gone before other tests make theirs, so nothing here lives longer than the package.
+# Playwright's event loop must have ended before other tests start theirs: the fixtures end with this package.
 package = pytest.fixture(scope="package")
 
 ModuleTests = tuple[subprocess.Popen[bytes], Path]
-"""They, and what they have printed."""
+"""The process of the unit tests and the file of its output."""
 
 
 @package
 def built() -> None:
-    """A production build of the frontend."""
-    if absent := frontend.missing():
-        reason = f"{', '.join(absent)} not found: nothing was tested in a browser"
+    """Build the frontend."""
+    if missing := frontend.missing_programs():
+        reason = f"not installed: {', '.join(missing)}; the browser tests did not run"
         assert not os.environ.get("CI"), reason
         pytest.skip(reason)
     frontend.build()
@@ -44,34 +43,35 @@ def built() -> None:
 def module_tests(
     built: None, postgresql_server: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ModuleTests]:
-    """The frontend's own tests, which run beside those in the browser: these mostly wait."""
+    """Start the unit tests of the frontend; they run in parallel to the browser tests, which mostly wait."""
     environ = {**os.environ, "TEST_AUTH_DATABASE_URL": postgresql_server}
-    printed = tmp_path_factory.mktemp("modules") / "printed"
-    with printed.open("w") as log:
+    output = tmp_path_factory.mktemp("unit-tests") / "output"
+    with output.open("w") as log:
         command = ["npm", "test"]
         run = subprocess.Popen(
             command, cwd=frontend.FRONTEND, env=environ, stdout=log, stderr=log, start_new_session=True
         )
-        yield run, printed
-        with suppress(ProcessLookupError):  # nobody waited for it
+        yield run, output
+        with suppress(ProcessLookupError):  # it has ended
             os.killpg(run.pid, signal.SIGKILL)
         run.wait()
 
 
 @package
 def browser(module_tests: ModuleTests) -> Iterator[Browser]:
-    expect.set_options(timeout=SLOW)
+    """Chromium without a window."""
+    expect.set_options(timeout=TIMEOUT)
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=list(FLAGS))
+        chromium = playwright.chromium.launch(executable_path=frontend.browser(), args=list(FLAGS))
         yield chromium
         chromium.close()
 
 
 STACKS = (("shared-secret", "sqlite"), ("key-pair", "postgresql"))
-"""The way keys are shared, and the database of both frontend and API; neither depends on the other."""
+"""TOKEN_MODE and the database of both frontend and API, which are independent of each other."""
 
 on_one_stack = pytest.mark.parametrize("stack", STACKS[:1], indirect=True, ids="-".join)
-"""For what is between a person and the page, and the same on each of them."""
+"""For tests of the page alone, whose result does not depend on the token mode or the database."""
 
 
 @pytest.fixture(scope="package", params=STACKS, ids="-".join)
@@ -81,7 +81,7 @@ def stack(
     postgresql_server: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Stack]:
-    """The whole system: in each mode, on each database."""
+    """Frontend and API in each token mode, on each database."""
     mode, dialect = request.param
     with run(mode, dialect, tmp_path_factory.mktemp("stack"), postgresql_server) as started:
         yield started
@@ -92,17 +92,20 @@ Arrive = Callable[..., Person]
 
 @pytest.fixture
 def arrive(browser: Browser, stack: Stack) -> Iterator[Arrive]:
-    """People, each with a browser of their own; what no page may do is looked for when they leave."""
+    """Function that opens a browser profile for a user.
+
+    At the end no page may hold a token, and no browser may have reported an error.
+    """
     people: list[Person] = []
 
-    def come(name: str = "Alice", *, on: Stack | None = None, **options: Any) -> Person:
+    def open_profile(name: str = "Alice", *, on: Stack | None = None, **options: Any) -> Person:
         email = options.pop("email", "")
         context = browser.new_context(**options)
-        context.set_default_timeout(SLOW)
+        context.set_default_timeout(TIMEOUT)
         people.append(Person(on or stack, context, context.new_page(), name, email))
         return people[-1]
 
-    yield come
+    yield open_profile
     for person in people:
         for page in person.context.pages:
             assert_holds_no_token(page)
@@ -111,29 +114,29 @@ def arrive(browser: Browser, stack: Stack) -> Iterator[Arrive]:
 
 
 def assert_holds_no_token(page: Any) -> None:
-    """A JWT begins with `eyJ`: neither storage, cookie that scripts can read, nor address may hold one."""
+    """Assert that no JWT (it begins with `eyJ`) is in storage, in a cookie that scripts can read, or in the URL."""
     if not page.url.startswith("http"):
         return
-    everything = "() => JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, location.href])"
+    read_all = "() => JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, location.href])"
     for _ in range(5):
         page.wait_for_load_state("networkidle")
         try:
-            kept = page.evaluate(everything)
-        except Error:  # it was on its way to another page
+            content = page.evaluate(read_all)
+        except Error:  # the page was navigating
             continue
-        assert "eyJ" not in kept
+        assert "eyJ" not in content
         return
-    raise AssertionError("the page does not come to rest")
+    raise AssertionError("the page navigates again and again")
 
 
 @pytest.fixture
 def alice(arrive: Arrive) -> Person:
-    """Signed up a moment ago."""
+    """A user who has just signed up."""
     return arrive("Alice").sign_up()
 
 
 @pytest.fixture(scope="session")
 def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where pictures go: `SCREENSHOTS` names the folder of the docs when they are to be renewed."""
-    named = os.environ.get("SCREENSHOTS")
-    return Path(named) if named else tmp_path_factory.mktemp("screenshots")
+    """Folder of screenshots: a temporary one, or the one that `SCREENSHOTS` names (`make screenshots`)."""
+    folder = os.environ.get("SCREENSHOTS")
+    return Path(folder) if folder else tmp_path_factory.mktemp("screenshots")

@@ -1,4 +1,4 @@
-"""The frontend as production runs it: `next build` once, `next start` for each configuration."""
+"""The frontend with its production settings: `next build` once, `next start` for each configuration."""
 
 from __future__ import annotations
 
@@ -18,45 +18,59 @@ from pathlib import Path
 FRONTEND = Path(__file__).resolve().parents[2] / "frontend"
 INSTALLED = FRONTEND / "node_modules" / ".package-lock.json"
 BUILT = FRONTEND / ".next" / "built-from"
+BUILD_INPUTS = ("next.config.ts", "package.json", "package-lock.json", "tsconfig.json")
+"""Files that `next build` reads besides `src` and `public`."""
 
-STARTING = 60
-"""Seconds that Next.js may take to answer first."""
+START_TIMEOUT = 60
+"""Seconds until the first response of Next.js; a limit of the tests."""
+STOP_TIMEOUT = 60
 
 
-def missing() -> list[str]:
-    """What this machine lacks for a test in a browser."""
-    return [name for name in ("node", "npm", "chromium") if shutil.which(name) is None]
+def browser() -> str | None:
+    """Return the path of Chromium; its headless shell, which uses half of the CPU time, if it is installed."""
+    return shutil.which("chromium-headless-shell") or shutil.which("chromium")
+
+
+def missing_programs() -> list[str]:
+    """Return the names of the programs that browser tests need and that are not installed."""
+    missing = [name for name in ("node", "npm") if shutil.which(name) is None]
+    return missing if browser() else [*missing, "chromium-headless-shell"]
 
 
 def build() -> None:
-    """Install and build, unless that was done from exactly these files."""
+    """Install the packages and build, unless both were done with the present files."""
     lock = FRONTEND / "package-lock.json"
     if not INSTALLED.exists() or INSTALLED.stat().st_mtime < lock.stat().st_mtime:
         _run("npm", "ci", "--no-audit", "--no-fund")
-    sources = _digest()
-    if not BUILT.exists() or BUILT.read_text() != sources:
+    digest = _source_digest()
+    if not BUILT.exists() or BUILT.read_text() != digest:
         _run("npm", "run", "build")
-        BUILT.write_text(sources)
+        BUILT.write_text(digest)
 
 
-def _digest() -> str:
+def _source_digest() -> str:
+    """Return a digest of the files that the build depends on: no tests and no settings of other tools."""
     digest = hashlib.sha256()
-    files = [path for path in FRONTEND.iterdir() if path.is_file() and path.name != "next-env.d.ts"]
+    files = [FRONTEND / name for name in BUILD_INPUTS]
     files += [path for name in ("src", "public") for path in (FRONTEND / name).rglob("*") if path.is_file()]
     for path in sorted(files):
-        digest.update(f"{path.relative_to(FRONTEND)}\n".encode() + path.read_bytes())
+        if ".test." not in path.name:
+            digest.update(f"{path.relative_to(FRONTEND)}\n".encode() + path.read_bytes())
     return digest.hexdigest()
 
 
 def _run(*command: str) -> None:
     environ = {**os.environ, "NEXT_TELEMETRY_DISABLED": "1"}
-    done = subprocess.run(command, cwd=FRONTEND, env=environ, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
+    process = subprocess.run(command, cwd=FRONTEND, env=environ, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, f"{' '.join(command)}\n{process.stdout}{process.stderr}"
 
 
 @contextmanager
 def serve(port: int, **settings: str) -> Iterator[Path]:
-    """`next start` with these settings; gives the file that its log goes to."""
+    """Run `next start` with these environment variables until the context ends; yield the file of its output.
+
+    Next.js cannot inherit a socket: the caller has reserved the port.
+    """
     environ = {
         "PATH": os.environ["PATH"],
         "HOME": os.environ.get("HOME", "/"),
@@ -75,18 +89,18 @@ def serve(port: int, **settings: str) -> Iterator[Path]:
         finally:
             os.killpg(process.pid, signal.SIGTERM)
             try:
-                process.wait(10)
+                process.wait(STOP_TIMEOUT)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
 
 
 def _wait_until_up(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    deadline = time.monotonic() + STARTING
+    deadline = time.monotonic() + START_TIMEOUT
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5):
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=START_TIMEOUT):
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.1)
-    raise AssertionError(f"the frontend did not come up:\n{log.read_text()}")
+    raise AssertionError(f"the frontend did not start:\n{log.read_text()}")

@@ -1,4 +1,4 @@
-"""Somebody with a browser of their own: what a person can see and do on the pages, by the names that things have."""
+"""A user with a separate browser profile: actions and expectations on the pages, by accessible names."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 
 from playwright.sync_api import BrowserContext, Error, Locator, Page, expect
 
-from tests.e2e.api import ask
+from tests.e2e.api import send
 from tests.e2e.stack import Stack
 from tests.waiting import until
 
 _numbers = count(1)
 
-SLOW = 15_000
-"""Milliseconds that something may take which crosses all of the system on a busy machine."""
+TIMEOUT = 60_000
+"""Milliseconds in which an expected change must be visible; a limit of the tests, not of the product."""
 
 
 @dataclass
 class Person:
-    """One browser profile (cookies and all) with one page open."""
+    """A user with a browser profile (cookies, storage) in which one page is open."""
 
     stack: Stack
     context: BrowserContext
@@ -30,34 +30,37 @@ class Person:
     email: str = ""
     password: str = "correct horse battery"
     errors: list[str] = field(default_factory=list)
-    """What the browser has complained about."""
+    """Uncaught exceptions and error messages of the browser console."""
 
     def __post_init__(self) -> None:
         self.email = self.email or f"{self.name.lower()}-{next(_numbers)}@example.com"
         self.watch(self.page)
 
     def watch(self, page: Page) -> None:
+        """Record the errors of a page."""
         page.on("pageerror", lambda error: self.errors.append(f"uncaught: {error}"))
         page.on("console", self._note)
 
     def _note(self, message: Any) -> None:
-        # A refused or failed request is reported by the browser itself, and is what some tests are about.
+        # The browser reports each failed request; some tests cause such failures.
         if message.type == "error" and "Failed to load resource" not in message.text:
             self.errors.append(message.text)
 
     # Pages.
 
     def go(self, path: str = "/") -> Page:
+        """Open a path of the frontend."""
         try:
             self.page.goto(self.stack.url + path)
         except Error as error:
-            # The page was just leaving by itself, for the sign-in: Chromium reports that in one of two ways.
+            # The page was redirecting to the sign-in at this moment: Chromium reports that in one of two ways.
             if "interrupted by another navigation" not in error.message and "net::ERR_ABORTED" not in error.message:
                 raise
             self.page.goto(self.stack.url + path)
         return self.page
 
     def sign_up(self) -> Person:
+        """Create the account on the sign-up page."""
         page = self.go("/sign-up")
         page.get_by_label("Name").fill(self.name)
         page.get_by_label("Email").fill(self.email)
@@ -67,6 +70,7 @@ class Person:
         return self
 
     def sign_in(self, password: str | None = None) -> Person:
+        """Sign in with the password of this user, or another one."""
         page = self.go("/sign-in")
         page.get_by_label("Email").fill(self.email)
         page.get_by_label("Password").fill(password or self.password)
@@ -75,75 +79,83 @@ class Person:
         return self
 
     def sign_out(self) -> None:
+        """Sign out with the account menu."""
         self.page.get_by_role("button", name="Account menu").click()
         self.page.get_by_role("menuitem", name="Sign out").click()
         self.sees_sign_in()
 
     def sees_tasks(self) -> None:
+        """Expect the task page."""
         expect(self.page.get_by_role("heading", name="Tasks", level=1)).to_be_visible()
 
     def sees_sign_in(self) -> None:
+        """Expect the sign-in page."""
         expect(self.page.get_by_role("heading", name="Sign in", level=1)).to_be_visible()
 
     # Tasks.
 
     @property
     def add_box(self) -> Locator:
+        """The text box for the title of a new task."""
         return self.page.get_by_role("textbox", name="Add a task")
 
     def add(self, title: str) -> Locator:
+        """Create a task and return its row."""
         self.add_box.fill(title)
         self.add_box.press("Enter")
         expect(self.task(title)).to_be_visible()
         return self.task(title)
 
     def task(self, title: str) -> Locator:
-        """The row of a task."""
+        """Return the row of a task."""
         rows = self.page.get_by_role("list", name="Tasks", exact=True).get_by_role("listitem")
         return rows.filter(has=self.page.get_by_role("checkbox", name=f"Complete “{title}”", exact=True))
 
     def checkbox(self, title: str) -> Locator:
+        """Return the checkbox that completes a task."""
         return self.page.get_by_role("checkbox", name=f"Complete “{title}”", exact=True)
 
     def complete(self, title: str) -> None:
+        """Complete a task."""
         self.checkbox(title).click()
         expect(self.checkbox(title)).to_be_checked()
 
     def rename(self, title: str, new: str) -> None:
+        """Change the title of a task in place."""
         self.page.get_by_role("button", name=f"Edit “{title}”").click()
         box = self.page.get_by_role("textbox", name="Title")
         box.fill(new)
         box.press("Enter")
 
     def is_up_to_date(self) -> None:
-        """Every change made here has arrived."""
-        expect(self.page.locator("[data-pending]")).to_have_count(0, timeout=2 * SLOW)
+        """Expect that the page has no change left to send."""
+        expect(self.page.locator("[data-pending]")).to_have_count(0, timeout=2 * TIMEOUT)
 
     def reload(self) -> None:
-        """Not before every change has arrived: the page would ask."""
+        """Reload after every change was sent: before, the page would ask for confirmation."""
         self.is_up_to_date()
         self.page.reload()
 
     def saved(self) -> list[Any]:
-        """What the API holds, once every change made here has arrived."""
+        """Return the tasks of the API after every change was sent."""
         self.is_up_to_date()
-        # Where a token lives for seconds only, it may be over when it arrives.
-        _, tasks = until(lambda: found if (found := ask(self.stack, self.token()))[0] == 200 else None)
+        # A token that is valid for seconds may have expired when the API receives it.
+        _, tasks = until(lambda: response if (response := send(self.stack, self.token()))[0] == 200 else None)
         saved: list[Any] = tasks
         return saved
 
     def titles(self) -> list[str]:
-        """What stands in the list, from top to bottom."""
+        """Return the titles of the list from top to bottom."""
         names = self.page.get_by_role("checkbox", name=re.compile("^Complete “")).evaluate_all(
             "boxes => boxes.map(box => box.getAttribute('aria-label') || box.labels?.[0]?.textContent || '')"
         )
         return [name.removeprefix("Complete “").removesuffix("”") for name in names]
 
-    # The API, as the page's own script could ask it.
+    # Tokens.
 
     def token(self) -> str:
-        """A copy of an access token of this browser's session."""
-        answer = self.context.request.get(f"{self.stack.url}/api/auth/token")
-        assert answer.ok, answer.text()
-        token: str = answer.json()["token"]
+        """Request an access token for the session of this browser."""
+        response = self.context.request.get(f"{self.stack.url}/api/auth/token")
+        assert response.ok, response.text()
+        token: str = response.json()["token"]
         return token

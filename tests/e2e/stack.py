@@ -1,4 +1,4 @@
-"""Browser, frontend, API and database together, each as in production, on ports of the loopback."""
+"""Frontend, API and their databases, each with its production settings, on ports of 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -10,36 +10,39 @@ from pathlib import Path
 from tests import gunicorn_server
 from tests.conftest import SECRET, migrate
 from tests.e2e import frontend
-from tests.gunicorn_server import free_port
+from tests.ports import reserved_port
 from tests.postgres import as_owner, new_database
 
 
 @dataclass
 class Stack:
-    """One configuration that runs; the API can be taken away and brought back."""
+    """One configuration of frontend and API; a test may stop the API and start it again."""
 
     mode: str
+    """TOKEN_MODE of the frontend: `shared-secret` or `key-pair`."""
     url: str
-    """Where a person goes."""
+    """URL of the frontend."""
     api_url: str
     log: Path
-    """What the frontend has said."""
+    """Output of the frontend."""
     database_url: str = field(repr=False)
+    """Database of the API."""
     _api_settings: dict[str, str] = field(repr=False)
     _api: ExitStack = field(default_factory=ExitStack, repr=False)
 
     def start_api(self) -> None:
-        """`gunicorn` with two workers on its own port."""
+        """Start gunicorn with two workers on the port of `api_url`."""
         port = int(self.api_url.rpartition(":")[2])
         self._api.enter_context(gunicorn_server.serve(self.database_url, port=port, **self._api_settings))
 
     def stop_api(self) -> None:
+        """Stop the API; its port stays reserved."""
         self._api.close()
 
 
 @contextmanager
 def run(mode: str, dialect: str, folder: Path, postgresql_server: str, **settings: str) -> Iterator[Stack]:
-    """Start everything on fresh databases; `settings` are the frontend's."""
+    """Start frontend and API with new databases; `settings` are environment variables of the frontend."""
     with ExitStack() as databases:
         if dialect == "sqlite":
             database_url, auth_database_url = f"sqlite:///{folder}/taskapi.db", f"file:{folder}/auth.db"
@@ -47,28 +50,31 @@ def run(mode: str, dialect: str, folder: Path, postgresql_server: str, **setting
             database_url, owned = (databases.enter_context(new_database(postgresql_server)) for _ in range(2))
             auth_database_url = as_owner(owned).replace("+psycopg", "")
         migrate(database_url)
-        yield from _run(mode, folder, database_url, auth_database_url, settings)
+        with _run(mode, folder, database_url, auth_database_url, settings) as stack:
+            yield stack
 
 
+@contextmanager
 def _run(
     mode: str, folder: Path, database_url: str, auth_database_url: str, settings: dict[str, str]
 ) -> Iterator[Stack]:
-    # 127.0.0.1 and localhost are two sites to a browser and two addresses to Node: one name everywhere.
-    url, api_url = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
-    stack = Stack(mode, url, api_url, folder, database_url, _api_settings(mode, url))
-    environ = {
-        "BETTER_AUTH_SECRET": SECRET,
-        "BETTER_AUTH_URL": url,
-        "API_URL": api_url,
-        "AUTH_DATABASE_URL": auth_database_url,
-        "TOKEN_MODE": mode,
-        # All people of a test come from one address.
-        "AUTH_RATE_LIMIT": "off",
-        **settings,
-    }
-    with frontend.serve(int(url.rpartition(":")[2]), **environ) as stack.log, stack._api:
-        stack.start_api()
-        yield stack
+    with reserved_port() as port, reserved_port() as api_port:
+        # A browser takes 127.0.0.1 and localhost for two sites, and Node.js connects to different addresses: use one name.
+        url, api_url = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{api_port}"
+        stack = Stack(mode, url, api_url, folder, database_url, _api_settings(mode, url))
+        environ = {
+            "BETTER_AUTH_SECRET": SECRET,
+            "BETTER_AUTH_URL": url,
+            "API_URL": api_url,
+            "AUTH_DATABASE_URL": auth_database_url,
+            "TOKEN_MODE": mode,
+            # All users of the tests have one IP address.
+            "AUTH_RATE_LIMIT": "off",
+            **settings,
+        }
+        with frontend.serve(port, **environ) as stack.log, stack._api:
+            stack.start_api()
+            yield stack
 
 
 def _api_settings(mode: str, url: str) -> dict[str, str]:

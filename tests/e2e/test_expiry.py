@@ -1,4 +1,4 @@
-"""Tokens end and keys change while people work; they notice nothing."""
+"""Tokens expire and keys rotate while users work, without an interruption."""
 
 from __future__ import annotations
 
@@ -10,44 +10,45 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.conftest import DIALECTS
-from tests.e2e.api import ask
+from tests.e2e.api import send
 from tests.e2e.conftest import Arrive
 from tests.e2e.person import Person
 from tests.e2e.stack import Stack, run
 from tests.waiting import until
 
-LIFE = 4
-"""Seconds that a token lives here."""
-
+TOKEN_SECONDS = 4
+"""Lifetime of a token in these tests."""
 
 MODES = ("shared-secret", "key-pair")
 
-in_key_pair_mode = pytest.mark.parametrize("hasty", MODES[1:], indirect=True)
+in_key_pair_mode = pytest.mark.parametrize("short_lived", MODES[1:], indirect=True)
 
 
 @pytest.fixture(scope="package", params=MODES)
-def hasty(
+def short_lived(
     request: pytest.FixtureRequest,
     built: None,
     postgresql_server: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Stack]:
-    """Where tokens live for seconds, and each key pair signs for as long."""
-    rotation = {"KEY_ROTATION": f"{LIFE}s"} if request.param == "key-pair" else {}
-    folder = tmp_path_factory.mktemp("hasty")
-    with run(request.param, DIALECTS[0], folder, postgresql_server, TOKEN_LIFETIME=f"{LIFE}s", **rotation) as started:
+    """Frontend and API with tokens, and in key-pair mode also signing keys, that are valid for seconds."""
+    rotation = {"KEY_ROTATION": f"{TOKEN_SECONDS}s"} if request.param == "key-pair" else {}
+    folder = tmp_path_factory.mktemp("short-lived")
+    with run(
+        request.param, DIALECTS[0], folder, postgresql_server, TOKEN_LIFETIME=f"{TOKEN_SECONDS}s", **rotation
+    ) as started:
         yield started
 
 
 @pytest.fixture
-def stack(hasty: Stack) -> Stack:
-    return hasty
+def stack(short_lived: Stack) -> Stack:
+    return short_lived
 
 
-def test_a_token_that_expires_in_mid_work_is_not_noticed(alice: Person):
+def test_an_expired_token_is_renewed_while_the_user_works(alice: Person):
     first = alice.token()
     alice.add("Before")
-    until(lambda: ask(alice.stack, first)[0] == 401)
+    until(lambda: send(alice.stack, first)[0] == 401)
 
     alice.add("After")
     alice.rename("Before", "Long before")
@@ -56,24 +57,24 @@ def test_a_token_that_expires_in_mid_work_is_not_noticed(alice: Person):
     assert [task["title"] for task in alice.saved()] == ["After", "Long before"]
 
 
-def test_a_page_that_slept_for_long_wakes_up_and_works(alice: Person):
+def test_a_page_that_was_suspended_past_the_expiry_works_again(alice: Person):
     alice.add("Before")
     alice.page.goto("about:blank")
-    time.sleep(LIFE + 1)
+    time.sleep(TOKEN_SECONDS + 1)
     alice.page.go_back()
 
-    expect(alice.task("Before")).to_be_visible()
+    expect(alice.tsend("Before")).to_be_visible()
     alice.add("After")
 
 
 @in_key_pair_mode
-def test_a_key_rotation_while_signed_in_is_not_noticed(arrive: Arrive, hasty: Stack):
+def test_a_key_rotation_does_not_interrupt_the_user(arrive: Arrive, short_lived: Stack):
     alice = arrive("Alice").sign_up()
     kids = set()
     for number in range(3):
         alice.add(f"Task {number}")
         kids.add(jwt.get_unverified_header(alice.token())["kid"])
-        time.sleep(LIFE + 1)
+        time.sleep(TOKEN_SECONDS + 1)
     alice.add("Last")
 
     assert len(kids) > 1

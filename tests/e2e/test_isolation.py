@@ -1,11 +1,11 @@
-"""One person never sees another's tasks, on the page or past it."""
+"""No user sees the tasks of another, neither on the pages nor through the API."""
 
 from __future__ import annotations
 
 from playwright.sync_api import expect
 
-from tests.e2e.api import ask, claims
-from tests.e2e.conftest import Arrive
+from tests.e2e.api import claims, send
+from tests.e2e.conftest import Arrive, on_one_stack
 from tests.e2e.person import Person
 from tests.e2e.stack import Stack
 
@@ -20,11 +20,11 @@ def test_alice_and_mallory_see_their_own_tasks_only(alice: Person, arrive: Arriv
         (mallory, "Mallory's plan", "Alice's secret"),
     ):
         person.reload()
-        expect(person.task(theirs)).to_be_visible()
-        expect(person.task(others)).to_have_count(0)
+        expect(person.tsend(theirs)).to_be_visible()
+        expect(person.tsend(others)).to_have_count(0)
 
 
-def test_mallorys_own_token_opens_nothing_on_alices_path(alice: Person, arrive: Arrive):
+def test_mallorys_token_is_403_on_every_path_of_alice(alice: Person, arrive: Arrive):
     alice.add("Alice's secret")
     mallory = arrive("Mallory").sign_up()
     alices, mallorys = claims(alice.token())["sub"], mallory.token()
@@ -33,22 +33,22 @@ def test_mallorys_own_token_opens_nothing_on_alices_path(alice: Person, arrive: 
         *(("GET", "/tasks"), ("GET", "/tasks/1"), ("PATCH", "/tasks/1/complete"), ("DELETE", "/tasks/1")),
         *(("GET", "/changes"), ("GET", "/stats"), ("GET", "/export"), ("DELETE", "")),
     ):
-        status, body = ask(alice.stack, mallorys, of=alices, path=path, method=method)
+        status, body = send(alice.stack, mallorys, of=alices, path=path, method=method)
         assert (status, body["code"]) == (403, "forbidden")
     assert alice.saved()[0]["title"] == "Alice's secret"
 
 
-def test_who_is_not_signed_in_is_asked_to(arrive: Arrive):
-    nobody = arrive("Nobody")
+@on_one_stack
+def test_without_a_session_every_page_leads_to_the_sign_in(arrive: Arrive):
+    visitor = arrive("Nobody")
 
-    nobody.go("/")
-
-    nobody.sees_sign_in()
-    nobody.go("/account")
-    nobody.sees_sign_in()
+    for path in ("/", "/account"):
+        visitor.go(path)
+        visitor.sees_sign_in()
 
 
-def test_the_next_person_at_the_same_browser_finds_nothing_of_the_last(alice: Person):
+@on_one_stack
+def test_the_next_user_of_a_browser_sees_no_data_of_the_previous_one(alice: Person):
     alice.add("Alice's secret")
     alice.sign_out()
 
@@ -59,9 +59,9 @@ def test_the_next_person_at_the_same_browser_finds_nothing_of_the_last(alice: Pe
     expect(alice.page.get_by_text("Alice's secret")).to_have_count(0)
 
 
-def test_a_token_says_who_and_nothing_more(alice: Person, stack: Stack):
-    said = claims(alice.token())
+def test_an_access_token_has_the_documented_claims_only(alice: Person, stack: Stack):
+    decoded = claims(alice.token())
 
-    assert set(said) == {"sub", "iss", "aud", "exp", "iat", "sid", "jti"}
-    assert (said["iss"], said["aud"]) == (stack.url, stack.url)
-    assert said["exp"] - said["iat"] == (7 * 86_400 if stack.mode == "shared-secret" else 900)
+    assert set(decoded) == {"sub", "iss", "aud", "exp", "iat", "sid", "jti"}
+    assert (decoded["iss"], decoded["aud"]) == (stack.url, stack.url)
+    assert decoded["exp"] - decoded["iat"] == (7 * 86_400 if stack.mode == "shared-secret" else 900)

@@ -1,4 +1,4 @@
-"""Every page, in light and dark, wide and on a phone: nothing axe objects to, nothing beside the screen; with pictures."""
+"""Every page, light and dark, on a desktop and a phone: no axe violation, no horizontal scrolling; with screenshots."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ AXE = FRONTEND / "node_modules/axe-core/axe.min.js"
 
 WIDE = {"width": 1280, "height": 800}
 PHONE = {"width": 375, "height": 667}
-STILL = {"reduced_motion": "reduce"}  # what fades in has a low contrast on its way
+STILL = {"reduced_motion": "reduce"}  # elements that fade in have a low contrast meanwhile
 LOOKS: dict[str, dict[str, Any]] = {
     "wide": {"viewport": WIDE, "color_scheme": "light", **STILL},
     "dark": {"viewport": WIDE, "color_scheme": "dark", **STILL},
@@ -29,13 +29,14 @@ in_every_look = pytest.mark.parametrize("look", LOOKS)
 
 
 def violations(page: Page) -> list[str]:
-    """What axe finds on the page as it is."""
+    """Return the violations of accessibility rules that axe finds on the page in its present state."""
     page.evaluate(AXE.read_text())
-    found = page.evaluate("() => axe.run()")
-    return [f"{rule['id']} ({rule['help']}): {node['html']}" for rule in found["violations"] for node in rule["nodes"]]
+    result = page.evaluate("() => axe.run()")
+    return [f"{rule['id']} ({rule['help']}): {node['html']}" for rule in result["violations"] for node in rule["nodes"]]
 
 
-def assert_good(page: Page) -> None:
+def assert_accessible(page: Page) -> None:
+    """Assert that axe finds no violation and that the page does not scroll sideways."""
     assert violations(page) == []
     assert page.evaluate("() => document.documentElement.scrollWidth <= window.innerWidth"), "it scrolls sideways"
 
@@ -44,54 +45,56 @@ PUBLIC = ("/sign-in", "/sign-in?expired=1", "/sign-up", "/forgot-password", "/re
 
 
 @in_every_look
-def test_the_pages_for_everybody_are_accessible_and_fit(arrive: Arrive, look: str):
+def test_public_pages_are_accessible_and_do_not_scroll_sideways(arrive: Arrive, look: str):
     visitor = arrive("Nobody", **LOOKS[look])
     for path in PUBLIC:
         page = visitor.go(path)
         expect(page.get_by_role("heading", level=1)).to_be_visible()
-        assert_good(page)
+        assert_accessible(page)
 
 
 @in_every_look
-def test_the_task_page_is_accessible_and_fits_in_each_of_its_states(arrive: Arrive, look: str, screenshots: Path):
+def test_the_task_page_is_accessible_and_does_not_scroll_sideways_in_each_of_its_states(
+    arrive: Arrive, look: str, screenshots: Path
+):
     person = arrive("Alice", **LOOKS[look]).sign_up()
     page = person.page
     expect(page.get_by_text("Nothing to do yet")).to_be_visible()
-    assert_good(page)
+    assert_accessible(page)
 
     fill(person)
     page.reload()
     expect(person.task("Renew the passport")).to_be_visible()
-    assert_good(page)
+    assert_accessible(page)
     page.screenshot(path=screenshots / f"tasks-{look}.png")
 
     page.get_by_role("button", name="More about “Renew the passport”").click()
     expect(page.get_by_label("Description")).to_be_visible()
-    assert_good(page)
+    assert_accessible(page)
     page.get_by_role("button", name="Cancel").click()
     page.get_by_role("button", name="Delete “Answer Ada's letter”").click()
     expect(page.get_by_role("button", name="Undo")).to_be_visible()
-    assert_good(page)
+    assert_accessible(page)
     page.get_by_role("searchbox", name="Search tasks").fill("nothing like this")
     expect(page.get_by_text("No task matches")).to_be_visible()
-    assert_good(page)
+    assert_accessible(page)
     page.get_by_role("button", name="Account menu").click()
     expect(page.get_by_role("menuitem", name="Sign out")).to_be_visible()
-    assert_good(page)
+    assert_accessible(page)
 
 
 @in_every_look
-def test_the_account_page_is_accessible_and_fits(arrive: Arrive, look: str):
+def test_the_account_page_is_accessible_and_does_not_scroll_sideways(arrive: Arrive, look: str):
     page = arrive("Alice", **LOOKS[look]).sign_up().go("/account")
     expect(page.get_by_text("This device")).to_be_visible()
-    assert_good(page)
+    assert_accessible(page)
     page.get_by_role("button", name="Delete account").click()
     expect(page.get_by_role("alertdialog")).to_be_visible()
-    assert_good(page)
+    assert_accessible(page)
 
 
 def fill(person: Person) -> None:
-    """A list as somebody has one."""
+    """Create a typical list of tasks."""
     person.page.evaluate(
         """async ({ api, tasks }) => {
           const { token } = await (await fetch('/api/auth/token')).json()

@@ -1,4 +1,4 @@
-"""When something is refused a person reads why, keeps what was typed, and can try again."""
+"""When a request is refused, the page shows the reason, keeps the input and allows another attempt."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.e2e.person import Person
 pytestmark = on_one_stack
 
 
-def test_a_wrong_password_is_said_and_the_email_stays(alice: Person, arrive: Arrive):
+def test_a_wrong_password_shows_an_error_and_keeps_the_email(alice: Person, arrive: Arrive):
     visitor = arrive("Alice")
     page = visitor.go("/sign-in")
     page.get_by_label("Email").fill(alice.email)
@@ -35,7 +35,7 @@ def test_a_wrong_password_is_said_and_the_email_stays(alice: Person, arrive: Arr
     [("Email", None, "already"), ("Email", "nobody", "email"), ("Password", "short", "8 characters")],
     ids=("duplicate e-mail", "no e-mail", "weak password"),
 )
-def test_a_refused_sign_up_says_why_beside_the_field(
+def test_a_refused_sign_up_shows_the_reason_beside_the_field(
     alice: Person, arrive: Arrive, field: str, value: str | None, words: str
 ):
     visitor = arrive("Bob")
@@ -60,7 +60,7 @@ def containing(words: str) -> re.Pattern[str]:
     return re.compile(re.escape(words), re.IGNORECASE)
 
 
-def test_a_title_that_is_too_long_is_refused_beside_its_field_and_kept(alice: Person):
+def test_a_title_that_is_too_long_shows_the_limit_beside_the_field_and_is_kept(alice: Person):
     title = "x" * 201
 
     alice.add_box.fill(title)
@@ -75,7 +75,7 @@ def test_a_title_that_is_too_long_is_refused_beside_its_field_and_kept(alice: Pe
 
 
 def problem(status: int, code: str, detail: str, **headers: str) -> Callable[[Route], None]:
-    """What the API would answer."""
+    """Return a route handler that responds with a problem document, like the API."""
     body = {"type": f"/problems/{code}", "title": code, "status": status, "detail": detail, "code": code}
     allowed = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "Retry-After"}
 
@@ -92,7 +92,7 @@ def problem(status: int, code: str, detail: str, **headers: str) -> Callable[[Ro
     return fulfill
 
 
-FINAL = {
+PERMANENT = {
     "403": (403, "forbidden", "another account"),
     "404": (404, "not-found", "not there any more"),
     "409": (409, "quota-exceeded", "as many tasks"),
@@ -100,8 +100,8 @@ FINAL = {
 }
 
 
-@pytest.mark.parametrize(("status", "code", "words"), FINAL.values(), ids=FINAL)
-def test_a_final_refusal_is_said_the_list_is_right_again_and_a_retry_works(
+@pytest.mark.parametrize(("status", "code", "words"), PERMANENT.values(), ids=PERMANENT)
+def test_a_permanent_error_is_shown_the_input_is_kept_and_a_retry_succeeds(
     alice: Person, status: int, code: str, words: str
 ):
     alice.add("Buy mlik")
@@ -119,42 +119,42 @@ def test_a_final_refusal_is_said_the_list_is_right_again_and_a_retry_works(
     assert alice.saved()[0]["title"] == "Buy milk"
 
 
-PASSING = {
+TEMPORARY = {
     "409": (409, "in-flight"),
     "429": (429, "too-many-requests"),
     "503": (503, "unavailable"),
 }
 
 
-@pytest.mark.parametrize(("status", "code"), PASSING.values(), ids=PASSING)
-def test_a_passing_refusal_is_waited_out_and_done_once(alice: Person, status: int, code: str):
-    times = []
+@pytest.mark.parametrize(("status", "code"), TEMPORARY.values(), ids=TEMPORARY)
+def test_a_temporary_error_is_retried_with_the_same_idempotency_key(alice: Person, status: int, code: str):
+    keys = []
     refuse = problem(status, code, "Refused for the test.", **{"Retry-After": "1"})
 
-    def twice(route: Route) -> None:
-        if route.request.method != "POST" or len(times) == 2:
+    def refuse_twice(route: Route) -> None:
+        if route.request.method != "POST" or len(keys) == 2:
             route.continue_()
             return
-        times.append(route.request.headers.get("idempotency-key"))
+        keys.append(route.request.headers.get("idempotency-key"))
         refuse(route)
 
-    alice.page.route("**/api/*/tasks", twice)
+    alice.page.route("**/api/*/tasks", refuse_twice)
 
     alice.add("Buy milk")
 
     alice.reload()
     expect(alice.task("Buy milk")).to_have_count(1)
-    assert len(times) == 2
-    assert len(set(times)) == 1
-    assert times[0]
+    assert len(keys) == 2
+    assert len(set(keys)) == 1
+    assert keys[0]
 
 
-def test_an_answer_that_was_lost_makes_no_second_task(alice: Person):
+def test_a_lost_response_creates_no_second_task(alice: Person):
     lost: list[str] = []
 
     def lose(route: Route) -> None:
         if route.request.method == "POST" and not lost:
-            route.fetch()  # the API has done it
+            route.fetch()  # the API has created the task
             lost.append(route.request.url)
             route.abort()
             return
@@ -168,18 +168,18 @@ def test_an_answer_that_was_lost_makes_no_second_task(alice: Person):
     assert lost
 
 
-def test_a_refused_token_is_renewed_once_and_nobody_is_signed_out(alice: Person):
+def test_a_refused_token_is_renewed_without_signing_the_user_out(alice: Person):
     refused: list[str] = []
     refuse = problem(401, "unauthorized", "Sign in again.")
 
-    def once(route: Route) -> None:
+    def refuse_once(route: Route) -> None:
         if route.request.method == "OPTIONS" or refused:
             route.continue_()
             return
         refused.append(route.request.method)
         refuse(route)
 
-    alice.page.route("**/api/*/tasks", once)
+    alice.page.route("**/api/*/tasks", refuse_once)
 
     alice.add("Buy milk")
 
@@ -189,7 +189,7 @@ def test_a_refused_token_is_renewed_once_and_nobody_is_signed_out(alice: Person)
     expect(alice.task("Buy milk")).to_have_count(1)
 
 
-def test_changes_of_different_members_elsewhere_are_merged(alice: Person, arrive: Arrive):
+def test_changes_of_different_members_in_two_browsers_are_merged(alice: Person, arrive: Arrive):
     elsewhere = arrive("Alice", email=alice.email)
     alice.add("Buy milk")
     elsewhere.sign_in()
@@ -206,7 +206,7 @@ def test_changes_of_different_members_elsewhere_are_merged(alice: Person, arrive
 
 
 @pytest.mark.parametrize(("button", "kept"), [("Keep mine", "Buy oat milk"), ("Take theirs", "Buy soy milk")])
-def test_changes_of_the_same_member_elsewhere_are_put_before_the_person(
+def test_changes_of_the_same_member_in_two_browsers_are_shown_to_the_user(
     alice: Person, arrive: Arrive, button: str, kept: str
 ):
     elsewhere = arrive("Alice", email=alice.email)

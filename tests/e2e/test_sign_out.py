@@ -1,4 +1,4 @@
-"""Signing out counts at the API at once, for that session and no other; the notice is never lost."""
+"""Signing out takes effect at the API at once, for that session only; the logout token is never lost."""
 
 from __future__ import annotations
 
@@ -9,38 +9,39 @@ from functools import partial
 from playwright.sync_api import expect
 
 from taskapi.auth.sessions import REFRESH_INTERVAL
-from tests.e2e.api import ask, claims, everywhere, stored_tasks, writers
-from tests.e2e.conftest import Arrive
+from tests.e2e.api import claims, count_stored_tasks, send, statuses_of_workers, writers
+from tests.e2e.conftest import Arrive, on_one_stack
 from tests.e2e.person import Person
 from tests.waiting import PATIENCE, until
 
 
-def sees_refused(asked: Callable[[], set[int]]) -> None:
-    """Every answer is 401 soon, and stays so, for longer than a worker relies on what it knows."""
-    began = last_let_in = time.monotonic()
-    while time.monotonic() - last_let_in < 2 * REFRESH_INTERVAL:
-        asking = time.monotonic()
-        if asked() != {401}:
-            last_let_in = asking
-            assert asking < began + PATIENCE, "the token still works"
+def assert_ends(statuses: Callable[[], set[int]]) -> None:
+    """Wait until all statuses are 401 for longer than a worker uses its copy of the ended sessions."""
+    began = last_accepted = time.monotonic()
+    while time.monotonic() - last_accepted < 2 * REFRESH_INTERVAL:
+        polled = time.monotonic()
+        if statuses() != {401}:
+            last_accepted = polled
+            assert polled < began + PATIENCE, "the token is still accepted"
+        time.sleep(REFRESH_INTERVAL / 4)
 
 
-def test_a_copied_token_dies_with_its_session_and_the_other_browser_goes_on(alice: Person, arrive: Arrive):
+def test_signing_out_ends_a_copied_token_and_no_other_session(alice: Person, arrive: Arrive):
     elsewhere = arrive("Alice", email=alice.email).sign_in()
     alice.add("Buy milk")
     copied, others = alice.token(), elsewhere.token()
-    assert everywhere(alice.stack, copied) == everywhere(alice.stack, others) == {200}
+    assert statuses_of_workers(alice.stack, copied) == statuses_of_workers(alice.stack, others) == {200}
 
     alice.sign_out()
 
-    sees_refused(lambda: everywhere(alice.stack, copied))
-    assert everywhere(alice.stack, others) == {200}
+    assert_ends(lambda: statuses_of_workers(alice.stack, copied))
+    assert statuses_of_workers(alice.stack, others) == {200}
     elsewhere.page.reload()
     expect(elsewhere.task("Buy milk")).to_be_visible()
     elsewhere.add("Buy bread")
 
 
-def test_a_session_is_signed_out_from_the_account_page_of_another(alice: Person, arrive: Arrive):
+def test_sign_out_everywhere_else_ends_the_other_sessions(alice: Person, arrive: Arrive):
     elsewhere = arrive("Alice", email=alice.email).sign_in()
     copied, others = elsewhere.token(), alice.token()
 
@@ -48,14 +49,14 @@ def test_a_session_is_signed_out_from_the_account_page_of_another(alice: Person,
     expect(alice.page.get_by_text("This device")).to_be_visible()
     alice.page.get_by_role("button", name="Sign out everywhere else").click()
 
-    sees_refused(lambda: everywhere(alice.stack, copied))
-    assert everywhere(alice.stack, others) == {200}
-    # The page there notices by itself: its next question to the API is refused, and no new token is issued.
+    assert_ends(lambda: statuses_of_workers(alice.stack, copied))
+    assert statuses_of_workers(alice.stack, others) == {200}
+    # The next request of that page is 401, and it gets no new token.
     elsewhere.sees_sign_in()
     expect(elsewhere.page.get_by_text("Your session has ended. Sign in again.")).to_be_visible()
 
 
-def test_a_new_password_signs_the_other_browsers_out(alice: Person, arrive: Arrive):
+def test_a_new_password_ends_the_other_sessions(alice: Person, arrive: Arrive):
     elsewhere = arrive("Alice", email=alice.email).sign_in()
     copied = elsewhere.token()
     page = alice.go("/account")
@@ -63,14 +64,14 @@ def test_a_new_password_signs_the_other_browsers_out(alice: Person, arrive: Arri
     page.get_by_label("New password").fill("another long password")
     page.get_by_role("button", name="Change password").click()
 
-    sees_refused(lambda: everywhere(alice.stack, copied))
+    assert_ends(lambda: statuses_of_workers(alice.stack, copied))
     alice.go("/")
     alice.sees_tasks()
-    assert everywhere(alice.stack, alice.token()) == {200}
+    assert statuses_of_workers(alice.stack, alice.token()) == {200}
     elsewhere.sign_in("another long password")
 
 
-def test_a_deleted_account_leaves_neither_session_nor_task(alice: Person, arrive: Arrive):
+def test_deleting_an_account_ends_its_sessions_and_deletes_the_user(alice: Person, arrive: Arrive):
     alice.add("Alice's secret")
     elsewhere = arrive("Alice", email=alice.email).sign_in()
     tokens = [alice.token(), elsewhere.token()]
@@ -83,7 +84,7 @@ def test_a_deleted_account_leaves_neither_session_nor_task(alice: Person, arrive
 
     expect(page.get_by_role("heading", level=1, name="Create your account")).to_be_visible()
     for token in tokens:
-        sees_refused(partial(everywhere, alice.stack, token))
+        assert_ends(partial(statuses_of_workers, alice.stack, token))
     page.goto(alice.stack.url + "/sign-in")
     page.get_by_label("Email").fill(alice.email)
     page.get_by_label("Password").fill(alice.password)
@@ -91,7 +92,7 @@ def test_a_deleted_account_leaves_neither_session_nor_task(alice: Person, arrive
     expect(page.get_by_role("alert").filter(has_text="password")).to_be_visible()
 
 
-def test_deleting_an_account_leaves_nothing_of_writers_that_go_on_during_it(alice: Person, arrive: Arrive):
+def test_writes_during_the_deletion_of_an_account_leave_no_tsend(alice: Person, arrive: Arrive):
     elsewhere = arrive("Alice", email=alice.email).sign_in()
     tokens = [alice.token(), elsewhere.token()]
     page = alice.go("/account")
@@ -105,10 +106,10 @@ def test_deleting_an_account_leaves_nothing_of_writers_that_go_on_during_it(alic
 
     assert set(statuses) == {201, 401}
     assert statuses[-1] == 401
-    assert stored_tasks(alice.stack, claims(tokens[0])["sub"]) == 0
+    assert count_stored_tasks(alice.stack, claims(tokens[0])["sub"]) == 0
 
 
-def test_a_sign_out_while_the_api_is_away_counts_when_it_is_back(alice: Person):
+def test_a_sign_out_while_the_api_is_down_takes_effect_once_it_is_up(alice: Person):
     copied = alice.token()
     alice.stack.stop_api()
     try:
@@ -116,10 +117,11 @@ def test_a_sign_out_while_the_api_is_away_counts_when_it_is_back(alice: Person):
     finally:
         alice.stack.start_api()
 
-    sees_refused(lambda: everywhere(alice.stack, copied))
+    assert_ends(lambda: statuses_of_workers(alice.stack, copied))
 
 
-def test_signing_out_empties_the_page_of_the_other_tab_as_well(alice: Person):
+@on_one_stack
+def test_signing_out_shows_the_sign_in_page_in_other_tabs_too(alice: Person):
     tab = alice.context.new_page()
     tab.goto(alice.stack.url)
     expect(tab.get_by_role("heading", name="Tasks", level=1)).to_be_visible()
@@ -129,18 +131,17 @@ def test_signing_out_empties_the_page_of_the_other_tab_as_well(alice: Person):
     expect(tab.get_by_role("heading", name="Sign in", level=1)).to_be_visible()
 
 
-def test_a_session_that_has_ended_does_not_revive_with_a_new_sign_in(alice: Person):
+def test_a_new_sign_in_does_not_make_tokens_of_an_ended_session_valid(alice: Person):
     copied = alice.token()
     alice.sign_out()
     alice.sign_in()
 
-    sees_refused(lambda: everywhere(alice.stack, copied))
-    assert ask(alice.stack, alice.token())[0] == 200
+    assert_ends(lambda: statuses_of_workers(alice.stack, copied))
+    assert send(alice.stack, alice.token())[0] == 200
 
 
-def test_a_session_that_ends_in_mid_edit_keeps_what_was_typed_and_goes_on_after_a_new_sign_in(
-    alice: Person, arrive: Arrive
-):
+@on_one_stack
+def test_a_session_that_ends_during_an_edit_keeps_the_input_until_the_next_sign_in(alice: Person, arrive: Arrive):
     elsewhere = arrive("Alice", email=alice.email).sign_in()
     alice.add("Buy mlik")
     alice.page.get_by_role("button", name="Edit “Buy mlik”").click()

@@ -1,4 +1,4 @@
-"""A person's day: what is added, completed and changed is there, now and after a reload."""
+"""Adding, completing, editing, finding and deleting tasks, with the result shown now and after a reload."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.e2e.conftest import Arrive, on_one_stack
 from tests.e2e.person import Person
 
 
-def test_a_task_that_is_added_and_completed_is_still_there_after_a_reload(alice: Person):
+def test_added_and_completed_tasks_are_shown_after_a_reload(alice: Person):
     alice.add("Buy milk")
     alice.add("Call the plumber")
     alice.complete("Buy milk")
@@ -39,7 +39,7 @@ def test_a_title_is_edited_in_place(alice: Person):
 
 
 @on_one_stack
-def test_escape_leaves_a_title_as_it_was(alice: Person):
+def test_escape_cancels_the_edit_of_a_title(alice: Person):
     alice.add("Buy milk")
     alice.page.get_by_role("button", name="Edit “Buy milk”").click()
     box = alice.page.get_by_role("textbox", name="Title")
@@ -52,7 +52,7 @@ def test_escape_leaves_a_title_as_it_was(alice: Person):
 
 
 @on_one_stack
-def test_a_deleted_task_comes_back_with_undo(alice: Person):
+def test_undo_restores_a_deleted_task(alice: Person):
     alice.add("Buy milk")
     alice.page.get_by_role("button", name="Delete “Buy milk”").click()
     expect(alice.task("Buy milk")).to_have_count(0)
@@ -65,7 +65,7 @@ def test_a_deleted_task_comes_back_with_undo(alice: Person):
 
 
 @on_one_stack
-def test_a_deleted_task_is_gone_after_a_reload(alice: Person):
+def test_a_deleted_task_is_not_shown_after_a_reload(alice: Person):
     alice.add("Keep")
     alice.add("Drop")
     with alice.page.expect_response(lambda response: response.request.method == "DELETE"):
@@ -78,7 +78,7 @@ def test_a_deleted_task_is_gone_after_a_reload(alice: Person):
 
 
 @on_one_stack
-def test_further_fields_are_saved_and_shown(alice: Person):
+def test_description_tags_due_date_priority_and_recurrence_are_saved_and_shown(alice: Person):
     alice.add("Pay rent")
     page = alice.page
     page.get_by_role("button", name="More about “Pay rent”").click()
@@ -105,7 +105,7 @@ def test_further_fields_are_saved_and_shown(alice: Person):
 
 
 @on_one_stack
-def test_completing_what_repeats_shows_the_next_one(alice: Person):
+def test_completing_a_recurring_task_shows_its_next_occurrence(alice: Person):
     alice.add("Water the plants")
     alice.page.get_by_role("button", name="More about “Water the plants”").click()
     alice.page.get_by_label("Due date").fill("2030-01-01")
@@ -119,7 +119,7 @@ def test_completing_what_repeats_shows_the_next_one(alice: Person):
 
 
 @on_one_stack
-def test_filter_search_and_sort_show_what_they_say(alice: Person):
+def test_filter_search_and_sort_select_and_order_the_list(alice: Person):
     for title in ("Bread", "apples", "Crème"):
         alice.add(title)
     alice.complete("Bread")
@@ -149,7 +149,7 @@ def test_filter_search_and_sort_show_what_they_say(alice: Person):
 
 
 @on_one_stack
-def test_the_keyboard_alone_is_enough(alice: Person):
+def test_tasks_can_be_added_completed_edited_and_deleted_with_the_keyboard(alice: Person):
     page = alice.page
     alice.add_box.focus()
     page.keyboard.type("Write a letter")
@@ -173,7 +173,7 @@ def test_the_keyboard_alone_is_enough(alice: Person):
 
 
 def _tab_to(person: Person, name: str) -> None:
-    """Press Tab until what has this name has the focus."""
+    """Press Tab until the element with this name has the focus."""
     for _ in range(40):
         focused = person.page.evaluate(
             "() => document.activeElement.getAttribute('aria-label') || document.activeElement.textContent"
@@ -181,10 +181,10 @@ def _tab_to(person: Person, name: str) -> None:
         if focused == name:
             return
         person.page.keyboard.press("Tab")
-    raise AssertionError(f"Tab never came to {name}")
+    raise AssertionError(f"Tab did not reach {name}")
 
 
-def test_two_tabs_and_two_browsers_of_one_person_stay_in_step(alice: Person, arrive: Arrive):
+def test_two_tabs_and_two_browsers_of_one_user_show_the_same_tasks(alice: Person, arrive: Arrive):
     tab = alice.context.new_page()
     alice.watch(tab)
     tab.goto(alice.stack.url)

@@ -1,26 +1,26 @@
-"""PostgreSQL is killed, stopped and frozen under a service that goes on: it says 503, loses nothing and heals."""
+"""PostgreSQL is killed, stopped and frozen while the service runs: 503 meanwhile, no lost write, and recovery."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from tests.chaos.failures import freeze_database, kill_database, stop_database
 from tests.chaos.postgres import PostgreSQL
-from tests.chaos.scenarios import freeze_database, kill_database, stop_database
 
 
-def test_killed_under_writes_it_loses_nothing_and_nothing_is_done_twice(
-    instance: PostgreSQL, figures: Callable[..., None]
+def test_a_killed_postgresql_loses_no_acknowledged_write_and_no_write_is_made_twice(
+    postgresql_instance: PostgreSQL, figures: Callable[..., None]
 ):
-    figures(**kill_database(instance, kills=1, away=0.5))
+    figures(**kill_database(postgresql_instance, kills=1, away=0.5))
 
 
-def test_while_it_is_away_all_is_503_soon_and_when_it_is_back_all_is_served_soon_by_the_same_workers(
-    instance: PostgreSQL, figures: Callable[..., None]
+def test_while_postgresql_is_stopped_requests_are_503_and_afterwards_the_same_workers_serve_them(
+    postgresql_instance: PostgreSQL, figures: Callable[..., None]
 ):
-    figures(**stop_database(instance, stops=1, away=1))
+    figures(**stop_database(postgresql_instance, stops=1, away=1))
 
 
-def test_frozen_it_holds_no_request_for_long_and_all_is_served_soon_after(
-    instance: PostgreSQL, figures: Callable[..., None]
+def test_a_frozen_postgresql_holds_no_request_for_longer_than_the_limit(
+    postgresql_instance: PostgreSQL, figures: Callable[..., None]
 ):
-    figures(**freeze_database(instance, frozen=13))
+    figures(**freeze_database(postgresql_instance, frozen=13))

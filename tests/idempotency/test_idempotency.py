@@ -26,7 +26,7 @@ import taskapi.database.pipeline
 import taskapi.database.unit_of_work
 from taskapi.database.base import now
 from taskapi.idempotency.models import StoredResponse
-from tests.conftest import Person, beyond_walls, token
+from tests.conftest import Person, superuser_engine, token
 from tests.gunicorn_server import Answer, Request, Server, launch
 from tests.waiting import PATIENCE, until
 
@@ -228,7 +228,7 @@ def test_a_replay_takes_precedence_over_428(make_app: Callable[..., Flask]) -> N
 
 def age_stored_responses(app: Flask, by: timedelta) -> None:
     """Set the creation time of all stored responses to `by` ago."""
-    with app.app_context(), beyond_walls().begin() as connection:
+    with app.app_context(), superuser_engine().begin() as connection:
         connection.execute(StoredResponse.__table__.update().values(created_at=now() - by))
 
 
@@ -292,7 +292,7 @@ REPAIR_COMMITS = {
 def failing_commits(url: str) -> Iterator[None]:
     """Context manager: make every transaction that inserts a task fail at COMMIT."""
     dialect = make_url(url).get_backend_name()
-    engine = beyond_walls(url)
+    engine = superuser_engine(url)
     with engine.begin() as connection:
         for statement in BREAK_COMMITS[dialect]:
             connection.execute(text(statement))
@@ -306,7 +306,7 @@ def test_a_failed_commit_stores_neither_the_task_nor_the_key(app: Flask, alice: 
     with failing_commits(database_url):
         assert alice.post(json={"title": "T"}, headers=key_header()).status_code >= 500
         assert alice.titles() == []
-        with app.app_context(), beyond_walls().connect() as connection:
+        with app.app_context(), superuser_engine().connect() as connection:
             assert connection.execute(StoredResponse.__table__.select()).all() == []
     again = alice.post(json={"title": "T"}, headers=key_header())
     assert (again.status_code, again.get_json()["id"]) == (201, 1)
@@ -325,7 +325,7 @@ def blocked_writes(url: str, user: str) -> Iterator[None]:
             yield
             connection.execute("ROLLBACK")
         return
-    engine = beyond_walls(url)
+    engine = superuser_engine(url)
     with engine.begin() as connection:
         locked = connection.execute(text("SELECT 1 FROM users WHERE user_id = :u FOR UPDATE"), {"u": user})
         assert locked.one()
@@ -340,7 +340,7 @@ def wait_until_working(url: str) -> None:
     if url.startswith("sqlite"):
         time.sleep(0.3)
         return
-    engine = beyond_walls(url)
+    engine = superuser_engine(url)
     waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%users%'")
     until(lambda: _scalar(engine, waiting) > 0)
 

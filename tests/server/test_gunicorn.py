@@ -165,7 +165,7 @@ def log_of_start(url: str, folder: Path, seconds: float = PATIENCE) -> str:
 
 def test_readiness_problems_are_logged_at_the_start(postgresql_url: str, tmp_path: Path):
     assert "not ready" not in log_of_start(postgresql_url, tmp_path, 2)
-    log = log_of_start(postgres.beyond_walls(postgresql_url), tmp_path)
+    log = log_of_start(postgres.as_superuser(postgresql_url), tmp_path)
     assert "not ready: The database role of the service is a superuser or has BYPASSRLS" in log
     log = log_of_start(f"sqlite:///{tmp_path}/unmigrated.db", tmp_path)
     assert "not ready: The database is not migrated" in log
