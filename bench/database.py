@@ -18,7 +18,7 @@ from sqlalchemy import Engine, create_engine, insert, make_url, text
 from taskapi.auth.tokens import User as Asking
 from taskapi.tasks.models import Task, User
 from taskapi.tasks.schemas import task_in
-from taskapi.tasks.statements import new_row
+from taskapi.tasks.statements.rows import new_row
 from tests.conftest import migrate
 from tests.postgres import new_database
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from taskapi.tasks.listing import cursors
-from taskapi.tasks.queries import State
-from taskapi.tasks.schemas import list_query
+from taskapi.tasks.listing.schemas import list_query
+from taskapi.tasks.state import State
 
 from .contestants import TASKAPI, serve
 from .database import EPOCH, MILLION, READERS, WRITERS, beyond_walls, grow, taskapi_database

@@ -17,7 +17,7 @@ from .http import cors, errors, response
 from .http.request import MAX_BODY_BYTES
 from .http.routing import Application
 from .operations import health
-from .tasks import responses, routes, routes_data
+from .tasks import endpoints
 
 
 def create_app(config: Config | None = None) -> Flask:
@@ -37,9 +37,7 @@ def create_app(config: Config | None = None) -> Flask:
     engine.init_app(app, config)
     hook.init_app(app, config)
     rate_limit.init_app(app, config)
-    responses.init_app(app)
-    app.register_blueprint(routes.bp)
-    app.register_blueprint(routes_data.bp)
+    endpoints.init_app(app)
     app.register_blueprint(backchannel.bp)
     app.register_blueprint(health.bp)
     app.register_blueprint(docs.bp)

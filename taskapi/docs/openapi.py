@@ -17,6 +17,13 @@ from werkzeug.routing import Rule
 from ..http import errors
 from ..http.errors import MEDIA_TYPE, Problem
 from ..tasks import schemas
+from ..tasks.batch import schemas as batch
+from ..tasks.listing import schemas as listing
+from ..tasks.moves import schemas as moves
+from ..tasks.stats import schemas as stats
+from ..tasks.sync import schemas as sync
+from ..tasks.transfer import schemas as transfer
+from ..tasks.trash import schemas as trash
 
 if TYPE_CHECKING:
     from apispec import APISpec
@@ -99,7 +106,7 @@ OPERATIONS: Mapping[str, Operation] = {
         200,
         schemas.tasks_out,
         ("ETag", "Link", "X-Total-Count"),
-        query=schemas.list_query,
+        query=listing.list_query,
         condition=_IF_NONE_MATCH,
         refuses=(*_GUARD, errors.BadCursor),
     ),
@@ -126,7 +133,7 @@ OPERATIONS: Mapping[str, Operation] = {
         takes_types=("application/merge-patch+json", "application/json"),
         takes_required=False,
     ),
-    "tasks.delete": _writing(204, None, errors.TooLarge, query=schemas.delete_query),
+    "tasks.delete": _writing(204, None, errors.TooLarge, query=trash.delete_query),
     "tasks.complete": _writing(
         200, schemas.task_out, *_BODY, errors.QuotaExceeded, takes="Completion", takes_required=False
     ),
@@ -145,20 +152,20 @@ OPERATIONS: Mapping[str, Operation] = {
         200,
         "Changes",
         ("ETag",),
-        query=schemas.changes_query,
+        query=sync.changes_query,
         condition=_IF_NONE_MATCH,
         refuses=(*_GUARD, errors.BadCursor, errors.Gone),
     ),
-    "data.stats": Operation(200, schemas.StatsOut(), query=schemas.stats_query, refuses=_GUARD),
+    "data.stats": Operation(200, stats.StatsOut(), query=stats.stats_query, refuses=_GUARD),
     "data.export": Operation(
         200,
         {"application/json": "Export", "text/csv; charset=utf-8": _TEXT, "text/calendar; charset=utf-8": _TEXT},
         ("Content-Disposition",),
-        query=schemas.export_query,
+        query=transfer.export_query,
         refuses=_GUARD,
     ),
     "data.import_": Operation(
-        200, schemas.ImportOut(), takes="Import", keyed=True, refuses=(*_GUARD, *_BODY, errors.QuotaExceeded)
+        200, transfer.ImportOut(), takes="Import", keyed=True, refuses=(*_GUARD, *_BODY, errors.QuotaExceeded)
     ),
     "data.erase": Operation(204, refuses=(*_GUARD, errors.BadRequest, errors.TooLarge)),
     "backchannel.logout": Operation(
@@ -235,7 +242,7 @@ def _components(spec: APISpec) -> None:
 
 def _operations_of_a_batch(members: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """One shape for each kind, and two for `move`, which needs `before` or `after`."""
-    for name, (needed, further) in schemas.MEMBERS_OF_OPERATION.items():
+    for name, (needed, further) in batch.MEMBERS_OF_OPERATION.items():
         sides = further & {"before", "after"}
         for side in sorted(sides) or [""]:
             there = {*needed, *([side] if side else [])}
@@ -364,12 +371,12 @@ _SCHEMAS: dict[str, Schema] = {
     "TaskCreate": schemas.task_in,
     "TaskUpdate": schemas.TaskIn(partial=True),
     "Completion": schemas.completion_in,
-    "Move": schemas.move_in,
-    "Operation": schemas.OperationIn(),
-    "ImportedTask": schemas.ImportedTask(),
-    "Tombstone": schemas.TombstoneOut(),
-    "Stats": schemas.StatsOut(),
-    "ImportResult": schemas.ImportOut(),
+    "Move": moves.move_in,
+    "Operation": batch.OperationIn(),
+    "ImportedTask": transfer.ImportedTask(),
+    "Tombstone": sync.TombstoneOut(),
+    "Stats": stats.StatsOut(),
+    "ImportResult": transfer.ImportOut(),
 }
 
 
@@ -400,7 +407,7 @@ _COMPONENTS: dict[str, dict[str, Any]] = {
     },
     "Nothing": _object(),
     "Problem": _PROBLEM,
-    "Batch": _object(operations=_array("Operation", minItems=1, maxItems=schemas.MAX_OPERATIONS)),
+    "Batch": _object(operations=_array("Operation", minItems=1, maxItems=batch.MAX_OPERATIONS)),
     "BatchResult": _object(
         results={
             "type": "array",
@@ -421,7 +428,7 @@ _COMPONENTS: dict[str, dict[str, Any]] = {
         "type": "object",
         "properties": {
             "format": {"const": "taskapi"},
-            "tasks": _array("ImportedTask", maxItems=schemas.MAX_IMPORTED),
+            "tasks": _array("ImportedTask", maxItems=transfer.MAX_IMPORTED),
         },
         "required": ["tasks"],
         "additionalProperties": False,

@@ -1,1 +1,1 @@
-"""Idempotency keys: a request that is delivered twice is carried out once, and answered the same both times."""
+"""Idempotency keys: execute a repeated request once and return the stored response of the first execution."""

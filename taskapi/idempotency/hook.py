@@ -1,4 +1,4 @@
-"""`Idempotency-Key` on a view that changes something (draft-ietf-httpapi-idempotency-key-header)."""
+"""Decorator that adds `Idempotency-Key` to a view with side effects (draft-ietf-httpapi-idempotency-key-header)."""
 
 from __future__ import annotations
 
@@ -27,17 +27,18 @@ Answer = queries.RecordedResponse
 
 @dataclass(frozen=True)
 class Idempotent:
-    """Carry a request with a key out once: a repetition within a day gets the stored response.
+    """Decorator for a view: execute a request with an `Idempotency-Key` once; a repetition gets the stored response.
 
-    The response is stored in the transaction of the work: either both are on disk or neither is. Only success is
-    stored. `reduce` says what of a response need not be stored, because `rebuild` can make it again.
+    The response is stored for 24 hours, in the same transaction as the view's writes, so that both are committed or
+    neither is. Only successful responses are stored. `reduce` removes what `rebuild` can read again from the tasks, so
+    that it need not be stored.
     """
 
     reduce: Callable[[Answer], Answer]
     rebuild: queries.Rebuild
 
     def __call__(self, view: Callable[P, Response]) -> Callable[P, Response]:
-        """Decorate a view."""
+        """Return the view with support for `Idempotency-Key`; requests without the header are not affected."""
 
         @wraps(view)
         def run(*args: P.args, **kwargs: P.kwargs) -> Response:
@@ -49,14 +50,15 @@ class Idempotent:
 
             def work() -> Answer:
                 response = view(*args, **kwargs)
-                kept = {name: response.headers[name] for name in _STORED_HEADERS if name in response.headers}
-                return self.reduce(Answer(response.status_code, kept, response.get_data()))
+                headers = {name: response.headers[name] for name in _STORED_HEADERS if name in response.headers}
+                return self.reduce(Answer(response.status_code, headers, response.get_data()))
 
-            return self._answer(key, work)
+            return self._run_once(key, work)
 
         return run
 
-    def _answer(self, key: str, work: Callable[[], Answer]) -> Response:
+    def _run_once(self, key: str, work: Callable[[], Answer]) -> Response:
+        """Execute the view or replay its stored response; map the exceptions of `queries` to problem responses."""
         try:
             return _response(queries.run_once(g.user, key, _fingerprint(), work, self.rebuild))
         except queries.InFlight:
@@ -73,17 +75,18 @@ class Idempotent:
 
 
 def _fingerprint() -> str:
-    """What makes two requests the same: method, address and body, to the byte."""
+    """Return the SHA-256 of method, path, query string and body in hex: requests with the same key must not differ."""
     digest = hashlib.sha256()
     for part in (request.method.encode(), request.full_path.encode(), request.get_data()):
         digest.update(len(part).to_bytes(8, "big") + part)
     return digest.hexdigest()
 
 
-def _response(answer: Answer) -> Response:
-    response = Response(answer.body, answer.status, headers=dict(answer.headers))
-    if "Content-Type" not in answer.headers:
+def _response(recorded: Answer) -> Response:
+    """Convert a recorded response to a Flask response; a replayed one gets the header `Idempotency-Replayed: true`."""
+    response = Response(recorded.body, recorded.status, headers=dict(recorded.headers))
+    if "Content-Type" not in recorded.headers:
         del response.headers["Content-Type"]
-    if answer.replayed:
+    if recorded.replayed:
         response.headers[REPLAYED] = "true"
     return response

@@ -1,4 +1,4 @@
-"""The tables of idempotency keys. Only the statement module beside this file imports them."""
+"""Tables of idempotency keys. Only `queries` in this package imports them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..database.base import Base, UTCDateTime
 
 
 class StoredResponse(Base):
-    """The response that was given under a key of a user."""
+    """A stored response, identified by a user and an idempotency key."""
 
     __tablename__ = "idempotency_keys"
     __table_args__ = (
@@ -22,19 +22,22 @@ class StoredResponse(Base):
     user_id: Mapped[str] = mapped_column(String(255), primary_key=True)
     key: Mapped[str] = mapped_column(String(255), primary_key=True)
     fingerprint: Mapped[str] = mapped_column(String(64))
-    """SHA-256 of the request, in hex: the same key with another request is a mistake."""
+    """SHA-256 of the request in hex; another request with the same key is refused (`KeyReused`)."""
     status: Mapped[int] = mapped_column(SmallInteger)
     headers: Mapped[str] = mapped_column(Text)
     body: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(UTCDateTime)
     task_id: Mapped[int | None] = mapped_column(BigInteger)
-    """The task whose content the response is, if it is one task."""
+    """The id of the task in the response, if the response is a single task."""
     is_reduced: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
-    """Whether `body` has no content of tasks: a replay rebuilds it from the tasks as they are."""
+    """True if `body` contains no data of tasks: a replay rebuilds the response from the current tasks."""
 
 
 class Usage(Base):
-    """How many keys of a user are stored, and the bytes of their bodies; counted with each key, never summed up."""
+    """Number of a user's stored keys and bytes of their bodies.
+
+    Updated with each stored key, because summing the rows for each request would be slow.
+    """
 
     __tablename__ = "idempotency_usage"
 

@@ -1,6 +1,6 @@
-"""Every statement on idempotency keys, in the transaction of the work that they protect.
+"""SQL of idempotency keys, executed in the transaction of the view whose response is stored.
 
-Locks are taken in this order: the user's counters (by the work), the user's `Usage`, then rows of keys.
+Lock order: the row of the user's counters (locked by the view), the user's `Usage` row, then rows of `StoredResponse`.
 """
 
 from __future__ import annotations
@@ -22,27 +22,28 @@ from ..database.unit_of_work import PURGE, execute, fetch, reads, rows, writes
 from .models import StoredResponse, Usage
 
 LIFETIME = timedelta(hours=24)
+"""Time for which a stored response is replayed."""
 
 MAX_KEYS = 50_000
-"""Keys that are stored for a user: one every two seconds, day and night."""
+"""Maximum number of stored keys of a user: about one every two seconds for 24 hours."""
 
 MAX_COPIED_BYTES = 8 * 1024 * 1024
-"""Bytes of stored bodies up to which the response with a task is stored whole; beyond, only the task's id is."""
+"""Bytes of a user's stored bodies above which only the id of the task in a response is stored instead of the body."""
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
-"""Bytes of stored bodies of a user. What cannot be reduced counts as well: ids of a batch, numbers of an import."""
+"""Maximum bytes of a user's stored bodies, including reduced ones: ids of a batch, counts of an import."""
 
 
 class InFlight(Exception):
-    """The first request under this key is being carried out right now."""
+    """The first request with this key is still being executed."""
 
 
 class KeyReused(Exception):
-    """The key belongs to another request."""
+    """The key was used for a request with another fingerprint."""
 
 
 class TooManyKeys(Exception):
-    """No further key of this user can be stored before the oldest expires, in `retry_after` seconds."""
+    """The user's limit of stored keys or bytes is reached; the oldest key expires in `retry_after` seconds."""
 
     def __init__(self, retry_after: int) -> None:
         super().__init__()
@@ -51,9 +52,11 @@ class TooManyKeys(Exception):
 
 @dataclass(frozen=True)
 class RecordedResponse:
-    """A response, as far as it is stored; `reduced` is the body without content of tasks, None if it has none.
+    """The stored parts of a response.
 
-    Of a response that is one task, `task_id` names it, and the reduced body is empty.
+    `reduced` is a smaller body without data of tasks, from which `Rebuild` restores the response; None if the body
+    contains no data of tasks. For a response that is a single task, `task_id` is its id and `reduced` is empty.
+    `replayed` is True if the response comes from the database.
     """
 
     status: int
@@ -65,82 +68,87 @@ class RecordedResponse:
 
 
 Rebuild = Callable[[User, RecordedResponse], RecordedResponse]
-"""Makes the whole response of a reduced one."""
+"""Function that restores the complete response of a user from a reduced one, reading the current tasks."""
 
 
 @writes
 def run_once(
     user: User, key: str, fingerprint: str, work: Callable[[], RecordedResponse], rebuild: Rebuild
 ) -> RecordedResponse:
-    """Do the work and store its response, in one transaction; or return the response that was stored.
+    """Call `work` and store its response in the same transaction, or return the response already stored for the key.
 
-    Raises `InFlight`, `KeyReused`, `TooManyKeys`, and what the work raises: then nothing is stored, and the key is free
-    again; and what `rebuild` raises.
+    Raises `InFlight`, `KeyReused`, `TooManyKeys` and the exceptions of `work`: then the transaction is rolled back,
+    nothing is stored, and the key can be used again. Raises the exceptions of `rebuild` as well.
     """
     _lock_key(user, key)
-    mine = (StoredResponse.user_id == user.id, StoredResponse.key == key)
-    found = execute(
-        select(StoredResponse.__table__).where(*mine, StoredResponse.created_at > now() - LIFETIME)
+    own_key = (StoredResponse.user_id == user.id, StoredResponse.key == key)
+    row = execute(
+        select(StoredResponse.__table__).where(*own_key, StoredResponse.created_at > now() - LIFETIME)
     ).one_or_none()
-    if found is not None:
-        if found.fingerprint != fingerprint:
+    if row is not None:
+        if row.fingerprint != fingerprint:
             raise KeyReused
-        stored = RecordedResponse(found.status, json.loads(found.headers), found.body, found.task_id, replayed=True)
-        return rebuild(user, replace(stored, reduced=found.body)) if found.is_reduced else stored
-    answer = work()
-    _store(user, key, fingerprint, answer)
-    return answer
+        stored = RecordedResponse(row.status, json.loads(row.headers), row.body, row.task_id, replayed=True)
+        return rebuild(user, replace(stored, reduced=row.body)) if row.is_reduced else stored
+    response = work()
+    _store(user, key, fingerprint, response)
+    return response
 
 
 def _lock_key(user: User, key: str) -> None:
-    """Let one request at a time work under a key; SQLite lets one write at a time anyway, the others wait."""
+    """Take PostgreSQL's advisory lock of the key; raises `InFlight` if another request holds it.
+
+    SQLite needs no lock: it executes one write transaction at a time, and a second request with the key waits.
+    """
     if db.engine.dialect.name == "postgresql":
-        # For the transaction only, so it holds behind a pooler and cannot be left behind.
-        claimed = execute(select(func.pg_try_advisory_xact_lock(func.hashtextextended(f"{user.id}\n{key}", 0))))
-        if not claimed.scalar_one():
+        # Bound to the transaction, so that it works behind PgBouncer in transaction mode and is always released.
+        acquired = execute(select(func.pg_try_advisory_xact_lock(func.hashtextextended(f"{user.id}\n{key}", 0))))
+        if not acquired.scalar_one():
             raise InFlight
 
 
-def _store(user: User, key: str, fingerprint: str, answer: RecordedResponse) -> None:
-    body, is_reduced = _allocate(user, answer)
+def _store(user: User, key: str, fingerprint: str, response: RecordedResponse) -> None:
+    """Insert the response of a key, replacing an expired one. Raises `TooManyKeys`."""
+    body, is_reduced = _allocate(user, response)
     expired = delete(StoredResponse).where(StoredResponse.user_id == user.id, StoredResponse.key == key)
     if execute(expired).rowcount:
-        _count(user, keys=-1)
+        _add_usage(user, keys=-1)
     row = {
-        "status": answer.status,
-        "headers": json.dumps(dict(answer.headers)),
+        "status": response.status,
+        "headers": json.dumps(dict(response.headers)),
         "body": body,
         "created_at": now(),
-        "task_id": answer.task_id,
+        "task_id": response.task_id,
         "is_reduced": is_reduced,
     }
     execute(insert(StoredResponse).values(user_id=user.id, key=key, fingerprint=fingerprint, **row))
 
 
-def _allocate(user: User, answer: RecordedResponse) -> tuple[bytes, bool]:
-    """Count a response, and decide what is stored of it: the body, and whether that is the reduced one.
+def _allocate(user: User, response: RecordedResponse) -> tuple[bytes, bool]:
+    """Add a response to the user's usage; return the body to store and whether it is the reduced one.
 
-    The response of several tasks is always reduced: 100 ids instead of up to 4 MB. Raises `TooManyKeys`.
+    A response with several tasks is always reduced: 100 ids instead of up to 4 MB. Raises `TooManyKeys`.
     """
-    is_reduced = answer.reduced is not None and answer.task_id is None
-    body = answer.reduced if answer.reduced is not None and is_reduced else answer.body
-    usage = _count(user, keys=1, size=len(body))
-    if answer.reduced is not None and not is_reduced and usage.body_bytes > MAX_COPIED_BYTES:
-        usage = _count(user, size=len(answer.reduced) - len(body))
-        body, is_reduced = answer.reduced, True
-    if _is_full(usage):
-        _free(user)
-        if _is_full(_count(user, keys=1, size=len(body))):
+    is_reduced = response.reduced is not None and response.task_id is None
+    body = response.reduced if response.reduced is not None and is_reduced else response.body
+    usage = _add_usage(user, keys=1, size=len(body))
+    if response.reduced is not None and not is_reduced and usage.body_bytes > MAX_COPIED_BYTES:
+        usage = _add_usage(user, size=len(response.reduced) - len(body))
+        body, is_reduced = response.reduced, True
+    if _exceeds_limits(usage):
+        _purge_expired(user)
+        if _exceeds_limits(_add_usage(user, keys=1, size=len(body))):
             raise TooManyKeys(_seconds_until_expiry(user))
     return body, is_reduced
 
 
-def _is_full(usage: Any) -> bool:
+def _exceeds_limits(usage: Any) -> bool:
+    """Return True if a `Usage` row has more keys than MAX_KEYS or more bytes than MAX_BODY_BYTES."""
     return bool(usage.key_count > MAX_KEYS or usage.body_bytes > MAX_BODY_BYTES)
 
 
 _KEYS, _SIZE = bindparam("keys", type_=BigInteger), bindparam("size", type_=BigInteger)
-_COUNT = {
+_UPSERT_USAGE = {
     dialect.__name__.rpartition(".")[2]: Prepared(
         dialect.insert(Usage)
         .values(user_id=bindparam("owner"), key_count=_KEYS, body_bytes=_SIZE)
@@ -152,23 +160,27 @@ _COUNT = {
     )
     for dialect in (postgresql, sqlite)
 }
+"""The statement of `_add_usage` for each dialect, by its name."""
 
 
-def _count(user: User, *, keys: int = 0, size: int = 0) -> Any:
-    """Add to the user's usage, and lock it until the end of the transaction; returns what it is now."""
-    ((usage,),) = fetch(_COUNT[db.engine.dialect.name](owner=user.id, keys=keys, size=size))
+def _add_usage(user: User, *, keys: int = 0, size: int = 0) -> Any:
+    """Add keys and bytes (or subtract negative ones) to the user's `Usage` row, and return the updated row.
+
+    Inserts the row if it does not exist. The row stays locked until the end of the transaction.
+    """
+    ((usage,),) = fetch(_UPSERT_USAGE[db.engine.dialect.name](owner=user.id, keys=keys, size=size))
     return usage
 
 
-def _free(user: User) -> None:
-    """Remove the user's expired keys without waiting for `flask purge`. Raises `TooManyKeys` if none is expired."""
+def _purge_expired(user: User) -> None:
+    """Delete the user's expired keys without waiting for `flask purge`. Raises `TooManyKeys` if none has expired."""
     if (seconds := _seconds_until_expiry(user)) > 0:
         raise TooManyKeys(seconds)
     purge(user)
 
 
 def _seconds_until_expiry(user: User) -> int:
-    """The time until the user's oldest key expires."""
+    """Return the seconds until the user's oldest key expires: 0 if there is no key, 0 or less if it has expired."""
     created_at = StoredResponse.created_at
     oldest = execute(select(created_at).where(StoredResponse.user_id == user.id).order_by(created_at).limit(1)).scalar()
     return 0 if oldest is None else math.ceil((oldest + LIFETIME - now()).total_seconds())
@@ -176,49 +188,54 @@ def _seconds_until_expiry(user: User) -> int:
 
 @writes
 def delete_all(user: User) -> None:
-    """Remove every key of a user."""
+    """Delete all keys of a user and the user's usage."""
     execute(delete(Usage).where(Usage.user_id == user.id))
     execute(delete(StoredResponse).where(StoredResponse.user_id == user.id))
 
 
 @writes
 def forget_content(user: User, task_id: int) -> None:
-    """Remove the content of a task from the stored responses. The keys stay: their requests were carried out.
+    """Delete the data of a task from the user's stored responses.
 
-    The bytes are given back with the keys.
+    The keys remain, because their requests were executed. `Usage.body_bytes` is not reduced until the keys are purged.
     """
-    mine = (StoredResponse.user_id == user.id, StoredResponse.task_id == task_id)
-    holding = (*mine, StoredResponse.is_reduced.is_(False))
-    execute(update(StoredResponse).where(*holding).values(body=b"", is_reduced=True))
+    of_task = (StoredResponse.user_id == user.id, StoredResponse.task_id == task_id)
+    with_data = (*of_task, StoredResponse.is_reduced.is_(False))
+    execute(update(StoredResponse).where(*with_data).values(body=b"", is_reduced=True))
 
 
 @reads
 def tasks_with_content(user: User) -> set[int]:
-    """The ids of the tasks of which stored responses hold content."""
-    held = (
+    """Return the ids of the user's tasks whose data a stored response contains."""
+    with_data = (
         *(StoredResponse.user_id == user.id, StoredResponse.task_id.is_not(None)),
         StoredResponse.is_reduced.is_(False),
     )
-    return {row.task_id for row in execute(select(StoredResponse.task_id).where(*held).distinct())}
+    return {row.task_id for row in execute(select(StoredResponse.task_id).where(*with_data).distinct())}
 
 
 def users_due() -> list[User]:
-    """Who has keys past their lifetime; about no user, so for the purge only."""
-    due = select(StoredResponse.user_id).where(StoredResponse.created_at <= now() - LIFETIME).distinct()
-    return [User(row.user_id) for row in rows(due, job=PURGE)]
+    """Return all users that have expired keys.
+
+    The statement reads the rows of all users, so it runs with the row-level-security job of the purge.
+    """
+    expired = select(StoredResponse.user_id).where(StoredResponse.created_at <= now() - LIFETIME).distinct()
+    return [User(row.user_id) for row in rows(expired, job=PURGE)]
 
 
 @writes
 def purge(user: User) -> int:
-    """Remove a user's keys that are past their lifetime, and count the others anew; returns how many are removed."""
-    _count(user)
-    mine = StoredResponse.user_id == user.id
-    removed = execute(delete(StoredResponse).where(mine, StoredResponse.created_at <= now() - LIFETIME)).rowcount
+    """Delete a user's expired keys, recompute the usage from the others, and return the number of deleted keys."""
+    _add_usage(user)  # lock the usage before the keys: the lock order of this module
+    of_user = StoredResponse.user_id == user.id
+    deleted = execute(delete(StoredResponse).where(of_user, StoredResponse.created_at <= now() - LIFETIME)).rowcount
     size = func.coalesce(func.sum(func.length(StoredResponse.body)), 0)
-    left = execute(select(func.count().label("keys"), size.label("size")).select_from(StoredResponse).where(mine)).one()
-    if left.keys:
-        counted = {"key_count": left.keys, "body_bytes": left.size}
-        execute(update(Usage).where(Usage.user_id == user.id).values(counted))
+    remaining = execute(
+        select(func.count().label("keys"), size.label("size")).select_from(StoredResponse).where(of_user)
+    ).one()
+    if remaining.keys:
+        values = {"key_count": remaining.keys, "body_bytes": remaining.size}
+        execute(update(Usage).where(Usage.user_id == user.id).values(values))
     else:
         execute(delete(Usage).where(Usage.user_id == user.id))
-    return removed
+    return deleted

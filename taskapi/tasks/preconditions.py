@@ -13,7 +13,8 @@ from ..http.errors import BadParameter, BadRequest, PreconditionRequired, Valida
 from ..http.request import expected_versions, query_parameters
 from . import queries
 from .schemas import no_parameters
-from .statements import TaskNotFound, TaskRow
+from .statements.errors import TaskNotFound
+from .statements.rows import TaskRow
 
 _ID = re.compile(r"[1-9][0-9]{0,17}")
 """An id in its one spelling, and small enough for a bigint of any database."""

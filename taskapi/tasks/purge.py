@@ -16,7 +16,9 @@ from ..database.unit_of_work import PURGE, execute, rows, writes
 from ..idempotency import queries as idempotency
 from . import models
 from .models import Task
-from .statements import TOMBSTONE, TaskNotFound, bump_revision
+from .statements.counters import bump_revision
+from .statements.errors import TaskNotFound
+from .statements.rows import TOMBSTONE
 
 TRASH_LIFETIME = timedelta(days=30)
 TOMBSTONE_LIFETIME = timedelta(days=90)

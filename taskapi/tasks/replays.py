@@ -10,10 +10,10 @@ import orjson
 from ..auth.tokens import User
 from ..http.errors import TaskDeleted
 from ..idempotency.hook import REPLAYED, Answer, Idempotent
-from . import trash
+from . import queries
 from .responses import etag
 from .schemas import task_out
-from .statements import TaskRow
+from .statements.rows import TaskRow
 
 
 def reduce(answer: Answer) -> Answer:
@@ -38,9 +38,9 @@ def rebuild(user: User, answer: Answer) -> Answer:
     """
     if answer.task_id is None:
         ids = [task and task["id"] for task in orjson.loads(answer.body)["results"]]
-        found = trash.find_all(user, {number for number in ids if number})
+        found = queries.find_all(user, {number for number in ids if number})
         return replace(answer, body=orjson.dumps({"results": [_dump(found.get(number)) for number in ids]}))
-    row = trash.find_all(user, {answer.task_id}).get(answer.task_id)
+    row = queries.find_all(user, {answer.task_id}).get(answer.task_id)
     if row is None:
         raise TaskDeleted(
             "The request was carried out. Its task has been deleted permanently since.", headers={REPLAYED: "true"}

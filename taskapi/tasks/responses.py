@@ -12,10 +12,11 @@ from ..http.errors import NotFound, PreconditionFailed, Problem, QuotaExceeded, 
 from ..http.fields import strict
 from ..http.large_responses import FEW, Permit
 from ..http.response import json_response
-from . import statements
-from .listing.pages import Page, fragments
+from .pages import Page, fragments
 from .schemas import task_out
-from .statements import DOMAIN_ERRORS, TaskNotFound, TaskRow, VersionConflict
+from .statements import errors
+from .statements.errors import DOMAIN_ERRORS, TaskNotFound, VersionConflict
+from .statements.rows import TaskRow
 
 
 def init_app(app: Flask) -> None:
@@ -63,7 +64,7 @@ def as_problem(error: Exception) -> Problem:
         return NotFound("You have no task of this id.")
     if isinstance(error, VersionConflict):
         return PreconditionFailed("`current` is what it is now.", current=task_out.dump(error.current))
-    if isinstance(error, statements.QuotaExceeded):
+    if isinstance(error, errors.QuotaExceeded):
         if error.in_trash:
             return QuotaExceeded(f"You may have {error.quota} tasks in the trash. Delete some of those permanently.")
         return QuotaExceeded(f"You may have {error.quota} tasks that are not in the trash.")

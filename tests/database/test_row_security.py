@@ -368,7 +368,7 @@ def test_the_two_urls_name_the_same_kind_of_database():
 
 def test_when_every_statement_forgets_its_owner_each_user_still_has_their_own():
     about_the_where = {"test_every_statement_names_the_owner[postgresql]"}
-    assert failures("tests/test_invariants.py", "tests/tasks/test_trash.py") == about_the_where
+    assert failures("tests/test_invariants.py", "tests/tasks/trash/test_trash.py") == about_the_where
 
 
 def failures(*paths: str) -> set[str]:

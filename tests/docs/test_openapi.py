@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 
 from taskapi.http.errors import CATALOGUE, MEDIA_TYPE
-from taskapi.tasks import schemas
+from taskapi.tasks.batch import schemas
 from tests.auth.issuer import notice
 from tests.conftest import Person, migrate
 from tests.test_invariants import API

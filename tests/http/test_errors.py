@@ -21,7 +21,7 @@ from taskapi.database.unit_of_work import execute, writes
 from taskapi.http.errors import CATALOGUE, Forbidden, InternalError, NotFound, Problem, ValidationFailed
 from taskapi.tasks import queries
 from taskapi.tasks.models import Task
-from taskapi.tasks.statements import new_row
+from taskapi.tasks.statements.rows import new_row
 from tests.conftest import Person, build
 
 ID = {"X-Request-Id": "story-1"}

@@ -22,12 +22,13 @@ from taskapi.database.failures import DatabaseUnavailable
 from taskapi.http import large_responses, response
 from taskapi.http.errors import ServiceUnavailable, TooManyRequests
 from taskapi.http.large_responses import FEW, FIRST, LARGE, PER_USER, PER_WORKER, Permit, permits
-from taskapi.tasks import queries
+from taskapi.tasks.listing import queries
 from taskapi.tasks.models import Task
-from taskapi.tasks.transfer import queries as transfer
+from taskapi.tasks.sync import routes as feed
+from taskapi.tasks.transfer import exports
 from tests.concurrency.test_slots import free
 from tests.conftest import beyond_walls, token
-from tests.tasks.listing.test_pages import LONGEST, fill
+from tests.tasks.test_pages import LONGEST, fill
 
 LARGE_PATHS = ("/tasks", "/tasks?limit=20", "/tasks?trash=true", "/tasks?q=t", "/changes", "/export")
 
@@ -161,7 +162,7 @@ def test_a_failure_leaves_no_permit(app: Flask, alice_reads: Reader, path: str, 
     def fail(*_: Any, **__: Any) -> None:
         raise DatabaseUnavailable("gone")
 
-    for module, name in ((queries, "state_and_page"), (queries, "state"), (transfer, "_export_chunk")):
+    for module, name in ((queries, "state_and_page"), (feed, "read_state"), (exports, "_export_chunk")):
         monkeypatch.setattr(module, name, fail)
     for _ in range(PER_USER + 1):
         assert alice_reads.ask(path).status_code == 503
@@ -201,17 +202,17 @@ def test_an_export_holds_a_slot_while_it_reads_and_none_while_it_sends(
     app: Flask, alice_reads: Reader, monkeypatch: pytest.MonkeyPatch
 ):
     semaphore, reading = BoundedSemaphore(1), []
-    read = transfer._export_chunk
+    read = exports._export_chunk
 
     def piece(*arguments: Any, **options: Any) -> Any:
         reading.append(free(semaphore))
         return read(*arguments, **options)
 
-    monkeypatch.setattr(transfer, "_export_chunk", piece)
+    monkeypatch.setattr(exports, "_export_chunk", piece)
     with app.test_request_context():
         g.user = User("alice")
         with slots.held(semaphore):
-            rows = transfer.export(g.user, trash=True)
+            rows = exports.export(g.user, trash=True)
         sending = [free(semaphore) for _ in rows]
     assert reading == [False] * 4
     assert sending == [True] * 24

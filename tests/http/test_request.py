@@ -9,7 +9,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from taskapi.http.request import MAX_BODY_BYTES
-from taskapi.tasks.routes_data import MAX_BODY_BYTES as MAX_LARGE_BODY_BYTES
+from taskapi.tasks.blueprints import MAX_BULK_BODY_BYTES
 from tests.conftest import Person, token
 from tests.endless import EndlessBody
 
@@ -40,7 +40,7 @@ def test_no_route_reads_more_of_a_body_than_it_accepts(app: Flask, client: Flask
             # Closed, as a server does: what is sent of a static file is a file.
             client.open(path, method=method, headers=headers, environ_overrides=body.environ(), buffered=True).close()
             read[path] = max(body.count, read.get(path, 0))
-    bounds = {path: MAX_LARGE_BODY_BYTES if path in LARGE and method == "POST" else MAX_BODY_BYTES for path in read}
+    bounds = {path: MAX_BULK_BODY_BYTES if path in LARGE and method == "POST" else MAX_BODY_BYTES for path in read}
     assert {path: count for path, count in read.items() if count > bounds[path] + 1} == {}
 
 

@@ -17,8 +17,8 @@ from taskapi.http.fields.scalars import Choice, Integer
 from taskapi.http.fields.strict import StrictField
 from taskapi.http.fields.time import Timestamp, rfc3339
 from taskapi.http.serialization import CompiledSchema
-from taskapi.tasks.listing.selection import PRIORITIES
-from taskapi.tasks.schemas import REPEAT_FROM, TaskOut, task_out, tasks_out
+from taskapi.tasks.members import PRIORITIES, REPEAT_FROM
+from taskapi.tasks.schemas import TaskOut, task_out, tasks_out
 
 OFFSETS = (UTC, ZoneInfo("UTC"), ZoneInfo("Asia/Kathmandu"), timezone(timedelta(hours=-9, minutes=-30)))
 

@@ -22,11 +22,12 @@ from taskapi.auth.tokens import InvalidToken, User, Verifier
 from taskapi.http import strict_json
 from taskapi.http.errors import BadCursor
 from taskapi.tasks.listing import cursors
+from taskapi.tasks.listing.schemas import list_query
 from taskapi.tasks.listing.selection import Selection
-from taskapi.tasks.queries import State
 from taskapi.tasks.recurrence import occurrences, rrule
-from taskapi.tasks.schemas import changes_query, list_query
-from taskapi.tasks.sync import queries as sync
+from taskapi.tasks.state import State
+from taskapi.tasks.sync import tokens
+from taskapi.tasks.sync.schemas import changes_query
 from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, compact, hs256, segment
 from tests.conftest import SECRET
 
@@ -174,12 +175,12 @@ def of_cursor(text: str) -> Any:
     return cursors.decode_cursor(list_query.load({"cursor": text}), STATE)
 
 
-def of_since(text: str) -> sync.SyncPosition:
+def of_since(text: str) -> tokens.SyncPosition:
     """As a view reads it."""
-    return sync.decode_token(changes_query.load({"since": text})["since"], STATE)
+    return tokens.decode_token(changes_query.load({"since": text})["since"], STATE)
 
 
-REFUSED_PLACE = (ValidationError, sync.InvalidSyncToken, sync.SyncTokenExpired)
+REFUSED_PLACE = (ValidationError, tokens.InvalidSyncToken, tokens.SyncTokenExpired)
 
 
 @BOUNDED
@@ -212,7 +213,7 @@ def test_no_text_is_a_place_in_the_feed_that_was_not_sealed(text: str) -> None:
     except REFUSED_PLACE:
         return
     assert text.strip() == "0"  # of who has no data: it begins at the beginning
-    assert place == sync.SyncPosition(0, 2**63 - 1, began=0)
+    assert place == tokens.SyncPosition(0, 2**63 - 1, began=0)
 
 
 @BOUNDED
@@ -220,13 +221,13 @@ def test_no_text_is_a_place_in_the_feed_that_was_not_sealed(text: str) -> None:
 def test_a_place_in_the_feed_that_is_edited_opens_no_other(
     revision: int, number: int, began: int, edits: list[tuple[float, int, bytes]]
 ) -> None:
-    place = sync.SyncPosition(revision, number, began)
-    text = edited(sync.encode_token(place, STATE).encode(), edits).decode("utf-8", "surrogateescape")
+    place = tokens.SyncPosition(revision, number, began)
+    text = edited(tokens.encode_token(place, STATE).encode(), edits).decode("utf-8", "surrogateescape")
     try:
         opened = of_since(text)
     except REFUSED_PLACE:
         return
-    assert opened in (place, sync.SyncPosition(0, 2**63 - 1, began=0))
+    assert opened in (place, tokens.SyncPosition(0, 2**63 - 1, began=0))
     assert opened == place or text.strip() == "0"
 
 
@@ -236,7 +237,7 @@ def test_a_seal_of_another_key_or_for_another_use_opens_nothing(value: Any, salt
     forged = str(URLSafeSerializer("b" * 32, salt=salt).dumps(value))
     with pytest.raises((ValidationError, BadCursor)):
         of_cursor(forged)
-    with pytest.raises((ValidationError, sync.InvalidSyncToken)):
+    with pytest.raises((ValidationError, tokens.InvalidSyncToken)):
         of_since(f"{STATE.epoch_id}.{forged}")
 
 

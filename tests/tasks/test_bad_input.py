@@ -1,4 +1,4 @@
-"""Hostile and broken input: a 4xx that tells how to mend it, never a 5xx, a changed row or an echo."""
+"""Malformed and hostile input gives a 4xx with a usable detail; never a 5xx, a changed row or an echo of the input."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 
 from taskapi.database.base import db
 from taskapi.http.fields.strict import MAX_VIOLATIONS
-from taskapi.tasks.schemas import ImportedTask
+from taskapi.tasks.transfer.schemas import ImportedTask
 from tests.conftest import Person, beyond_walls, token
 from tests.gunicorn_server import Answer, Request, Server, serve
 
@@ -26,7 +26,7 @@ Rows = Callable[[], dict[str, Any]]
 
 @pytest.fixture
 def rows(app: Flask) -> Rows:
-    """Everything in the database, to compare."""
+    """Return a function that reads all rows of all tables."""
 
     def read() -> dict[str, Any]:
         with app.app_context(), beyond_walls().connect() as connection:
@@ -39,8 +39,8 @@ def rows(app: Flask) -> Rows:
 
 
 @pytest.fixture
-def unharmed(alice: Person, mallory: Person, rows: Rows) -> Iterator[None]:
-    """Two people with a task each; whatever a test sends leaves every row as it is."""
+def unchanged_rows(alice: Person, mallory: Person, rows: Rows) -> Iterator[None]:
+    """Give alice and mallory a task each, and check after the test that no row in the database has changed."""
     alice.add("Buy milk", description="Two liters")
     mallory.add("Sell milk")
     before = rows()
@@ -49,7 +49,7 @@ def unharmed(alice: Person, mallory: Person, rows: Rows) -> Iterator[None]:
 
 
 def assert_refused(response: TestResponse, status: int, code: str) -> dict[str, Any]:
-    """A problem document of this kind that tells how to mend the request and echoes nothing of it."""
+    """Check the status and the problem document of a response: complete, and without input. Returns the document."""
     assert response.status_code == status, response.text
     assert response.content_type == "application/problem+json"
     assert CANARY not in response.text
@@ -76,7 +76,7 @@ BODIES = {
     "a form": (b"title=c4n4ry", 400, "bad-request"),
     "a member twice": (b'{"title": "x", "title": "c4n4ry"}', 400, "bad-request"),
     "a member twice, escaped": (b'{"title": "x", "\\u0074itle": "c4n4ry"}', 400, "bad-request"),
-    "a member twice, further in": (b'{"id": {"c4n4ry": 1, "c4n4ry": 2}}', 400, "bad-request"),
+    "a member twice, nested": (b'{"id": {"c4n4ry": 1, "c4n4ry": 2}}', 400, "bad-request"),
     "NaN": (b'{"completed": NaN}', 400, "bad-request"),
     "Infinity": (b'{"completed": Infinity}', 400, "bad-request"),
     "-Infinity": (b'{"id": -Infinity}', 400, "bad-request"),
@@ -94,7 +94,7 @@ BODIES = {
     "nested objects": (b'{"id":' * 5_000 + b"1" + b"}" * 5_000, 400, "bad-request"),
     "100,000 nested brackets": (b"[" * 100_000, 413, "too-large"),
     "an integer of 5000 digits": (b'{"completed": ' + b"9" * 5000 + b"}", 400, "bad-request"),
-    "an integer of 5000 digits, passed over": (b'{"id": ' + b"9" * 5000 + b"}", 400, "bad-request"),
+    "an integer of 5000 digits in a read-only member": (b'{"id": ' + b"9" * 5000 + b"}", 400, "bad-request"),
     "an integer of 4000 digits": (b'{"completed": ' + b"9" * 4000 + b"}", 422, "invalid"),
     "a number too large": (b'{"completed": 1e999}', 400, "bad-request"),
     "an array": (b'["c4n4ry"]', 422, "invalid"),
@@ -107,34 +107,34 @@ BODIES = {
     "a member without a name": (b'{"": "c4n4ry"}', 422, "invalid"),
     "a hostile name": (b'{"<script>c4n4ry": 1}', 422, "invalid"),
     "a name with half a surrogate pair": (b'{"c4n4ry\\ud800": 1}', 422, "invalid"),
-    "a name like a pointer": (b'{"a/c4n4ry~1": 1}', 422, "invalid"),
-    "a name of the checker's own": (b'{"_schema": "c4n4ry"}', 422, "invalid"),
+    "a name with the escapes of a JSON Pointer": (b'{"a/c4n4ry~1": 1}', 422, "invalid"),
+    "a name that marshmallow uses": (b'{"_schema": "c4n4ry"}', 422, "invalid"),
     "a wrong type": (b'{"completed": "c4n4ry"}', 422, "invalid"),
     "thousands of members": (b"{" + b",".join(b'"m%d":1' % n for n in range(5000)) + b"}", 422, "invalid"),
 }
 
 
-@pytest.mark.usefixtures("unharmed")
+@pytest.mark.usefixtures("unchanged_rows")
 @pytest.mark.parametrize(("body", "status", "code"), BODIES.values(), ids=BODIES)
-def test_a_body_that_is_no_object_of_strict_json_is_refused(alice: Person, body: bytes, status: int, code: str) -> None:
+def test_a_body_that_is_not_a_strict_json_object_is_refused(alice: Person, body: bytes, status: int, code: str) -> None:
     for method, path in (("POST", ""), ("PUT", "/1"), ("PATCH", "/1/complete")):
         assert_refused(alice.send(method, path, data=body, content_type=JSON), status, code)
 
 
-@pytest.mark.usefixtures("unharmed")
+@pytest.mark.usefixtures("unchanged_rows")
 @pytest.mark.parametrize(
     "value",
     [f"{CANARY}\x00", [CANARY], {CANARY: CANARY}, f"{CANARY}\ud800", [[CANARY] * 500]],
     ids=lambda value: repr(value)[:30],
 )
-def test_a_refused_value_is_not_repeated(alice: Person, value: Any) -> None:
+def test_a_validation_error_does_not_echo_the_value(alice: Person, value: Any) -> None:
     sent = {"title": value, "description": value, "completed": value}
     for method, path in (("POST", ""), ("PUT", "/1")):
         body = assert_refused(alice.send(method, path, json=sent), 422, "invalid")
         assert sorted(fault["pointer"] for fault in body["errors"]) == ["/completed", "/description", "/title"]
 
 
-@pytest.mark.usefixtures("unharmed")
+@pytest.mark.usefixtures("unchanged_rows")
 @pytest.mark.parametrize(
     "content_type",
     [
@@ -149,27 +149,27 @@ def test_a_refused_value_is_not_repeated(alice: Person, value: Any) -> None:
         f"application/{CANARY}",
     ],
 )
-def test_a_body_of_another_media_type_is_refused(alice: Person, content_type: str | None) -> None:
+def test_an_unsupported_media_type_is_415(alice: Person, content_type: str | None) -> None:
     for method, path in (("POST", ""), ("PUT", "/1"), ("PATCH", "/1/complete")):
         response = alice.send(method, path, data=b'{"title": "c4n4ry"}', content_type=content_type)
         assert_refused(response, 415, "unsupported-media-type")
 
 
 @pytest.mark.parametrize("content_type", [JSON, "Application/JSON", "application/json; charset=utf-8"])
-def test_json_by_any_spelling_of_its_name_is_taken(alice: Person, content_type: str) -> None:
+def test_the_json_media_type_is_case_insensitive_and_may_have_a_charset(alice: Person, content_type: str) -> None:
     assert alice.post(data=b'{"title": "x"}', content_type=content_type).status_code == 201
 
 
-@pytest.mark.usefixtures("unharmed")
+@pytest.mark.usefixtures("unchanged_rows")
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "gzip, identity", CANARY])
-def test_a_compressed_body_is_refused(alice: Person, coding: str) -> None:
+def test_a_body_with_content_encoding_is_415(alice: Person, coding: str) -> None:
     for method, path in (("POST", ""), ("PUT", "/1"), ("PATCH", "/1/complete")):
         options: dict[str, Any] = {"data": gzip.compress(b'{"title": "x"}'), "headers": {"Content-Encoding": coding}}
         assert_refused(alice.send(method, path, content_type=JSON, **options), 415, "unsupported-media-type")
 
 
-@pytest.mark.usefixtures("unharmed")
-def test_ten_megabytes_are_refused_and_to_nobody_but_a_user_is_said_why(alice: Person, client: FlaskClient) -> None:
+@pytest.mark.usefixtures("unchanged_rows")
+def test_a_body_of_10_mb_is_413_and_without_a_token_401(alice: Person, client: FlaskClient) -> None:
     body = b'{"title": "' + b"x" * 10_000_000 + b'"}'
     for method, path in (("POST", ""), ("PUT", "/1"), ("PATCH", "/1/complete")):
         assert_refused(alice.send(method, path, data=body, content_type=JSON), 413, "too-large")
@@ -178,7 +178,7 @@ def test_ten_megabytes_are_refused_and_to_nobody_but_a_user_is_said_why(alice: P
 
 
 @pytest.mark.parametrize(("size", "status"), [(64 * 1024, 201), (64 * 1024 + 1, 413)])
-def test_a_body_has_at_most_64_kib(alice: Person, size: int, status: int) -> None:
+def test_a_body_over_64_kib_is_413(alice: Person, size: int, status: int) -> None:
     body = b'{"title": "x"}'.ljust(size)
     assert alice.post(data=body, content_type=JSON).status_code == status
 
@@ -205,11 +205,11 @@ IDS = {
 }
 
 
-@pytest.mark.usefixtures("unharmed")
+@pytest.mark.usefixtures("unchanged_rows")
 @pytest.mark.parametrize(
     ("method", "path"), [("GET", ""), ("PUT", ""), ("DELETE", ""), ("PATCH", "/complete")], ids=lambda part: part
 )
-def test_whatever_is_no_id_is_as_absent_as_an_id_never_given(alice: Person, method: str, path: str) -> None:
+def test_a_malformed_task_id_is_the_same_404_as_an_unused_id(alice: Person, method: str, path: str) -> None:
     headers = {"X-Request-Id": "r"}
     absent = alice.send(method, f"/999{path}", headers=headers)
     assert_refused(absent, 404, "not-found")
@@ -224,11 +224,11 @@ PARAMETERS = {
     "unknown with a hostile name": ("%3Cc4n4ry%3E=1", "", "unknown"),
     "unknown without a name": ("=c4n4ry", "", "unknown"),
     "unknown with NUL": ("c4n4ry%00=1", "", "unknown"),
-    "paging of another kind": ("offset=5", "/offset", "unknown"),
-    "a page's number": ("page=2", "/page", "unknown"),
-    "another's name": ("user_id=mallory", "/user_id", "unknown"),
+    "offset pagination": ("offset=5", "/offset", "unknown"),
+    "page number": ("page=2", "/page", "unknown"),
+    "user id of another user": ("user_id=mallory", "/user_id", "unknown"),
     "a token": ("access_token=c4n4ry", "/access_token", "unknown"),
-    "another case": ("Limit=5", "/Limit", "unknown"),
+    "other letter case": ("Limit=5", "/Limit", "unknown"),
     **{
         f"limit={value}": (f"limit={value}", "/limit", "range")
         for value in ("0", "-1", "1001", "", "c4n4ry", "1.5", "1e2", "%201", "1%0A", "0x10", "%D9%A1", "9" * 5000)
@@ -264,20 +264,20 @@ PARAMETERS = {
 }
 
 
-@pytest.mark.usefixtures("unharmed")
-def test_a_parameter_that_is_unknown_repeated_or_out_of_range_is_refused(alice: Person) -> None:
+@pytest.mark.usefixtures("unchanged_rows")
+def test_an_unknown_repeated_or_invalid_query_parameter_is_400(alice: Person) -> None:
     for name, (query, pointer, code) in PARAMETERS.items():
         body = assert_refused(alice.get(f"?{query}"), 400, "bad-parameter")
         assert [(fault["pointer"], fault["code"]) for fault in body["errors"]] == [(pointer, code)], name
         assert alice.send("HEAD", f"?{query}").status_code == 400, name
 
 
-def test_every_wrong_parameter_is_named_at_once(alice: Person) -> None:
+def test_a_400_names_all_invalid_query_parameters(alice: Person) -> None:
     body = assert_refused(alice.get("?limit=0&sort=x&canary=1"), 400, "bad-parameter")
     assert sorted(fault["pointer"] for fault in body["errors"]) == ["/canary", "/limit", "/sort"]
 
 
-def test_any_text_may_be_searched_for(alice: Person) -> None:
+def test_a_search_for_special_characters_or_invalid_utf8_is_no_error(alice: Person) -> None:
     alice.add()
     for q in ("%25", "_", "%5C", "%5C%5C", "%5C%25", "'", "%22", "%FF%FE", "%ED%A0%80", "%EF%BF%BF", "%F0%9F%A5%9B"):
         assert alice.titles(f"?q={q}") == [], q
@@ -290,10 +290,10 @@ class TestCursors:
             alice.add(title)
         return _cursor(alice.get("?limit=1&status=pending"))
 
-    def test_a_cursor_opens_its_own_walk(self, alice: Person, cursor: str) -> None:
+    def test_a_cursor_with_the_same_filters_gives_the_next_page(self, alice: Person, cursor: str) -> None:
         assert alice.titles(f"?status=pending&cursor={cursor}") == ["b", "a"]
 
-    def test_a_broken_one_opens_none(self, alice: Person, cursor: str) -> None:
+    def test_a_malformed_or_modified_cursor_is_400(self, alice: Person, cursor: str) -> None:
         broken = {
             *("", CANARY, "%20", ".", "2", "%F0%9F%A5%9B"),
             *(
@@ -306,15 +306,15 @@ class TestCursors:
                 cursor * 2,
             ),
         }
-        for spoiled in broken:
-            assert_refused(alice.get(f"?status=pending&cursor={spoiled}"), 400, "bad-cursor")
+        for cursor_text in broken:
+            assert_refused(alice.get(f"?status=pending&cursor={cursor_text}"), 400, "bad-cursor")
 
     @pytest.mark.parametrize("filters", ["", "?status=completed", "?sort=title&status=pending", "?q=a&status=pending"])
-    def test_it_opens_no_walk_with_other_filters(self, alice: Person, cursor: str, filters: str) -> None:
+    def test_a_cursor_with_other_filters_is_400(self, alice: Person, cursor: str, filters: str) -> None:
         response = alice.get(f"{filters}{'&' if filters else '?'}cursor={cursor}")
         assert_refused(response, 400, "bad-cursor")
 
-    def test_it_opens_nothing_of_another_user(self, alice: Person, mallory: Person, cursor: str) -> None:
+    def test_a_cursor_of_another_user_is_400(self, alice: Person, mallory: Person, cursor: str) -> None:
         assert_refused(mallory.get(f"?status=pending&cursor={cursor}"), 400, "bad-cursor")
         mallory.add("one")
         mallory.add("two")
@@ -328,9 +328,9 @@ def _cursor(response: TestResponse) -> str:
     return parse_qs(urlsplit(response.headers["Link"].partition(">")[0]).query)["cursor"][0]
 
 
-@pytest.mark.usefixtures("unharmed")
+@pytest.mark.usefixtures("unchanged_rows")
 @pytest.mark.parametrize("name", ["token", "access_token", "jwt", "authorization"])
-def test_a_token_in_the_query_string_opens_nothing(client: FlaskClient, name: str) -> None:
+def test_a_token_in_the_query_string_is_ignored_and_not_echoed(client: FlaskClient, name: str) -> None:
     query = {name: token("alice")}
     for method, path in (("GET", ""), ("POST", ""), ("GET", "/1"), ("PUT", "/1"), ("DELETE", "/1")):
         response = client.open(f"/api/alice/tasks{path}", method=method, query_string=query)
@@ -338,11 +338,11 @@ def test_a_token_in_the_query_string_opens_nothing(client: FlaskClient, name: st
         assert query[name] not in response.text
 
 
-@pytest.mark.usefixtures("unharmed")
+@pytest.mark.usefixtures("unchanged_rows")
 @pytest.mark.parametrize(
     "header", ["If-Match", "If-None-Match", "X-Request-Id", "Accept", "Range", "X-HTTP-Method-Override"]
 )
-def test_no_header_makes_a_difference_that_is_not_promised(alice: Person, header: str) -> None:
+def test_a_malformed_or_unsupported_request_header_is_ignored_and_not_echoed(alice: Person, header: str) -> None:
     for value in ("c4n4ry<>", '"' * 500, "c4n4ry\t\x80\xff", "DELETE", "bytes=0-1"):
         response = alice.get("/1", headers={header: value})
         assert response.status_code == 200, value
@@ -357,11 +357,11 @@ def server(database_url: str) -> Iterator[Server]:
 
 
 class TestOnASocket:
-    """What only a real server can show: bodies that never come, or come in broken pieces."""
+    """Bodies that never arrive, are truncated or have invalid chunks: this needs a real server and a socket."""
 
     @pytest.fixture(autouse=True)
-    def emptied(self, make_app: Callable[..., Flask]) -> None:
-        """The database is empty again after each test."""
+    def empty_database(self, make_app: Callable[..., Flask]) -> None:
+        """Make the database empty after each test: `make_app` removes all rows."""
 
     def head(self, method: str = "POST", path: str = "", user: str | None = "alice", **headers: str) -> bytes:
         authorization = {"Authorization": f"Bearer {token(user)}"} if user else {}
@@ -378,12 +378,12 @@ class TestOnASocket:
 
     @pytest.mark.parametrize("length", ["10000000", "100"])
     @pytest.mark.parametrize(("method", "path"), [("POST", ""), ("PUT", "/1"), ("PATCH", "/1/complete")])
-    def test_nobody_is_waited_for(self, server: Server, method: str, path: str, length: str) -> None:
+    def test_401_and_403_are_sent_before_the_body_arrives(self, server: Server, method: str, path: str, length: str) -> None:
         answer = server.raw(self.head(method, path, None, Content_Length=length), timeout=3)
         self.refused(answer, 401, "unauthorized")
         self.refused(server.raw(self.head(method, path, "mallory", Content_Length=length), timeout=3), 403, "forbidden")
 
-    def test_a_body_announced_too_large_is_refused_before_it_comes(self, server: Server) -> None:
+    def test_413_for_a_content_length_over_the_limit_is_sent_before_the_body_arrives(self, server: Server) -> None:
         self.refused(server.raw(self.head(Content_Length="10000000"), timeout=3), 413, "too-large")
 
     @pytest.mark.parametrize(
@@ -396,33 +396,33 @@ class TestOnASocket:
             pytest.param(b"\r\n\r\n", id="blank"),
         ],
     )
-    def test_broken_chunks_are_refused(self, server: Server, chunks: bytes) -> None:
+    def test_a_malformed_chunked_body_is_400(self, server: Server, chunks: bytes) -> None:
         self.refused(server.raw(self.head(Transfer_Encoding="chunked"), chunks, hang_up=True), 400, "bad-request")
         assert server.send("alice", Request("GET")).json == []
 
-    def test_chunks_are_put_together_up_to_64_kib(self, server: Server) -> None:
+    def test_a_chunked_body_of_up_to_64_kib_is_decoded_and_a_longer_one_is_413(self, server: Server) -> None:
         whole = b'9\r\n{"title":\r\n4\r\n"x"}\r\n'
         blank = b"1000\r\n" + b" " * 4096 + b"\r\n"
-        most = whole + blank * 15 + b"FF3\r\n" + b" " * 0xFF3 + b"\r\n"  # 65,536 bytes
-        for body in (whole, most):
+        largest = whole + blank * 15 + b"FF3\r\n" + b" " * 0xFF3 + b"\r\n"  # 65,536 bytes
+        for body in (whole, largest):
             answer = server.raw(self.head(Transfer_Encoding="chunked"), body + b"0\r\n\r\n")
             assert (answer.status, answer.json["title"]) == (201, "x")
-        for body in (most + b"1\r\n \r\n0\r\n\r\n", most + b"6\r\nc4n4ry\r\n0\r\n\r\n", whole + blank * 200):
+        for body in (largest + b"1\r\n \r\n0\r\n\r\n", largest + b"6\r\nc4n4ry\r\n0\r\n\r\n", whole + blank * 200):
             self.refused(server.raw(self.head(Transfer_Encoding="chunked"), body), 413, "too-large")
         assert len(server.send("alice", Request("GET")).json) == 2
 
     @pytest.mark.parametrize(
         "framing",
         [
-            pytest.param({"Content_Length": "50"}, id="of a known length"),
-            pytest.param({"Transfer_Encoding": "chunked"}, id="in chunks"),
+            pytest.param({"Content_Length": "50"}, id="Content-Length"),
+            pytest.param({"Transfer_Encoding": "chunked"}, id="chunked"),
         ],
     )
     @pytest.mark.parametrize("begun", [b"", b"{}", b'{"completed": true}', b'{"completed": tr'])
-    def test_a_body_cut_off_when_its_sender_went_away_changes_nothing(
+    def test_a_body_truncated_by_a_disconnect_is_400_and_changes_nothing(
         self, server: Server, framing: dict[str, str], begun: bytes
     ) -> None:
-        # Least of all is a wish that was lost taken for none, which would flip the task.
+        # PATCH /complete toggles a task if it has no body, so a lost body must not be read as an empty one.
         made = server.send("alice", Request("POST", json={"title": "x"}))
         if begun and "Transfer_Encoding" in framing:
             begun = b"%x\r\n%s\r\n" % (len(begun), begun)
@@ -440,14 +440,14 @@ TOO_MANY: dict[str, tuple[str, Any]] = {
 
 
 @pytest.mark.parametrize(("path", "body"), TOO_MANY.values(), ids=TOO_MANY)
-def test_a_response_names_100_violations_at_most(alice: Person, path: str, body: Any) -> None:
+def test_a_422_lists_at_most_100_violations(alice: Person, path: str, body: Any) -> None:
     response = alice.data("POST", path, json=body)
     assert response.status_code == 422
     assert len(response.get_json()["errors"]) == MAX_VIOLATIONS
     assert len(response.data) < 20_000
 
 
-def test_an_import_of_wrong_tasks_is_given_up_when_enough_are_found(
+def test_an_import_stops_validating_after_100_violations(
     alice: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     examined: list[Any] = []

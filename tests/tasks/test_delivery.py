@@ -1,4 +1,4 @@
-"""A network that delivers a request once, twice or three times leaves what one delivery would have left."""
+"""A request that a client or a network repeats leaves the same data as a single one, if it is repeatable."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MEMBERS = st.fixed_dictionaries(
         "due_date": st.sampled_from([None, "2030-01-31"]),
     },
 )
-NEW = st.builds(
+NEW_TASKS = st.builds(
     lambda title, members, repeats: {
         **members,
         "title": title,
@@ -39,21 +39,24 @@ NEW = st.builds(
     st.booleans(),
 )
 SIDES = st.sampled_from(["before", "after"])
-PLACES = st.builds(lambda side, other: {side: other}, SIDES, st.one_of(st.none(), IDS))
+DESTINATIONS = st.builds(lambda side, other: {side: other}, SIDES, st.one_of(st.none(), IDS))
 
 OPERATIONS = st.one_of(
-    st.builds(lambda task: {"op": "create", "task": task}, NEW),
+    st.builds(lambda task: {"op": "create", "task": task}, NEW_TASKS),
     st.builds(lambda number, task: {"op": "update", "id": number, "task": task}, IDS, MEMBERS),
     st.builds(lambda number, done: {"op": "complete", "id": number, "completed": done}, IDS, st.booleans()),
     st.builds(lambda number: {"op": "delete", "id": number}, IDS),
     st.builds(lambda number: {"op": "restore", "id": number}, IDS),
-    st.builds(lambda number, place: {"op": "move", "id": number, **place}, IDS, PLACES),
+    st.builds(lambda number, place: {"op": "move", "id": number, **place}, IDS, DESTINATIONS),
 )
 
 
 @dataclass(frozen=True)
-class Wish:
-    """A change somebody wants; `guards` are the ways to say so that can be repeated."""
+class Change:
+    """A request that changes tasks. `guards` are the ways to make it repeatable.
+
+    `key`: with Idempotency-Key; `version`: with If-Match; `state`: as it is, because it sets a state.
+    """
 
     method: str
     path: str
@@ -61,38 +64,38 @@ class Wish:
     guards: tuple[str, ...]
 
 
-def wish(guards: str, method: str, path: str, body: Any = None) -> Wish:
-    return Wish(method, path, body, tuple(guards.split()))
+def change(guards: str, method: str, path: str, body: Any = None) -> Change:
+    return Change(method, path, body, tuple(guards.split()))
 
 
-WISHES = st.one_of(
-    st.builds(lambda task: wish("key", "POST", "", task), NEW),
-    st.builds(lambda number, task: wish("key version state", "PUT", f"/{number}", task), IDS, MEMBERS),
-    st.builds(lambda number, task: wish("key version state", "PATCH", f"/{number}", task), IDS, MEMBERS),
-    st.builds(lambda number: wish("key version", "PATCH", f"/{number}/complete"), IDS),
+CHANGES = st.one_of(
+    st.builds(lambda task: change("key", "POST", "", task), NEW_TASKS),
+    st.builds(lambda number, task: change("key version state", "PUT", f"/{number}", task), IDS, MEMBERS),
+    st.builds(lambda number, task: change("key version state", "PATCH", f"/{number}", task), IDS, MEMBERS),
+    st.builds(lambda number: change("key version", "PATCH", f"/{number}/complete"), IDS),
     st.builds(
-        lambda number, done: wish("key version state", "PATCH", f"/{number}/complete", {"completed": done}),
+        lambda number, done: change("key version state", "PATCH", f"/{number}/complete", {"completed": done}),
         IDS,
         st.booleans(),
     ),
-    st.builds(lambda number: wish("key version state", "DELETE", f"/{number}"), IDS),
-    st.builds(lambda number: wish("key version state", "DELETE", f"/{number}?permanent=true"), IDS),
-    st.builds(lambda number: wish("key version state", "POST", f"/{number}/restore"), IDS),
-    st.builds(lambda number, place: wish("key version state", "POST", f"/{number}/move", place), IDS, PLACES),
+    st.builds(lambda number: change("key version state", "DELETE", f"/{number}"), IDS),
+    st.builds(lambda number: change("key version state", "DELETE", f"/{number}?permanent=true"), IDS),
+    st.builds(lambda number: change("key version state", "POST", f"/{number}/restore"), IDS),
+    st.builds(lambda number, place: change("key version state", "POST", f"/{number}/move", place), IDS, DESTINATIONS),
     st.builds(
-        lambda operations: wish("key", "POST", "/batch", {"operations": operations}),
+        lambda operations: change("key", "POST", "/batch", {"operations": operations}),
         st.lists(OPERATIONS, min_size=1, max_size=4),
     ),
 )
 
-DELIVERIES = st.tuples(WISHES, st.integers(0, 2), st.integers(0, 2), st.integers(0, 3))
-"""What is wanted, which of its guards is used, how often it is repeated, and how many other requests come between."""
+DELIVERIES = st.tuples(CHANGES, st.integers(0, 2), st.integers(0, 2), st.integers(0, 3))
+"""Tuples of a change, the number of its guard, how often it is repeated, and the other requests before a repetition."""
 
-COUNTER = itertools.count()
+RUN_NUMBERS = itertools.count()
 
 
-def settled(person: Person) -> Person:
-    """Somebody with four tasks to work on, one of them repeating and one in the trash; the fifth id is nobody's yet."""
+def with_four_tasks(person: Person) -> Person:
+    """Create four tasks for a person, one of them recurring and one in the trash; id 5 is unused."""
     repeating = {"title": "Two", "due_date": "2030-01-31", "recurrence": "FREQ=MONTHLY"}
     tasks = [{"title": "One"}, repeating, {"title": "Three"}, {"title": "Four"}]
     operations = [*({"op": "create", "task": task} for task in tasks), {"op": "delete", "id": 4}]
@@ -100,27 +103,27 @@ def settled(person: Person) -> Person:
     return person
 
 
-def send(person: Person, wished: Wish, headers: dict[str, str]) -> TestResponse:
-    options = {} if wished.json is None else {"json": wished.json}
-    return person.send(wished.method, wished.path, headers=headers, **options)
+def send(person: Person, change_: Change, headers: dict[str, str]) -> TestResponse:
+    options = {} if change_.json is None else {"json": change_.json}
+    return person.send(change_.method, change_.path, headers=headers, **options)
 
 
-def headers_of(person: Person, wished: Wish, guard: str, number: int) -> dict[str, str]:
+def headers_of(person: Person, change_: Change, guard: str, number: int) -> dict[str, str]:
     if guard == "key":
         return {"Idempotency-Key": f"request-{number}"}
     if guard == "version":
-        return {"If-Match": version_of(person, wished.path.split("/")[1].partition("?")[0])}
+        return {"If-Match": version_of(person, change_.path.split("/")[1].partition("?")[0])}
     return {}
 
 
 def version_of(person: Person, id: str) -> str:
-    """The version that a client has seen, of a task in the trash as well."""
+    """Return the current ETag of a task, live or in the trash; of a version that does not exist if there is no task."""
     seen = [*person.get().get_json(), *person.get("?trash=true").get_json()]
     return next((f'"{task["version"]}"' for task in seen if str(task["id"]) == id), '"999999"')
 
 
 def everything(person: Person) -> dict[str, Any]:
-    """All that there is of somebody; of a moment only whether it is set, for two accounts live at two times."""
+    """Return all data of a person; timestamps as booleans, because the two persons compared have different ones."""
     headers = {"Authorization": f"Bearer {person.token}"}
     feed = person.client.get(f"/api/{person.id}/changes", headers=headers).get_json()
     stats = person.client.get(f"/api/{person.id}/stats", headers=headers).get_json()
@@ -142,63 +145,63 @@ def comparable(task: dict[str, Any]) -> dict[str, Any]:
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(deliveries=st.lists(DELIVERIES, min_size=4, max_size=14))
-def test_delivered_once_or_several_times_the_end_is_the_same(
-    unlimited: Callable[[str], Person], deliveries: list[tuple[Wish, int, int, int]]
+def test_repeated_requests_leave_the_same_state_as_single_ones(
+    person_without_rate_limit: Callable[[str], Person], deliveries: list[tuple[Change, int, int, int]]
 ) -> None:
-    turn = next(COUNTER)
-    many, once = settled(unlimited(f"many-{turn}")), settled(unlimited(f"once-{turn}"))
+    run = next(RUN_NUMBERS)
+    repeated_person, single_person = with_four_tasks(person_without_rate_limit(f"many-{run}")), with_four_tasks(person_without_rate_limit(f"once-{run}"))
     late: list[tuple[int, Callable[[], object]]] = []
-    for number, (wished, choice, repeats, delay) in enumerate(deliveries):
-        guard = wished.guards[choice % len(wished.guards)]
-        headers = [headers_of(person, wished, guard, number) for person in (many, once)]
-        single = send(once, wished, headers[1])
-        first = send(many, wished, headers[0])
+    for number, (change_, choice, repeats, delay) in enumerate(deliveries):
+        guard = change_.guards[choice % len(change_.guards)]
+        headers = [headers_of(person, change_, guard, number) for person in (repeated_person, single_person)]
+        single = send(single_person, change_, headers[1])
+        first = send(repeated_person, change_, headers[0])
         assert first.status_code == single.status_code
         assert first.status_code < 500
         for _ in range(repeats):
             if guard == "state" or not delay:
-                again = send(many, wished, headers[0])
-                check_answer(guard, wished, first, again)
+                again = send(repeated_person, change_, headers[0])
+                check_repeated_response(guard, change_, first, again)
             else:
-                # A packet that took another way: a key and a version hold however late it comes, unless the first
-                # was refused and so nothing was carried out, when it is a request like any other.
+                # A delayed repetition: a key and a version protect it after other requests too. If the first request
+                # was refused, nothing was executed or stored, and a repetition is an ordinary request.
                 if first.status_code < 300:
-                    late.append((number + delay, lambda w=wished, h=headers[0]: send(many, w, h)))
+                    late.append((number + delay, lambda w=change_, h=headers[0]: send(repeated_person, w, h)))
         for due, deliver in list(late):
             if due <= number:
                 late.remove((due, deliver))
                 deliver()
     for _, deliver in late:
         deliver()
-    assert everything(many) == everything(once)
+    assert everything(repeated_person) == everything(single_person)
 
 
-def check_answer(guard: str, wished: Wish, first: TestResponse, again: TestResponse) -> None:
-    """A key answers alike; the other guards may say that it is done already (404, 412)."""
+def check_repeated_response(guard: str, change_: Change, first: TestResponse, again: TestResponse) -> None:
+    """Check the response to a repetition: identical with a key; with a version it may be 404 or 412."""
     if guard == "key" and first.status_code < 300:
         assert (again.status_code, again.data) == (first.status_code, first.data)
         assert again.headers["Idempotency-Replayed"] == "true"
     elif guard == "version":
         assert again.status_code in (first.status_code, 404, 412)
-    elif guard == "state" and wished.method != "DELETE":
+    elif guard == "state" and change_.method != "DELETE":
         assert again.status_code == first.status_code
 
 
 @pytest.fixture
-def unlimited(make_app: Callable[..., Flask]) -> Callable[[str], Person]:
+def person_without_rate_limit(make_app: Callable[..., Flask]) -> Callable[[str], Person]:
     app = make_app(RATE_LIMIT="off")
     return lambda name: Person(app.test_client(), name)
 
 
-def test_a_toggle_that_nothing_guards_ends_wrong_when_it_comes_twice(alice: Person) -> None:
-    """Why the guards are there; if this is red one day, the docs may promise more."""
+def test_a_toggle_without_key_or_if_match_that_is_sent_twice_toggles_twice(alice: Person) -> None:
+    """This is why a toggle needs a guard. If this test fails one day, the docs can promise more."""
     alice.add()
     alice.patch("/1/complete")
     assert alice.patch("/1/complete").get_json()["completed"] is False
 
 
-def test_a_restore_that_comes_twice_is_answered_alike_at_the_quota_too(make_app: Callable[..., Flask]) -> None:
-    """The second delivery found no room for the task that the first had brought back, and said 409."""
+def test_a_repeated_restore_gets_the_same_response_when_the_quota_is_full(make_app: Callable[..., Flask]) -> None:
+    """Regression: the second request found the quota full because of the task that the first had restored: 409."""
     alice = Person(make_app(MAX_TASKS_PER_USER="2").test_client(), "alice")
     alice.add()
     alice.delete("/1")

@@ -13,9 +13,11 @@ from sqlalchemy import delete, insert, text, update
 
 from taskapi.database.base import db, now
 from taskapi.database.unit_of_work import fetch
-from taskapi.tasks import queries, statements
-from taskapi.tasks.listing.selection import fold
+from taskapi.tasks import queries
+from taskapi.tasks.folding import fold
 from taskapi.tasks.models import Task, User
+from taskapi.tasks.statements import counters
+from taskapi.tasks.statements import update as updates
 from tests.conftest import Person, Statements, beyond_walls
 from tests.gunicorn_server import Request, Server, serve
 
@@ -324,15 +326,15 @@ def test_a_write_that_came_before_the_users_first_is_absent_and_counts_nothing(
 
     def late(*calls: Any) -> Any:
         found = fetch(*calls)
-        monkeypatch.setattr(queries, "fetch", fetch)
-        monkeypatch.setattr(statements, "fetch", fetch)
+        for module in (queries, counters, updates):
+            monkeypatch.setattr(module, "fetch", fetch)
         first = threading.Thread(target=alice.add, args=("First",))
         first.start()
         first.join()
         return found
 
-    monkeypatch.setattr(queries, "fetch", late)
-    monkeypatch.setattr(statements, "fetch", late)
+    for module in (queries, counters, updates):
+        monkeypatch.setattr(module, "fetch", late)
     assert alice.send(method, f"/1{path}", **options).status_code == 404
     (task,) = alice.get().get_json()
     assert (task["title"], task["completed"], task["version"], alice.revision()) == ("First", False, 1, 1)

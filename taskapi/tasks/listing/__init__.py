@@ -1,1 +1,1 @@
-"""The list of tasks: selection, cursors, pages."""
+"""List tasks: filters, sort orders, substring search, pagination cursors and size-limited pages."""

@@ -1,6 +1,7 @@
-"""The place where a page ended, sealed: opaque to the client, of use for one walk of one user only.
+"""Pagination cursors: the sort key of the last row of a page, signed with HMAC-SHA256 (not encrypted).
 
-It is signed with the user's own epoch and carries no authority; the seal keeps foreign values out of statements.
+A cursor is opaque to the client and valid only for one user, sort and set of filters. The HMAC key is the user's epoch.
+A cursor grants no access; the signature only keeps values that the service did not produce out of SQL statements.
 """
 
 from __future__ import annotations
@@ -12,40 +13,44 @@ from base64 import b64decode, urlsafe_b64encode
 import orjson
 
 from ...http.errors import BadCursor
-from ..queries import State
-from .orders import KeysetValues
+from ..pages import KeysetValues
+from ..state import State
 from .selection import Selection
 
 SIGNATURE_BYTES = 16
-"""Bytes of HMAC-SHA256 that are kept (RFC 2104, section 5)."""
+"""Length of the truncated HMAC-SHA256 in bytes (RFC 2104, section 5)."""
 
 COMPRESS_OVER_BYTES = 100
-"""Bytes of a place from which on it is compressed: a folded title may have thousands."""
+"""Keyset values whose JSON is longer than this many bytes are compressed: a folded title may have thousands."""
 
 
-def encode_cursor(place: KeysetValues, selection: Selection, state: State) -> str:
-    """A cursor for the page after `place`."""
-    payload = orjson.dumps(place)
+def encode_cursor(keyset: KeysetValues, selection: Selection, state: State) -> str:
+    """Return the signed cursor (URL-safe base64) of the page that follows the row with these keyset values."""
+    payload = orjson.dumps(keyset)
     if len(payload) > COMPRESS_OVER_BYTES:
-        payload = zlib.compress(payload)  # begins with an `x`, and an array with a bracket
+        payload = zlib.compress(payload)  # starts with `x`, a JSON array with `[`: decode_cursor tells them apart
     return urlsafe_b64encode(_sign(payload, selection, state) + payload).rstrip(b"=").decode()
 
 
 def decode_cursor(selection: Selection, state: State) -> KeysetValues | None:
-    """The place the selection's cursor stands for; None for the first page. Raises `BadCursor`."""
+    """Verify the cursor of a selection and return its keyset values; None without a cursor, for the first page.
+
+    Raises `BadCursor` (400) if the signature does not match this user's epoch, sort and filters.
+    """
     if selection.cursor is None:
         return None
     try:
-        sealed = b64decode(selection.cursor + "=" * (-len(selection.cursor) % 4), altchars="-_", validate=True)
+        decoded = b64decode(selection.cursor + "=" * (-len(selection.cursor) % 4), altchars="-_", validate=True)
     except ValueError:
-        sealed = b""
-    payload = sealed[SIGNATURE_BYTES:]
-    if not hmac.compare_digest(sealed[:SIGNATURE_BYTES], _sign(payload, selection, state)):
+        decoded = b""
+    payload = decoded[SIGNATURE_BYTES:]
+    if not hmac.compare_digest(decoded[:SIGNATURE_BYTES], _sign(payload, selection, state)):
         raise BadCursor("Start again without `cursor`; it goes with the filters and the sort it was given for.")
     return tuple(orjson.loads(zlib.decompress(payload) if payload[:1] == b"x" else payload))
 
 
 def _sign(payload: bytes, selection: Selection, state: State) -> bytes:
-    # The filters are signed too: with others the seal is broken, and nothing of them need stand inside.
+    """Return the truncated HMAC-SHA256 of a cursor's payload together with the sort and the filters."""
+    # The filters are signed but not stored in the cursor: with other filters the signature does not match.
     text = f"taskapi.cursor {selection.filters}\n".encode(errors="surrogatepass")
     return hmac.digest(state.epoch.encode(), text + payload, "sha256")[:SIGNATURE_BYTES]

@@ -1,4 +1,4 @@
-"""The orders of a list, each with the sort key at which the next page continues."""
+"""Sort orders of the task list: the ORDER BY and the keyset condition of the next page for each value of `sort`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,8 @@ from sqlalchemy import ColumnElement, and_, case, or_, tuple_
 
 from ..models import Task
 
-KeysetValues = tuple[Any, ...]
-"""Where a page ended: the sort key of its last row."""
-
 _KEYS: dict[str, tuple[Any, ...]] = {
-    # Ids are given in the order of creation, so newest first is a walk down the primary key.
+    # Ids increase in the order of creation, so `-created_at` scans the primary key backward.
     "created_at": (Task.id,),
     "updated_at": (Task.revision, Task.id),
     "title": (Task.folded_title, Task.id),
@@ -24,12 +21,15 @@ _KEYS: dict[str, tuple[Any, ...]] = {
     "due": (Task.due_order, Task.id),
 }
 _UNDATED = case((Task.due_order == "", 1), else_=0)
-"""Tasks without a due date come last, whichever way the others are sorted."""
+"""Sort key that puts tasks without a due date last, in ascending and in descending order."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """A total order with its keyset: `keys` run all in one direction, after the undated have been put last."""
+    """A total order of tasks. All `keys` have the same direction, except that tasks without a due date come last.
+
+    `undated_last` is True if the first key is `_UNDATED`, which is ascending also in a descending order.
+    """
 
     keys: tuple[Any, ...]
     descending: bool
@@ -38,25 +38,30 @@ class Order:
     @classmethod
     @cache
     def of(cls, sort: str) -> Order:
-        """The order that a value of `SORTS` means."""
-        word = sort.removeprefix("-")
-        undated_last = word == "due"
-        keys = ((_UNDATED,) if undated_last else ()) + _KEYS[word]
+        """Return the order of a value of `SORTS`, such as `-due`; a leading `-` means descending. Cached."""
+        name = sort.removeprefix("-")
+        undated_last = name == "due"
+        keys = ((_UNDATED,) if undated_last else ()) + _KEYS[name]
         return cls(keys, sort.startswith("-"), undated_last)
 
     @property
     def clauses(self) -> list[Any]:
-        """The ORDER BY."""
+        """The expressions of the ORDER BY clause."""
         first, rest = (self.keys[:1], self.keys[1:]) if self.undated_last else ((), self.keys)
         return [*first, *(key.desc() if self.descending else key for key in rest)]
 
-    def beyond(self, place: Sequence[Any]) -> ColumnElement[bool]:
-        """What comes after a place, with NULLs nowhere and every key's own type (or the driver would guess it)."""
-        if not self.undated_last:
-            return self._compare(self.keys, place)
-        undated, rest = self.keys[0], self.keys[1:]
-        return or_(undated > place[0], and_(undated == place[0], self._compare(rest, place[1:])))
+    def beyond(self, keyset: Sequence[Any]) -> ColumnElement[bool]:
+        """Return the WHERE condition of the rows that sort after these keyset values (keyset pagination).
 
-    def _compare(self, keys: tuple[Any, ...], place: Sequence[Any]) -> ColumnElement[bool]:
-        here, there = tuple_(*keys), tuple_(*place, types=[key.type for key in keys])
-        return here < there if self.descending else here > there
+        `keyset` has one value or `bindparam` for each key. No key is NULL. Each value is bound with the type of its
+        key, because otherwise the driver guesses the type.
+        """
+        if not self.undated_last:
+            return self._compare(self.keys, keyset)
+        undated, rest = self.keys[0], self.keys[1:]
+        return or_(undated > keyset[0], and_(undated == keyset[0], self._compare(rest, keyset[1:])))
+
+    def _compare(self, keys: tuple[Any, ...], keyset: Sequence[Any]) -> ColumnElement[bool]:
+        """Return the row-value comparison `(keys) > (keyset)`, or `<` in a descending order."""
+        row_key, previous_key = tuple_(*keys), tuple_(*keyset, types=[key.type for key in keys])
+        return row_key < previous_key if self.descending else row_key > previous_key

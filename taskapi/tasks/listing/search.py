@@ -1,4 +1,4 @@
-"""Substring search that costs about the same whatever the pattern is.
+"""Substring search in SQL with a cost that hardly depends on the pattern.
 
 `LIKE '%…%'` compares the pattern at every position of the text character by character: 200 characters against a
 description of 10,000 take 3 to 170 ms for each task, on either database. `instr` (SQLite) and `strpos` (PostgreSQL)
@@ -15,7 +15,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 
 class _Position(FunctionElement[int]):
-    """Where a text begins in another, counted from 1; 0 if it is not there."""
+    """SQL function: position of a substring in a text, counted from 1; 0 if the text does not contain it."""
 
     inherit_cache = True
     type = Integer()
@@ -23,14 +23,19 @@ class _Position(FunctionElement[int]):
 
 @compiles(_Position)
 def _strpos(position: _Position, compiler: Any, **options: Any) -> str:
+    """Compile to `strpos` (PostgreSQL)."""
     return f"strpos({compiler.process(position.clauses, **options)})"
 
 
 @compiles(_Position, "sqlite")
 def _instr(position: _Position, compiler: Any, **options: Any) -> str:
+    """Compile to `instr` (SQLite)."""
     return f"instr({compiler.process(position.clauses, **options)})"
 
 
 def contains(column: Any, text: str) -> ColumnElement[bool]:
-    """Return the condition that a column has `text` in it, compared exactly: both are folded before."""
+    """Return the SQL condition that `column` contains `text`, compared exactly.
+
+    For a search that ignores case and accents, pass a folded column and a text folded with `selection.fold`.
+    """
     return _Position(column, literal(text, Text)) > 0

@@ -1,29 +1,28 @@
-"""Which tasks a list shows and in which order, with the folding that search and sort by title rest on."""
+"""Filters, sort and page size of the task list, and the text folding that search and sort by title use."""
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
 
 ORDERS = ("created_at", "updated_at", "due", "priority", "title", "position")
+
 ALIASES = {"created": "created_at", "due_date": "due"}
+"""Alternative spellings of values of `ORDERS` in the query parameter `sort`."""
 
-PRIORITIES = {"none": 0, "low": 1, "medium": 2, "high": 3}
 
-SORTS = {sign + word: sign + ALIASES.get(word, word) for word in (*ORDERS, *ALIASES) for sign in ("", "-")}
-"""Every spelling of `sort` and the one it means."""
-
-_DIACRITICS = re.compile("[\u0300-\u036f]")
+SORTS = {sign + name: sign + ALIASES.get(name, name) for name in (*ORDERS, *ALIASES) for sign in ("", "-")}
+"""Each allowed value of the query parameter `sort` and its canonical form (`-created` -> `-created_at`)."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What is asked for. `q` and `tags` are folded; `completed` None means both; `sort` is a value of `SORTS`.
+    """Parsed query parameters of a task list: page size, sort, filters and cursor.
 
-    `overdue_in` names the time zone by whose clock the tasks are overdue.
+    `sort` is a value of `SORTS`. `completed` None selects open and completed tasks. `q` is folded with `fold`, `tags`
+    with `str.casefold`. `priorities` are numbers from `PRIORITIES`. `overdue_in` is the IANA time zone whose local time
+    decides which tasks are overdue; None selects all. `trash` selects the tasks in the trash instead of the live ones.
     """
 
     limit: int
@@ -42,20 +41,10 @@ class Selection:
 
     @cached_property
     def is_plain(self) -> bool:
-        """Whether it is all that is not in the trash."""
+        """True if no filter is set and the trash is not selected, so that every live task belongs to the list."""
         return self == Selection(self.limit, self.sort, cursor=self.cursor, with_total=self.with_total)
 
     @cached_property
     def filters(self) -> str:
-        """What a cursor is bound to: it continues this walk and no other."""
+        """Text of the sort and all filters, which the signature of a cursor covers: see `cursors`."""
         return repr(replace(self, limit=0, cursor=None, with_total=False))
-
-
-def fold(text: str) -> str:
-    """Text as search compares it: case and accents gone (`CAFÉ`, `cafe`), other marks kept (`ガ` is not `カ`).
-
-    Unicode's compatibility case folding (The Unicode Standard, section 3.13, D146) without the marks of the
-    block U+0300. Done here and not in the database, so that SQLite and PostgreSQL agree.
-    """
-    decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
-    return unicodedata.normalize("NFKC", _DIACRITICS.sub("", decomposed))

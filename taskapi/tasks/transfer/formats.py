@@ -20,7 +20,7 @@ import orjson
 from ...concurrency.cooperative import yielding
 from ...http.fields.time import LAST_DAY
 from ..schemas import task_out
-from ..statements import TaskRow
+from ..statements.rows import TaskRow
 
 if TYPE_CHECKING:
     from icalendar import Todo, vRecur

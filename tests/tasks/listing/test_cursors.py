@@ -12,11 +12,12 @@ import pytest
 
 from taskapi.auth.tokens import User
 from taskapi.http.errors import BadCursor
-from taskapi.tasks import queries
+from taskapi.tasks.folding import fold
+from taskapi.tasks.listing import queries
 from taskapi.tasks.listing.cursors import decode_cursor, encode_cursor
-from taskapi.tasks.listing.selection import Selection, fold
-from taskapi.tasks.queries import State
+from taskapi.tasks.listing.selection import Selection
 from taskapi.tasks.schemas import MAX_CURSOR, MAX_TITLE
+from taskapi.tasks.state import State
 from tests.conftest import Person
 
 STATE = State(7, "a" * 32)

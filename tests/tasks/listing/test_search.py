@@ -6,8 +6,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
+from taskapi.tasks.folding import MAX_FOLDED
 from taskapi.tasks.models import Task
-from taskapi.tasks.statements import MAX_FOLDED
 from tests.conftest import Person, Statements, beyond_walls
 
 

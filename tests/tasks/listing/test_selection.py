@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskapi.tasks.listing.selection import SORTS, Selection, fold
+from taskapi.tasks.folding import fold
+from taskapi.tasks.listing.selection import SORTS, Selection
 
 
 @pytest.mark.parametrize(

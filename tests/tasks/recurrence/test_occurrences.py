@@ -231,8 +231,10 @@ class TestTheSearchIsBounded:
 
     def test_a_mask_is_computed_once_for_each_kind_of_span(self, monkeypatch: pytest.MonkeyPatch) -> None:
         computed: list[Any] = []
-        days_named = occurrences._days_named
-        monkeypatch.setattr(occurrences, "_days_named", lambda *kind: computed.append(kind[1:]) or days_named(*kind))
+        matching_days = occurrences._matching_days
+        monkeypatch.setattr(
+            occurrences, "_matching_days", lambda *kind: computed.append(kind[1:]) or matching_days(*kind)
+        )
         for rule in map(normalize, HARD):
             computed.clear()
             next_date(rule, day("1901-01-01"), day("1901-01-01"))

@@ -21,7 +21,8 @@ from sqlalchemy import text
 from werkzeug.test import TestResponse
 
 from taskapi.database.base import db
-from taskapi.tasks.transfer.queries import EXPORT_CHUNK_ROWS, MAX_IMPORTED_ID
+from taskapi.tasks.transfer.exports import EXPORT_CHUNK_ROWS
+from taskapi.tasks.transfer.imports import MAX_IMPORTED_ID
 from tests.conftest import Person, Statements, beyond_walls
 
 LIMIT = 1024 * 1024

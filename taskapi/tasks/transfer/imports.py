@@ -1,4 +1,4 @@
-"""All of a user's data at once: read out in pieces, read in as one, or erased."""
+"""Import tasks."""
 
 from __future__ import annotations
 
@@ -8,35 +8,36 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from marshmallow import ValidationError
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 
 from ...auth.tokens import User
-from ...concurrency import slots
 from ...concurrency.cooperative import yielding
-from ...concurrency.slots import Slot
 from ...database.base import now
 from ...database.lists import is_one_of
-from ...database.unit_of_work import execute, reads, writes
+from ...database.unit_of_work import execute, writes
 from ...http.fields.strict import Violation
-from ...idempotency import queries as idempotency
-from .. import models, positions, stored
-from ..listing.pages import SIZE, Page, Walk, longest_short
+from .. import positions
+from ..members import DEFAULTS
 from ..models import Task
-from ..statements import COLUMNS, DEFAULTS, TaskRow, allocate_ids, bump_revision, new_row
+from ..pages import SIZE
+from ..statements.counters import allocate_ids, bump_revision
+from ..statements.quota import check_stored_tasks
+from ..statements.rows import COLUMNS, TaskRow, new_row
 
 T = TypeVar("T")
 
-EXPORT_CHUNK_ROWS, PIECE_BYTES = 100, 256 * 1024
-"""Tasks that an export reads at a time, and their bytes: what an export of any size holds in memory."""
 
 CHUNK = 100
 """How many tasks an import reads, checks or writes before it yields to other requests: some milliseconds."""
 
+
 FOLDED_AT_A_TIME = 10
 """How many tasks an import folds before it yields: the longest takes 3.6 ms."""
 
+
 MAX_EXISTING_BYTES = 16 * 1024 * 1024
 """Bytes of title, description and tags of the tasks that an import names; a full quota of ordinary tasks has 5 MB."""
+
 
 IMPORT_ONLY_MEMBERS = (
     "completed_at",
@@ -50,40 +51,9 @@ IMPORT_ONLY_MEMBERS = (
 )
 """Members that only an import may set, because they were the service's own when they went out."""
 
+
 MAX_IMPORTED_ID = 1_000_000_000
 """The largest `id` and `series_id` of an imported task: new tasks get ids after it."""
-
-
-def export(user: User, *, trash: bool) -> Iterator[TaskRow]:
-    """Every task by id, with those in the trash if they are wanted; in pieces, each as it is when it is read.
-
-    The first piece is read at once. No concurrency slot is held while one is sent.
-    """
-    return _rows(user, _export_chunk(user, 0, trash=trash), slots.later(), trash=trash)
-
-
-def _rows(user: User, page: Page, slot: Slot, *, trash: bool) -> Iterator[TaskRow]:
-    yield from page.rows
-    while page.following is not None and page.last is not None:
-        after = page.last.id
-        del page  # the client may not have taken all of it
-        with slot():
-            page = _export_chunk(user, after, trash=trash)
-        yield from page.rows
-
-
-@reads
-def _export_chunk(user: User, after: int, *, trash: bool) -> Page:
-    conditions = [Task.user_id == user.id, Task.id > after, Task.purged_at.is_(None)]
-    if not trash:
-        conditions.append(Task.deleted_at.is_(None))
-    walk = Walk(conditions, (), (Task.id,))
-    page = Page.of(
-        execute(walk.short(EXPORT_CHUNK_ROWS + 1, longest_short(EXPORT_CHUNK_ROWS))).all(), EXPORT_CHUNK_ROWS, keys=0
-    )
-    if not page.has_long:
-        return page
-    return page.whole(lambda most, most_bytes: execute(walk.bounded(most, most_bytes)).all(), PIECE_BYTES)
 
 
 @writes
@@ -128,7 +98,7 @@ def import_tasks(user: User, tasks: Sequence[Mapping[str, Any]]) -> Counter[str]
     _write(user, there, made, changed)
     if made or changed:
         bump_revision(user, 0, live=live)
-        stored.check_stored_tasks(user)
+        check_stored_tasks(user)
     else:
         bump_revision(user, -1)  # everything is as it was
     return done
@@ -177,26 +147,6 @@ def _position(row: TaskRow) -> tuple[int | None, int | None]:
 
 def _ids(rows: Sequence[Mapping[str, Any]]) -> list[int]:
     return [row["id"] for row in rows]
-
-
-@writes
-def erase(user: User) -> None:
-    """Delete everything of the user: tasks, trash, tombstones and idempotency keys.
-
-    The counters stay and count on, so that no version and no id is given twice: an `If-Match` from before the erasure
-    matches no task after it. A new epoch makes cursors and feed tokens from before invalid.
-    """
-    # Other writes of this user wait for the row of the counters, so it is there and locked from first to last: where
-    # it was missing, a task could be added in between, and be deleted without its key.
-    counters = allocate_ids(user, 0)
-    execute(delete(Task).where(Task.user_id == user.id))
-    idempotency.delete_all(user)
-    mine = models.User.user_id == user.id
-    if counters.revision == 1:  # the row was inserted just now: this user never wrote, and no version was ever given
-        execute(delete(models.User).where(mine))
-    else:
-        values = {"live_tasks": 0, "epoch": models.new_epoch(), "erased_at": now()}
-        execute(update(models.User).where(mine).values(values))
 
 
 _COMPARED = ("title", *DEFAULTS, *IMPORT_ONLY_MEMBERS)

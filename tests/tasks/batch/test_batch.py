@@ -1,4 +1,4 @@
-"""Several changes in one request: all of them are made, or none."""
+"""POST /tasks/batch: several changes in one request, in one transaction."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from taskapi.tasks.batch import MAX_SPANS
+from taskapi.tasks.batch.queries import MAX_SPANS
+from taskapi.tasks.batch.schemas import MAX_OPERATIONS
 from taskapi.tasks.recurrence import occurrences
 from taskapi.tasks.recurrence.occurrences import search_budget
-from taskapi.tasks.schemas import MAX_OPERATIONS
 from tests.conftest import Person
 from tests.tasks.recurrence.test_rrule import ALLOWED
 
@@ -34,23 +34,23 @@ def results(person: Person, *operations: Any) -> list[Any]:
 
 
 def everything(person: Person) -> tuple[Any, ...]:
-    """All that can be seen of somebody's tasks, and where the revision stands."""
+    """Return the live tasks, the trash and the ETag of the list, which contains the revision."""
     live, trash = person.get("?sort=position"), person.get("?trash=true")
     return live.get_json(), trash.get_json(), live.headers["ETag"]
 
 
 @pytest.fixture
-def three(alice: Person) -> Person:
-    """Alice with tasks 1 and 2, and 3 in the trash."""
+def alice_with_3_tasks(alice: Person) -> Person:
+    """Alice with tasks 1 and 2, and task 3 in the trash."""
     for title in ("one", "two", "three"):
         alice.add(title)
     alice.delete("/3")
     return alice
 
 
-def test_each_kind_of_operation_is_answered_with_the_task_after_it(three: Person) -> None:
+def test_each_operation_returns_the_task_as_it_is_after_it(alice_with_3_tasks: Person) -> None:
     done = results(
-        three,
+        alice_with_3_tasks,
         {"op": "create", "task": {"title": "four", "tags": ["new"]}},
         {"op": "update", "id": 1, "task": {"title": "uno"}},
         {"op": "complete", "id": 2, "completed": True},
@@ -62,12 +62,12 @@ def test_each_kind_of_operation_is_answered_with_the_task_after_it(three: Person
     )
     assert [task and task["id"] for task in done] == [4, 1, 2, 3, 4, 3, 2, None]
     assert (done[1]["title"], done[2]["completed"], done[6]["completed"]) == ("uno", True, False)
-    assert three.titles("?sort=position") == ["three", "four", "uno"]
-    assert three.get("/4").get_json() == done[4]
-    assert three.titles("?trash=true") == ["two"]
+    assert alice_with_3_tasks.titles("?sort=position") == ["three", "four", "uno"]
+    assert alice_with_3_tasks.get("/4").get_json() == done[4]
+    assert alice_with_3_tasks.titles("?trash=true") == ["two"]
 
 
-def test_a_later_operation_sees_what_an_earlier_one_did(alice: Person) -> None:
+def test_an_operation_sees_the_changes_of_earlier_ones(alice: Person) -> None:
     done = results(
         alice,
         {"op": "create", "task": {"title": "a"}},
@@ -80,10 +80,10 @@ def test_a_later_operation_sees_what_an_earlier_one_did(alice: Person) -> None:
     assert (done[-1]["title"], done[-1]["version"]) == ("b", 5)
 
 
-def test_what_changes_nothing_bumps_nothing(three: Person) -> None:
-    before = everything(three)
+def test_operations_without_effect_do_not_increase_the_revision(alice_with_3_tasks: Person) -> None:
+    before = everything(alice_with_3_tasks)
     done = results(
-        three,
+        alice_with_3_tasks,
         {"op": "update", "id": 1, "task": {"title": "one"}},
         {"op": "update", "id": 1, "task": {}},
         {"op": "complete", "id": 2, "completed": False},
@@ -91,7 +91,7 @@ def test_what_changes_nothing_bumps_nothing(three: Person) -> None:
         {"op": "move", "id": 2, "after": 1},
         {"op": "move", "id": 1, "after": None},
     )
-    assert everything(three) == before
+    assert everything(alice_with_3_tasks) == before
     assert [task["version"] for task in done] == [1, 1, 2, 2, 2, 1]
 
 
@@ -122,23 +122,23 @@ CREATE = {"op": "create", "task": {"title": "new"}}
     ],
     ids=str,
 )
-def test_if_one_cannot_be_made_none_is(three: Person, operation: dict[str, Any], status: int, pointer: str) -> None:
-    before = everything(three)
-    response = batch(three, CREATE, {"op": "delete", "id": 2}, {"op": "move", "id": 1, "after": 4}, operation, CREATE)
+def test_a_failed_operation_rolls_back_the_whole_batch(alice_with_3_tasks: Person, operation: dict[str, Any], status: int, pointer: str) -> None:
+    before = everything(alice_with_3_tasks)
+    response = batch(alice_with_3_tasks, CREATE, {"op": "delete", "id": 2}, {"op": "move", "id": 1, "after": 4}, operation, CREATE)
     assert response.status_code == status
     (fault,) = response.get_json()["errors"]
     assert fault["pointer"] == f"/operations/3{pointer}"
-    assert everything(three) == before
-    assert three.add("next")["id"] == 4, "an id that was taken back is given again"
+    assert everything(alice_with_3_tasks) == before
+    assert alice_with_3_tasks.add("next")["id"] == 4, "the ids of a rolled-back batch are free again"
 
 
-def test_412_brings_the_current_task_along(three: Person) -> None:
-    response = batch(three, {"op": "delete", "id": 1, "version": 7})
-    assert response.get_json()["current"] == three.get("/1").get_json()
+def test_a_412_contains_the_current_task(alice_with_3_tasks: Person) -> None:
+    response = batch(alice_with_3_tasks, {"op": "delete", "id": 1, "version": 7})
+    assert response.get_json()["current"] == alice_with_3_tasks.get("/1").get_json()
     assert response.get_json()["errors"][0]["code"] == "precondition-failed"
 
 
-def test_a_batch_beyond_the_quota_is_409_and_makes_nothing(make_app: Callable[..., Flask]) -> None:
+def test_a_batch_over_the_quota_is_409_and_creates_nothing(make_app: Callable[..., Flask]) -> None:
     alice = Person(make_app(MAX_TASKS_PER_USER="3").test_client(), "alice")
     alice.add("one")
     response = batch(alice, CREATE, CREATE, CREATE)
@@ -190,14 +190,14 @@ def test_a_batch_beyond_the_quota_is_409_and_makes_nothing(make_app: Callable[..
     ],
     ids=str,
 )
-def test_an_operation_that_cannot_be_meant_so_is_422_with_a_pointer(
-    three: Person, operation: Any, pointer: str
+def test_an_invalid_operation_is_422_with_a_json_pointer(
+    alice_with_3_tasks: Person, operation: Any, pointer: str
 ) -> None:
-    before = everything(three)
-    response = batch(three, CREATE, operation)
+    before = everything(alice_with_3_tasks)
+    response = batch(alice_with_3_tasks, CREATE, operation)
     assert response.status_code == 422, response.text
     assert response.get_json()["errors"][0]["pointer"] == f"/operations/1{pointer}"
-    assert everything(three) == before
+    assert everything(alice_with_3_tasks) == before
 
 
 @pytest.mark.parametrize(
@@ -212,13 +212,13 @@ def test_an_operation_that_cannot_be_meant_so_is_422_with_a_pointer(
     ],
     ids=str,
 )
-def test_a_batch_is_an_object_with_operations(alice: Person, body: Any, pointer: str) -> None:
+def test_a_batch_that_is_not_an_object_with_operations_is_422(alice: Person, body: Any, pointer: str) -> None:
     response = alice.post("/batch", json=body)
     assert response.status_code == 422
     assert response.get_json()["errors"][0]["pointer"] == pointer
 
 
-def test_a_hundred_operations_are_made_and_a_hundred_and_one_are_not(alice: Person) -> None:
+def test_a_batch_of_100_operations_is_executed_and_one_of_101_is_422(alice: Person) -> None:
     response = batch(alice, *[CREATE] * 101)
     assert response.status_code == 422
     assert response.get_json()["errors"][0]["pointer"] == "/operations"
@@ -226,7 +226,7 @@ def test_a_hundred_operations_are_made_and_a_hundred_and_one_are_not(alice: Pers
     assert [task["id"] for task in results(alice, *[CREATE] * 100)] == list(range(1, 101))
 
 
-def test_a_batch_may_have_a_mebibyte_and_no_byte_more(alice: Person) -> None:
+def test_a_batch_over_1_mib_is_413(alice: Person) -> None:
     body = json.dumps({"operations": [CREATE]}).encode()
     headers = {"Content-Type": "application/json"}
     assert alice.post("/batch", data=body.ljust(LIMIT + 1), headers=headers).status_code == 413
@@ -236,12 +236,12 @@ def test_a_batch_may_have_a_mebibyte_and_no_byte_more(alice: Person) -> None:
 
 
 @pytest.mark.parametrize("query", ["?dry=1", "?limit=5"])
-def test_a_batch_knows_no_parameters(alice: Person, query: str) -> None:
+def test_a_query_parameter_on_a_batch_is_400(alice: Person, query: str) -> None:
     assert alice.post(f"/batch{query}", json={"operations": [CREATE]}).status_code == 400
     assert alice.titles() == []
 
 
-def test_a_batch_completes_a_repeating_task_and_goes_on_with_the_next(alice: Person) -> None:
+def test_a_batch_can_complete_a_recurring_task_and_the_next_ones_of_its_series(alice: Person) -> None:
     alice.add("daily", due_date="2900-01-01", recurrence="FREQ=DAILY;COUNT=3")
     done = results(
         alice,
@@ -252,7 +252,7 @@ def test_a_batch_completes_a_repeating_task_and_goes_on_with_the_next(alice: Per
     assert [task["due_date"] for task in done[:3]] == ["2900-01-01", "2900-01-02", "2900-01-03"]
 
 
-def test_mallory_cannot_send_a_batch_for_alice_nor_reach_her_tasks(alice: Person, mallory: Person) -> None:
+def test_mallory_cannot_send_a_batch_for_alice_or_change_her_tasks(alice: Person, mallory: Person) -> None:
     alice.add("hers")
     assert mallory.post("/batch", of="alice", json={"operations": [{"op": "delete", "id": 1}]}).status_code == 403
     assert batch(mallory, CREATE, {"op": "delete", "id": 1}, {"op": "restore", "id": 1}).status_code == 200
@@ -262,10 +262,10 @@ def test_mallory_cannot_send_a_batch_for_alice_nor_reach_her_tasks(alice: Person
 # CPU time
 
 HARD = "FREQ=DAILY;INTERVAL=7;BYDAY=MO;COUNT=9"
-"""On a task that is due on a Tuesday no day fits, and the search for one examines the months of a century."""
+"""A rule without a matching day for a task due on a Tuesday: the search examines the months of a century."""
 
 
-def created(person: Person, number: int, rule: str) -> None:
+def create_recurring(person: Person, number: int, rule: str) -> None:
     task = {"title": "x", "due_date": "2026-12-01", "recurrence": rule}
     results(person, *[{"op": "create", "task": task}] * number)
 
@@ -274,8 +274,8 @@ def completions(number: int) -> list[dict[str, Any]]:
     return [{"op": "complete", "id": id, "completed": True} for id in range(1, number + 1)]
 
 
-def test_the_searches_for_next_due_dates_of_one_batch_share_a_budget(alice: Person) -> None:
-    created(alice, MAX_OPERATIONS, HARD)
+def test_all_recurrence_searches_of_a_batch_share_one_budget(alice: Person) -> None:
+    create_recurring(alice, MAX_OPERATIONS, HARD)
     before = everything(alice)
     with search_budget(10**6) as one:
         assert occurrences.next_date(HARD, date(2026, 12, 1), date(2026, 12, 1)) is None
@@ -285,18 +285,18 @@ def test_the_searches_for_next_due_dates_of_one_batch_share_a_budget(alice: Pers
     assert (fault["pointer"], fault["code"]) == (f"/operations/{MAX_SPANS // one.spent}", "recurrence")
     assert everything(alice) == before
     assert batch(alice, *completions(MAX_SPANS // one.spent)).status_code == 200
-    assert alice.patch(f"/{MAX_OPERATIONS}/complete").status_code == 200, "one task at a time has its own budget"
+    assert alice.patch(f"/{MAX_OPERATIONS}/complete").status_code == 200, "a request for one task has a budget of its own"
 
 
-def test_an_update_that_exceeds_the_budget_is_named_by_its_task(alice: Person) -> None:
-    created(alice, MAX_OPERATIONS, HARD)
+def test_an_update_that_exceeds_the_budget_has_a_pointer_to_its_task(alice: Person) -> None:
+    create_recurring(alice, MAX_OPERATIONS, HARD)
     operations = [{"op": "update", "id": id, "task": {"completed": True}} for id in range(1, MAX_OPERATIONS + 1)]
     (fault,) = batch(alice, *operations).get_json()["errors"]
     assert fault["pointer"].endswith("/task")
 
 
 @pytest.mark.parametrize("kept", [kept for _, kept in ALLOWED.values()], ids=ALLOWED)
-def test_a_full_batch_of_any_rule_in_use_is_within_the_budget(kept: str) -> None:
+def test_a_batch_of_100_completions_with_a_common_rule_is_within_the_budget(kept: str) -> None:
     due = date(2026, 12, 1)
     with search_budget(MAX_SPANS):
         for _ in range(MAX_OPERATIONS):
@@ -304,7 +304,7 @@ def test_a_full_batch_of_any_rule_in_use_is_within_the_budget(kept: str) -> None
 
 
 def test_a_batch_yields_to_other_requests(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
-    created(alice, MAX_OPERATIONS, "FREQ=DAILY")
+    create_recurring(alice, MAX_OPERATIONS, "FREQ=DAILY")
     yields: list[float] = []
     monkeypatch.setattr("taskapi.concurrency.cooperative.time.sleep", yields.append)
     results(alice, *completions(MAX_OPERATIONS))

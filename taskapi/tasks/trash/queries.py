@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Set
 
 from sqlalchemy import ColumnElement, func, literal, select
 
-from ..auth.tokens import User
-from ..database.base import UTCDateTime, now
-from ..database.prepared import Prepared
-from ..database.unit_of_work import execute, fetch, reads, writes
-from ..idempotency import queries as idempotency
-from . import queries
-from .models import Task
-from .statements import (
-    COLUMNS,
-    OWNER,
-    TASK,
-    TOMBSTONE,
-    TaskNotFound,
-    TaskRow,
-    VersionConflict,
-    bump_revision,
-    move_to_trash,
-    update_task,
-)
+from ...auth.tokens import User
+from ...database.base import UTCDateTime, now
+from ...database.unit_of_work import execute, reads, writes
+from ...idempotency import queries as idempotency
+from .. import queries
+from ..models import Task
+from ..statements.counters import bump_revision
+from ..statements.errors import TaskNotFound, VersionConflict
+from ..statements.rows import COLUMNS, TOMBSTONE, TaskRow
+from ..statements.update import move_to_trash, update_task
 
 
 @writes
@@ -77,17 +68,6 @@ def find(user: User, id: int, expected: Set[int] | None = None) -> TaskRow:
     if expected is not None and row.revision not in expected:
         raise VersionConflict(row)
     return row
-
-
-_TASK = Prepared(select(*COLUMNS).where(Task.user_id == OWNER, Task.id == TASK, Task.purged_at.is_(None)))
-
-
-@reads
-def find_all(user: User, ids: Set[int]) -> Mapping[int, TaskRow]:
-    """The tasks of these ids, by id, in the trash or not; those deleted permanently are left out."""
-    # One statement for each, sent together: a list of ids would make another statement of each number of them.
-    found = fetch(*(_TASK(owner=user.id, task=number) for number in ids)) if ids else ()
-    return {row.id: row for rows in found for row in rows}
 
 
 _IN_TRASH = (Task.deleted_at.is_not(None), Task.purged_at.is_(None))

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..auth.tokens import User
-from ..concurrency.cooperative import yielding
-from ..database.unit_of_work import writes
-from . import moves, queries, trash
-from .recurrence.occurrences import search_budget
-from .statements import DOMAIN_ERRORS, TaskRow
+from ...auth.tokens import User
+from ...concurrency.cooperative import yielding
+from ...database.unit_of_work import writes
+from .. import queries
+from ..moves import queries as moves
+from ..recurrence.occurrences import search_budget
+from ..statements.errors import DOMAIN_ERRORS
+from ..statements.rows import TaskRow
+from ..trash import queries as trash
 
 MAX_SPANS = 24_000
 """What the searches for next due dates may examine in one batch, about 30 ms; rules in common use take 1 to 10 each."""

@@ -1,4 +1,4 @@
-"""Bound the rows that a user has stored beside the live tasks: the trash, and the tombstones of the delta feed.
+"""Quotas of a user: live tasks, tasks in the trash, and tombstones of the delta feed.
 
 The quota counts live tasks only, so adding and deleting in turn would store rows without a bound, for 30 and 90 days.
 Counting them takes time, so that is done once for `CHECK_EVERY` ids: rows are added with new ids or by an import.
@@ -10,11 +10,11 @@ from typing import Any
 
 from sqlalchemy import case, delete, func, select, update
 
-from ..auth.tokens import User
-from ..database.unit_of_work import execute, setting, writes
-from . import models
-from .models import Task
-from .statements import QuotaExceeded
+from ...auth.tokens import User
+from ...database.unit_of_work import execute, setting, writes
+from .. import models
+from ..models import Task
+from .errors import QuotaExceeded
 
 CHECK_EVERY = 500
 """Ids between two counts."""
@@ -24,6 +24,13 @@ TRASH_FACTOR = 2
 
 MAX_TOMBSTONES = 100_000
 """Tombstones of a user. Beyond, the oldest are removed before their 90 days; older feed tokens then get 410."""
+
+
+def check_quota(live_tasks: int) -> None:
+    """Raise `QuotaExceeded`, which rolls the write back, for more live tasks than `MAX_TASKS_PER_USER`."""
+    quota: int = setting("MAX_TASKS_PER_USER")
+    if live_tasks > quota:
+        raise QuotaExceeded(quota)
 
 
 def check_stored_tasks_after(user: User, new_id: int) -> None:

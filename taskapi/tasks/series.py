@@ -8,14 +8,16 @@ from typing import Any
 from sqlalchemy import case, exists
 from sqlalchemy.dialects import postgresql, sqlite
 
-from ...auth.tokens import User
-from ...database.base import db
-from ...database.unit_of_work import execute
-from ...idempotency import queries as idempotency
-from .. import stored
-from ..models import Task
-from ..statements import TOMBSTONE, TaskRow, bump_revision, new_row, update_task
-from . import occurrences, schedule
+from ..auth.tokens import User
+from ..database.base import db
+from ..database.unit_of_work import execute
+from ..idempotency import queries as idempotency
+from .models import Task
+from .recurrence import occurrences, schedule
+from .statements.counters import bump_revision
+from .statements.quota import check_stored_tasks_after
+from .statements.rows import TOMBSTONE, TaskRow, new_row
+from .statements.update import update_task
 
 _COPIED_COLUMNS = ("title", "description", "priority", "tags", "due_time", "time_zone", "recurrence", "repeat_from")
 
@@ -50,7 +52,7 @@ def _create_next_task(user: User, task: TaskRow, moment: datetime) -> TaskRow:
     if made is None:
         bump_revision(user, 0, live=-1)
         return task
-    stored.check_stored_tasks_after(user, new_id)
+    check_stored_tasks_after(user, new_id)
     columns = {"next_task_id": new_id, **_own_position(user, task, series, occurrence - 1)}
     return update_task(user, task.id, task.revision, columns) or task
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, case, func, select
 
-from ..auth.tokens import User
-from ..database.base import now
-from ..database.unit_of_work import execute, reads
-from .listing.overdue import due_today, overdue
-from .listing.selection import PRIORITIES
-from .models import Task
+from ...auth.tokens import User
+from ...database.base import now
+from ...database.unit_of_work import execute, reads
+from ..members import PRIORITIES
+from ..models import Task
+from ..overdue import due_today, overdue
 
 
 @reads

@@ -7,13 +7,15 @@ from datetime import datetime
 
 from sqlalchemy import Text, cast, func, select, tuple_, update
 
-from ..auth.tokens import User
-from ..database.base import now
-from ..database.unit_of_work import execute, writes
-from . import positions
-from .models import Task
-from .queries import find
-from .statements import TaskRow, bump_revision, update_task
+from ...auth.tokens import User
+from ...database.base import now
+from ...database.unit_of_work import execute, writes
+from .. import positions
+from ..models import Task
+from ..queries import find
+from ..statements.counters import bump_revision
+from ..statements.rows import TaskRow
+from ..statements.update import update_task
 
 
 @writes

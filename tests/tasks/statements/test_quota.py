@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from flask import Flask
 
-from taskapi.tasks import stored
+from taskapi.tasks.statements import quota
 from tests.conftest import Person, Statements
 
 App = Callable[..., Flask]
@@ -16,8 +16,8 @@ App = Callable[..., Flask]
 @pytest.fixture
 def alice(make_app: App, monkeypatch: pytest.MonkeyPatch) -> Person:
     """A user who may have 2 tasks, 4 in the trash and 3 tombstones, counted at every second id."""
-    monkeypatch.setattr(stored, "CHECK_EVERY", 2)
-    monkeypatch.setattr(stored, "MAX_TOMBSTONES", 3)
+    monkeypatch.setattr(quota, "CHECK_EVERY", 2)
+    monkeypatch.setattr(quota, "MAX_TOMBSTONES", 3)
     return Person(make_app(MAX_TASKS_PER_USER="2").test_client(), "alice")
 
 

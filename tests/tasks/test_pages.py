@@ -11,13 +11,14 @@ from sqlalchemy import delete, insert, update
 
 from taskapi.auth.tokens import User
 from taskapi.database.base import now
-from taskapi.tasks import queries
-from taskapi.tasks.listing import pages
+from taskapi.tasks import pages
+from taskapi.tasks.listing import queries
 from taskapi.tasks.listing.selection import Selection
 from taskapi.tasks.models import Task
 from taskapi.tasks.models import User as Counters
-from taskapi.tasks.sync import queries as sync
-from taskapi.tasks.transfer import queries as transfer
+from taskapi.tasks.sync import queries as feed
+from taskapi.tasks.sync import tokens
+from taskapi.tasks.transfer import exports
 from tests.conftest import Person, Statements, beyond_walls
 from tests.tasks.listing.test_list import NEXT
 
@@ -157,8 +158,8 @@ def readers() -> dict[str, Callable[[], tuple[pages.Page, Callable[[pages.Page],
         return queries.page(ALICE, selection, None), lambda page: queries.long_page(ALICE, selection, None, page)
 
     def of_feed() -> Any:
-        since = sync.SyncPosition(0, 0, 0)
-        return sync.page(ALICE, since, 1000), lambda page: sync.long_page(ALICE, since, page)
+        since = tokens.SyncPosition(0, 0, 0)
+        return feed.page(ALICE, since, 1000), lambda page: feed.long_page(ALICE, since, page)
 
     return {"list": of_list, "filtered": lambda: of_list(completed=False), "feed": of_feed}
 
@@ -172,7 +173,7 @@ def test_the_database_sends_no_more_than_a_page(app: Flask, readers: Any, kind: 
         assert page.has_long
         again = read_again(page)
         assert pages.MAX_BYTES - 100_000 < text_of(again.rows) <= pages.MAX_BYTES
-        assert text_of(transfer._export_chunk(ALICE, 0, trash=True).rows) <= transfer.PIECE_BYTES
+        assert text_of(exports._export_chunk(ALICE, 0, trash=True).rows) <= exports.PIECE_BYTES
 
 
 @pytest.mark.parametrize("kind", ["list", "filtered", "feed"])

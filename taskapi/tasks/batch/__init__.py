@@ -1,0 +1,1 @@
+"""Batch: up to 100 operations in one request and one transaction."""

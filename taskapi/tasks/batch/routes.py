@@ -1,0 +1,45 @@
+"""`POST /tasks/batch`: make several changes in one request."""
+
+from __future__ import annotations
+
+from flask import Response, g
+from marshmallow import ValidationError
+
+from ...http.errors import Problem
+from ...http.large_responses import large
+from ...http.request import accepts, json_body, query_parameters
+from ...http.response import json_response
+from ..blueprints import MAX_BULK_BODY_BYTES, data_bp
+from ..replays import idempotent
+from ..responses import as_problem
+from ..schemas import no_parameters, task_out
+from . import queries
+from .schemas import batch_in
+
+
+@data_bp.post("/tasks/batch", strict_slashes=False)
+@accepts("application/json", most=MAX_BULK_BODY_BYTES)
+@large
+@idempotent
+def batch() -> Response:
+    """Make up to 100 changes: all of them, or none."""
+    query_parameters(no_parameters)
+    operations = json_body(batch_in)["operations"]
+    try:
+        rows = queries.apply(g.user, operations)
+    except queries.OperationFailed as failure:
+        in_task = isinstance(failure.cause, ValidationError) and "task" in operations[failure.index]
+        raise _problem(failure, in_task=in_task) from failure
+    return json_response({"results": [row and task_out.dump(row) for row in rows]})
+
+
+def _problem(failure: queries.OperationFailed, *, in_task: bool) -> Problem:
+    """Return the problem document of a failed operation: its `errors` point into the `operations` of the request.
+
+    `in_task` is true for an error in the operation's `task`; its other members were validated before.
+    """
+    problem = as_problem(failure.cause)
+    pointer = f"/operations/{failure.index}" + ("/task" if in_task else "")
+    errors = problem.members.get("errors") or [{"pointer": "", "detail": problem.detail, "code": problem.code}]
+    problem.members["errors"] = [{**error, "pointer": pointer + error["pointer"]} for error in errors]
+    return problem

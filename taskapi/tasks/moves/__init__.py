@@ -1,0 +1,1 @@
+"""Manual order: move a task before or after another one."""

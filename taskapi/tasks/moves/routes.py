@@ -1,0 +1,22 @@
+"""`POST /tasks/{id}/move`: put a task before or after another one in the manual order."""
+
+from __future__ import annotations
+
+from flask import Response, g
+
+from ...http.request import json_body
+from ..blueprints import tasks_bp
+from ..preconditions import task_precondition
+from ..replays import idempotent
+from ..responses import task_response
+from . import queries
+from .schemas import move_in
+
+
+@tasks_bp.post("/<task:id>/move", strict_slashes=False)
+@idempotent
+def move(id: str) -> Response:
+    """Put a task next to another one in the manual order."""
+    with task_precondition(id) as target:
+        ((side, other),) = json_body(move_in).items()
+        return task_response(queries.move(g.user, *target, before=side == "before", other=other))

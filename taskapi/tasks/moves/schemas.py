@@ -1,0 +1,25 @@
+"""Schema of the body of a move."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marshmallow import validates_schema
+
+from ...http.fields.scalars import Integer
+from ...http.fields.strict import StrictSchema, refuse
+
+
+class MoveIn(StrictSchema):
+    """The neighbor that a task is put before or after: exactly one of the two; null means that end of the list."""
+
+    before = Integer(allow_none=True, metadata={"description": "The task it shall stand before; null: at the end."})
+    after = Integer(allow_none=True, metadata={"description": "The task it shall stand after; null: at the start."})
+
+    @validates_schema
+    def _require_one_member(self, data: dict[str, Any], **_: Any) -> None:
+        if len(data) != 1:
+            raise refuse("conflict", "Give `before` or `after`, and not both.")
+
+
+move_in = MoveIn()

@@ -1,0 +1,62 @@
+"""The state of a user's data: the revision, which versions the whole list, and the epoch, which signs cursors."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+
+from sqlalchemy import select
+
+from ..auth.tokens import User
+from ..database.prepared import Prepared, Rows
+from ..database.unit_of_work import fetch, reads
+from . import models
+from .statements.rows import OWNER
+
+
+@dataclass(frozen=True)
+class State:
+    """The counters of a user that versions, cursors and sync tokens are made of.
+
+    `revision` grows by one with every write. `epoch` is a secret that an erasure replaces. Sync tokens of a revision
+    below `sync_floor` are expired, because tombstones up to it are removed.
+    """
+
+    revision: int
+    epoch: str
+    sync_floor: int = 0
+
+    @property
+    def epoch_id(self) -> str:
+        """Public identifier of the epoch: the first 8 hex digits of its SHA-256."""
+        return _epoch_id(self.epoch)
+
+    @property
+    def etag(self) -> str:
+        """ETag of all the user's data. The epoch keeps it unique when a purged user's revision restarts at 1."""
+        return f'"{self.revision}.{self.epoch_id if self.revision else 0}"'
+
+
+@lru_cache(maxsize=4096)
+def _epoch_id(epoch: str) -> str:
+    return hashlib.sha256(epoch.encode()).hexdigest()[:8]
+
+
+SELECT_STATE = Prepared(
+    select(models.User.revision, models.User.epoch, models.User.sync_floor).where(models.User.user_id == OWNER)
+)
+"""The statement that `state_of` reads the rows of; binds `owner`."""
+
+
+@reads
+def read_state(user: User) -> State:
+    """Read the user's state: one row by primary key."""
+    (rows,) = fetch(SELECT_STATE(owner=user.id))
+    return state_of(rows)
+
+
+def state_of(rows: Rows) -> State:
+    """Make a `State` of the rows of `SELECT_STATE`."""
+    # A user without a row gets a new random epoch each time: no cursor was ever signed with it, and none can be forged.
+    return State(*rows[0]) if rows else State(0, models.new_epoch())

@@ -1,0 +1,51 @@
+"""INSERT."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    insert,
+    select,
+)
+
+from ...auth.tokens import User
+from ...database.prepared import Prepared
+from ...database.unit_of_work import fetch
+from .. import models, positions
+from ..models import Task
+from ..recurrence import schedule
+from .counters import bind_allocation
+from .quota import check_quota
+from .rows import COLUMNS, MEMBER_BINDS, OWNER, TaskRow, task_columns
+
+# What follows is sent together with a statement that counts, and takes what it has counted from the row it has locked.
+
+_COUNTER_COLUMNS = {
+    "user_id": models.User.user_id,
+    "id": models.User.last_task_id,
+    "revision": models.User.revision,
+    "created_revision": models.User.revision,
+    "position": positions.initial_position_sql(models.User.last_task_id),
+}
+
+
+_INSERT_NEXT = Prepared(
+    insert(Task)
+    .from_select(
+        [*_COUNTER_COLUMNS, *MEMBER_BINDS],
+        select(*_COUNTER_COLUMNS.values(), *MEMBER_BINDS.values()).where(models.User.user_id == OWNER),
+    )
+    .returning(*COLUMNS)
+)
+
+
+def insert_next(user: User, moment: datetime, values: Mapping[str, Any]) -> TaskRow:
+    """Count up for one new task and insert it; `values` are the members that were sent. Raises `QuotaExceeded`."""
+    columns = task_columns(moment, values)
+    schedule.check_next_occurrence(columns)
+    (counters,), (row,) = fetch(bind_allocation(user, 1), _INSERT_NEXT(owner=user.id, **columns))
+    check_quota(counters.live_tasks)
+    return row

@@ -1,0 +1,1 @@
+"""Statistics: the number of tasks of each kind."""

@@ -1,0 +1,17 @@
+"""`GET /stats`: the number of tasks of each kind."""
+
+from __future__ import annotations
+
+from flask import Response, g
+
+from ...http.request import query_parameters
+from ...http.response import json_response
+from ..blueprints import data_bp
+from . import queries
+from .schemas import stats_query
+
+
+@data_bp.get("/stats", strict_slashes=False)
+def stats() -> Response:
+    """How many tasks there are of each kind."""
+    return json_response(queries.stats(g.user, query_parameters(stats_query)["tz"]))

@@ -1,0 +1,73 @@
+"""Export query, import body and result."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marshmallow import Schema, ValidationError, validates_schema
+
+from ...http.fields.collections import Objects
+from ...http.fields.scalars import Choice, Integer, Number, Text
+from ...http.fields.strict import StrictSchema, Violation
+from ...http.fields.time import Instant
+from ..schemas import TaskIn
+from .imports import MAX_IMPORTED_ID
+
+MAX_IMPORTED = 10_000
+
+
+class ImportedTask(TaskIn):
+    """A task as an export wrote it; all but the title may be missing."""
+
+    id = Integer(metadata={"maximum": MAX_IMPORTED_ID})
+    completed_at = Instant(allow_none=True)
+    created_at = Instant()
+    updated_at = Instant()
+    deleted_at = Instant(allow_none=True)
+    position = Text(most=200)
+    series_id = Integer(allow_none=True, metadata={"maximum": MAX_IMPORTED_ID})
+    occurrence = Integer(allow_none=True)
+    next_task_id = Integer(allow_none=True)
+
+    ignored = frozenset({"user_id", "version", "due_at"})
+
+    @validates_schema(skip_on_field_errors=True)
+    def _of_sane_number(self, data: dict[str, Any], **_: Any) -> None:
+        for name in ("id", "series_id"):
+            if (data.get(name) or 1) > MAX_IMPORTED_ID:
+                raise ValidationError({name: [Violation("range", f"Must be at most {MAX_IMPORTED_ID}.")]})
+
+
+class ImportIn(StrictSchema):
+    """The document that an export is."""
+
+    format = Choice({"taskapi": "taskapi"})
+    tasks = Objects(ImportedTask, least=0, most=MAX_IMPORTED, required=True)
+
+    @validates_schema(skip_on_field_errors=True)
+    def _once_each(self, data: dict[str, Any], **_: Any) -> None:
+        seen = set()
+        for index, task in enumerate(data["tasks"]):
+            if task.get("id") in seen:
+                raise ValidationError({"tasks": {index: {"id": [Violation("unique", "Is there already.")]}}})
+            seen.add(task.get("id", -index))
+
+
+class ExportQuery(StrictSchema):
+    """The query string of the export."""
+
+    format = Choice({name: name for name in ("json", "csv", "ics")}, load_default="json")
+
+
+class ImportOut(Schema):
+    """What an import did."""
+
+    created = Number(required=True)
+    updated = Number(required=True)
+    unchanged = Number(required=True)
+
+
+import_in = ImportIn()
+
+
+export_query = ExportQuery()

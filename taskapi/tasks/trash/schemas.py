@@ -1,0 +1,19 @@
+"""Schema of the query string of a deletion."""
+
+from __future__ import annotations
+
+from ...http.fields.scalars import Choice
+from ...http.fields.strict import StrictSchema
+
+
+class DeleteQuery(StrictSchema):
+    """The query string of `DELETE /tasks/{id}`."""
+
+    permanent = Choice(
+        {"true": True, "false": False},
+        load_default=False,
+        metadata={"description": "For good, in the trash or not; otherwise into the trash."},
+    )
+
+
+delete_query = DeleteQuery()
