@@ -73,13 +73,15 @@ def _new_tasks(_connection: int) -> Iterator[Call]:
 def _changed_tasks(connection: int) -> Iterator[Call]:
     ids = range(connection * IMPORTED + 1, (connection + 1) * IMPORTED + 1)
     for turn in count():
-        tasks = [{"id": id, "title": f"Task {id} in turn {turn}", "description": notes(id)} for id in ids]
+        tasks = [
+            {"id": number, "title": f"Task {number} in turn {turn}", "description": notes(number)} for number in ids
+        ]
         yield Call("POST", "/import", {"tasks": tasks})
 
 
 def _unchanged_tasks(connection: int) -> Iterator[Call]:
     ids = range(connection * IMPORTED + 1, (connection + 1) * IMPORTED + 1)
-    body = {"tasks": [{"id": id, "title": f"Unchanged {id}"} for id in ids]}
+    body = {"tasks": [{"id": number, "title": f"Unchanged {number}"} for number in ids]}
     while True:
         yield Call("POST", "/import", body)
 
@@ -87,12 +89,12 @@ def _unchanged_tasks(connection: int) -> Iterator[Call]:
 def _batches(connection: int) -> Iterator[Call]:
     ids = range(connection * 100 + 1, (connection + 1) * 100 + 1)
     for turn in count():
-        operations = [{"op": "update", "id": id, "task": {"title": f"Task {id} in turn {turn}"}} for id in ids]
+        operations = [{"op": "update", "id": number, "task": {"title": f"In turn {turn}"}} for number in ids]
         yield Call("POST", "/tasks/batch", {"operations": operations})
 
 
 def _moves(connection: int) -> Iterator[Call]:
-    """Move two tasks in turn between the same neighbors, so that their positions get longer until all are renumbered."""
+    """Move two tasks in turn to one place: their positions get longer until all tasks are renumbered."""
     first = connection * 100 + 1
     for turn in count():
         yield Call("POST", f"/tasks/{first + 1 + turn % 2}/move", {"after": first})

@@ -17,7 +17,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, insert, text
@@ -111,27 +110,30 @@ def main() -> None:
 def _measure(superuser: str, database: str, workers: int, load: str, seconds: float) -> Result:
     contestant = EMBEDDED if database == "sqlite" else TASKAPI
     environ = {name: value for name, value in AS_SHIPPED.items() if name not in ("RATE_LIMIT", "MAX_TASKS_PER_USER")}
-    with _database(superuser, database, with_due_rows=load == PURGE) as url:
-        with serve(replace(contestant, processes=workers, environ=environ), url) as running:
-            _probe(running.port, 1)  # the first requests of a worker prepare statements and fill caches
-            command = _load_command(load, running.port, url)
-            with subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env={**os.environ, "DATABASE_URL": url, "BETTER_AUTH_SECRET": "x" * 32},
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-            ) as heavy:
-                time.sleep(1 if load in REQUESTS else 0)
-                figures = _probe(running.port, seconds)
-                if load in REQUESTS:
-                    output, _ = heavy.communicate()
-                else:
-                    heavy.kill()
-                    output = ""
+    contestant = replace(contestant, processes=workers, environ=environ)
+    with _database(superuser, database, with_due_rows=load == PURGE) as url, serve(contestant, url) as running:
+        _probe(running.port, 1)  # the first requests of a worker prepare statements and fill caches
+        figures, output = _probe_during(_load_command(load, running.port, url), load, running.port, url, seconds)
     return Result(database, workers, load, figures, json.loads(output or "{}"))
+
+
+def _probe_during(command: list[str], load: str, port: int, url: str, seconds: float) -> tuple[dict[str, Any], str]:
+    """Probe while a command produces the load; returns the figures and what the command printed."""
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "DATABASE_URL": url, "BETTER_AUTH_SECRET": "x" * 32},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as heavy:
+        time.sleep(1 if load in REQUESTS else 0)
+        figures = _probe(port, seconds)
+        if load not in REQUESTS:
+            heavy.kill()
+        output, _ = heavy.communicate()
+    return figures, output
 
 
 def _load_command(load: str, port: int, url: str) -> list[str]:
