@@ -1,4 +1,4 @@
-"""How gunicorn serves in production: `gunicorn wsgi:app`. Each setting with its reason."""
+"""Production settings of gunicorn, each with its reason: `gunicorn wsgi:app` reads this file."""
 
 from __future__ import annotations
 
@@ -6,23 +6,16 @@ import gc
 
 from gevent import monkey
 
-# First of all: whatever is imported from here on waits without holding up its whole process. What only the master
-# needs stays as it is, so that it minds its signals and workers as ever; the service uses none of that.
+# Before all other imports, which then use cooperative sockets, locks and sleeps. os, signal, subprocess and queue stay
+# as they are: the master uses them for its workers and signals, and the service does not.
 monkey.patch_all(os=False, signal=False, subprocess=False, queue=False)
 
-# What is imported stays: no search of it for garbage while it comes, and later it is shared with the workers.
+# No collection during the imports: what they allocate stays, and is shared with the workers (hooks.pre_fork).
 gc.disable()
 
 import os  # noqa: E402
-from pathlib import Path  # noqa: E402
-from typing import Any  # noqa: E402
 
-import gevent  # noqa: E402
-
-from taskapi.database.engine import discard_inherited_pool  # noqa: E402
-from taskapi.operations.health import log_readiness_problems  # noqa: E402
-from taskapi.server.protocol import install_fast_http, redact_parse_errors  # noqa: E402
-from taskapi.server.worker import ACCESS_LOG_FORMAT, AccessLogger, Worker  # noqa: E402
+from taskapi.server import access_log, hooks, worker  # noqa: E402
 
 # An empty variable counts as absent, as everywhere (gunicorn itself insists on a number in WEB_CONCURRENCY).
 bind = f"0.0.0.0:{os.environ.get('PORT') or '8000'}"
@@ -31,25 +24,25 @@ bind = f"0.0.0.0:{os.environ.get('PORT') or '8000'}"
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 
 # gevent: each worker serves many clients at once without a thread for each, so slow clients delay no others
-# (taskapi/server/worker.py).
-worker_class = Worker
+# (taskapi/server/worker.py). gunicorn's own worker classes (`-k`) serve correctly too, with fewer limits.
+worker_class = worker.Worker
 
 # The application is loaded once and its memory shared by the workers; bad configuration stops the master at once
-# instead of restarting workers for ever.
+# instead of restarting workers endlessly.
 preload_app = True
 
 # A worker whose main loop is stuck for this long is replaced. Database work ends by itself well before.
 timeout = 30
-# How long requests under way may take to finish when the server is told to stop or to reload.
+# Seconds that running requests may take to finish when the server stops or reloads.
 graceful_timeout = 20
-# Longer than the idle time of common load balancers (60 s), so that they close first and never into a request.
+# Longer than the idle time of common load balancers (60 s), so that they close first and never while a request arrives.
 keepalive = 75
 
-# Connections a worker holds at the same time, whatever they are at; for the next ones it closes those that are idle for
-# longest (taskapi/server/worker.py). With its files they fit into the 1,024 that a process may commonly open.
+# Connections of a worker, idle and busy; a full worker closes those that are idle for longest (worker.py). With its
+# other files they fit into the 1,024 that a process may commonly open.
 worker_connections = 900
 
-# A worker retires after so many requests, not all at the same moment: a slow leak never becomes an outage.
+# A worker is replaced after this many requests, not all at the same moment: a slow leak never becomes an outage.
 max_requests = 50_000
 max_requests_jitter = 5_000
 
@@ -63,43 +56,20 @@ limit_request_fields = 64
 http_parser = "python"
 
 # Heartbeat files in memory: a busy disk must not look like a dead worker.
-worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None
+worker_tmp_dir = hooks.heartbeat_directory()
 
 # No header is more than a header: SCRIPT_NAME, from a proxy on this host, would move the whole application.
 forwarder_headers = ""
 
-# A token in a place where gunicorn cannot read it must not be quoted.
-redact_parse_errors()
-
-# Most of what a request is told, and of what its answer carries, is that of the one before.
-install_fast_http()
-
-# A way into the master that nobody uses here.
+# The control socket would be a second way to control the master, which is not used here.
 control_socket_disable = True
 
 accesslog = "-"
-access_log_format = ACCESS_LOG_FORMAT
-logger_class = AccessLogger
+access_log_format = access_log.ACCESS_LOG_FORMAT
+logger_class = access_log.AccessLogger
 loglevel = os.environ.get("LOG_LEVEL", "info").lower() or "info"
 
-
-def pre_request(worker: Any, request: Any) -> None:
-    """The access log tells of a request, once it is answered."""
-
-
-def pre_fork(server: Any, worker: Any) -> None:
-    """What is there now is no garbage: a worker that searched it would have a copy of its own."""
-    gc.freeze()
-
-
-def post_fork(server: Any, worker: Any) -> None:
-    """A connection made before the fork would be shared by two processes, who would read each other's answers."""
-    gc.enable()
-    discard_inherited_pool(worker.app.wsgi())
-    worker.told = server.SIG_QUEUE
-
-
-def post_worker_init(worker: Any) -> None:
-    """Let the first worker say in the log what keeps the service from being ready; it starts nevertheless."""
-    if worker.age == 1:
-        gevent.spawn(log_readiness_problems, worker.app.wsgi())
+pre_request = hooks.pre_request
+pre_fork = hooks.pre_fork
+post_fork = hooks.post_fork
+post_worker_init = hooks.post_worker_init

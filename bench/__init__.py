@@ -1,1 +1,1 @@
-"""How fast the service is, beside the floor and what one would pick instead: `make bench`."""
+"""Benchmark: CPU per request of the service, of a minimal WSGI application and of comparable stacks (`make bench`)."""

@@ -1,4 +1,4 @@
-"""`make bench`: everyone beside everyone, one table, and a verdict for each target."""
+"""`make bench`: measure all contestants at all workloads and print tables, ratios and a verdict for each target."""
 
 from __future__ import annotations
 
@@ -28,95 +28,104 @@ PLOT = contestants.ROOT / "docs" / "performance.svg"
 BEGIN, END = "<!-- last full run -->\n", "<!-- end of the run -->\n"
 
 PACE = {"quick": (5, 0.15, 1, 1), "full": (15, 0.5, 3, 6)}
-"""Rounds, seconds of a slice, requests of a connection in it at least, and how often everybody is started."""
+"""Number of rounds, seconds per slice, minimum requests per connection in a slice, and starts of each contestant."""
 
-CLOSE = 15
-"""Rounds, at least, where what is compared is nearly the same: fewer tell nothing."""
+MIN_CLOSE_ROUNDS = 15
+"""Minimum number of rounds for comparisons of nearly equal figures; fewer give no significant result."""
 
 
 def main() -> None:
-    """Measure what was asked for."""
+    """Parse the options, run the benchmark, print the report and save it."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="under three minutes; no table of ten million")
     parser.add_argument("--only", nargs="+", choices=[each.name for each in EVERYONE], metavar="CONTESTANT")
     parser.add_argument("--workload", nargs="+", choices=[each.name for each in WORKLOADS])
     parser.add_argument("--rounds", type=int)
-    parser.add_argument("--write", action="store_true", help="put the run into docs/performance.md")
-    parser.add_argument("--json", type=Path, help="a file for all that was measured")
-    chosen = parser.parse_args()
+    parser.add_argument("--write", action="store_true", help="write the report into docs/performance.md")
+    parser.add_argument("--json", type=Path, help="write all measurements to this file")
+    options = parser.parse_args()
     if shutil.which("wrk") is None:
         sys.exit("make bench needs wrk: install the package `wrk` of your system.")
-    began = time.monotonic()
-    run = _run(chosen)
+    start_time = time.monotonic()
+    run = _run(options)
     print(report.markdown(run))
-    print(f"{time.monotonic() - began:.0f} s in all")
-    _keep(run, chosen)
+    print(f"{time.monotonic() - start_time:.0f} s in total")
+    _save(run, options)
 
 
-def _keep(run: report.Report, chosen: argparse.Namespace) -> None:
-    if chosen.json:
-        chosen.json.write_text(json.dumps(measure.as_json(run.measured), indent=1))
-    if chosen.write:
+def _save(run: report.Report, options: argparse.Namespace) -> None:
+    """Write the measurements as JSON, and the report and its plot into docs/, as the options say."""
+    if options.json:
+        options.json.write_text(json.dumps(measure.as_json(run.measured), indent=1))
+    if options.write:
         head, _, rest = PAGE.read_text().partition(BEGIN)
         PAGE.write_text(head + BEGIN + "\n" + report.markdown(run) + "\n" + END + rest.partition(END)[2])
         PLOT.write_text(report.plot(run))
 
 
-def _run(chosen: argparse.Namespace) -> report.Report:
-    rounds, seconds, least, starts = PACE["quick" if chosen.quick else "full"]
-    rounds = chosen.rounds or rounds
-    workloads = [each for each in WORKLOADS if not chosen.workload or each.name in chosen.workload]
-    invited = [each for each in EVERYONE if not chosen.only or each.name in chosen.only]
+def _run(options: argparse.Namespace) -> report.Report:
+    """Start the databases and servers, and measure starts, workloads, polls, scaling and table size."""
+    rounds, seconds, min_requests, starts = PACE["quick" if options.quick else "full"]
+    rounds = options.rounds or rounds
+    workloads = [each for each in WORKLOADS if not options.workload or each.name in options.workload]
+    selected = [each for each in EVERYONE if not options.only or each.name in options.only]
     with ExitStack() as stack:
         superuser = stack.enter_context(server())
-        _say("filling the databases")
+        _log("filling the databases")
         urls = {"peers": stack.enter_context(peers_database(superuser))}
         urls["taskapi"] = stack.enter_context(taskapi_database(superuser))
         urls["embedded"] = stack.enter_context(embedded_database())
 
         def start(contestant: Contestant) -> Running:
-            _say(f"starting {contestant.title}")
+            _log(f"starting {contestant.title}")
             return stack.enter_context(serve(contestant, urls[contestant.database]))
 
-        started: dict[str, list[float]] = {each.name: [] for each in invited}
-        for turn in range(starts - 1):
-            for each in invited:
-                _say(f"starting {each.title}")
+        start_seconds: dict[str, list[float]] = {each.name: [] for each in selected}
+        for attempt in range(starts - 1):
+            for each in selected:
+                _log(f"starting {each.title}")
                 with serve(each, urls[each.database]) as running:
-                    started[each.name] += [running.seconds_to_answer] if turn else []  # its files are in memory then
-        everyone = [start(each) for each in invited]
-        for running in everyone:
-            started[running.contestant.name].append(running.seconds_to_answer)
-        pace = measure.Pace(rounds, seconds, least, postmaster(superuser))
-        measured = measure.interleave(everyone, workloads, pace, _say)
-        used = {each.contestant.name: max(map(memory, each.workers), key=lambda sizes: sizes[1]) for each in everyone}
-        _count(invited, urls, measured, workloads)
-        found = report.Report(_machine(superuser), measured, used, started)
-        if TASKAPI in invited:
-            alone = start(ALONE)
-            two = next(each for each in everyone if each.contestant is TASKAPI)
-            close = replace(pace, rounds=max(rounds, CLOSE))
-            found.polls = measure.compare(two, workloads, [("poll20", "list20"), ("poll1000", "list1000")], close, _say)
-            some = [each for each in workloads if each.name in ("list20", "toggle")]
-            found.scaling = measure.interleave([two, alone], some, close, _say)
-        if not chosen.quick and TASKAPI in invited:
-            _keep(found, chosen)  # what comes now takes long
-            found.size = size.compare(superuser, urls["taskapi"], pace, _say)
-        return found
+                    if attempt:  # ignore the first start, which reads its files from disk
+                        start_seconds[each.name].append(running.seconds_to_first_response)
+        servers = [start(each) for each in selected]
+        for running in servers:
+            start_seconds[running.contestant.name].append(running.seconds_to_first_response)
+        pace = measure.Pace(rounds, seconds, min_requests, postmaster(superuser))
+        measured = measure.interleave(servers, workloads, pace, _log)
+        memory_by_name = {
+            each.contestant.name: max(map(memory, each.workers), key=lambda sizes: sizes[1]) for each in servers
+        }
+        _count(selected, urls, measured, workloads)
+        result = report.Report(_machine_description(superuser), measured, memory_by_name, start_seconds)
+        if TASKAPI in selected:
+            one_worker = start(ALONE)
+            two_workers = next(each for each in servers if each.contestant is TASKAPI)
+            close_pace = replace(pace, rounds=max(rounds, MIN_CLOSE_ROUNDS))
+            result.polls = measure.compare(
+                two_workers, workloads, [("poll20", "list20"), ("poll1000", "list1000")], close_pace, _log
+            )
+            scaling_workloads = [each for each in workloads if each.name in ("list20", "toggle")]
+            result.scaling = measure.interleave([two_workers, one_worker], scaling_workloads, close_pace, _log)
+        if not options.quick and TASKAPI in selected:
+            _save(result, options)  # save now: the next measurement takes long
+            result.size = size.compare(superuser, urls["taskapi"], pace, _log)
+        return result
 
 
 def _count(
-    invited: list[Contestant], urls: dict[str, str], measured: measure.Measured, workloads: list[Workload]
+    selected: list[Contestant], urls: dict[str, str], measured: measure.Measured, workloads: list[Workload]
 ) -> None:
-    for contestant in invited:
+    """Count the SQL statements and round trips per request of each contestant, through a relay to PostgreSQL."""
+    for contestant in selected:
         if contestant.database == "embedded":
             continue
-        _say(f"counting the statements of {contestant.title}")
-        with relay(urls[contestant.database]) as wire, serve(contestants.single(contestant), wire.url) as running:
-            measure.count(running, wire, measured, workloads)
+        _log(f"counting the statements of {contestant.title}")
+        with relay(urls[contestant.database]) as traffic, serve(contestants.single(contestant), traffic.url) as running:
+            measure.count(running, traffic, measured, workloads)
 
 
-def _machine(superuser: str) -> list[str]:
+def _machine_description(superuser: str) -> list[str]:
+    """Return lines about the CPU, the kernel, the runtimes and the versions of the packages."""
     with psycopg.connect(superuser) as connection:
         row = connection.execute("SHOW server_version").fetchone()
     model = next(
@@ -141,7 +150,8 @@ def _machine(superuser: str) -> list[str]:
     ]
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
+    """Print progress to stderr."""
     print(text, file=sys.stderr, flush=True)
 
 

@@ -1,6 +1,6 @@
-"""`python -m bench.bytecodes list20`: how many bytecodes of Python a request is, and in which functions.
+"""`python -m bench.bytecodes list20`: count the Python bytecodes that a request executes, by function.
 
-Most of a request's time is the interpreter's. Time is noise on a shared machine; this count is the same each time.
+Most of a request's time is spent in the interpreter. Times vary on a shared machine; this count is reproducible.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from .database import server, taskapi_database
 from .measure import prepare_request
 from .workloads import WORKLOADS, Workload
 
-WARM, COUNTED = 20, 21
-"""Requests before it counts, and those that are counted; bench/counting.py heeds the word."""
+WARMUP_REQUESTS, COUNTED_REQUESTS = 20, 21
+"""Number of requests before counting starts, and of those counted. bench/counting.py counts on `X-Count`."""
 
 
 def main() -> None:
-    """Count what was asked for."""
+    """Parse the options, start a server that counts bytecodes, and print the counts of the workloads."""
     parser = argparse.ArgumentParser(prog="python -m bench.bytecodes", description=__doc__)
-    single_steps = [each for each in WORKLOADS if not each.session]
-    parser.add_argument("workload", nargs="*", metavar="WORKLOAD", help=", ".join(each.name for each in single_steps))
+    workloads = [each for each in WORKLOADS if not each.session]
+    parser.add_argument("workload", nargs="*", metavar="WORKLOAD", help=", ".join(each.name for each in workloads))
     parser.add_argument("--top", type=int, default=0, help="how many functions to list")
-    chosen = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="taskapi-bench-") as folder, server() as superuser:
         counts = Path(folder) / "counts.json"
         config = ("--config", "python:bench.counting", "--access-logfile", "/dev/null", "wsgi:app")
@@ -40,34 +40,38 @@ def main() -> None:
             environ={**TASKAPI.environ, "COUNTS": str(counts)},
         )
         with taskapi_database(superuser) as url, serve(counting, url) as running:
-            for workload in single_steps:
-                if not chosen.workload or workload.name in chosen.workload:
-                    _print(workload, _count(running, workload, counts), chosen.top)
+            for workload in workloads:
+                if not options.workload or workload.name in options.workload:
+                    _print(workload, _count(running, workload, counts), options.top)
 
 
 def _count(running: Running, workload: Workload, counts: Path) -> Counter[tuple[str, str]]:
-    """How many bytecodes of each function a request is: the middle one, for once a second one more is done."""
+    """Return the bytecodes by (file, function) of the request with the median total.
+
+    The median, because the worker has additional work in one request per second.
+    """
     step = workload.plans[0][0]
     request: dict[str, Any] = prepare_request(running, step, {})
     with closing(http.client.HTTPConnection("127.0.0.1", running.port)) as connection:
-        for number in range(WARM + COUNTED + 1):
-            word = {WARM: "begin", WARM + COUNTED: "end"}.get(number)
-            headers = {**request["headers"], **({"X-Count": word} if word else {})}
+        for number in range(WARMUP_REQUESTS + COUNTED_REQUESTS + 1):
+            command = {WARMUP_REQUESTS: "begin", WARMUP_REQUESTS + COUNTED_REQUESTS: "end"}.get(number)
+            headers = {**request["headers"], **({"X-Count": command} if command else {})}
             connection.request(request["method"], request["path"], request["body"], headers)
             response = connection.getresponse()
             response.read()
             if response.status >= 400:
-                raise RuntimeError(f"{workload.name} is answered {response.status}")
+                raise RuntimeError(f"{workload.name}: response {response.status}")
     requests = [
         Counter({(file, function): count for file, function, count in request})
         for request in json.loads(counts.read_text())
     ]
-    return sorted(requests, key=Counter.total)[COUNTED // 2]
+    return sorted(requests, key=Counter.total)[COUNTED_REQUESTS // 2]
 
 
-def _print(workload: Workload, found: Counter[tuple[str, str]], top: int) -> None:
-    print(f"{found.total():8,}  {workload.title}")
-    for (file, function), count in found.most_common(top):
+def _print(workload: Workload, counts_by_function: Counter[tuple[str, str]], top: int) -> None:
+    """Print the total of a workload and its `top` functions."""
+    print(f"{counts_by_function.total():8,}  {workload.title}")
+    for (file, function), count in counts_by_function.most_common(top):
         short = file.partition("site-packages/")[2] or file.removeprefix(f"{ROOT}/")
         print(f"{count:14,}  {short} {function}")
 

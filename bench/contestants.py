@@ -1,4 +1,4 @@
-"""Who is measured, and how each is started as its own documentation says."""
+"""The programs that the benchmark compares, each started as its documentation recommends."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ VENV = Path(sys.executable).parent
 PEERS_VENV = Path(__file__).parent / ".venv" / "bin"
 
 PROCESSES = 2
-STARTING = 30
-"""Seconds that a server may take to answer first."""
+START_TIMEOUT = 30
+"""Maximum seconds from the start of a server to its first response."""
 
 
-def own_id(_number: int, task: int) -> int:
-    """taskapi counts each user's tasks from 1."""
+def per_user_id(_number: int, task: int) -> int:
+    """Return the id of a user's nth task in taskapi, where each user's ids count from 1."""
     return task
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """A program that answers the workloads."""
+    """A program under test: its command, environment and database."""
 
     name: str
     title: str
     command: tuple[str, ...]
-    """`{port}` and `{processes}` are filled in."""
+    """Command line; `{port}` and `{processes}` are placeholders."""
     database: str
-    """Which of the databases it uses: `taskapi`, `embedded` or `peers`."""
+    """Name of the database that it uses: `taskapi`, `embedded` (SQLite) or `peers`."""
     environ: Mapping[str, str] = field(default_factory=dict)
     folder: Path = ROOT
     task_id: Callable[[int, int], int] = global_id
@@ -47,7 +47,7 @@ class Contestant:
 
     @property
     def is_ours(self) -> bool:
-        """Whether it has what only taskapi has."""
+        """True for taskapi, which has endpoints that the other contestants lack."""
         return self.database != "peers"
 
 
@@ -56,7 +56,7 @@ AS_SHIPPED = {
     "JWT_ISSUER": ISSUER,
     "JWT_AUDIENCE": ISSUER,
     "JWT_MAX_LIFETIME": "7d",
-    # Both are counted as ever, but nobody here is refused.
+    # The rate limit and the quota are checked as usual, but are high enough that no request is refused.
     "RATE_LIMIT": "100000000/minute",
     "MAX_TASKS_PER_USER": "10000000",
 }
@@ -64,8 +64,10 @@ AS_SHIPPED = {
 FLOOR = Contestant(
     "floor", "floor: bare WSGI", (str(VENV / "gunicorn"), "--config", "python:bench.floor", "bench.floor:app"), "peers"
 )
-TASKAPI = Contestant("taskapi", "taskapi, PostgreSQL", (*GUNICORN, "wsgi:app"), "taskapi", AS_SHIPPED, task_id=own_id)
-EMBEDDED = Contestant("sqlite", "taskapi, SQLite", TASKAPI.command, "embedded", AS_SHIPPED, task_id=own_id)
+TASKAPI = Contestant(
+    "taskapi", "taskapi, PostgreSQL", (*GUNICORN, "wsgi:app"), "taskapi", AS_SHIPPED, task_id=per_user_id
+)
+EMBEDDED = Contestant("sqlite", "taskapi, SQLite", TASKAPI.command, "embedded", AS_SHIPPED, task_id=per_user_id)
 EXPRESS = Contestant("express", "Express + jsonwebtoken + pg", ("node", "express.js"), "peers", folder=PEERS)
 FASTIFY = Contestant("fastify", "Fastify + pg", ("node", "fastify.js"), "peers", folder=PEERS)
 FASTAPI = Contestant(
@@ -91,7 +93,7 @@ FLASK = Contestant(
 
 
 def single(contestant: Contestant) -> Contestant:
-    """The same with one process: what it has prepared on a connection is there for the next request."""
+    """Return the contestant with one process, so that all requests use connections with prepared statements."""
     return replace(contestant, processes=1)
 
 
@@ -101,36 +103,39 @@ EVERYONE = (FLOOR, TASKAPI, EMBEDDED, FASTAPI, FLASK, EXPRESS, FASTIFY)
 
 @dataclass
 class Running:
-    """A contestant's server, and every process of it."""
+    """A running server of a contestant and its processes."""
 
     contestant: Contestant
     port: int
     master: subprocess.Popen[bytes]
-    seconds_to_answer: float = 0.0
+    seconds_to_first_response: float = 0.0
 
     @property
     def workers(self) -> list[int]:
-        """Those that answer."""
+        """Process ids of the workers; of the server itself if it has no child process."""
         return descendants(self.master.pid) or [self.master.pid]
 
-    def ask(
+    def request(
         self, method: str, number: int, path: str, *, body: str | None = None, extra: Mapping[str, str] | None = None
     ) -> tuple[int, Mapping[str, str], bytes]:
-        """One request on a connection of its own; `path` is below the user's own."""
+        """Send a request of user `number` on a new connection; `path` is relative to `/api/{user}`.
+
+        Returns the status, the headers with lower-case names, and the body.
+        """
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        sent = {**headers(number), **(extra or {}), **({"Content-Type": "application/json"} if body else {})}
-        connection.request(method, f"/api/{user(number)}{path}", body, sent)
+        all_headers = {**headers(number), **(extra or {}), **({"Content-Type": "application/json"} if body else {})}
+        connection.request(method, f"/api/{user(number)}{path}", body, all_headers)
         response = connection.getresponse()
-        answered = response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
+        result = response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
         connection.close()
-        return answered
+        return result
 
 
 @contextmanager
 def serve(contestant: Contestant, database_url: str) -> Iterator[Running]:
-    """Start a contestant and wait for its first answer."""
+    """Context manager: start a contestant and wait for its first response; stop it at the end."""
     port = free_port()
-    filled = {"port": str(port), "processes": str(contestant.processes)}
+    arguments = {"port": str(port), "processes": str(contestant.processes)}
     environ = {
         **{name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR")},
         **contestant.environ,
@@ -140,9 +145,9 @@ def serve(contestant: Contestant, database_url: str) -> Iterator[Running]:
         "WEB_CONCURRENCY": str(contestant.processes),
         "NODE_ENV": "production",
     }
-    began = time.monotonic()
+    start_time = time.monotonic()
     master = subprocess.Popen(
-        [part.format(**filled) for part in contestant.command],
+        [part.format(**arguments) for part in contestant.command],
         cwd=contestant.folder,
         env=environ,
         stdout=subprocess.DEVNULL,
@@ -151,7 +156,7 @@ def serve(contestant: Contestant, database_url: str) -> Iterator[Running]:
     )
     running = Running(contestant, port, master)
     try:
-        _wait(running, began)
+        _wait_until_ready(running, start_time)
         yield running
     finally:
         with suppress(ProcessLookupError):
@@ -163,51 +168,52 @@ def serve(contestant: Contestant, database_url: str) -> Iterator[Running]:
             master.wait()
 
 
-def _wait(running: Running, began: float) -> None:
+def _wait_until_ready(running: Running, start_time: float) -> None:
+    """Poll the server until it responds with 200, and record the seconds since `began` (monotonic clock)."""
     while True:
         if running.master.poll() is not None:
-            raise RuntimeError(f"{running.contestant.name} ended by itself: {' '.join(running.contestant.command)}")
+            raise RuntimeError(f"{running.contestant.name} exited: {' '.join(running.contestant.command)}")
         try:
-            status, _, body = running.ask("GET", 0, "/tasks?limit=20")
+            status, _, body = running.request("GET", 0, "/tasks?limit=20")
         except OSError:
-            if time.monotonic() - began > STARTING:
+            if time.monotonic() - start_time > START_TIMEOUT:
                 raise
             time.sleep(0.005)
         else:
-            running.seconds_to_answer = time.monotonic() - began
+            running.seconds_to_first_response = time.monotonic() - start_time
             if status != 200:
-                raise RuntimeError(f"{running.contestant.name} answers {status}: {body[:200]!r}")
+                raise RuntimeError(f"{running.contestant.name}: response {status}: {body[:200]!r}")
             return
 
 
 def descendants(pid: int) -> list[int]:
-    """The processes below one, at any depth."""
-    found: list[int] = []
+    """Return the ids of all child processes of a process, recursively."""
+    pids: list[int] = []
     for thread in _threads(pid):
         with suppress(OSError):
             children = (thread / "children").read_text().split()
             for child in map(int, children):
-                found += [child, *descendants(child)]
-    return found
+                pids += [child, *descendants(child)]
+    return pids
 
 
 def cpu(pids: Sequence[int]) -> dict[str, float]:
-    """Microseconds that each thread of these processes has been on a processor."""
-    spent = {}
+    """Return the CPU time in microseconds of each thread of these processes, by thread id."""
+    times = {}
     for pid in pids:
         for thread in _threads(pid):
             with suppress(OSError):
-                spent[thread.name] = int((thread / "schedstat").read_text().split()[0]) / 1000
-    return spent
+                times[thread.name] = int((thread / "schedstat").read_text().split()[0]) / 1000
+    return times
 
 
 def spent_since(before: dict[str, float], after: dict[str, float]) -> float:
-    """What was spent in between; a thread that has ended meanwhile had nothing to do."""
-    return sum(spent - before.get(thread, 0) for thread, spent in after.items())
+    """Return the CPU time in microseconds between two results of `cpu`; threads that have ended are ignored."""
+    return sum(times - before.get(thread, 0) for thread, times in after.items())
 
 
 def memory(pid: int) -> tuple[float, float]:
-    """Megabytes of a process: its share of what it shares (PSS), and all that it maps (RSS)."""
+    """Return the memory of a process in megabytes: proportional set size (PSS) and resident set size (RSS)."""
     sizes = dict.fromkeys(("Pss", "Rss"), 0)
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
         name, _, rest = line.partition(":")
@@ -217,6 +223,7 @@ def memory(pid: int) -> tuple[float, float]:
 
 
 def _threads(pid: int) -> list[Path]:
+    """Return the /proc directories of the threads of a process; none if it has ended."""
     try:
         return list(Path(f"/proc/{pid}/task").iterdir())
     except OSError:

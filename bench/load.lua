@@ -1,6 +1,6 @@
--- What one connection of wrk sends. Each thread has one connection and a state of its own, so a session stays with
--- one connection, and a number of requests ends exactly: nothing is under way when the processes' time is read.
--- wrk itself knows durations only, so each connection tells when it begins and ends (measure.py stops wrk then).
+-- The requests of one wrk connection. Each thread has one connection and its own Lua state, so that a session stays on
+-- one connection, and exactly the given number of requests is sent: none is in progress when CPU times are read.
+-- wrk itself only supports durations, so each connection prints when it starts and ends, and measure.py then stops wrk.
 local threads, number, steps, prepared, tags = 0, 0, nil, {}, {}
 local position, left, begun
 
@@ -9,12 +9,12 @@ function setup(thread)
   threads = threads + 1
 end
 
--- args: the file of the steps, how many requests to send.
+-- args: the file with the plans, the number of requests to send.
 function init(args)
   local all = dofile(args[1])
   steps = all[number % #all + 1]
   left = tonumber(args[2])
-  -- One after another, and each connection begins elsewhere; a session begins at its beginning.
+  -- Connections that share a plan start at different steps; a session starts at its first step.
   position = all.session and 0 or math.floor(#steps * number / 16)
   for index, step in ipairs(steps) do
     prepared[index] = wrk.format(step.method, step.path, step.headers, step.body)

@@ -24,12 +24,12 @@ from sqlalchemy import Engine, create_engine, insert, text
 from taskapi.auth.tokens import User as Owner
 from taskapi.tasks.models import Task, User
 from taskapi.tasks.schemas import task_in
-from taskapi.tasks.statements import new_row
+from taskapi.tasks.statements.rows import new_row
 from tests.conftest import migrate
 from tests.postgres import new_database
 
 from .contestants import AS_SHIPPED, EMBEDDED, ROOT, TASKAPI, serve
-from .database import EPOCH, MOMENT, beyond_walls, server
+from .database import EPOCH, MOMENT, server, superuser_engine
 from .heavy import HEAVY, REQUESTS, TASKS, notes
 from .probes import NEIGHBORS
 
@@ -163,7 +163,7 @@ def _database(superuser: str, database: str, *, with_due_rows: bool) -> Iterator
     else:
         with new_database(superuser) as url:
             migrate(url)
-            _fill(beyond_walls(url, superuser), with_due_rows=with_due_rows)
+            _fill(superuser_engine(url, superuser), with_due_rows=with_due_rows)
             yield url
 
 

@@ -1,4 +1,4 @@
-"""The figures as ratios to the floor, and whether each target is met."""
+"""The report of a run: tables and a plot, ratios to the floor, and a verdict for each target."""
 
 from __future__ import annotations
 
@@ -19,75 +19,80 @@ _NAMES = {workload.name: workload.title for workload in WORKLOADS}
 
 @dataclass(frozen=True)
 class Ratio:
-    """Of paired slices, or of the seconds of several starts: least, median and most."""
+    """Minimum, median and maximum of ratios of paired slices, or of the seconds of several starts."""
 
     low: float
-    middle: float
+    median_: float
     high: float
 
     def __str__(self) -> str:
-        return f"{self.low:.2f}–**{self.middle:.2f}**–{self.high:.2f}"
+        """Format as Markdown with the median in bold."""
+        return f"{self.low:.2f}–**{self.median_:.2f}**–{self.high:.2f}"
 
 
 @dataclass
 class Report:
-    """One run."""
+    """All measurements of one run."""
 
     machine: Sequence[str]
     measured: Measured
     memory: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    """Of a worker: megabytes of its own and its share (PSS), and all that it maps (RSS)."""
+    """Memory of a worker in megabytes by contestant: (PSS, RSS)."""
     start: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    """Seconds from each start to the first answer."""
+    """Seconds from each start to the first response, by contestant."""
     polls: Measured = field(default_factory=dict)
-    """By poll: it, and the list that it spares."""
+    """By name of the poll: its series and that of the list that a 304 replaces."""
     scaling: Measured = field(default_factory=dict)
-    """With one worker and with two."""
+    """By workload: the series with one worker (`alone`) and with two (`taskapi`)."""
     size: Measured = field(default_factory=dict)
-    """By workload: `small` and `large`."""
+    """By workload: the series with the `small` and with the `large` table."""
 
 
-def _service(taken: Slice) -> float:
-    return taken.service
+def _service(slice_: Slice) -> float:
+    """Return the CPU time of the service per request in microseconds."""
+    return slice_.service
 
 
-def _database(taken: Slice) -> float:
-    return taken.database
+def _database(slice_: Slice) -> float:
+    """Return the CPU time of PostgreSQL per request in microseconds."""
+    return slice_.database
 
 
 def spread(values: Sequence[float]) -> Ratio:
-    """How far they lie apart."""
+    """Return minimum, median and maximum of the values."""
     return Ratio(min(values), statistics.median(values), max(values))
 
 
-def ratio(over: Series, under: Series, of: Callable[[Slice], float] = _service) -> Ratio:
-    """Slices of the same round, one by the other."""
-    return spread([of(a) / of(b) for a, b in zip(over.slices, under.slices, strict=True) if of(b)])
+def ratio(numerator: Series, denominator: Series, metric: Callable[[Slice], float] = _service) -> Ratio:
+    """Return the spread of the ratios between two series in the slices of the same round."""
+    return spread(
+        [metric(a) / metric(b) for a, b in zip(numerator.slices, denominator.slices, strict=True) if metric(b)]
+    )
 
 
-def median(series: Series, of: Callable[[Slice], float]) -> float:
-    """The middle of the slices."""
-    return statistics.median(map(of, series.slices))
+def median(series: Series, metric: Callable[[Slice], float]) -> float:
+    """Return the median of a metric over the slices of a series."""
+    return statistics.median(map(metric, series.slices))
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A target and what became of it."""
+    """A target, the measured value, and whether the target is met."""
 
     target: str
     goal: str
-    found: str
+    result: str
     met: bool
 
 
 RATIOS = (
-    # Workload, who, at most so many times, whom.
+    # Workload, contestant, maximum ratio of its CPU time to that of the reference, reference.
     ("list20", "taskapi", 1.7, "floor"),
     ("list1000", "taskapi", 1.5, "floor"),
     ("get", "taskapi", 2, "floor"),
     ("toggle", "taskapi", 2, "floor"),
     ("create", "taskapi", 2, "floor"),
-    # Workload, who, at least so many times, whom.
+    # Workload, contestant, minimum ratio of its CPU time to that of the reference, reference.
     ("list20", "fastapi", 2.5, "taskapi"),
     ("list20", "express", 1, "taskapi"),
     ("get", "fastapi", 2, "taskapi"),
@@ -96,45 +101,50 @@ RATIOS = (
 )
 
 
-def _of_workloads(measured: Measured) -> Iterator[Verdict]:
-    for name, who, limit, whom in RATIOS:
+def _ratio_verdicts(measured: Measured) -> Iterator[Verdict]:
+    """Yield the verdicts of `RATIOS` for the contestants that were measured."""
+    for name, contestant, limit, reference in RATIOS:
         by_name = measured.get(name, {})
-        if who in by_name and whom in by_name:
-            found = ratio(by_name[who], by_name[whom])
-            goal = f"≤ {limit} × {TITLES[whom]}" if whom == "floor" else f"≥ {limit} × better than {TITLES[who]}"
-            met = found.middle <= limit if whom == "floor" else found.middle >= limit
-            yield Verdict(_NAMES[name], goal, str(found), met)
+        if contestant in by_name and reference in by_name:
+            result = ratio(by_name[contestant], by_name[reference])
+            goal = (
+                f"≤ {limit} × {TITLES[reference]}"
+                if reference == "floor"
+                else f"≥ {limit} × better than {TITLES[contestant]}"
+            )
+            met = result.median_ <= limit if reference == "floor" else result.median_ >= limit
+            yield Verdict(_NAMES[name], goal, str(result), met)
 
 
 def verdicts(report: Report) -> Iterator[Verdict]:
-    """Every target, in the order of the page."""
-    yield from _of_workloads(report.measured)
+    """Yield the verdict of each target in the order of docs/performance.md."""
+    yield from _ratio_verdicts(report.measured)
     for name, by_name in report.polls.items():
-        poll, listed = by_name.values()
-        found = ratio(poll, listed)
-        yield Verdict(_NAMES[name], "≤ 0.6 × the list", str(found), found.middle <= 0.6)
+        poll, list_series = by_name.values()
+        result = ratio(poll, list_series)
+        yield Verdict(_NAMES[name], "≤ 0.6 × the list", str(result), result.median_ <= 0.6)
     for name, by_size in report.size.items():
-        found = ratio(by_size["large"], by_size["small"])
-        yield Verdict(f"depth and size, {name}", "≤ 1.2 ×", str(found), found.middle <= 1.2)
+        result = ratio(by_size["large"], by_size["small"])
+        yield Verdict(f"depth and size, {name}", "≤ 1.2 ×", str(result), result.median_ <= 1.2)
     for name, by_count in report.scaling.items():
-        found = ratio(by_count["taskapi"], by_count["alone"])
-        yield Verdict(f"scaling, {name}: two workers to one", "≤ 1.1 ×", str(found), found.middle <= 1.1)
+        result = ratio(by_count["taskapi"], by_count["alone"])
+        yield Verdict(f"scaling, {name}: two workers to one", "≤ 1.1 ×", str(result), result.median_ <= 1.1)
     if "taskapi" in report.memory:
         pss, rss = report.memory["taskapi"]
         yield Verdict("memory of a worker", "≤ 90 MB", f"**{pss:.0f}** MB PSS, {rss:.0f} MB RSS", pss <= 90)
     if "taskapi" in report.start:
         seconds = spread(report.start["taskapi"])
-        yield Verdict("first answer after exec", "≤ 1.5 s", f"{seconds} s", seconds.middle <= 1.5)
+        yield Verdict("first answer after exec", "≤ 1.5 s", f"{seconds} s", seconds.median_ <= 1.5)
 
 
 def markdown(report: Report) -> str:
-    """The run as a part of a page."""
+    """Return the report as Markdown for docs/performance.md."""
     lines = ["### Machine", "", *(f"- {line}" for line in report.machine), ""]
     lines += ["### Targets", "", "Ratios of CPU, least–**median**–most of the paired slices.", ""]
     lines += ["| Target | Goal | Found | Met |", "| --- | --- | --- | --- |"]
     for verdict in verdicts(report):
         met = "yes" if verdict.met else "**no**"
-        lines.append(f"| {verdict.target} | {verdict.goal} | {verdict.found} | {met} |")
+        lines.append(f"| {verdict.target} | {verdict.goal} | {verdict.result} | {met} |")
     for workload in WORKLOADS:
         if workload.name in report.measured:
             lines += ["", f"### {workload.title[0].upper()}{workload.title[1:]}", ""]
@@ -143,7 +153,7 @@ def markdown(report: Report) -> str:
         lines += ["", "### Depth and size", "", "Large to small.", ""]
         lines += ["| | CPU of the service | CPU of PostgreSQL |", "| --- | --- | --- |"]
     for name, by_size in report.size.items():
-        service, database = (ratio(by_size["large"], by_size["small"], of) for of in (_service, _database))
+        service, database = (ratio(by_size["large"], by_size["small"], metric) for metric in (_service, _database))
         lines.append(f"| {name} | {service} | {database} |")
     lines += ["", "### Memory and start", "", "| | PSS of a worker | RSS of a worker | first answer |"]
     lines.append("| --- | --: | --: | --: |")
@@ -153,6 +163,7 @@ def markdown(report: Report) -> str:
 
 
 def _table(by_name: Mapping[str, Series]) -> Iterator[str]:
+    """Yield the lines of the Markdown table of one workload, a row for each contestant."""
     yield (
         "| | CPU of the service to the floor's | service CPU, µs | PostgreSQL CPU, µs | requests/s | p50, ms | p99, ms "
         "| statements | round trips | bytes |"
@@ -164,22 +175,22 @@ def _table(by_name: Mapping[str, Series]) -> Iterator[str]:
             str(ratio(series, by_name["floor"])) if "floor" in by_name else "",
             f"{median(series, _service):,.0f}",
             "" if name == "sqlite" else f"{median(series, _database):,.0f}",
-            f"{median(series, lambda taken: taken.requests / taken.seconds):,.0f}",
-            f"{median(series, lambda taken: taken.p50):.1f}",
-            f"{median(series, lambda taken: taken.p99):.1f}",
+            f"{median(series, lambda slice_: slice_.requests / slice_.seconds):,.0f}",
+            f"{median(series, lambda slice_: slice_.p50):.1f}",
+            f"{median(series, lambda slice_: slice_.p99):.1f}",
             "" if name == "sqlite" else f"{series.statements:.3g}",
             "" if name == "sqlite" else f"{series.round_trips:.3g}",
-            f"{median(series, lambda taken: taken.bytes):,.0f}",
+            f"{median(series, lambda slice_: slice_.bytes):,.0f}",
         ]
         yield "| " + " | ".join(cells) + " |"
 
 
-WIDTH, BAR, GAP, LEFT = 860, 15, 26, 250
-COLOURS = {"floor": "#8a8a8a", "taskapi": "#0b6e4f", "sqlite": "#5aa786"}
+WIDTH, BAR, GAP, LABEL_WIDTH = 860, 15, 26, 250
+COLORS = {"floor": "#8a8a8a", "taskapi": "#0b6e4f", "sqlite": "#5aa786"}
 
 
 def plot(report: Report) -> str:
-    """An SVG: CPU of the service per request, a bar for each contestant, with its least and most slice."""
+    """Return an SVG bar chart of the service's CPU time per request; lines show the minimum and the maximum."""
     rows: list[str] = []
     y = 30
     for workload in WORKLOADS:
@@ -189,18 +200,22 @@ def plot(report: Report) -> str:
         spans = {
             name: (min(values), statistics.median(values), max(values))
             for name, series in by_name.items()
-            if (values := [taken.service / 1000 for taken in series.slices])
+            if (values := [slice_.service / 1000 for slice_ in series.slices])
         }
-        scale = (WIDTH - LEFT - 110) / max(high for _, _, high in spans.values())
+        scale = (WIDTH - LABEL_WIDTH - 110) / max(high for _, _, high in spans.values())
         rows.append(f'<text x="10" y="{y}" class="head">{escape(workload.title)}</text>')
         y += 10
-        for name, (low, middle, high) in spans.items():
-            colour, centre = COLOURS.get(name, "#b9770e"), y + BAR / 2
-            rows.append(f'<text x="{LEFT - 8}" y="{y + BAR - 3}" text-anchor="end">{escape(TITLES[name])}</text>')
-            rows.append(f'<rect x="{LEFT}" y="{y}" width="{middle * scale:.1f}" height="{BAR}" fill="{colour}"/>')
+        for name, (low, median_, high) in spans.items():
+            color, center = COLORS.get(name, "#b9770e"), y + BAR / 2
             rows.append(
-                f'<path d="M{LEFT + low * scale:.1f} {centre}H{LEFT + high * scale:.1f}" class="span"/>'
-                f'<text x="{LEFT + high * scale + 6:.1f}" y="{y + BAR - 3}">{middle:.2f} ms</text>'
+                f'<text x="{LABEL_WIDTH - 8}" y="{y + BAR - 3}" text-anchor="end">{escape(TITLES[name])}</text>'
+            )
+            rows.append(
+                f'<rect x="{LABEL_WIDTH}" y="{y}" width="{median_ * scale:.1f}" height="{BAR}" fill="{color}"/>'
+            )
+            rows.append(
+                f'<path d="M{LABEL_WIDTH + low * scale:.1f} {center}H{LABEL_WIDTH + high * scale:.1f}" class="span"/>'
+                f'<text x="{LABEL_WIDTH + high * scale + 6:.1f}" y="{y + BAR - 3}">{median_:.2f} ms</text>'
             )
             y += BAR + 3
         y += GAP

@@ -1,6 +1,6 @@
-"""Runs the migrations: in one transaction, never waiting long for a lock, and grants the service what it needs.
+"""Alembic environment: run the migrations in one transaction with a lock timeout, and grant the service's role.
 
-As the role of `MIGRATION_DATABASE_URL`, which owns the tables; without one, as the service itself.
+Connects with `MIGRATION_DATABASE_URL`, whose role owns the tables, or with the service's own URL if it is not set.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from sqlalchemy import Connection, NullPool, create_engine, inspect, text
 from taskapi.database.engine import CONNECT_TIMEOUT
 
 LOCK_TIMEOUT = "4s"
-"""A migration that waits for a lock makes everybody else wait behind it; better to give up and try again."""
+"""Longest wait of a migration for a lock: requests queue behind it, so it fails after that and can be repeated."""
 
 if context.is_offline_mode():
-    raise SystemExit("taskapi migrates a live database only: the steps look at it first")
+    raise SystemExit("taskapi has online migrations only: they inspect the database")
 
 migrate = current_app.extensions["migrate"]
 
 service = migrate.db.engine
 url = current_app.config["MIGRATION_DATABASE_URL"]
-# On PostgreSQL without the service's deadlines, which a long step would meet.
+# On PostgreSQL without the service's statement timeout, which a long migration would exceed.
 engine = (
     service
     if service.dialect.name == "sqlite"
@@ -38,18 +38,18 @@ engine = (
 
 
 def role() -> str:
-    """Whom to grant it, quoted; asked before anything is changed, for a role that cannot log in cannot serve."""
+    """Return the quoted name of the service's role, by connecting with it: a failed login must precede any change."""
     with service.connect() as connection:
         name: str = connection.execute(text("SELECT quote_ident(current_user)")).scalar_one()
         return name
 
 
 def grant(connection: Connection, role: str) -> None:
-    """Let the service's role read and write rows, and read how far the schema is; no more."""
-    there = set(inspect(connection).get_table_names())
-    for name in there & migrate.db.metadata.tables.keys():
+    """Grant a role reading and writing of rows, and reading of the schema version; nothing else."""
+    existing = set(inspect(connection).get_table_names())
+    for name in existing & migrate.db.metadata.tables.keys():
         connection.execute(text(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {name} TO {role}"))
-    if "alembic_version" in there:
+    if "alembic_version" in existing:
         connection.execute(text(f"GRANT SELECT ON alembic_version TO {role}"))
 
 

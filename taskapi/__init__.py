@@ -1,4 +1,4 @@
-"""taskapi: a task service behind Better Auth, where a valid token opens exactly one user's tasks."""
+"""A task service behind Better Auth, where a valid token gives access to exactly one user's tasks."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from .tasks import endpoints
 
 
 def create_app(config: Config | None = None) -> Flask:
-    """Build the application from `config`, or from the environment (raises `ConfigError`)."""
+    """Create the Flask application from `config`, by default from the environment (raises `ConfigError`)."""
     config = config or Config.from_env(os.environ)
     logging.getLogger(__name__).setLevel(config.log_level)
 
     app = Application(__name__, static_folder=None)
     app.config["REQUIRE_IF_MATCH"] = config.require_if_match
     app.config["MAX_TASKS_PER_USER"] = config.max_tasks_per_user
-    # Whatever reads a body, of any method and at any address, reads no more; a view may accept more (request.py).
+    # Upper bound for every read of a body, whatever the method and path; a view may raise its own (http/request.py).
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    # `//` in a path is not answered with a redirect, which would come before the token is looked at.
+    # Otherwise werkzeug responds to `//` in a path with a redirect, before the token is verified.
     app.url_map.merge_slashes = False
 
-    errors.init_app(app)  # first: whatever fails from here on has its handler
+    errors.init_app(app)  # first, so that failures of everything below have an error handler
     engine.init_app(app, config)
     hook.init_app(app, config)
     rate_limit.init_app(app, config)

@@ -1,4 +1,4 @@
-"""The `flask` command's own words: `flask db` migrates, `flask token` makes a token to develop with."""
+"""Commands of `flask`: `db` (migrations), `purge`, `openapi`, and `token` (development tokens)."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ DAY = 86_400
 
 def init_app(app: Flask, config: Config) -> None:
     """Register the commands."""
-    app.cli.add_command(_Migrations(app))
+    app.cli.add_command(_LazyMigrations(app))
     app.cli.command("purge")(_purge)
     app.cli.command("openapi")(_openapi)
 
     @app.cli.command("token")
     @click.argument("user_id")
-    @click.option("--days", default=7, show_default=True, type=click.IntRange(1, 365), help="How long it lives.")
-    @click.option("--curl", is_flag=True, help="Print a whole command to paste instead.")
+    @click.option("--days", default=7, show_default=True, type=click.IntRange(1, 365), help="Lifetime of the token.")
+    @click.option("--curl", is_flag=True, help="Print a curl command with the token instead.")
     def token(user_id: str, *, days: int, curl: bool) -> None:
-        """Print a token for USER_ID; with the development secret only."""
+        """Print a token for USER_ID; works with the development secret only."""
         if not config.is_development:
             raise click.ClickException(
                 "only with the development secret of .flaskenv; otherwise Better Auth issues the tokens"
@@ -41,12 +41,15 @@ def init_app(app: Flask, config: Config) -> None:
             claims["iss"] = config.issuer
         if config.audience:
             claims["aud"] = config.audience
-        made = jwt.encode(claims, DEVELOPMENT_SECRET, "HS256")
-        click.echo(f'curl -H "Authorization: Bearer {made}" {_address(user_id)}' if curl else made)
+        encoded = jwt.encode(claims, DEVELOPMENT_SECRET, "HS256")
+        click.echo(f'curl -H "Authorization: Bearer {encoded}" {_tasks_url(user_id)}' if curl else encoded)
 
 
-class _Migrations(click.Command):
-    """`flask db`, until it is asked for; then Flask-Migrate takes its place. Who serves needs no Alembic."""
+class _LazyMigrations(click.Command):
+    """Placeholder of `flask db`; Flask-Migrate, which loads Alembic, replaces it when the command runs.
+
+    A server, which never runs it, does not load Alembic.
+    """
 
     def __init__(self, app: Flask) -> None:
         super().__init__("db", short_help="Perform database migrations.")
@@ -55,7 +58,7 @@ class _Migrations(click.Command):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        """Begin to run it."""
+        """Replace this placeholder by Flask-Migrate's `db` group, and return the context of that group."""
         from flask_migrate import Migrate  # noqa: PLC0415
 
         Migrate(self._app, db, directory=str(MIGRATIONS), render_as_batch=True, compare_type=True)
@@ -78,10 +81,11 @@ def _purge() -> None:
 
 
 def _openapi() -> None:
-    """Print the OpenAPI description, for generators of clients."""
+    """Print the OpenAPI document as JSON, for client generators."""
     click.echo(openapi.document(current_app))
 
 
-def _address(user_id: str) -> str:
-    port = os.environ.get("FLASK_RUN_PORT", "5000")  # as `flask run` reads it
+def _tasks_url(user_id: str) -> str:
+    """Return the URL of a user's tasks on the development server."""
+    port = os.environ.get("FLASK_RUN_PORT", "5000")  # the variable that `flask run` reads
     return f"http://127.0.0.1:{port}/api/{quote(user_id, safe='')}/tasks"

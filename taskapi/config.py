@@ -1,4 +1,4 @@
-"""The settings: read once from the environment into a frozen `Config`, or refused all at once."""
+"""Settings: read once from the environment into a frozen `Config`; one `ConfigError` names every problem."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 DEVELOPMENT_SECRET = "taskapi-development-secret-never-use-in-production"
-"""What `.flaskenv` sets. It is public, so only the `flask` command accepts it."""
+"""The secret that `.flaskenv` sets. It is public, so only the `flask` command accepts it."""
 
 BETTER_AUTH_DEFAULT_SECRET = "better-auth-secret-"
-"""How the secret begins that Better Auth falls back to when none is set: public as well."""
+"""Prefix of the secret that Better Auth uses when none is set. It is public, too."""
 
 MIN_SECRET_BYTES = 32
-"""RFC 7518, section 3.2: a key for HS256 has at least the 256 bits of its hash."""
+"""Minimum length of an HS256 key: the 256 bits of its hash (RFC 7518, section 3.2)."""
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
 class ConfigError(Exception):
-    """The environment cannot be used; `problems` names everything that is wrong with it."""
+    """The environment has invalid settings; `problems` lists a message for each."""
 
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems
@@ -32,9 +32,9 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that can be set, checked.
+    """The validated settings.
 
-    `secrets` is empty or (current[, previous]); `max_lifetime` is in seconds.
+    `secrets` is empty, (current,) or (current, previous); `max_lifetime` is in seconds.
     """
 
     secrets: tuple[str, ...] = field(default=(), repr=False)
@@ -42,7 +42,7 @@ class Config:
     issuer: str | None = None
     audience: str | None = None
     max_lifetime: int | None = None
-    database_url: str = field(default="sqlite:///taskapi.db", repr=False)  # it may hold a password
+    database_url: str = field(default="sqlite:///taskapi.db", repr=False)  # may contain a password
     migration_database_url: str | None = field(default=None, repr=False)
     cors_origins: tuple[str, ...] = ()
     redis_url: str | None = None
@@ -54,12 +54,12 @@ class Config:
 
     @property
     def is_development(self) -> bool:
-        """Whether tokens are signed with the secret that everybody knows."""
+        """True if tokens are signed with the public development secret."""
         return self.secrets[:1] == (DEVELOPMENT_SECRET,)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Config:
-        """Read the settings; raise one `ConfigError` that names every problem found."""
+        """Read and validate the settings of `environ`; raise one `ConfigError` with every problem."""
         env = _Environment(environ)
         config = cls(
             secrets=env.secrets(),
@@ -72,15 +72,17 @@ class Config:
             cors_origins=env.origins("CORS_ORIGINS"),
             redis_url=env.redis_url(),
             rate_limit=env.rate_limit(),
-            trusted_proxies=env.number("TRUSTED_PROXIES", Config.trusted_proxies, most=10),
-            max_tasks_per_user=env.number("MAX_TASKS_PER_USER", Config.max_tasks_per_user, least=1, most=10_000_000),
+            trusted_proxies=env.number("TRUSTED_PROXIES", Config.trusted_proxies, maximum=10),
+            max_tasks_per_user=env.number(
+                "MAX_TASKS_PER_USER", Config.max_tasks_per_user, minimum=1, maximum=10_000_000
+            ),
             require_if_match=env.flag("REQUIRE_IF_MATCH"),
             log_level=env.log_level(),
         )
-        migrates = config.migration_database_url
-        if migrates and migrates.partition(":")[0] != config.database_url.partition(":")[0]:
+        migration_url = config.migration_database_url
+        if migration_url and migration_url.partition(":")[0] != config.database_url.partition(":")[0]:
             env.problems.append("MIGRATION_DATABASE_URL is of another kind than DATABASE_URL")
-        if not env.names_a_key_source():
+        if not env.has_key_source():
             env.problems.append(
                 "no key source: set BETTER_AUTH_SECRET (HS256), "
                 "BETTER_AUTH_URL or BETTER_AUTH_JWKS_URL (key pair), or both kinds"
@@ -91,33 +93,36 @@ class Config:
 
 
 class _Environment:
-    """Readers of one variable each; what is wrong is noted in `problems`, never with its value."""
+    """Parsers of environment variables; each appends its errors to `problems`, without the values (secrets)."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
         self.problems: list[str] = []
-        # Set by the `flask` command itself (flask.cli), so gunicorn cannot pass for development.
+        # Set by the `flask` command itself (flask.cli), and not by gunicorn.
         self._from_flask_command = environ.get("FLASK_RUN_FROM_CLI") == "true"
 
     def text(self, name: str) -> str | None:
-        """An empty variable counts as absent: that is what an unset one becomes in many a deployment."""
+        """Return the stripped value; None if absent or empty, because deployments pass unset variables as empty."""
         return self._environ.get(name, "").strip() or None
 
-    def names_a_key_source(self) -> bool:
+    def has_key_source(self) -> bool:
+        """Return True if a shared secret or a JWKS address is configured."""
         return any(self.text(name) for name in ("BETTER_AUTH_SECRET", "BETTER_AUTH_URL", "BETTER_AUTH_JWKS_URL"))
 
     def secrets(self) -> tuple[str, ...]:
+        """Return the shared secrets as (), (current,) or (current, previous)."""
         current, previous = self._secret("BETTER_AUTH_SECRET"), self._secret("BETTER_AUTH_SECRET_PREVIOUS")
         if previous and not current:
             self.problems.append("BETTER_AUTH_SECRET_PREVIOUS is set without BETTER_AUTH_SECRET")
         return tuple(secret for secret in (current, previous) if secret)
 
     def _secret(self, name: str) -> str | None:
-        # Not stripped: Better Auth signs with the very bytes of the variable.
+        """Return a secret, and note a problem if it is too short, public or not UTF-8."""
+        # Not stripped: Better Auth signs with exactly the bytes of the variable.
         secret = self._environ.get(name) or None
         if secret is None:
             return None
-        # Python keeps a byte of the environment that is not UTF-8 as a lone surrogate; nothing can be signed with that.
+        # Python decodes a byte of the environment that is not UTF-8 to a lone surrogate, which PyJWT cannot encode.
         if re.search(r"[\ud800-\udfff]", secret):
             self.problems.append(f"{name} is not UTF-8")
         if len(secret.encode("utf-8", "surrogatepass")) < MIN_SECRET_BYTES:
@@ -131,21 +136,24 @@ class _Environment:
         return secret
 
     def jwks_url(self) -> str | None:
+        """Return the address of the key set: `BETTER_AUTH_JWKS_URL`, or derived from `BETTER_AUTH_URL`."""
         issuer = self._http_url("BETTER_AUTH_URL")
         jwks = self._http_url("BETTER_AUTH_JWKS_URL")
         if jwks or issuer is None or not _is_http_url(issuer):
             return jwks
-        # Better Auth takes a base URL with a path as it is, and puts /api/auth after one without.
+        # Better Auth appends /api/auth to a base URL without a path, and uses one with a path unchanged.
         base = issuer.rstrip("/")
         return f"{base}/jwks" if urlsplit(base).path else f"{base}/api/auth/jwks"
 
     def _http_url(self, name: str) -> str | None:
+        """Return the value, and note a problem if it is not an http or https URL."""
         value = self.text(name)
         if value and not _is_http_url(value):
             self.problems.append(f"{name} is not an http(s) URL such as https://app.example.com")
         return value
 
     def seconds(self, name: str) -> int | None:
+        """Return a duration such as `900`, `15m`, `12h` or `7d` in seconds; None if absent or invalid."""
         value = self.text(name)
         if value is None:
             return None
@@ -156,6 +164,10 @@ class _Environment:
         return int(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
 
     def database_url(self, name: str) -> str | None:
+        """Return a database URL, with the driver `postgresql+psycopg` for PostgreSQL.
+
+        Anything but PostgreSQL or a SQLite file is noted as a problem.
+        """
         value = self.text(name)
         if value is None:
             return None
@@ -165,12 +177,13 @@ class _Environment:
             url = None
         if url and url.drivername in ("postgres", "postgresql", "postgresql+psycopg") and url.database:
             return url.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
-        # An in-memory database would be another one in every worker, and gone with it.
+        # Each worker process would have an in-memory database of its own, which would be lost with the process.
         if not (url and url.drivername == "sqlite" and url.database and ":memory:" not in value and not url.query):
             self.problems.append(f"{name} is neither postgresql://USER:PASSWORD@HOST/NAME nor sqlite:////PATH/TO/FILE")
         return value
 
     def origins(self, name: str) -> tuple[str, ...]:
+        """Return the origins of a comma-separated list, such as `https://app.example.com`."""
         values = tuple(part.strip() for part in (self.text(name) or "").split(",") if part.strip())
         if not all(re.fullmatch(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?", v) for v in values):
             self.problems.append(
@@ -179,12 +192,14 @@ class _Environment:
         return values
 
     def redis_url(self) -> str | None:
+        """Return `REDIS_URL`; note a problem if its scheme is neither redis nor rediss."""
         value = self.text("REDIS_URL")
         if value and not re.match(r"(redis|rediss)://[^/]", value):
             self.problems.append("REDIS_URL is not redis://HOST:PORT/NUMBER")
         return value
 
     def rate_limit(self) -> str | None:
+        """Return `RATE_LIMIT`, such as `600/minute`; None for `off`."""
         value = self.text("RATE_LIMIT") or Config.rate_limit
         if value == "off":
             return None
@@ -192,22 +207,25 @@ class _Environment:
             self.problems.append("RATE_LIMIT is neither off nor a limit such as 600/minute")
         return value
 
-    def number(self, name: str, default: int, *, least: int = 0, most: int) -> int:
+    def number(self, name: str, default: int, *, minimum: int = 0, maximum: int) -> int:
+        """Return a whole number within the bounds; `default` if absent or invalid."""
         value = self.text(name)
         if value is None:
             return default
-        if not re.fullmatch(r"[0-9]{1,9}", value) or not least <= int(value) <= most:
-            self.problems.append(f"{name} is not a whole number from {least} to {most}")
+        if not re.fullmatch(r"[0-9]{1,9}", value) or not minimum <= int(value) <= maximum:
+            self.problems.append(f"{name} is not a whole number from {minimum} to {maximum}")
             return default
         return int(value)
 
     def flag(self, name: str) -> bool:
+        """Return a boolean setting: true, false, 1 or 0, in any case; False if absent."""
         value = (self.text(name) or "false").lower()
         if value not in ("true", "false", "1", "0"):
             self.problems.append(f"{name} is neither true nor false")
         return value in ("true", "1")
 
     def log_level(self) -> str:
+        """Return `LOG_LEVEL` in upper case; note a problem if it is none of `LOG_LEVELS`."""
         value = (self.text("LOG_LEVEL") or Config.log_level).upper()
         if value not in LOG_LEVELS:
             self.problems.append(f"LOG_LEVEL is none of {', '.join(LOG_LEVELS)}")
@@ -215,11 +233,13 @@ class _Environment:
 
 
 def _is_http_url(value: str) -> bool:
+    """Return True for an http or https URL with a host, without credentials, query or fragment."""
     try:
         parts = urlsplit(value)
-        _ = parts.port  # raises for a port that is no number
+        _ = parts.port  # raises ValueError for a port that is not a number
     except ValueError:
         return False
     if re.search(r"\s", value) or "@" in parts.netloc:
-        return False  # `urlsplit` drops line breaks; and no password of it would be sent, but it would be logged
+        # `urlsplit` removes line breaks; credentials in the URL would not be sent, but they would be logged.
+        return False
     return parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.query and not parts.fragment

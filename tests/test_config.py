@@ -1,4 +1,4 @@
-"""The settings are read once, checked, and refused all at once; no message holds a secret."""
+"""Settings: parsed and validated together; no error message contains a secret."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def problems(**environ: str) -> list[str]:
     return caught.value.problems
 
 
-# What is read
+# Valid settings
 
 
-def test_one_key_source_is_all_that_must_be_set() -> None:
+def test_a_key_source_is_the_only_required_setting() -> None:
     assert Config.from_env({"BETTER_AUTH_SECRET": SECRET}) == Config(
         secrets=(SECRET,),
         jwks_url=None,
@@ -113,7 +113,7 @@ READ: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize(("environ", "settings"), READ.values(), ids=READ.keys())
-def test_a_setting_is_read_and_the_others_keep_their_defaults(
+def test_each_setting_is_read_and_the_others_keep_their_defaults(
     environ: dict[str, str], settings: dict[str, Any]
 ) -> None:
     assert config(**environ) == Config(**{"secrets": (SECRET,), **settings})
@@ -159,14 +159,14 @@ PASSWORDS = ["p@ss", "p:a/s?s#", "100%", "%41", "sp ace", "pässwörd", "a+b&c=d
 
 
 @pytest.mark.parametrize("password", PASSWORDS)
-def test_the_password_of_the_database_survives(password: str) -> None:
+def test_special_characters_in_the_database_password_are_preserved(password: str) -> None:
     url = make_url("postgresql://h").set(username=password, password=password, database="t")
     made = make_url(config(DATABASE_URL=url.render_as_string(hide_password=False)).database_url)
     assert (made.username, made.password, made.host, made.database) == (password, password, "h", "t")
     assert made.drivername == "postgresql+psycopg"
 
 
-# What is refused
+# Invalid settings
 
 SHORT = "BETTER_AUTH_SECRET is shorter than 32 bytes: make one with `openssl rand -base64 32`"
 
@@ -208,14 +208,14 @@ REFUSED: dict[str, tuple[dict[str, str], list[str]]] = {
         ["BETTER_AUTH_SECRET_PREVIOUS is the development secret of .flaskenv, which is public"],
     ),
     "a secret that is no text": (
-        {"BETTER_AUTH_SECRET": SECRET + "\udcff"},  # as os.environ shows a byte that is not UTF-8
+        {"BETTER_AUTH_SECRET": SECRET + "\udcff"},  # the surrogate to which os.environ decodes a byte that is not UTF-8
         ["BETTER_AUTH_SECRET is not UTF-8"],
     ),
 }
 
 
 @pytest.mark.parametrize(("environ", "expected"), REFUSED.values(), ids=REFUSED.keys())
-def test_keys_that_would_protect_nothing_are_refused(environ: dict[str, str], expected: list[str]) -> None:
+def test_a_weak_or_public_secret_is_a_config_error(environ: dict[str, str], expected: list[str]) -> None:
     assert problems(**environ) == expected
 
 
@@ -266,17 +266,17 @@ BAD_VALUES: dict[str, tuple[str, list[str]]] = {
         for value in values
     ],
 )
-def test_a_value_that_cannot_be_meant_is_refused(name: str, value: str, problem: str) -> None:
+def test_an_invalid_value_is_a_config_error(name: str, value: str, problem: str) -> None:
     assert problems(**{"BETTER_AUTH_SECRET": SECRET, name: value}) == [problem]
 
 
-def test_the_address_of_the_key_set_is_checked_like_that_of_better_auth() -> None:
+def test_the_jwks_url_is_validated_like_the_better_auth_url() -> None:
     assert problems(BETTER_AUTH_JWKS_URL="app.example.com/jwks") == [
         "BETTER_AUTH_JWKS_URL is not an http(s) URL such as https://app.example.com"
     ]
 
 
-def test_everything_wrong_is_said_at_once() -> None:
+def test_a_config_error_lists_all_problems() -> None:
     with pytest.raises(ConfigError) as caught:
         Config.from_env(
             {
@@ -305,7 +305,7 @@ def test_everything_wrong_is_said_at_once() -> None:
 
 
 @given(st.dictionaries(st.sampled_from(["BETTER_AUTH_SECRET", *SETTINGS]), st.text(max_size=60)))
-def test_no_environment_raises_anything_but_a_config_error(environ: dict[str, str]) -> None:
+def test_any_environment_gives_a_config_or_a_config_error(environ: dict[str, str]) -> None:
     try:
         made = Config.from_env(environ)
     except ConfigError:
@@ -323,22 +323,22 @@ def test_the_flask_command_accepts_the_development_secret() -> None:
 
 
 @pytest.mark.parametrize("value", ["", "false", "1", "True"])
-def test_nothing_but_the_flask_command_passes_for_development(value: str) -> None:
+def test_only_the_flask_command_counts_as_development(value: str) -> None:
     assert problems(BETTER_AUTH_SECRET=DEVELOPMENT_SECRET, FLASK_RUN_FROM_CLI=value) == [
         "BETTER_AUTH_SECRET is the development secret of .flaskenv, which is public"
     ]
 
 
 @pytest.mark.parametrize("secrets", [(SECRET,), (), (SECRET, DEVELOPMENT_SECRET)], ids=["own", "none", "previous"])
-def test_only_the_current_secret_makes_it_development(secrets: tuple[str, ...]) -> None:
+def test_only_the_current_secret_decides_about_development(secrets: tuple[str, ...]) -> None:
     assert not Config(secrets=secrets).is_development
 
 
-# Secrets stay secret
+# No secrets in messages
 
 
 @pytest.mark.parametrize("secret", ["hunter2-is-too-short", "better-auth-secret-hunter2", "hunter2" * 9 + "\udcff"])
-def test_no_message_holds_the_value_of_a_secret(secret: str) -> None:
+def test_no_config_error_contains_a_secret(secret: str) -> None:
     environ = {
         "BETTER_AUTH_SECRET": secret,
         "BETTER_AUTH_SECRET_PREVIOUS": secret,
@@ -353,7 +353,7 @@ def test_no_message_holds_the_value_of_a_secret(secret: str) -> None:
     assert caught.value.__context__ is None
 
 
-def test_a_config_shows_neither_secrets_nor_the_password_of_the_database() -> None:
+def test_the_repr_of_a_config_has_no_secrets_and_no_database_password() -> None:
     shown = repr(config(BETTER_AUTH_SECRET_PREVIOUS=PREVIOUS, DATABASE_URL="postgresql://u:hunter2@db/t"))
     assert SECRET not in shown
     assert PREVIOUS not in shown
@@ -363,7 +363,7 @@ def test_a_config_shows_neither_secrets_nor_the_password_of_the_database() -> No
 # The application
 
 
-def test_an_application_is_not_made_without_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_create_app_without_settings_raises_config_error(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("BETTER_AUTH_SECRET", *SETTINGS):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(ConfigError) as caught:

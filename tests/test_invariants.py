@@ -26,7 +26,7 @@ from taskapi.tasks.listing.schemas import list_query
 from taskapi.tasks.listing.selection import SORTS
 from taskapi.tasks.models import Task
 from taskapi.tasks.positions import MAX_POSITION
-from tests.auth.issuer import notice
+from tests.auth.issuer import logout_token
 from tests.conftest import Person, Statements, beyond_walls, build, token
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -609,7 +609,7 @@ def exceeding(person: Person) -> Iterator[TestResponse]:
 
 def signing_out(client: FlaskClient) -> Iterator[TestResponse]:
     """The issuer's notices, good and bad, and what a token of the session is told."""
-    good, session = notice("olga", "of-last-year"), token("olga", sid="of-last-year")
+    good, session = logout_token("olga", "of-last-year"), token("olga", sid="of-last-year")
     for fields in ({"logout_token": good}, {"logout_token": good}, {"logout_token": "x"}, {"logout_token": ""}, {}):
         yield client.post("/backchannel-logout", data=fields)
     yield client.get("/api/olga/tasks", headers={"Authorization": f"Bearer {session}"})

@@ -1,4 +1,4 @@
-"""What README and docs show is executed, and what they list exists."""
+"""The pages: console sessions are executed, and files, settings, tests and links that they name exist."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 import re
 import threading
 from collections.abc import Callable, Iterator
+from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from werkzeug.serving import make_server
 
 from taskapi.config import LOG_LEVELS, Config
 from tests import console
-from tests.auth.issuer import notice
+from tests.auth.issuer import logout_token
 from tests.conftest import token
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,7 +25,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 @pytest.fixture
 def address(make_app: Callable[..., Flask]) -> Iterator[tuple[str, int]]:
-    """A server with the settings that one has who sets none."""
+    """The address of a server with default settings."""
     server = make_server("127.0.0.1", 0, make_app(), threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -40,7 +41,7 @@ def test_every_session_of_a_page_answers_as_printed(page: Path, address: tuple[s
         "AUTH": f"Authorization: Bearer {token('alice')}",
         "JSON": "Content-Type: application/json",
         "SESSION": f"Authorization: Bearer {token('alice', sid='s-1')}",
-        "NOTICE": notice("alice", "s-1"),
+        "NOTICE": logout_token("alice", "s-1"),
     }
     for step in console.steps(page):
         if step.command.startswith("curl "):
@@ -78,26 +79,72 @@ def test_the_settings_table_of_the_frontend_names_the_settings_of_its_code() -> 
 
 
 def test_the_layout_names_every_module_and_nothing_else() -> None:
-    layout = re.search(r"## The house\n\n```\n(.*?)```", README, re.DOTALL)
+    layout = re.search(r"## Layout\n\n```\n(.*?)```", README, re.DOTALL)
     assert layout is not None
     named = set(re.findall(r"^  (\w+(?:\.py|/))", layout[1], re.MULTILINE))
     package = ROOT / "taskapi"
-    there = {path.name + "/" * path.is_dir() for path in package.iterdir() if path.name != "__pycache__"}
-    assert named == there
+    existing = {path.name + "/" * path.is_dir() for path in package.iterdir() if path.name != "__pycache__"}
+    assert named == existing
 
 
-def test_every_limit_in_security_md_names_code_and_a_test_that_exist() -> None:
-    section = (ROOT / "SECURITY.md").read_text().partition("make the service spend\n")[2].partition("\n## ")[0]
-    rows = [line.strip("|").split("|") for line in section.splitlines() if line.startswith("| ")]
-    places = [place for _cost, _limit, *places in rows for place in places if "`" in place]
-    assert len(places) > 80
-    for place in places:
-        file, *names = re.findall("`([^`]+)`", place)
+def section(page: str, heading: str) -> str:
+    """The text of a page from a heading to the next one of level 2."""
+    return (ROOT / page).read_text().partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+
+
+def rows(text: str) -> list[list[str]]:
+    """The rows of the Markdown tables in a text, with their header rows and without the lines below these."""
+    return [line.strip("| ").split(" | ") for line in text.splitlines() if re.match(r"\| [^-]", line)]
+
+
+CHECKED_TABLES = {
+    "limits": ("SECURITY.md", "What a client can make the service spend", 80),
+    "isolation": ("docs/architecture.md", "Isolation layers", 20),
+    "overrides": ("docs/architecture.md", "Framework overrides", 0),
+}
+"""Page and heading of each table that names code and tests, and how many references it has at least."""
+
+REFERENCE = re.compile(r"`[\w./-]+\.(?:py|ts|cfg)`(?:,? `[^`]+`)*")
+"""A cell that is a path, or a path and symbols in that file; any other cell is prose."""
+
+
+@pytest.mark.parametrize(("page", "heading", "least"), CHECKED_TABLES.values(), ids=CHECKED_TABLES.keys())
+def test_every_reference_in_a_table_names_a_file_and_a_symbol_that_exist(page: str, heading: str, least: int) -> None:
+    cells = [cell for row in rows(section(page, heading)) for cell in row]
+    references = [re.findall("`([^`]+)`", cell) for cell in cells if REFERENCE.fullmatch(cell)]
+    assert len(references) >= least
+    for file, *names in references:
         text = (ROOT / file).read_text()
-        assert all(re.search(rf"\b{name}\b", text) for name in names), place
+        assert all(re.search(rf"\b{name}\b", text) for name in names), (file, names)
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
-def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
-    links = re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text())
-    assert [link for link in links if not (page.parent / link).exists()] == []
+def test_the_import_order_of_the_architecture_page_is_that_of_import_linter() -> None:
+    rules = ConfigParser()
+    rules.read(ROOT / "setup.cfg")
+    layers = [set(re.findall(r"\w+", layer)) for layer in rules["importlinter:contract:layers"]["layers"].split("\n")]
+    folders = [row[0] for row in rows(section("docs/architecture.md", "Import order"))[1:]]
+    assert [set(re.findall(r"`(\w+)(?:/|\.py)`", folder)) for folder in folders] == [layer for layer in layers if layer]
+
+
+LINKING_PAGES = [*PAGES, *(ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"))]
+
+
+@pytest.mark.parametrize("page", LINKING_PAGES, ids=lambda page: page.name)
+def test_every_link_to_a_file_or_heading_has_a_target(page: Path) -> None:
+    for link in re.findall(r"\]\((?!https?://)([^)]+)\)", page.read_text()):
+        file, _, anchor = link.partition("#")
+        target = page.parent / file if file else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_readme_and_contributing_link_the_architecture_page_before_any_other() -> None:
+    for page in ("README.md", "CONTRIBUTING.md"):
+        links = re.findall(r"\]\(((?:docs/)[\w-]+\.md)", (ROOT / page).read_text())
+        assert links[0] == "docs/architecture.md", page

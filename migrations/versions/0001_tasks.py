@@ -1,4 +1,4 @@
-"""Tasks, and the counters of their owners."""
+"""Tables `users` (a user's counters) and `tasks`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Priority, tags, due dates, recurrence, manual order, trash and tombstones."""
+"""Columns for priority, tags, due dates, recurrence, manual order, trash and tombstones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ USERS: tuple[sa.Column[Any], ...] = (
     sa.Column("live_tasks", sa.BigInteger(), nullable=False, server_default="0"),
     sa.Column("sync_floor", sa.BigInteger(), nullable=False, server_default="0"),
 )
-# A column that the code before this step does not know has a default: that code goes on writing rows.
+# Each has a server default: code from before this migration still inserts rows without these columns.
 TASKS: tuple[sa.Column[Any], ...] = (
     sa.Column("created_revision", sa.BigInteger(), nullable=False, server_default="0"),
     sa.Column("priority", sa.SmallInteger(), nullable=False, server_default="0"),
@@ -44,7 +44,7 @@ def upgrade() -> None:
         op.add_column("users", column)
     for column in TASKS:
         op.add_column("tasks", column)
-    # As taskapi.tasks.positions gives them: a letter that tells how many digits follow, then the id.
+    # The format of taskapi.tasks.positions: a letter for the number of digits of the id, then the id.
     op.execute(
         "UPDATE tasks SET position = substr('abcdefghijklmnopqrs', length(CAST(id AS text)), 1) || CAST(id AS text)"
     )
@@ -59,7 +59,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_index("ix_tasks_user_id_series_id_occurrence", "tasks")
-    # What is a tombstone would be a task in the trash again, without its content.
+    # Without purged_at a tombstone would be a task in the trash without content.
     op.execute("DELETE FROM tasks WHERE purged_at IS NOT NULL")
     for column in TASKS:
         op.drop_column("tasks", column.name)

@@ -1,4 +1,4 @@
-"""Answers given under an idempotency key."""
+"""Table of responses stored per Idempotency-Key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sessions that have ended, and the notices that said so."""
+"""Tables of ended sessions and of processed logout tokens."""
 
 from __future__ import annotations
 

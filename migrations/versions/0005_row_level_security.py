@@ -1,4 +1,4 @@
-"""Row-level security on PostgreSQL: a statement sees and writes the rows of the user whom its transaction names."""
+"""Row-level security on PostgreSQL: a transaction reads and writes the rows of the user in taskapi.user_id only."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from alembic import op
 revision = "0005"
 down_revision = "0004"
 
-# A setting that was made for an earlier transaction of the connection is the empty string and not NULL. In a subquery,
-# so that it is asked once for a statement and not for each row.
+# After a transaction that set it, the setting is the empty string and not NULL. In a subquery, so that it is evaluated
+# once per statement and not once per row.
 MINE = "user_id = (SELECT nullif(current_setting('taskapi.user_id', true), ''))"
 
-# Which jobs look across users, to read and no more: what they do is then done user by user.
+# Jobs that may read the rows of all users. They write per user.
 TABLES = {
     "users": (),
     "tasks": ("purge",),
@@ -26,7 +26,7 @@ def upgrade() -> None:
         return
     for table, jobs in TABLES.items():
         op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
-        op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")  # for its owner as well
+        op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")  # for the owner of the table as well
         op.execute(f"CREATE POLICY shown ON {table} FOR SELECT USING ({shown(jobs)})")
         op.execute(f"CREATE POLICY added ON {table} FOR INSERT WITH CHECK ({MINE})")
         op.execute(f"CREATE POLICY changed ON {table} FOR UPDATE USING ({MINE}) WITH CHECK ({MINE})")
@@ -34,10 +34,11 @@ def upgrade() -> None:
 
 
 def shown(jobs: tuple[str, ...]) -> str:
+    """Return the USING expression of the SELECT policy: the user's own rows, and all rows for these jobs."""
     if not jobs:
         return MINE
-    # Not with OR: the planner would multiply its odds with those of the same condition in the WHERE, expect next to no
-    # rows, and sort them rather than read a page off an index. Of a CASE it expects that half of the rows pass.
+    # CASE instead of OR: with OR the planner multiplies its selectivity with that of the same condition in the WHERE,
+    # expects almost no rows, and sorts them instead of reading a page from an index. For CASE it expects half of them.
     names = ", ".join(f"'{job}'" for job in jobs)
     return f"CASE WHEN {MINE} THEN true ELSE (SELECT current_setting('taskapi.job', true)) IN ({names}) END"
 

@@ -1,4 +1,4 @@
-"""Idempotency keys: which task a stored response holds, and how much is stored for a user."""
+"""Idempotency keys: the task of a stored response, and the number of keys and bytes stored per user."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ MINE = "user_id = (SELECT nullif(current_setting('taskapi.user_id', true), ''))"
 
 
 def upgrade() -> None:
-    # Code from before this migration goes on inserting rows: they name no task and hold the whole response.
+    # Code from before this migration still inserts rows: without a task, with the whole response.
     op.add_column("idempotency_keys", sa.Column("task_id", sa.BigInteger(), nullable=True))
     op.add_column(
         "idempotency_keys", sa.Column("is_reduced", sa.Boolean(), nullable=False, server_default=sa.text("false"))
     )
     op.create_index("ix_idempotency_keys_user_id_task_id", "idempotency_keys", ["user_id", "task_id"])
     op.create_index("ix_idempotency_keys_user_id_created_at", "idempotency_keys", ["user_id", "created_at"])
-    # Keys from before this migration are not counted: they expire within a day, and `flask purge` counts anew.
+    # Keys from before this migration are not counted: they expire within a day, and `flask purge` recounts.
     op.create_table(
         "idempotency_usage",
         sa.Column("user_id", sa.String(255), nullable=False),

@@ -1,4 +1,4 @@
-"""`POST /backchannel-logout`: the issuer tells that a session has ended."""
+"""`POST /backchannel-logout`: the issuer sends a logout token, and the session that it names ends."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from .tokens import InvalidToken
 
 FORM_MEDIA_TYPE = "application/x-www-form-urlencoded"
 MAX_LOGOUT_BODY_BYTES = 16 * 1024
-"""A logout token is about 500 bytes."""
+"""Maximum size of the form; a logout token has about 500 bytes."""
 
 bp = Blueprint("backchannel", __name__)
 bp.before_request(lambda: read_body(request))
 
 
 @bp.post("/backchannel-logout")
-@accepts(FORM_MEDIA_TYPE, most=MAX_LOGOUT_BODY_BYTES)
+@accepts(FORM_MEDIA_TYPE, max_bytes=MAX_LOGOUT_BODY_BYTES)
 def logout() -> Response:
     """End a session: its tokens are refused from now on (OpenID Connect Back-Channel Logout 1.0, section 2.5)."""
-    tokens = request.form.getlist("logout_token")  # other fields are passed over, says the specification
+    tokens = request.form.getlist("logout_token")  # other fields are ignored (section 2.5)
     if len(tokens) != 1:
         raise InvalidLogoutToken("Send one form field `logout_token`.")
     try:
         hook.sessions(current_app).end(parse_logout_token(hook.verifier(current_app), tokens[0]))
-    except InvalidToken as refusal:
-        raise InvalidLogoutToken(f"No session was ended: {refusal}.") from refusal
+    except InvalidToken as error:
+        raise InvalidLogoutToken(f"No session was ended: {error}.") from error
     except Replayed as error:
         raise InvalidLogoutToken("No session was ended: this notice was carried out before.") from error
-    # An empty 200 that nobody keeps (section 2.8).
+    # An empty 200 that no cache stores (section 2.8).
     response = Response(headers={"Cache-Control": "no-store"})
     del response.headers["Content-Type"]
     return response

@@ -18,7 +18,7 @@ MAX_JWKS_BYTES = 256 * 1024
 def tls_context() -> ssl.SSLContext:
     """Return a context that verifies certificates against the system's authorities, or those of SSL_CERT_FILE.
 
-    It takes 45 ms of CPU to make, in C, in which no greenlet of the worker runs. So make it once, not for each fetch.
+    Loading them takes 45 ms of CPU in C, during which no greenlet of the worker runs: call this once, not per fetch.
     """
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
@@ -36,46 +36,47 @@ def download(url: str, context: ssl.SSLContext | None, timeout: float) -> bytes:
     host = target.hostname or ""
     connection = HTTPSConnection(host, target.port, context=context) if context else HTTPConnection(host, target.port)
     with closing(_connect(host, connection.port, deadline)) as plain:
-        # The handshake comes later, when it can be interrupted.
+        # The handshake follows below, once the timer can interrupt it.
         connected = (
             context.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False) if context else plain
         )
         with closing(connected), closing(connection):
-            # A socket's timeout is for each receive: a server that sends a byte at a time would never exceed it.
-            cut = threading.Timer(_left(deadline), _interrupt, (connected,))
-            cut.daemon = True
-            cut.start()
+            # A socket timeout applies to each receive: a server that sends a byte at a time would never exceed it.
+            timer = threading.Timer(_seconds_left(deadline), _interrupt, (connected,))
+            timer.daemon = True
+            timer.start()
             try:
                 if isinstance(connected, ssl.SSLSocket):
                     connected.do_handshake()
                 connection.sock = connected
-                body = _exchange(connection, target.path or "/")
-                _left(deadline)  # a body without a length ends where it was interrupted, too
+                body = _get(connection, target.path or "/")
+                _seconds_left(deadline)  # raises if the timer ended a body without Content-Length, which looks complete
                 return body
             finally:
-                cut.cancel()
+                timer.cancel()
 
 
 def _connect(host: str, port: int, deadline: float) -> socket.socket:
     """Return a TCP connection to the first address of the host that accepts one."""
-    addresses = resolve(host, port, _left(deadline))
+    addresses = resolve(host, port, _seconds_left(deadline))
     failure: OSError | None = None
     for tried, (family, kind, protocol, _, address) in enumerate(addresses):
         connected = socket.socket(family, kind, protocol)
         try:
-            # An address that does not answer must leave time for those after it (IPv6 is often the first).
-            connected.settimeout(_left(deadline) / (len(addresses) - tried))
+            # Divide the time among the addresses, so that one without a response (often IPv6, the first) leaves some.
+            connected.settimeout(_seconds_left(deadline) / (len(addresses) - tried))
             connected.connect(address)
         except OSError as error:
             connected.close()
             failure = error
         else:
-            connected.settimeout(_left(deadline))
+            connected.settimeout(_seconds_left(deadline))
             return connected
     raise failure or OSError("no address")
 
 
-def _exchange(connection: HTTPConnection, path: str) -> bytes:
+def _get(connection: HTTPConnection, path: str) -> bytes:
+    """Send a GET request and return the body; raise `ValueError` for another status than 200 or a too large body."""
     connection.request("GET", path, headers={"Accept": "application/json"})
     with closing(connection.getresponse()) as response:
         if response.status != 200:
@@ -86,7 +87,7 @@ def _exchange(connection: HTTPConnection, path: str) -> bytes:
     return body
 
 
-def _left(deadline: float) -> float:
+def _seconds_left(deadline: float) -> float:
     """Return the seconds until the deadline; raise `TimeoutError` when it has passed."""
     left = deadline - time.monotonic()
     if left <= 0:
@@ -95,8 +96,8 @@ def _left(deadline: float) -> float:
 
 
 def _interrupt(connected: socket.socket) -> None:
-    """Shut down a connection that another thread is reading from, so that its read ends."""
-    with suppress(OSError):  # the connection has just ended
-        # Not `connected.shutdown`: that of a TLS socket drops the TLS state first, and the reader would take what
-        # still arrives unencrypted for the response.
+    """Shut down a connection that another thread reads from, which ends that read."""
+    with suppress(OSError):  # the peer has just closed it
+        # Not `connected.shutdown`: SSLSocket.shutdown drops the TLS state first, and the reader would then accept bytes
+        # that arrive unencrypted as the response.
         socket.socket.shutdown(connected, socket.SHUT_RDWR)

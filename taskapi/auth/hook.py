@@ -1,4 +1,4 @@
-"""The Authorization header becomes `g.user`, or the request ends here with 401, 403 or 503."""
+"""Authentication: set `g.user` from the bearer token of the Authorization header, or fail with 401, 403 or 503."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SESSIONS = "taskapi.sessions"
 
 
 def init_app(app: Flask, config: Config) -> None:
-    """Set up the verifier that the configuration asks for."""
+    """Create the token verifier and the cache of ended sessions from the configuration."""
     sources: list[KeySource] = []
     if config.secrets:
         sources.append(SharedSecrets(config.secrets))
@@ -31,50 +31,55 @@ def init_app(app: Flask, config: Config) -> None:
 
 
 def verifier(app: Flask) -> Verifier:
-    """The verifier of this application."""
-    found: Verifier = app.extensions[_VERIFIER]
-    return found
+    """Return the token verifier of an application."""
+    stored: Verifier = app.extensions[_VERIFIER]
+    return stored
 
 
 def sessions(app: Flask) -> EndedSessions:
-    """What this worker knows of ended sessions."""
-    found: EndedSessions = app.extensions[_SESSIONS]
-    return found
+    """Return this worker's cache of ended sessions."""
+    stored: EndedSessions = app.extensions[_SESSIONS]
+    return stored
 
 
-def require_user(app: Flask, asked: Request) -> User:
-    """Set `g.user` from the token, and refuse a path that is another's, before anything is looked up.
+def require_user(app: Flask, request: Request) -> User:
+    """Verify the bearer token, compare its user with the path's, set `g.user` and return it; no query is sent for data.
 
-    The path's user is taken out of the view's arguments: a view has no user but `g.user` to ask for.
+    `user_id` is removed from the view's arguments, so a view can use no other user than `g.user`. Raises
+    `Unauthorized` (401), `Forbidden` (403), `KeysUnavailable` and `DatabaseUnavailable` (503).
     """
-    token = _bearer_token(asked.environ.get("HTTP_AUTHORIZATION", ""))
+    token = _bearer_token(request.environ.get("HTTP_AUTHORIZATION", ""))
     try:
         user = verifier(app).verify(token)
-    except InvalidToken as refusal:
-        raise _invalid_token(str(refusal)) from refusal
-    if sessions(app).has(user):
+    except InvalidToken as error:
+        raise _invalid_token(str(error)) from error
+    if sessions(app).contains(user):
         raise _invalid_token("the session of the token has ended")
     g.user = user
-    if (asked.view_args or {}).pop("user_id", None) != user.id:
+    if (request.view_args or {}).pop("user_id", None) != user.id:
         raise Forbidden("The token is another user's than the path.")
     return user
 
 
 def _keys_unavailable(_: KeysUnavailable) -> Response:
-    """503: the token can be neither believed nor refused."""
+    """Return 503: without keys a token can be neither accepted nor rejected."""
     detail = "The keys to check the token with cannot be fetched. Try again shortly."
     return problem_response(ServiceUnavailable(detail, headers=RETRY_AFTER))
 
 
 def _invalid_token(reason: str) -> Unauthorized:
+    """Return the 401 for an invalid token, with its `WWW-Authenticate` challenge (RFC 6750, section 3)."""
     challenge = f'{REALM}, error="invalid_token", error_description="{reason}"'
     return Unauthorized(f"Sign in again: {reason}.", headers={"WWW-Authenticate": challenge})
 
 
 def _bearer_token(header: str) -> str:
-    """The credentials of `Bearer` (RFC 6750, section 2.1; the scheme in any case: RFC 9110, section 11.1)."""
+    """Return the token of a `Bearer` header (RFC 6750, section 2.1); the scheme has any case (RFC 9110, section 11.1).
+
+    Raises `Unauthorized` without one.
+    """
     scheme, _, token = header.strip().partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
-        # No token came, so nothing is said about one (RFC 6750, section 3.1).
+        # Without a token the challenge has no error attributes (RFC 6750, section 3.1).
         raise Unauthorized("Send `Authorization: Bearer <token>`.", headers={"WWW-Authenticate": REALM})
     return token.strip()

@@ -1,4 +1,4 @@
-"""Parse a JWK Set, and refuse the keys that must not verify a token."""
+"""Parse a JWK Set, and reject weak or unusable keys."""
 
 from __future__ import annotations
 
@@ -14,36 +14,39 @@ log = logging.getLogger(__name__)
 MAX_KEYS = 100
 
 MIN_RSA_BITS = 2048
-"""RFC 7518, sections 3.3 and 3.5."""
+"""Minimum modulus length (RFC 7518, sections 3.3 and 3.5)."""
 
 MAX_RSA_BITS = 8192
-"""The CPU time of a verification grows with its square: 0.09 ms at 2,048 bits, 0.24 ms at 8,192, 1 ms at 16,384."""
+"""Maximum modulus length. The CPU time of a verification grows with its square: 0.09 ms at 2,048 bits, 0.24 ms at
+8,192, 1 ms at 16,384."""
 
 MIN_RSA_EXPONENT, MAX_RSA_EXPONENT = 2**16 + 1, 2**256
-"""FIPS 186-5, appendix A.1.1. In practice it is 65,537; a long one makes each verification up to 18 times slower."""
+"""Bounds of the public exponent (FIPS 186-5, appendix A.1.1). It is usually 65,537; a long one makes each verification
+up to 18 times slower."""
 
-_FORM = {
+_KEY_TYPES = {
     "EdDSA": ("OKP", "Ed25519"),
     "ES256": ("EC", "P-256"),
     "ES512": ("EC", "P-521"),
     "RS256": ("RSA", None),
     "PS256": ("RSA", None),
 }
+"""The `kty` and `crv` of a JWK by the algorithm that it is for."""
 
 
 @dataclass(frozen=True, eq=False)
 class Key:
-    """A key and the one algorithm it is for; compared by identity, which is fast."""
+    """A verification key and the only algorithm it may be used with; compared by identity, which is fast."""
 
     algorithm: str
     material: Any = field(repr=False)
 
 
 def parse_jwks(body: bytes) -> dict[str, Key]:
-    """Return the usable keys of a JWK Set (RFC 7517, section 5) by `kid`; skip the others, as the RFC says.
+    """Return the usable keys of a JWK Set by `kid`; skip the others (RFC 7517, section 5).
 
     Different keys with the same `kid` are ambiguous, and none of them is used; the same key twice is one key.
-    Raises ValueError for a body that is no JWK Set, or holds no usable key: then it is better to keep the old keys.
+    Raises ValueError for a body that is not a JWK Set or has no usable key; the caller then keeps its previous keys.
     """
     document = orjson.loads(body)
     entries = document.get("keys") if isinstance(document, dict) else None
@@ -53,8 +56,8 @@ def parse_jwks(body: bytes) -> dict[str, Key]:
     ambiguous: set[str] = set()
     for entry in entries:
         if isinstance(entry, dict) and isinstance(kid := entry.get("kid"), str):
-            key = _usable(entry, kid)
-            if key is not None and not _same(keys.setdefault(kid, key), key):
+            key = _parse_key(entry, kid)
+            if key is not None and not _is_same_key(keys.setdefault(kid, key), key):
                 ambiguous.add(kid)
     for kid in ambiguous:
         log.warning("the key set has different keys with the kid %.80r: none of them is used", kid)
@@ -64,15 +67,16 @@ def parse_jwks(body: bytes) -> dict[str, Key]:
     return keys
 
 
-def _same(one: Key, other: Key) -> bool:
+def _is_same_key(one: Key, other: Key) -> bool:
     return one.algorithm == other.algorithm and bool(one.material == other.material)
 
 
-def _usable(entry: dict[str, Any], kid: str) -> Key | None:
-    form = (entry.get("kty"), entry.get("crv"))
-    # A key that names no algorithm is for the first of its form; none is ever for two.
-    algorithm = entry.get("alg") or next((name for name, its in _FORM.items() if its == form), None)
-    if not isinstance(algorithm, str) or _FORM.get(algorithm) != form:
+def _parse_key(entry: dict[str, Any], kid: str) -> Key | None:
+    """Return the key of a JWK; None if it is not for signatures, unsupported, malformed or weak."""
+    key_type = (entry.get("kty"), entry.get("crv"))
+    # A key without `alg` is for the first algorithm of its type. A key for two algorithms would allow confusion.
+    algorithm = entry.get("alg") or next((name for name, type_ in _KEY_TYPES.items() if type_ == key_type), None)
+    if not isinstance(algorithm, str) or _KEY_TYPES.get(algorithm) != key_type:
         return None
     operations = entry.get("key_ops", ["verify"])
     if not isinstance(operations, list) or "verify" not in operations:
@@ -83,26 +87,28 @@ def _usable(entry: dict[str, Any], kid: str) -> Key | None:
         material = jwt.PyJWK(entry, algorithm).key
     except (jwt.PyJWTError, ValueError, TypeError):
         return None
-    problem = _PROBLEM[form[0]](material) if form[0] in _PROBLEM else ""
-    if problem:
-        log.warning("the key with the kid %.80r is not used: %s", kid, problem)
+    weakness = _WEAKNESS[key_type[0]](material) if key_type[0] in _WEAKNESS else ""
+    if weakness:
+        log.warning("the key with the kid %.80r is not used: %s", kid, weakness)
         return None
     return Key(algorithm, material)
 
 
-_FIELD = 2**255 - 19
-_Y8 = 2707385501144840649318225287225658788936804267575313519463743609750303402022
-_SMALL_ORDER = frozenset({0, 1, _FIELD - 1, _Y8, _FIELD - _Y8})
+_FIELD_PRIME = 2**255 - 19
+_ORDER_8_Y = 2707385501144840649318225287225658788936804267575313519463743609750303402022
+_SMALL_ORDER = frozenset({0, 1, _FIELD_PRIME - 1, _ORDER_8_Y, _FIELD_PRIME - _ORDER_8_Y})
 """The y coordinates of the Ed25519 points of order 1, 2, 4 and 8."""
 
 
-def _ed25519_problem(key: Any) -> str:
+def _ed25519_weakness(key: Any) -> str:
+    """Return why an Ed25519 key must not be used, or an empty string."""
     y = int.from_bytes(key.public_bytes_raw(), "little") & (2**255 - 1)  # the highest bit is the sign of x
-    # OpenSSL accepts both (RFC 8032, section 5.1.3 refuses the second), and anybody can sign for such a key.
-    return "its point has a small order" if y in _SMALL_ORDER or y >= _FIELD else ""
+    # OpenSSL accepts both kinds (RFC 8032, section 5.1.3 rejects the second); signatures for them can be forged.
+    return "its point has a small order" if y in _SMALL_ORDER or y >= _FIELD_PRIME else ""
 
 
-def _rsa_problem(key: Any) -> str:
+def _rsa_weakness(key: Any) -> str:
+    """Return why an RSA key must not be used, or an empty string: its size, its exponent, or ROCA."""
     numbers = key.public_numbers()
     if not MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
         return f"it does not have {MIN_RSA_BITS} to {MAX_RSA_BITS} bits"
@@ -113,8 +119,8 @@ def _rsa_problem(key: Any) -> str:
     return ""
 
 
-_PROBLEM = {"RSA": _rsa_problem, "OKP": _ed25519_problem}
-"""For each key type, why a key must not be used, or an empty string. (The library refuses invalid EC points.)"""
+_WEAKNESS = {"RSA": _rsa_weakness, "OKP": _ed25519_weakness}
+"""By key type, the check that returns why a key is weak, or an empty string. (cryptography rejects bad EC points.)"""
 
 _ROCA_PRIMES = (
     *(3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109),
@@ -135,7 +141,7 @@ _ROCA_RESIDUES = {prime: _powers(65537, prime) for prime in _ROCA_PRIMES}
 
 
 def has_roca_fingerprint(modulus: int) -> bool:
-    """Whether an RSA modulus was made by Infineon's RSALib, which makes it factorable (ROCA, CVE-2017-15361).
+    """Return True if Infineon's RSALib made an RSA modulus, which makes it factorable (ROCA, CVE-2017-15361).
 
     Its primes are k * M + (65537^a mod M), where M is the product of the first primes. So the modulus is a power of
     65537 modulo each of those; a random one is with a probability of 2^-27.8. Nemec et al., "The Return of

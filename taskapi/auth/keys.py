@@ -1,6 +1,6 @@
-"""Where verification keys come from: a shared secret, or a key set published by the issuer (JWKS).
+"""Sources of verification keys: shared secrets, and the JWKS that the issuer publishes, with its cache.
 
-An algorithm family only sees its own keys: no public key can be used as an HMAC secret.
+Each source has algorithms of its own: no public key can be used as an HMAC secret.
 """
 
 from __future__ import annotations
@@ -25,53 +25,54 @@ REFRESH_AFTER = 150.0
 """Seconds after which a request starts a refresh in the background."""
 
 CACHE_TIME = 300.0
-"""Seconds after which a request waits REFRESH_WAIT for that refresh, so that a withdrawn key is refused."""
+"""Seconds after which a request waits REFRESH_WAIT for that refresh, so that a withdrawn key is rejected."""
 
 REFRESH_WAIT = 0.05
-"""Seconds. If the key server takes longer, the cached keys stay in use."""
+"""Seconds that a request waits for a late refresh; if the key server takes longer, the cached keys stay in use."""
 
 MIN_REFETCH_INTERVAL = 1.0
-"""Seconds between two fetches, so that a flood of invented key ids causes at most one fetch a second."""
+"""Minimum seconds between two fetches, so that a flood of unknown key ids causes at most one fetch a second."""
 
 FETCH_TIMEOUT = 2.0
 """Seconds of wall-clock time a fetch may take, from the DNS lookup to the last byte of the body."""
 
 MAX_WAITING = 100
-"""Requests of a worker that may wait for a fetch at a time; they hold no slot, but a connection and some memory."""
+"""Maximum requests of a worker that wait for a fetch; they hold no slot, but a connection and some memory."""
 
 
 class KeysUnavailable(Exception):
-    """Whether the token is good cannot be decided: there is no key set, or too many requests wait for one."""
+    """A token can be neither accepted nor rejected: there is no key set, or too many requests wait for one."""
 
 
 class KeySource(Protocol):
-    """Finds the keys that could have signed a token, by the two header members that identify them."""
+    """Finds the keys for a token, by the `alg` and `kid` of its header."""
 
     algorithms: frozenset[str]
 
     def find(self, algorithm: str, kid: str | None) -> Sequence[Key]:
-        """Return the keys to try, perhaps none; raise `KeysUnavailable` if that cannot be decided."""
+        """Return the keys to try, possibly none; raise `KeysUnavailable` if there is no key set to look in."""
         ...
 
 
 class SharedSecrets:
-    """`BETTER_AUTH_SECRET`, and the one before it while it is configured. HS256 only."""
+    """The shared secrets, `BETTER_AUTH_SECRET` and, during a rotation, `BETTER_AUTH_SECRET_PREVIOUS`. HS256 only."""
 
     algorithms = HMAC_ALGORITHMS
 
     def __init__(self, secrets: Sequence[str]) -> None:
         self._keys = [Key("HS256", secret.encode()) for secret in secrets]
 
-    def find(self, algorithm: str, kid: str | None) -> Sequence[Key]:  # noqa: ARG002  the issuer names no kid here
+    def find(self, algorithm: str, kid: str | None) -> Sequence[Key]:  # noqa: ARG002  Better Auth sends no kid here
+        """Return all configured secrets, the current one first."""
         return self._keys
 
 
 class JWKS:
-    """A published key set: fetched when needed, at most once per cool-down, and kept through outages.
+    """The key set at a URL: fetched on demand, at most once per `MIN_REFETCH_INTERVAL`, and cached during outages.
 
-    A known key is returned from memory at once, whatever the key server does. A request with an unknown `kid` waits
-    for one fetch, which all such requests share, and releases its slot meanwhile; within the cool-down it does not
-    wait. The unknown `kid` itself is not kept.
+    A cached key is returned without waiting for the key server. A request with an unknown `kid` releases its slot and
+    waits for one fetch, which all such requests share; within `MIN_REFETCH_INTERVAL` of the last fetch it does not
+    wait. Unknown `kid`s are not stored.
     """
 
     algorithms = KEY_PAIR_ALGORITHMS
@@ -89,7 +90,7 @@ class JWKS:
         self._fetching: threading.Event | None = None
 
     def find(self, algorithm: str, kid: str | None) -> Sequence[Key]:
-        """The key with that id, if it is for that algorithm; a token that names no `kid` matches none."""
+        """Return the key with that id, if it is for that algorithm, otherwise (); also () without a `kid`."""
         if kid is None:
             return ()
         self._keep_fresh()
@@ -102,10 +103,11 @@ class JWKS:
         return (key,) if key is not None and key.algorithm == algorithm else ()
 
     def _wait_for_fetch(self) -> None:
-        _, fetch = self._fetch()
+        """Wait without the slot for the fetch in progress, or a new one; raise `KeysUnavailable` if too many wait."""
+        _, fetch = self._start_fetch()
         if fetch is None:
             return
-        # Not a refusal of the token: perhaps the issuer has just changed its keys, and a 401 would sign the user out.
+        # 503 and not 401: the issuer may have just rotated its keys, and a 401 would sign the user out.
         if not self._waiting.acquire(blocking=False):
             raise KeysUnavailable
         try:
@@ -115,30 +117,35 @@ class JWKS:
             self._waiting.release()
 
     def _keep_fresh(self) -> None:
+        """Start a refresh if the cached keys are older than `REFRESH_AFTER`; wait for it if older than `CACHE_TIME`."""
         age = self._clock() - self._fetched_at
         if self._keys is None or age <= REFRESH_AFTER:
             return
-        started, fetch = self._fetch()
-        # Only the request that started it waits: a key server that hangs must not slow all the others down.
+        started, fetch = self._start_fetch()
+        # Only the request that started it waits: a key server that hangs must not delay all the others.
         if started and fetch and age > CACHE_TIME:
             with slots.released():
                 fetch.wait(REFRESH_WAIT)
 
-    def _fetch(self) -> tuple[bool, threading.Event | None]:
-        """Whether this call started a fetch, and the one under way, if any; none is started in the cool-down."""
+    def _start_fetch(self) -> tuple[bool, threading.Event | None]:
+        """Start a fetch in a thread, unless one is in progress or the last ended within `MIN_REFETCH_INTERVAL`.
+
+        Returns whether this call started one, and the event that is set at the end of the fetch in progress, if any.
+        """
         with self._lock:
             started = self._fetching is None and self._clock() - self._tried_at >= MIN_REFETCH_INTERVAL
             if started:
                 fetch = threading.Event()
-                threading.Thread(target=self._run, args=(fetch,), name="jwks", daemon=True).start()
-                self._fetching = fetch  # not before: if no thread can be started, the next request tries again
+                threading.Thread(target=self._fetch, args=(fetch,), name="jwks", daemon=True).start()
+                self._fetching = fetch  # after start(): if no thread can be started, the next request tries again
             return started, self._fetching
 
-    def _run(self, done: threading.Event) -> None:
+    def _fetch(self, done: threading.Event) -> None:
+        """Download and store the key set, then set `done`; on failure the cached keys stay in use."""
         keys: dict[str, Key] | None = None
         try:
-            keys = self._read(download(self._url, self._tls, FETCH_TIMEOUT))
-        except Exception as error:  # noqa: BLE001  whatever a key server responds, the keys we have stay in use
+            keys = self._parse(download(self._url, self._tls, FETCH_TIMEOUT))
+        except Exception as error:  # noqa: BLE001  no response of a key server may end the use of the cached keys
             log.warning("the key set at %s cannot be fetched: %s", self._url, type(error).__name__)
         with self._lock:
             self._tried_at = self._clock()
@@ -147,11 +154,11 @@ class JWKS:
             self._fetching = None
         done.set()
 
-    def _read(self, body: bytes) -> dict[str, Key]:
-        """Parse the key set, unless it is the one we have.
+    def _parse(self, body: bytes) -> dict[str, Key]:
+        """Parse a key set; return the cached `Key` objects if the body is the same as before.
 
-        The token cache compares keys by identity. With new objects after each fetch, a client that invents a `kid`
-        every second would make the worker verify the signatures of all users again every second.
+        The token cache compares keys by identity. With new objects after each fetch, a client that sends an unknown
+        `kid` every second would make the worker verify the signatures of all users again every second.
         """
         digest = sha256(body).digest()
         if self._keys is None or digest != self._digest:

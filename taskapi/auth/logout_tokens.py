@@ -1,4 +1,4 @@
-"""A logout token becomes a `LogoutToken`, or a named refusal (OpenID Connect Back-Channel Logout 1.0, section 2.6)."""
+"""Validation of logout tokens (OpenID Connect Back-Channel Logout 1.0, section 2.6)."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from datetime import UTC, datetime
 from .tokens import InvalidToken, User, Verifier, identifier, numeric_date
 
 TYPES = frozenset({"logout+jwt"})
-"""Section 2.4 recommends it, so that no other token passes for a notice. Ours must say it."""
+"""Accepted `typ`. Section 2.4 recommends it, against confusion with other tokens; this service requires it."""
 
 LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
 
 MAX_LIFETIME = 600
-"""Seconds from `iat` to `exp` at most (section 4 recommends two minutes): how long a notice is remembered."""
+"""Maximum seconds from `iat` to `exp`; a `jti` is stored until `exp`. Section 4 recommends two minutes."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogoutToken:
-    """The issuer says that a session has ended: `user.session`. `id` is the notice's own."""
+    """A valid logout token: `id` is its `jti`, and `user.session` the session to end."""
 
     id: str
     user: User
@@ -26,9 +26,9 @@ class LogoutToken:
 
 
 def parse_logout_token(verifier: Verifier, token: str) -> LogoutToken:
-    """The notice that a valid logout token is. Raises `InvalidToken`, or `KeysUnavailable` if no key could be had.
+    """Verify and parse a logout token. Raises `InvalidToken`, or `KeysUnavailable` if there is no key set.
 
-    Both `sub` and `sid` are required: we end one session of one user, never all.
+    Both `sub` and `sid` are required: a logout token ends one session of one user, never all.
     """
     claims = verifier.claims(token, TYPES)
     events = claims.get("events")

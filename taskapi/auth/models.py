@@ -1,4 +1,4 @@
-"""The tables of sign-out. Only the statement module beside this file imports them."""
+"""The tables of back-channel logout. Only queries.py imports them."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from ..database.base import Base, UTCDateTime
 
 
 class EndedSession(Base):
-    """A session whose tokens are refused, as long as one of them could still live."""
+    """A session that has ended: its tokens are rejected. Kept until the last of them has expired."""
 
     __tablename__ = "ended_sessions"
-    # Read in this order by every worker, for all users at once.
+    # Every worker reads the rows of all users in this order.
     __table_args__ = (Index("ix_ended_sessions_number", "number"),)
 
     user_id: Mapped[str] = mapped_column(String(255), primary_key=True)
     session_id: Mapped[str] = mapped_column(String(255), primary_key=True)
     number: Mapped[int] = mapped_column(BigInteger)
-    """Counts the sign-outs in the order in which they were committed."""
+    """Sequence number, ascending in commit order."""
     forget_at: Mapped[datetime] = mapped_column(UTCDateTime)
 
 
 class SeenLogoutToken(Base):
-    """A logout notice that was carried out: it is not accepted again."""
+    """The `jti` of a logout token that was executed, which is not accepted again until it has expired."""
 
     __tablename__ = "seen_notices"
 

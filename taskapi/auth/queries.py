@@ -1,4 +1,4 @@
-"""Every statement on ended sessions."""
+"""All SQL statements on ended sessions and executed logout tokens."""
 
 from __future__ import annotations
 
@@ -15,37 +15,38 @@ from .tokens import User
 
 
 class Replayed(Exception):
-    """The notice was carried out before."""
+    """The logout token was executed before."""
 
 
 @dataclass(frozen=True, slots=True)
 class EndedSessionEntry:
-    """One sign-out of the log that all workers read."""
+    """A row of `ended_sessions`, as the workers' caches read it."""
 
     number: int
-    name: str
+    key: str
     forget_at: datetime
-    """Tells it from another in its place: numbers are given anew when the last was purged or a backup was restored."""
+    """Distinguishes rows of one number: numbers repeat after the last row was purged or a backup was restored."""
 
 
-def name(user_id: str, session_id: str) -> str:
-    """One string for a session of a user, for neither id can hold a line break."""
+def session_key(user_id: str, session_id: str) -> str:
+    """Return a unique key for a session of a user: the two ids, joined by a line break, which no id contains."""
     return f"{user_id}\n{session_id}"
 
 
 @writes
-def record_logout(user: User, notice: str, *, forget_session: datetime, forget_notice: datetime) -> None:
-    """End the session that `user` names, once for each notice; if it has ended before, remember that as of now.
+def record_logout(user: User, token_id: str, *, forget_session: datetime, forget_token: datetime) -> None:
+    """Insert the session that `user` names into `ended_sessions`; extend its `forget_at` if it has ended before.
 
-    Raises `Replayed`.
+    Also stores `token_id`, the `jti` of the logout token, until `forget_token`. Raises `Replayed` if it is stored
+    already.
     """
     _lock_log()
     seen = select(SeenLogoutToken.notice_id).where(
-        SeenLogoutToken.user_id == user.id, SeenLogoutToken.notice_id == notice
+        SeenLogoutToken.user_id == user.id, SeenLogoutToken.notice_id == token_id
     )
     if execute(seen).first():
         raise Replayed
-    execute(insert(SeenLogoutToken).values(user_id=user.id, notice_id=notice, forget_at=forget_notice))
+    execute(insert(SeenLogoutToken).values(user_id=user.id, notice_id=token_id, forget_at=forget_token))
     again = update(EndedSession).where(EndedSession.user_id == user.id, EndedSession.session_id == user.session)
     if not execute(again.values(forget_at=forget_session)).rowcount:
         last = select(func.coalesce(func.max(EndedSession.number), 0))  # of all users
@@ -55,34 +56,37 @@ def record_logout(user: User, notice: str, *, forget_session: datetime, forget_n
 
 
 def _lock_log() -> None:
-    """Let one sign-out be written at a time, so that their numbers are committed in order and no reader misses one."""
-    if db.engine.dialect.name == "postgresql":  # SQLite lets one write at a time anyway
+    """Serialize writers of the log, so that numbers are committed in ascending order and no reader misses one."""
+    if db.engine.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
         execute(select(func.pg_advisory_xact_lock(func.hashtextextended(EndedSession.__tablename__, 0))))
 
 
 @reads
 def has_ended(user: User) -> bool:
-    """Whether the session that `user` names has ended."""
-    mine = (EndedSession.user_id == user.id, EndedSession.session_id == user.session)
-    return execute(select(EndedSession.number).where(*mine)).first() is not None
+    """Return True if the session that `user` names has ended."""
+    is_session = (EndedSession.user_id == user.id, EndedSession.session_id == user.session)
+    return execute(select(EndedSession.number).where(*is_session)).first() is not None
 
 
-def ended_sessions_since(since: int, most: int) -> Sequence[EndedSessionEntry]:
-    """At most so many entries from that number on; about no user, for every worker needs to know of all."""
-    entries = select(EndedSession.__table__).where(EndedSession.number >= since)
-    found = rows(entries.order_by(EndedSession.number).limit(most), job=SIGN_OUTS)
-    return [EndedSessionEntry(row.number, name(row.user_id, row.session_id), row.forget_at) for row in found]
+def ended_sessions_since(first: int, limit: int) -> Sequence[EndedSessionEntry]:
+    """Return up to `limit` ended sessions of all users, from number `first` (inclusive), in ascending order.
+
+    Runs as the row-level security job SIGN_OUTS, which may read the rows of all users.
+    """
+    entries = select(EndedSession.__table__).where(EndedSession.number >= first)
+    found = rows(entries.order_by(EndedSession.number).limit(limit), job=SIGN_OUTS)
+    return [EndedSessionEntry(row.number, session_key(row.user_id, row.session_id), row.forget_at) for row in found]
 
 
 def users_due() -> list[User]:
-    """Who has something to forget; about no user, so for the purge only."""
+    """Return the users that have expired rows, across all users (row-level security job PURGE)."""
     due = union(*(select(table.user_id).where(table.forget_at <= now()) for table in (EndedSession, SeenLogoutToken)))
     return [User(row.user_id) for row in rows(due, job=PURGE)]
 
 
 @writes
 def purge(user: User) -> int:
-    """Forget a user's sessions of which no token can live any more, and the notices; how many sessions there were."""
+    """Delete a user's expired ended sessions and logout token ids; return the number of sessions."""
     execute(delete(SeenLogoutToken).where(SeenLogoutToken.user_id == user.id, SeenLogoutToken.forget_at <= now()))
     return execute(
         delete(EndedSession).where(EndedSession.user_id == user.id, EndedSession.forget_at <= now())

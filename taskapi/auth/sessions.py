@@ -1,7 +1,7 @@
-"""Sign-out reaches the API: which sessions have ended, known to every worker within a moment, at almost no cost.
+"""Cache of ended sessions: each worker knows within half a second that a session was signed out.
 
-A worker keeps the log of sign-outs in memory and asks the database for its end twice a second at most, when a
-request that names a session comes. All other requests cost one look into a set.
+A worker keeps the table `ended_sessions` in memory. A request whose token has a `sid` reads its new rows, at most twice
+a second; all other requests cost one set lookup.
 """
 
 from __future__ import annotations
@@ -19,53 +19,58 @@ from .logout_tokens import LogoutToken
 from .tokens import User, max_session_token_lifetime
 
 REFRESH_INTERVAL = 0.5
-"""Seconds that a worker relies on what it read: the longest that another worker's sign-out stays unknown to it."""
+"""Seconds for which a read counts as fresh: the longest time for which a sign-out at another worker is not known."""
 
 MAX_IN_MEMORY = 20_000
-"""Sign-outs a worker keeps in memory, about 3 MB. With more than that, each request asks the database."""
+"""Maximum ended sessions in memory, about 3 MB. With more, each request queries the database."""
 
 REREAD_AFTER = 3600.0
-"""Seconds after which it is read from the start again, so that memory loses what the database has forgotten."""
+"""Seconds after which the whole table is read again, so that purged rows leave the memory, too."""
 
 COOKIE_CACHE_GRACE = timedelta(hours=1)
-"""How long after a sign-out the issuer may still make a token of the session: Better Auth's `cookieCache.maxAge`."""
+"""Better Auth's `cookieCache.maxAge`: for this long after a sign-out it may still issue tokens for the session."""
 
 
 class EndedSessions:
-    """One worker's view of the log of sign-outs."""
+    """A worker's cache of the table `ended_sessions`; thread-safe.
+
+    `max_lifetime` is the maximum lifetime of a token in seconds, `clock` returns seconds that never go back.
+    """
 
     def __init__(self, *, max_lifetime: int | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._keep = timedelta(seconds=max_session_token_lifetime(max_lifetime)) + COOKIE_CACHE_GRACE
+        self._retention = timedelta(seconds=max_session_token_lifetime(max_lifetime)) + COOKIE_CACHE_GRACE
         self._clock = clock
         self._lock = threading.Lock()
         self._read_at = float("-inf")
         self._failed_at = float("-inf")
-        self._began_at = float("-inf")
+        self._complete_read_at = float("-inf")
         self._last: queries.EndedSessionEntry | None = None
         self._ended: set[str] = set()
 
-    def has(self, user: User) -> bool:
-        """Whether the session of this user's token has ended; raises `DatabaseUnavailable` if nobody can know."""
+    def contains(self, user: User) -> bool:
+        """Return True if the session of a token has ended; raises `DatabaseUnavailable` if it cannot be read."""
         if user.session is None:
             return False
         self._keep_fresh()
-        ended = self._ended  # one set for both questions: another thread may exchange it
+        ended = self._ended  # take one reference: another thread may replace the set between the two uses
         if len(ended) > MAX_IN_MEMORY:
             return queries.has_ended(user)
-        return queries.name(user.id, user.session) in ended
+        return queries.session_key(user.id, user.session) in ended
 
-    def end(self, notice: LogoutToken) -> None:
-        """Refuse the session's tokens from now on; raises `queries.Replayed`."""
+    def end(self, token: LogoutToken) -> None:
+        """Store that the session of a logout token has ended; raises `queries.Replayed`."""
         queries.record_logout(
-            notice.user, notice.id, forget_session=now() + self._keep, forget_notice=notice.expires_at
+            token.user, token.id, forget_session=now() + self._retention, forget_token=token.expires_at
         )
-        # This worker reads it before it answers another request; a read that is under way may have begun too early.
+        # Let the next request of this worker read again. A read in progress may have begun before the commit: wait for
+        # it, because it would overwrite `_read_at`.
         with slots.released(), self._lock:
             self._read_at = float("-inf")
 
     def _keep_fresh(self) -> None:
+        """Read new rows if the last read is older than `REFRESH_INTERVAL`; one thread reads, the others wait for it."""
         arrived_at = self._clock()
-        # Compared with the arrival and not with now: however long a read takes, those that wait for it can use it.
+        # Compared with the arrival and not with now: however long a read takes, the requests that wait can use it.
         while arrived_at - self._read_at >= REFRESH_INTERVAL:
             if self._lock.acquire(blocking=False):
                 try:
@@ -73,14 +78,15 @@ class EndedSessions:
                 finally:
                     self._lock.release()
                 return
-            # Another request is reading, and needs its slot for that. Those that wait for it need none.
+            # Another request reads, and needs its slot for that. Wait for it without a slot.
             with slots.released(), self._lock:
                 pass
 
     def _read_unless_fresh(self, arrived_at: float) -> None:
+        """Read, unless a read began late enough for a request that arrived then; call it with the lock held."""
         if arrived_at - self._read_at < REFRESH_INTERVAL:
             return
-        if self._failed_at > arrived_at:  # otherwise each that waited would wait as long again
+        if self._failed_at > arrived_at:  # a read failed while this request waited: fail now, not after another timeout
             raise DatabaseUnavailable("the log of sign-outs could not be read")
         began_at = self._clock()
         try:
@@ -91,17 +97,18 @@ class EndedSessions:
         self._read_at = began_at
 
     def _read(self, at: float) -> None:
-        if at - self._began_at < REREAD_AFTER:
+        """Read the rows after the last known one, or all rows if that one is gone or the hour is over."""
+        if at - self._complete_read_at < REREAD_AFTER:
             if len(self._ended) > MAX_IN_MEMORY:
-                return  # too many to know them all: the database is asked
-            since = self._last.number if self._last else 0
-            entries = queries.ended_sessions_since(since, MAX_IN_MEMORY + 1)
+                return  # too many for the memory: `contains` queries the database
+            first = self._last.number if self._last else 0
+            entries = queries.ended_sessions_since(first, MAX_IN_MEMORY + 1)
             if self._last is None or self._last in entries[:1]:
-                self._ended.update(entry.name for entry in entries)
+                self._ended.update(entry.key for entry in entries)
                 self._last = entries[-1] if entries else None
                 return
-            # What was read last is gone: it was purged, or this is another database, restored perhaps.
+            # The last known row is gone: it was purged, or the database was restored from a backup.
         entries = queries.ended_sessions_since(0, MAX_IN_MEMORY + 1)
-        # Exchanged in one step: another thread may be looking into the set.
-        self._ended = {entry.name for entry in entries}
-        self._last, self._began_at = (entries[-1] if entries else None), at
+        # Replaced in one step: another thread may use the set.
+        self._ended = {entry.key for entry in entries}
+        self._last, self._complete_read_at = (entries[-1] if entries else None), at

@@ -1,4 +1,4 @@
-"""What is known of a token is kept under its digest: whoever reads this memory finds no credential."""
+"""Cache of verified tokens, keyed by the SHA-256 of the token, so that it holds no credentials."""
 
 from __future__ import annotations
 
@@ -7,37 +7,38 @@ from hashlib import sha256
 from typing import Generic, TypeVar
 
 MAX_ENTRIES = 10_000
-"""Tokens a worker remembers, about 5 MB. With more than that the one remembered longest ago is forgotten."""
+"""Maximum tokens in a worker's cache, about 5 MB; beyond it the oldest entry is evicted."""
 
 T = TypeVar("T")
 
 
 class TokenCache(Generic[T]):
-    """One worker's, for all its threads."""
+    """Thread-safe cache of one value per token, with first-in first-out eviction at `MAX_ENTRIES`."""
 
     def __init__(self) -> None:
-        self._known: dict[bytes, T] = {}
+        self._values: dict[bytes, T] = {}
         self._lock = threading.Lock()
 
     def get(self, token: str) -> T | None:
-        """What is known of exactly this token."""
-        return self._known.get(_digest(token))  # one step, which needs no lock
+        """Return the value stored for a token, or None."""
+        return self._values.get(_digest(token))  # a single dict operation needs no lock
 
-    def keep(self, token: str, known: T) -> None:
-        """Remember this of the token from now on, and forget another if there are too many."""
+    def put(self, token: str, value: T) -> None:
+        """Store the value of a token as the newest entry; evict the oldest if the cache is full."""
         digest = _digest(token)
-        with self._lock:  # nobody may change the dictionary while its oldest is looked for
-            self._known.pop(digest, None)  # what is kept anew is not old
-            if len(self._known) >= MAX_ENTRIES:
-                del self._known[next(iter(self._known))]
-            self._known[digest] = known
+        with self._lock:  # another thread must not change the dictionary during next(iter(…))
+            self._values.pop(digest, None)  # a stored token moves to the end
+            if len(self._values) >= MAX_ENTRIES:
+                del self._values[next(iter(self._values))]
+            self._values[digest] = value
 
-    def forget(self, token: str) -> None:
-        """Remember nothing of the token, if anything was."""
+    def remove(self, token: str) -> None:
+        """Remove a token, if it is stored."""
         with self._lock:
-            self._known.pop(_digest(token), None)
+            self._values.pop(_digest(token), None)
 
 
 def _digest(token: str) -> bytes:
-    # A header can hold any character, and no two texts may become the same bytes.
+    """Return the SHA-256 of a token."""
+    # A header can contain any character, and different tokens must not have the same bytes.
     return sha256(token.encode("utf-8", "surrogatepass")).digest()

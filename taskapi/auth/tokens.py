@@ -1,7 +1,7 @@
-"""A token becomes a `User`, or a named refusal. Nothing in here knows of HTTP.
+"""Token verification: a JWT becomes a `User` or an `InvalidToken`. Independent of HTTP.
 
-PyJWT verifies signature, issuer and audience. What it lets through, and a verifier of bearer tokens should not,
-is refused before it is asked (RFC 8725, and RFC 7515 for the form).
+PyJWT verifies signature, issuer and audience. Tokens that PyJWT accepts, and a verifier of bearer tokens should not,
+are rejected before (RFC 8725, and RFC 7515 for the serialization).
 """
 
 from __future__ import annotations
@@ -24,44 +24,44 @@ from .keys import KeySource
 from .token_cache import TokenCache
 
 MAX_TOKEN_BYTES = 8192
-"""Better Auth's largest, with the whole user row in it, is about 1 KB."""
+"""Maximum length; Better Auth's largest token, which contains the whole user row, has about 1 KB."""
 
-SKEW = 30
-"""Seconds that `iat` and `nbf` may lie ahead of our clock. `exp` gets none: tolerance never lengthens a life."""
+CLOCK_SKEW = 30
+"""Seconds that `iat` and `nbf` may be ahead of our clock. `exp` has no tolerance, which would extend the lifetime."""
 
 MAX_IDENTIFIER_LENGTH = 255
-"""Characters of a user's, a session's or a notice's id."""
+"""Maximum characters of the id of a user (`sub`), a session (`sid`) or a logout token (`jti`)."""
 
-FAR_FUTURE = 253_402_300_799
-"""The last second of the year 9999; no calendar goes further, so no `exp` needs to."""
+MAX_NUMERIC_DATE = 253_402_300_799
+"""The last second of the year 9999, the maximum of Python's datetime."""
 
 TYPES = frozenset({None, "JWT", "at+jwt"})
-"""What `typ` may say, or be absent. Logout notices (`logout+jwt`) are signed with the same keys and are no logins."""
+"""Accepted `typ` of access tokens; None means absent. Logout tokens (`logout+jwt`) are signed with the same keys."""
 
 MAX_LIFETIME = 10 * 366 * 86_400
-"""Seconds from `iat` to `exp` of a token that names a session, unless `max_lifetime` says less: a sign-out is
-remembered as long as a token of its session can live, and nothing is remembered for ever."""
+"""Maximum seconds from `iat` to `exp` of a token with a `sid`, unless `max_lifetime` is less. A sign-out is stored as
+long as a token of its session can be valid, so that time needs a bound."""
 
 FORBIDDEN_HEADERS = frozenset({"crit", "b64", "cty", "zip", "enc", "jku", "jwk", "x5u", "x5c"})
-"""Header members that would change what the signature covers, or that offer a key of the sender's own choice."""
+"""Header members that change what the signature covers, or that contain or point to a key of the sender's choice."""
 
-_SEGMENT = re.compile(r"[A-Za-z0-9_-]+")
+_BASE64URL = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Who is asking, as the token says; `session` is the sign-in that it was issued for, if it names one."""
+    """The user of a token: `id` is its `sub`, `session` its `sid`, None if it has none."""
 
     id: str
     session: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
-    """What was found of a valid token: whose it is, the key that says so, and when the rules of time are met.
+class VerifiedToken:
+    """The cached result of a verification: the user, the key of the signature, and the time for which it holds.
 
-    The times are seconds since 1970: from `since`, when it was verified, until before `expires`. In between `iat` and
-    `nbf` only lie further back, and the life that remains only grows shorter.
+    The times are seconds since 1970: from `since`, when the token was verified, until before `expires`. Within them the
+    checks of `iat`, `nbf` and the lifetime cannot fail, because they only become easier to pass.
     """
 
     user: User
@@ -72,13 +72,13 @@ class Verified:
 
 
 class InvalidToken(Exception):
-    """The token is not valid; the message says why, in words that hold nothing of the token."""
+    """The token is not valid; the message gives the reason and contains nothing of the token."""
 
 
 class Verifier:
-    """The rules a token must meet; `issuer`, `audience` and `max_lifetime` are checked when they are set.
+    """Verifies access tokens and logout tokens; `issuer`, `audience` and `max_lifetime` (seconds) are checked if set.
 
-    A token that met them is remembered. After that only what can change is asked, each time: the clock and the keys.
+    Valid access tokens are cached. For a cached token only the checks that depend on the clock and the keys are made.
     """
 
     def __init__(
@@ -95,9 +95,9 @@ class Verifier:
         self._audience = audience
         self._max_lifetime = max_lifetime
         self._clock = clock
-        self._memory: TokenCache[Verified] = TokenCache()
+        self._cache: TokenCache[VerifiedToken] = TokenCache()
         self._options: Options = {
-            # Times and subject are checked here, more strictly.
+            # This module checks times and subject, more strictly.
             "verify_exp": False,
             "verify_iat": False,
             "verify_nbf": False,
@@ -109,44 +109,52 @@ class Verifier:
         }
 
     def verify(self, token: str) -> User:
-        """The user of a valid token. Raises `InvalidToken`, or `KeysUnavailable` if no key could be had."""
+        """Verify an access token and return its user.
+
+        Raises `InvalidToken`, or `KeysUnavailable` if there is no key set.
+        """
         _check_length(token)
-        known = self._memory.get(token)
-        if known is not None:
-            if self._holds(known):
-                return known.user
-            self._memory.forget(token)  # verified afresh, it is refused for the reason that it has now
-        known = self._verify(token)
-        self._memory.keep(token, known)
-        return known.user
+        verified = self._cache.get(token)
+        if verified is not None:
+            if self._is_still_valid(verified):
+                return verified.user
+            self._cache.remove(token)  # the complete verification below raises the current reason
+        verified = self._verify(token)
+        self._cache.put(token, verified)
+        return verified.user
 
     def claims(self, token: str, types: Set[str | None]) -> dict[str, Any]:
-        """The claims of a valid token whose `typ` is one of these, of any length of life. Raises as `verify` does."""
+        """Verify a token whose `typ` is one of `types`, and return its claims; not cached, and of any lifetime.
+
+        Raises the same errors as `verify`.
+        """
         _check_length(token)
         header, claims = _parse(token, types)
         self._verify_signature(token, header)
         _check_times(claims, self._clock())
         return claims
 
-    def _verify(self, token: str) -> Verified:
+    def _verify(self, token: str) -> VerifiedToken:
+        """Verify an access token completely: form, header, signature, claims, times and session."""
         header, claims = _parse(token, TYPES)
         key = self._verify_signature(token, header)
-        now = self._clock()  # read once, and after the keys, which may have been waited for
+        now = self._clock()  # read once, and after the keys, for which the request may have waited
         expires = _check_times(claims, now)
-        self._check_life(claims, now)
-        # Never another claim instead of `sub`: an e-mail-verification token has an `email` and no `sub`.
+        self._check_lifetime(claims, now)
+        # No other claim replaces `sub`: an e-mail-verification token has an `email` and no `sub`.
         user = User(identifier(claims, "sub"), self._session(claims))
-        return Verified(user, key, header.get("kid"), since=now, expires=expires)
+        return VerifiedToken(user, key, header.get("kid"), since=now, expires=expires)
 
-    def _holds(self, known: Verified) -> bool:
-        # The key's algorithm is the token's: PyJWT saw to it. The clock comes last here, too.
-        keys = self._sources[known.key.algorithm].find(known.key.algorithm, known.kid)
-        return known.key in keys and known.since <= self._clock() < known.expires
+    def _is_still_valid(self, token: VerifiedToken) -> bool:
+        """Return True if the key of a cached token is still in use, and the clock is within its times."""
+        # PyJWT has checked that the key's algorithm is the token's. The clock is read after the keys, as in `_verify`.
+        keys = self._sources[token.key.algorithm].find(token.key.algorithm, token.kid)
+        return token.key in keys and token.since <= self._clock() < token.expires
 
     def _verify_signature(self, token: str, header: dict[str, Any]) -> Key:
-        """The key that signed it."""
+        """Verify the signature, issuer and audience, and return the key; raise `InvalidToken`."""
         algorithm, kid = header.get("alg"), header.get("kid")
-        # The token's word picks the family; which algorithms there are is configuration's word alone.
+        # `alg` only selects among the algorithms of the configured sources, which prevents algorithm confusion.
         source = self._sources.get(algorithm) if isinstance(algorithm, str) else None
         if source is None or not isinstance(algorithm, str):
             raise InvalidToken("the token is signed with an algorithm that is not accepted")
@@ -159,11 +167,12 @@ class Verifier:
             try:
                 self._decode(token, key)
             except jwt.InvalidSignatureError:
-                continue  # perhaps it was signed with the secret before
+                continue  # try the next key (the previous secret, during a rotation)
             return key
         raise InvalidToken("the signature of the token is wrong")
 
     def _decode(self, token: str, key: Key) -> None:
+        """Verify a token with one key; raise `jwt.InvalidSignatureError` for a wrong signature, else `InvalidToken`."""
         try:
             jwt.decode(
                 token,
@@ -181,17 +190,19 @@ class Verifier:
             raise InvalidToken("the token is meant for another audience") from error
         except jwt.MissingRequiredClaimError as error:
             raise InvalidToken(f"the token has no {error.claim}") from error
-        # PyJWT raises bare ValueError and TypeError, too, for values of a type it did not expect.
+        # PyJWT also raises ValueError and TypeError for values of unexpected types.
         except (jwt.PyJWTError, ValueError, TypeError) as error:
             raise InvalidToken("the token cannot be read") from error
 
-    def _check_life(self, claims: dict[str, Any], now: float) -> None:
+    def _check_lifetime(self, claims: dict[str, Any], now: float) -> None:
+        """Raise `InvalidToken` if the time from `iat` (without it: now) to `exp` exceeds the configured maximum."""
         expires, issued = numeric_date(claims, "exp"), numeric_date(claims, "iat")
-        life = (expires or 0) - (now if issued is None else issued)
-        if self._max_lifetime is not None and life > self._max_lifetime:
+        lifetime = (expires or 0) - (now if issued is None else issued)
+        if self._max_lifetime is not None and lifetime > self._max_lifetime:
             raise InvalidToken("the token lives longer than is accepted here")
 
     def _session(self, claims: dict[str, Any]) -> str | None:
+        """Return the `sid`, or None; raise `InvalidToken` if the token has a `sid` and no bounded lifetime."""
         if "sid" not in claims:
             return None
         issued, expires = numeric_date(claims, "iat"), numeric_date(claims, "exp")
@@ -201,7 +212,7 @@ class Verifier:
 
 
 def max_session_token_lifetime(max_lifetime: int | None) -> int:
-    """Seconds that a token which names a session may live."""
+    """Return the maximum lifetime of a token with a `sid`, in seconds: `max_lifetime`, at most `MAX_LIFETIME`."""
     return min(max_lifetime or MAX_LIFETIME, MAX_LIFETIME)
 
 
@@ -211,20 +222,25 @@ def _check_length(token: str) -> None:
 
 
 def _parse(token: str, types: Set[str | None]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Header and claims of a token in canonical compact form, not yet verified."""
+    """Return header and claims of a token in canonical compact serialization, without verifying the signature.
+
+    Raises `InvalidToken` for another form, a forbidden header member, or a `typ` that is not in `types`.
+    """
     parts = token.split(".")
-    if len(parts) != 3 or not all(_SEGMENT.fullmatch(part) for part in parts):
+    if len(parts) != 3 or not all(_BASE64URL.fullmatch(part) for part in parts):
         raise InvalidToken("the token is not a signed JWT")
     header, claims, _ = (_decode_segment(part) for part in parts)
-    head = _strict_object(header)
-    if FORBIDDEN_HEADERS & head.keys():
+    header_members = _parse_object(header)
+    if FORBIDDEN_HEADERS & header_members.keys():
         raise InvalidToken("the header of the token has a member that is not accepted")
-    if ("typ" in head and not isinstance(head["typ"], str)) or head.get("typ") not in types:
+    typ = header_members.get("typ")
+    if ("typ" in header_members and not isinstance(typ, str)) or typ not in types:
         raise InvalidToken("the token is of another type")
-    return head, _strict_object(claims)
+    return header_members, _parse_object(claims)
 
 
 def _decode_segment(segment: str) -> bytes:
+    """Decode unpadded base64url; raise `InvalidToken` if unused bits are not zero, which would be a second encoding."""
     try:
         raw = base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
     except binascii.Error as error:
@@ -234,7 +250,8 @@ def _decode_segment(segment: str) -> bytes:
     return raw
 
 
-def _strict_object(raw: bytes) -> dict[str, Any]:
+def _parse_object(raw: bytes) -> dict[str, Any]:
+    """Parse a strict JSON object; raise `InvalidToken` for anything else."""
     try:
         value = strict_json.loads(raw)
     except ValueError as error:
@@ -245,34 +262,40 @@ def _strict_object(raw: bytes) -> dict[str, Any]:
 
 
 def _check_times(claims: dict[str, Any], now: float) -> float:
-    """When it expires."""
+    """Check `exp`, `iat` and `nbf` against `now`, in seconds since 1970; return `exp`, or raise `InvalidToken`."""
     expires = numeric_date(claims, "exp")
     if expires is None:
         raise InvalidToken("the token has no exp")
     if now >= expires:
         raise InvalidToken("the token has expired")
     issued, not_before = numeric_date(claims, "iat"), numeric_date(claims, "nbf")
-    if issued is not None and issued > now + SKEW:
+    if issued is not None and issued > now + CLOCK_SKEW:
         raise InvalidToken("the token was issued in the future")
-    if not_before is not None and not_before > now + SKEW:
+    if not_before is not None and not_before > now + CLOCK_SKEW:
         raise InvalidToken("the token is not valid yet")
     return expires
 
 
 def numeric_date(claims: dict[str, Any], name: str) -> float | None:
-    """A NumericDate (RFC 7519, section 2), seconds since 1970; absent is None."""
+    """Return a NumericDate claim (RFC 7519, section 2) in seconds since 1970; None if absent.
+
+    Raises `InvalidToken` for another type, and for a time outside the years 1970 to 9999.
+    """
     if name not in claims:
         return None
     value = claims[name]
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InvalidToken(f"{name} of the token is not a number")
-    if not 0 <= value <= FAR_FUTURE:  # compared as it is: not every integer can become a float
+    if not 0 <= value <= MAX_NUMERIC_DATE:  # compared before the conversion: float() fails for huge integers
         raise InvalidToken(f"{name} of the token is not a date")
     return float(value)
 
 
 def identifier(claims: dict[str, Any], name: str) -> str:
-    """The id of a user, a session or a notice: an opaque string without control characters."""
+    """Return the claim with the id of a user, a session or a logout token; raise `InvalidToken` if it is not an id.
+
+    An id is a string of 1 to `MAX_IDENTIFIER_LENGTH` characters without control characters and surrogates.
+    """
     value = claims.get(name)
     if not isinstance(value, str) or not 1 <= len(value) <= MAX_IDENTIFIER_LENGTH:
         raise InvalidToken(f"{name} of the token is not an id")

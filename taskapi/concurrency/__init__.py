@@ -1,1 +1,1 @@
-"""How a worker shares its time: slots, lanes, native threads, yields, lookups with a time limit."""
+"""Concurrency within a worker: request slots, FIFO semaphores (lanes), native threads, yields, DNS timeout."""

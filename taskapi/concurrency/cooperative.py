@@ -1,8 +1,8 @@
-"""Let the other requests of a worker run during a long computation.
+"""Yield to the other requests of a worker during a long computation.
 
 The gunicorn worker executes all its requests in one thread. A greenlet that computes does not switch by itself, so a
-loop whose length the client decides must yield. `time.sleep` is gevent's in that worker (gunicorn.conf.py); without
-gevent it lets other threads run.
+loop whose length depends on the request must yield. gunicorn.conf.py replaces `time.sleep` by gevent's; without gevent
+it lets other threads run.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Limit how many pieces of work of one kind run at a time in a process; the next ones wait in FIFO order."""
+"""FIFO semaphores that limit how many requests do one kind of work at a time in a process."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 MAX_WAITING = 100
-"""Requests that wait for a lane; each holds its body in memory. One more is refused at once."""
+"""Maximum number of requests that wait for a lane, since each holds its body in memory; the next one is refused."""
 
 MAX_WAITING_OF_USER = 50
-"""Requests of one user that wait for a lane."""
+"""Maximum number of requests of one user that wait for a lane."""
 
 
 class LaneTimeout(Exception):
-    """No place became free in time, or too many wait already."""
+    """No place became free before the deadline, or too many requests wait already."""
 
 
 class Lane:
-    """A semaphore whose places are handed over in the order in which they were waited for.
+    """A FIFO semaphore with `places`; each `owner` holds at most one place.
 
-    Among those who name an `owner`, each holds one place at most: others pass them in the queue.
+    A waiting request whose owner holds a place is passed over in the queue.
     """
 
     def __init__(self, places: int) -> None:
@@ -32,16 +32,16 @@ class Lane:
 
     @property
     def waiting(self) -> int:
-        """How many wait for a place."""
+        """Number of requests in the queue."""
         return len(self._queue)
 
     def acquire_now(self, owner: str | None = None) -> bool:
-        """Take a place if one is free for this owner."""
+        """Take a place without waiting; return False if none is free or the owner holds one."""
         with self._mutex:
             return self._take(owner)
 
     def release(self, owner: str | None = None) -> None:
-        """Give a place back, or hand it over to the first in the queue that may have it."""
+        """Give a place back, or pass it to the first request in the queue whose owner holds none."""
         with self._mutex:
             self._free += 1
             self._owners.discard(owner)
@@ -61,10 +61,10 @@ class Lane:
 
     @contextmanager
     def held(self, deadline: float, owner: str | None = None, *, user: str = "") -> Iterator[None]:
-        """Hold a place, waiting for one until `deadline` (monotonic clock). Raises `LaneTimeout`.
+        """Hold a place for the `with` block; waits until `deadline` (monotonic clock), then raises `LaneTimeout`.
 
-        An `owner` holds one place at a time. Of a `user` at most `MAX_WAITING_OF_USER` wait, so that one user cannot
-        fill the queue.
+        An `owner` holds one place at a time. At most `MAX_WAITING_OF_USER` requests of a `user` wait, so that one user
+        cannot fill the queue.
         """
         self._acquire(deadline, owner, user)
         try:
@@ -73,7 +73,8 @@ class Lane:
             self.release(owner)
 
     def _acquire(self, deadline: float, owner: str | None, user: str) -> None:
-        turn = threading.Lock(), owner, user
+        """Take a place or wait in the queue, each entry of which has a lock that `release` opens."""
+        entry = threading.Lock(), owner, user
         with self._mutex:
             if self._take(owner):
                 return
@@ -81,21 +82,21 @@ class Lane:
                 raise LaneTimeout("too many requests wait already")
             if user and sum(waiting[2] == user for waiting in self._queue) >= MAX_WAITING_OF_USER:
                 raise LaneTimeout("too many requests of this user wait already")
-            turn[0].acquire()
-            self._queue.append(turn)
+            entry[0].acquire()
+            self._queue.append(entry)
         try:
-            turn[0].acquire(timeout=max(0.0, deadline - time.monotonic()))
-        except BaseException:  # the request was killed
-            if not self._leave_queue(turn):
+            entry[0].acquire(timeout=max(0.0, deadline - time.monotonic()))
+        except BaseException:  # the worker killed the request's greenlet
+            if not self._leave_queue(entry):
                 self.release(owner)
             raise
-        if self._leave_queue(turn):
+        if self._leave_queue(entry):
             raise LaneTimeout("other requests took too long")
 
-    def _leave_queue(self, turn: tuple[threading.Lock, str | None, str]) -> bool:
-        """Whether it was still in the queue; otherwise it has been handed a place."""
+    def _leave_queue(self, entry: tuple[threading.Lock, str | None, str]) -> bool:
+        """Remove an entry from the queue; return False if it is no longer there because it was given a place."""
         with self._mutex:
-            if turn in self._queue:
-                self._queue.remove(turn)
+            if entry in self._queue:
+                self._queue.remove(entry)
                 return True
             return False

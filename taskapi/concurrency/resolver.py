@@ -1,4 +1,4 @@
-"""DNS lookups with a timeout, which getaddrinfo does not have."""
+"""DNS lookups with a timeout: `socket.getaddrinfo` has none."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import threading
 from typing import Any
 
 Address = tuple[int, int, int, str, Any]
-"""What `socket.getaddrinfo` returns for each address: family, type, protocol, canonical name, socket address."""
+"""A result of `socket.getaddrinfo`: family, type, protocol, canonical name, socket address."""
 
 
 class _Lookup:
-    """A getaddrinfo call in a thread of its own, and its result."""
+    """A getaddrinfo call in its own thread, and its result."""
 
     def __init__(self, host: str, port: int) -> None:
         self.host, self.port = host, port
@@ -20,9 +20,10 @@ class _Lookup:
         self.error = ""
 
     def run(self) -> None:
+        """Look the host up, store the addresses or the error, and set `done`."""
         try:
             self.addresses = list(socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM))
-        except (OSError, ValueError) as error:  # ValueError: the name cannot be encoded (IDNA), or the port is no port
+        except (OSError, ValueError) as error:  # ValueError: invalid IDNA name or port
             self.error = str(error)
         finally:
             with _lock:
@@ -37,9 +38,9 @@ _running: dict[tuple[str, int], _Lookup] = {}
 def resolve(host: str, port: int, timeout: float) -> list[Address]:
     """Return the TCP addresses of a host; raise `TimeoutError` after `timeout` seconds, `OSError` if there are none.
 
-    Callers that ask for the same host at the same time share one lookup. So a resolver that hangs occupies one thread
-    per host name, however many callers have stopped waiting for it. (Under gevent the thread is a greenlet, and
-    getaddrinfo runs in the hub's pool of ten native threads, which other lookups need too.)
+    Concurrent callers for the same host share one lookup. So a resolver that hangs occupies one thread per host name,
+    however many callers have timed out. (Under gevent the thread is a greenlet, and getaddrinfo runs in the hub's pool
+    of ten native threads, which other lookups need too.)
     """
     with _lock:
         lookup = _running.get((host, port))

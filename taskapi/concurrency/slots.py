@@ -1,8 +1,8 @@
 """Concurrency slots: a worker executes as many requests at a time as it has database connections.
 
 The gunicorn worker (server/worker.py) makes each request hold a slot. Code that waits for something other than the
-database, such as the client's body, the key server or SQLite's write lock, releases the slot for that time, so that
-waiting requests do not keep other requests from running. Under another server there are no slots, and nothing happens.
+database, such as the client's body, the key server or SQLite's write lock, releases the slot during the wait, so that
+waiting requests do not block other requests. Other WSGI servers have no slots; there these functions do nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Protocol
 
 
 class Semaphore(Protocol):
-    """What a slot is taken from: gevent's or threading's."""
+    """Interface of the semaphores of gevent and of threading."""
 
     def acquire(self) -> object: ...
 
@@ -23,16 +23,16 @@ class Semaphore(Protocol):
 
 
 Slot = Callable[[], AbstractContextManager[None]]
-"""Makes a context manager that holds a slot."""
+"""Factory of a context manager that holds a slot."""
 
 _held: ContextVar[Semaphore | None] = ContextVar("taskapi_slot", default=None)
 
 
-# Classes and not generators: every request enters one, and contextlib costs four times as many bytecodes.
+# Classes instead of @contextmanager, which takes four times as many bytecodes: every request enters one.
 
 
 class held:  # noqa: N801  used like a function
-    """Hold a slot, waiting until one is free."""
+    """Context manager that waits for a slot and holds it."""
 
     __slots__ = ("_slots", "_token")
 
@@ -49,7 +49,7 @@ class held:  # noqa: N801  used like a function
 
 
 class released:  # noqa: N801  used like a function
-    """Release the slot of the current request, if it holds one, and wait for one again at the end."""
+    """Context manager that releases the slot of the current request, if any, and takes one again at the end."""
 
     __slots__ = ("_slots", "_token")
 
@@ -66,15 +66,16 @@ class released:  # noqa: N801  used like a function
 
 
 def later() -> Slot:
-    """Return what holds a slot for work that the current request does later, while its response is sent.
+    """Return a factory of context managers that hold a slot for work done while the response is streamed.
 
-    The view has returned then, and its slot was released; work that is done before needs no second one.
+    The slot of the request is released when the view returns. If the request still holds it, no second one is taken.
     """
     return partial(_held_again, _held.get())
 
 
 @contextmanager
 def _held_again(slots: Semaphore | None) -> Iterator[None]:
+    """Hold a slot of `slots`, unless there are none or the request holds one."""
     if slots is None or _held.get() is not None:
         yield
         return

@@ -1,4 +1,4 @@
-"""Run calls that block inside C in native threads, while the other requests of a gevent worker go on."""
+"""Run calls that block inside C in native threads, so that a gevent worker serves its other requests meanwhile."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from gevent.threadpool import ThreadPool
 SWITCH_INTERVAL = 0.0005
 """Seconds after which the worker's thread gives the GIL to a native thread that waits for it.
 
-SQLite's module takes the GIL for each row and for each check of the time limit, for some microseconds. With Python's
-own 5 ms, a page of 1,000 rows would take 5 s beside a busy worker.
+sqlite3 takes the GIL for some microseconds for each row and for each check of the time limit. With Python's default of
+5 ms, a page of 1,000 rows takes 5 s while the worker's thread is busy.
 """
 
 INTERRUPT_INTERVAL = 0.05
-"""Seconds between two attempts to cancel a call whose request is gone: it may not have begun yet."""
+"""Seconds between two attempts to cancel a call whose request was killed: the first may come before the call begins."""
 
 R = TypeVar("R")
 
 
 class NativeThreads:
-    """A pool of native threads for one worker process, made after the fork."""
+    """A pool of native threads of one worker process; create it after the fork."""
 
     def __init__(self, size: int) -> None:
         self._pool = ThreadPool(size)
         sys.setswitchinterval(SWITCH_INTERVAL)
 
     def run(self, call: Callable[[], R], cancel: Callable[[], object]) -> R:
-        """Return what `call` returns, or raise what it raises.
+        """Execute `call` in a native thread; return its result or raise its exception.
 
-        If the waiting request is killed, `cancel` is called until the call has ended: what the call works on belongs to
-        the native thread until then.
+        If the waiting greenlet is killed, `cancel` is called until the call has ended: until then the native thread
+        uses the connection that the call works on.
         """
         result = self._pool.spawn(_outcome, call)
         try:
@@ -49,15 +49,16 @@ class NativeThreads:
 
 
 def _wait(result: Any) -> None:
+    """Wait for a result of the pool, up to `INTERRUPT_INTERVAL`."""
     try:
         result.wait(INTERRUPT_INTERVAL)
-    except BaseException:  # noqa: BLE001  killed again, while the first is being raised
+    except BaseException:  # noqa: BLE001  a second kill, while the first is raised
         return
 
 
 def _outcome(call: Callable[[], R]) -> tuple[R | None, BaseException | None]:
-    # gevent would print the traceback of an error that the caller handles.
+    """Return the result of a call and its exception: gevent would print the traceback of a raised one."""
     try:
         return call(), None
-    except BaseException as error:  # noqa: BLE001  raised again in the greenlet that waits
+    except BaseException as error:  # noqa: BLE001  `run` raises it in the waiting greenlet
         return None, error

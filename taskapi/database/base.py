@@ -1,4 +1,4 @@
-"""What all models share: the declarative base, column types, and the clock of writes."""
+"""Declarative base of the models, their column types, and the timestamp of writes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
 
 MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
-"""Where Alembic's steps stand, whatever directory a command is run from."""
+"""Absolute path of the Alembic migrations, so that `flask db` works from any directory."""
 
 
 class Base(DeclarativeBase):
-    """Base of the models. They do not inherit from `db.Model`, which strict typing cannot follow."""
+    """Declarative base of the models. They do not inherit from `db.Model`, which fails mypy --strict."""
 
     metadata = MetaData(
         naming_convention={
@@ -31,35 +31,37 @@ class Base(DeclarativeBase):
 
 
 EMPTY = text("''")
-"""The empty string as a default of the database: Alembic takes a plain one for none when it compares."""
+"""Server default of an empty string. Alembic's comparison treats a plain empty string as no default."""
 
 
 class UTCDateTime(TypeDecorator[datetime]):
-    """An aware UTC datetime in and out, on databases with and without time zones."""
+    """Column type for timezone-aware UTC datetimes; stored without a time zone on SQLite."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Convert to UTC; raises ValueError for a naive datetime."""
         if value is None:
             return None
         if value.tzinfo is None:
-            raise ValueError("a naive datetime has no place in the database")
+            raise ValueError("a naive datetime: the column needs a timezone-aware value")
         value = value.astimezone(UTC)
         return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
 
     def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
+        """Add the UTC time zone, which SQLite does not store."""
         return None if value is None else value.replace(tzinfo=UTC)
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
-        """Nothing to do where the driver gives aware times, in the zone of its session: UTC (`SESSION`)."""
+        """Return None on PostgreSQL: psycopg returns aware datetimes in the session's time zone, UTC (`SESSION`)."""
         return super().result_processor(dialect, coltype) if dialect.name == "sqlite" else None
 
 
 def now() -> datetime:
-    """The time of a write, in whole milliseconds: the precision of a JavaScript `Date`, so nothing is cut off there."""
-    moment = datetime.now(UTC)
-    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+    """Return the time of a write in whole milliseconds, the precision of a JavaScript `Date`: clients round nothing."""
+    time = datetime.now(UTC)
+    return time.replace(microsecond=time.microsecond // 1000 * 1000)
 
 
 db = SQLAlchemy(metadata=Base.metadata)

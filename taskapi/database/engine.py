@@ -10,20 +10,21 @@ from ..config import Config
 from . import pipeline, sqlite, unit_of_work
 from .base import db
 from .pool import Pool
-from .unit_of_work import STATEMENT_TIMEOUT, running_unit, statements_before
+from .transaction import running_unit, statements_before_core
+from .unit_of_work import STATEMENT_TIMEOUT
 
 POOL_SIZE = 8
-"""Connections a worker holds at most, and requests it works on at a time (taskapi/server/worker.py)."""
+"""Maximum number of connections per worker, and of requests that it executes at a time (taskapi/server/worker.py)."""
 
 STATEMENT_CACHE = 100
-"""Compiled statements that SQLAlchemy keeps in a worker; it drops the oldest when there are half as many again.
+"""Size of SQLAlchemy's cache of compiled statements; it evicts the least recently used when 50 % above the size.
 
-All of the API without its lists has about 40. A list has one for each combination of filters and sort, a few thousand
-in all, but whatever a client sends, 150 take 10 MB at most.
+The API without its lists has about 40 statements. Lists have one per combination of filters and sort, a few thousand in
+all. 150 cached statements take at most 10 MB per worker.
 """
 
 POOL_TIMEOUT = 2
-"""Seconds a request waits for a free connection before it is told to come back (503)."""
+"""Seconds that a request waits for a free connection before it gets 503 with Retry-After."""
 
 CONNECT_TIMEOUT = 2
 """Seconds to wait for PostgreSQL to accept a connection (libpq takes no less than 2)."""
@@ -33,11 +34,11 @@ SESSION = {
     "statement_timeout": f"{STATEMENT_TIMEOUT}s",
     "idle_in_transaction_session_timeout": f"{STATEMENT_TIMEOUT}s",
 }
-"""What PostgreSQL is told when a connection is made."""
+"""PostgreSQL session settings, sent when a connection is opened."""
 
 
 def init_app(app: Flask, config: Config) -> None:
-    """Bind the engine of this application; nothing connects before the first request that needs it."""
+    """Configure the engine of an application; it connects at the first request that needs the database."""
     app.config["SQLALCHEMY_DATABASE_URI"] = config.database_url
     app.config["MIGRATION_DATABASE_URL"] = config.migration_database_url
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = _engine_options(config.database_url)
@@ -51,16 +52,17 @@ def init_app(app: Flask, config: Config) -> None:
             )
         else:
             pipeline.use_timeout_connections(db.engine)
-            pipeline.prepend_statements(db.engine, statements_before)
+            pipeline.prepend_statements(db.engine, statements_before_core)
 
 
 def discard_inherited_pool(app: Flask) -> None:
-    """Start with an empty pool in a forked process, leaving the parent's connections alone."""
+    """Give a forked process an empty pool, without closing the connections that it shares with its parent."""
     with app.app_context():
         db.engine.dispose(close=False)
 
 
 def _engine_options(url: str) -> dict[str, Any]:
+    """Return the arguments of `create_engine` for a database URL."""
     options: dict[str, Any] = {
         "query_cache_size": STATEMENT_CACHE,
         "poolclass": Pool,
@@ -68,16 +70,16 @@ def _engine_options(url: str) -> dict[str, Any]:
         "max_overflow": 0,
         "pool_timeout": POOL_TIMEOUT,
     }
-    options["pool_reset_on_return"] = None  # work ends its transaction itself
-    options["hide_parameters"] = True  # an error that is logged must not quote the content of tasks
+    options["pool_reset_on_return"] = None  # a unit of work ends its transaction itself
+    options["hide_parameters"] = True  # logged errors must not contain the content of tasks
     if url.startswith("sqlite"):
         options["pool_size"] = POOL_SIZE + sqlite.EXTRA_CONNECTIONS
         options["connect_args"] = {"timeout": 0, "check_same_thread": False, "factory": sqlite.SQLiteConnection}
     else:
-        options["isolation_level"] = "AUTOCOMMIT"  # we say BEGIN ourselves, together with the first statement
+        options["isolation_level"] = "AUTOCOMMIT"  # we send BEGIN ourselves, in one pipeline with the first statement
         options["connect_args"] = {
             "connect_timeout": CONNECT_TIMEOUT,
-            # A peer that vanished is noticed by the kernel (milliseconds), not by a hanging request.
+            # Milliseconds after which the kernel closes a connection to a host that no longer acknowledges packets.
             "tcp_user_timeout": STATEMENT_TIMEOUT * 1000,
             "options": " ".join(f"-c {name}={value}" for name, value in SESSION.items()),
             "application_name": "taskapi",

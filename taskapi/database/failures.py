@@ -1,27 +1,27 @@
-"""What a database error means: retry the work, or report that the database is unavailable."""
+"""PostgreSQL error classes: which errors to retry, which mean that the database is unavailable (503)."""
 
 from __future__ import annotations
 
 from psycopg.errors import ConnectionTimeout, OperationalError
 
 ATTEMPTS = 4
-"""How often work is tried that the database asks to have repeated."""
+"""Attempts of a unit of work, the first included, before a retryable error is raised."""
 
 RETRYABLE = frozenset({"40001", "40P01", "26000"})
-"""SQLSTATE serialization_failure and deadlock_detected: the same work again will do (PostgreSQL, 13.5); and
-invalid_sql_statement_name: the server has forgotten what was prepared, and so has not executed it."""
+"""SQLSTATEs that a second attempt resolves: serialization_failure and deadlock_detected (PostgreSQL manual, 13.5), and
+invalid_sql_statement_name, after which nothing was executed: the server has lost the prepared statement."""
 
 UNAVAILABLE_CLASSES = ("08", "53", "57P", "58")
-"""SQLSTATE classes of a server that cannot serve now: connection, resources, operator intervention, system."""
+"""SQLSTATE classes: connection exception, insufficient resources, operator intervention, system error."""
 
 UNAVAILABLE_STATES = frozenset({"55P03", "57014", "25006"})
 """lock_not_available, query_canceled (our timeout), read_only_sql_transaction (a standby)."""
 
 
 class DatabaseUnavailable(Exception):
-    """The database cannot be reached or cannot serve now; nothing is wrong with the request.
+    """The database cannot be reached or cannot serve now, although the request is valid: 503.
 
-    `uncertain` tells that it was lost while a COMMIT was under way: the write may or may not have been made.
+    `uncertain` is True if the connection was lost during COMMIT, so the write may or may not be committed.
     """
 
     def __init__(self, reason: str, *, uncertain: bool = False) -> None:
@@ -30,12 +30,14 @@ class DatabaseUnavailable(Exception):
 
 
 def sqlstate(cause: BaseException | None) -> str | None:
+    """Return the SQLSTATE of a psycopg error; None for other exceptions and errors of the client."""
     return getattr(cause, "sqlstate", None)
 
 
 def is_unavailable(cause: BaseException | None) -> bool:
+    """Return True if a psycopg error means that the server cannot be reached or cannot serve now."""
     state = sqlstate(cause)
     if state is None:
-        # psycopg raises without a state when there was no server to give one.
+        # psycopg raises these without a SQLSTATE when it has no connection to a server.
         return type(cause) in (OperationalError, ConnectionTimeout)
     return state.startswith(UNAVAILABLE_CLASSES) or state in UNAVAILABLE_STATES

@@ -1,8 +1,7 @@
-"""SQL conditions on a list of values that is sent as one parameter.
+"""SQL conditions on a list of values that is sent as one parameter: an array on PostgreSQL, a JSON array on SQLite.
 
-An `IN` has a placeholder for each value, so its text depends on how many values a client sends: every number of them
-is another statement to be parsed, prepared and cached, and SQLite refuses more than 32,766 parameters. Here the text
-is always the same: the list is an array on PostgreSQL and a JSON array on SQLite.
+An `IN` has one placeholder per value, so its text depends on the number of values that a client sends: each number is
+another statement to parse, prepare and cache, and SQLite refuses more than 32,766 parameters. Here the text is fixed.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from collections.abc import Collection
 from typing import Any
 
 import orjson
-from sqlalchemy import BigInteger, Boolean, ColumnElement, Dialect, Text, literal
+from sqlalchemy import BigInteger, Boolean, ColumnElement, Dialect, Text, literal, literal_column
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import InstrumentedAttribute
@@ -19,9 +18,11 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from .text import position
+
 
 class _List(TypeDecorator[Collection[Any]]):
-    """A list of integers or of strings as one parameter."""
+    """Bind type of a list of integers or of strings."""
 
     impl = Text
     cache_ok = True
@@ -31,30 +32,36 @@ class _List(TypeDecorator[Collection[Any]]):
         self.item = item
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return ARRAY on PostgreSQL, and Text for the JSON array on SQLite."""
         return dialect.type_descriptor(ARRAY(self.item) if dialect.name == "postgresql" else Text())
 
     def process_bind_param(self, value: Collection[Any] | None, dialect: Dialect) -> Any:
+        """Convert to a list on PostgreSQL, and to JSON on SQLite; None is an empty list."""
         values = [*(value or ())]
         return values if dialect.name == "postgresql" else orjson.dumps(values).decode()
 
 
 class _IsOneOf(FunctionElement[bool]):
+    """The clauses of `is_one_of`: the column and the list."""
+
     inherit_cache = True
     type = Boolean()
 
 
 class _HasEvery(FunctionElement[bool]):
+    """The clauses of `has_every`: the text column and the list of parts."""
+
     inherit_cache = True
     type = Boolean()
 
 
 def is_one_of(column: InstrumentedAttribute[Any], values: Collection[int]) -> ColumnElement[bool]:
-    """Whether an integer is in the list; an index on the column is used."""
+    """Return the condition that the column is one of the integers; an index on the column is used."""
     return _IsOneOf(column, literal(values, _List(BigInteger)))
 
 
 def has_every(text: InstrumentedAttribute[Any], parts: Collection[str]) -> ColumnElement[bool]:
-    """Whether a text contains every string of the list."""
+    """Return the condition that the text contains every string of the list."""
     return _HasEvery(text, literal(parts, _List(Text)))
 
 
@@ -72,12 +79,15 @@ def _is_one_of_json(element: _IsOneOf, compiler: SQLCompiler, **options: Any) ->
 
 @compiles(_HasEvery, "postgresql")
 def _has_every_of_array(element: _HasEvery, compiler: SQLCompiler, **options: Any) -> str:
-    text, parts = (compiler.process(clause, **options) for clause in element.clauses)
-    # The column is compared byte by byte (models.Bytewise), so the parts must be, too.
-    return f"""NOT EXISTS (SELECT FROM unnest({parts}) AS part WHERE strpos({text}, part COLLATE "C") = 0)"""
+    text, parts = element.clauses
+    # The text column has COLLATE "C" (models.Bytewise); strpos needs the same collation on both sides.
+    found_at = compiler.process(position(text, literal_column('part COLLATE "C"')), **options)
+    return f"NOT EXISTS (SELECT FROM unnest({compiler.process(parts, **options)}) AS part WHERE {found_at} = 0)"
 
 
 @compiles(_HasEvery, "sqlite")
 def _has_every_of_json(element: _HasEvery, compiler: SQLCompiler, **options: Any) -> str:
-    text, parts = (compiler.process(clause, **options) for clause in element.clauses)
-    return f"NOT EXISTS (SELECT 1 FROM json_each({parts}) AS part WHERE instr({text}, part.value) = 0)"  # noqa: S608
+    text, parts = element.clauses
+    found_at = compiler.process(position(text, literal_column("part.value")), **options)
+    values = compiler.process(parts, **options)
+    return f"NOT EXISTS (SELECT 1 FROM json_each({values}) AS part WHERE {found_at} = 0)"  # noqa: S608  compiled clauses

@@ -1,4 +1,4 @@
-"""What only PostgreSQL needs: a transaction that names its user, and pipelines, and a driver with a timeout."""
+"""PostgreSQL connections: statements in one pipeline per round trip, and a timeout while waiting for results."""
 
 from __future__ import annotations
 
@@ -25,101 +25,111 @@ from psycopg.errors import (
 from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
 from psycopg.waiting import Ready, Wait
-from sqlalchemy import Connection, Engine, MetaData, TextClause, event, text
+from sqlalchemy import Connection, Engine, event
 
-# A connection that died while it lay idle is replaced; the driver's warning about it is nobody's business.
+# psycopg warns about a pooled connection that broke while it was idle; those are replaced, so only errors are logged.
 logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 SERVER_TIMEOUT = 6
-"""Seconds after which a server that says nothing at all is given up: it ends a statement itself before that."""
+"""Seconds without any byte from the server after which a connection is given up. Longer than statement_timeout, so a
+server that works cancels a slow statement itself before that."""
 
 POLL_INTERVAL = 0.1
 """Seconds of one poll of the socket."""
 
 RowSecurityContext = tuple[str, str]
-"""The user, and the job that lets a statement see across users; empty for none."""
+"""(user_id, job) for the row-level security policies; an empty string selects no rows or no job."""
 
 R = TypeVar("R")
 
 
 class PipelinedStatement(NamedTuple):
-    """A statement with `$1`, `$2`… for its values, and what makes a row of the cells that come back."""
+    """A statement of a pipeline: its text, its values, and the function that makes a row."""
 
     sql: str
+    """The text, with `$1`, `$2`… for the values."""
     values: Sequence[Any] = ()
     row: Callable[[Sequence[Any]], Any] | None = tuple
-    """None if nobody reads what comes back."""
+    """Makes a row of the cells of a result; None if the result is not read."""
 
 
 BEGIN, COMMIT, ROLLBACK = PipelinedStatement("BEGIN"), PipelinedStatement("COMMIT"), PipelinedStatement("ROLLBACK")
 
 
-def set_current_user(names: RowSecurityContext) -> PipelinedStatement:
-    """Whose rows the policies show, until the end of the transaction: it holds behind a pooler and outlives nothing."""
+def set_current_user(context: RowSecurityContext) -> PipelinedStatement:
+    """Return the statement that sets taskapi.user_id and taskapi.job, which the row-level security policies read.
+
+    The settings are local to the transaction (third argument of set_config), so PgBouncer in transaction mode and the
+    next request on the same connection cannot see them.
+    """
     return PipelinedStatement(
-        "SELECT set_config('taskapi.user_id', $1, true), set_config('taskapi.job', $2, true)", names, None
+        "SELECT set_config('taskapi.user_id', $1, true), set_config('taskapi.job', $2, true)", context, None
     )
 
 
 class TimeoutConnection(psycopg.Connection[Any]):
-    """A psycopg connection that raises ConnectionTimeout when the server sends nothing for `SERVER_TIMEOUT` seconds."""
+    """A psycopg connection that raises ConnectionTimeout when the server sends nothing for `SERVER_TIMEOUT` seconds.
+
+    `tcp_user_timeout` does not end such a wait: the kernel of a frozen server still acknowledges packets.
+    """
 
     @property
     def in_transaction(self) -> bool:
-        """Whether one was begun and has not ended."""
+        """True between BEGIN and COMMIT or ROLLBACK."""
         return self.pgconn.transaction_status != TransactionStatus.IDLE
 
-    def run_pipeline(self, messages: Sequence[PipelinedStatement]) -> list[Sequence[Any]]:
-        """Send them all without waiting in between, and return the rows of each; raises the first failure.
+    def run_pipeline(self, statements: Sequence[PipelinedStatement]) -> list[Sequence[Any]]:
+        """Execute statements in one round trip and return the rows of each; raises the first error.
 
-        Unless one was begun, all of it is one transaction (PostgreSQL, "Pipelining" in its message flow). Each text is
-        parsed once on a connection. The driver's own pipeline does the same at several times the cost.
+        Without a BEGIN all of them are one implicit transaction (PostgreSQL, "Pipelining" in its message flow). The
+        server parses each text once per connection. psycopg's own pipeline does the same with several times as many
+        bytecodes.
         """
-        new = {message.sql: _Statement(self) for message in messages if message.sql not in self._statements}
-        statements = {**self._statements, **new} if new else self._statements
-        in_step = False
+        new = {each.sql: _ServerStatement(self) for each in statements if each.sql not in self._server_statements}
+        prepared = {**self._server_statements, **new} if new else self._server_statements
+        is_synced = False
         self.pgconn.enter_pipeline_mode()
         try:
-            for sql, statement in new.items():
-                self.pgconn.send_prepare(statement.name, sql.encode())
-            for message in messages:
-                statements[message.sql].send(message.values)
+            for sql, server_statement in new.items():
+                self.pgconn.send_prepare(server_statement.name, sql.encode())
+            for statement in statements:
+                prepared[statement.sql].send(statement.values)
             self.pgconn.pipeline_sync()
-            results = self._receive()
-            in_step = True
+            results = self._receive_until_sync()
+            is_synced = True
         finally:
-            if in_step:
+            if is_synced:
                 self.pgconn.exit_pipeline_mode()
             else:
-                self.close()  # nobody knows what it would say next
-        for (sql, statement), prepared in zip(new.items(), results, strict=False):
-            if prepared.status == ExecStatus.COMMAND_OK:  # whatever becomes of the rest
-                self._statements[sql] = statement
+                self.close()  # results may still arrive, and would be taken for those of the next statements
+        for (sql, server_statement), result in zip(new.items(), results, strict=False):
+            if result.status == ExecStatus.COMMAND_OK:  # it stays prepared even if a later statement failed
+                self._server_statements[sql] = server_statement
         try:
-            _raise_first(results)
+            _raise_first_error(results)
         except (InvalidSqlStatementName, FeatureNotSupported):
-            # The server has forgotten what was prepared (a pooler, DEALLOCATE ALL), or it has become another plan's (a
-            # migration that changed a type): on a new connection the same will do.
+            # The server no longer has the prepared statement (a pooler changed servers, DEALLOCATE ALL), or its result
+            # type has changed (a migration). A new connection prepares it again.
             self.close()
             raise
         return [
-            statements[message.sql].rows(result, message.row) if message.row else ()
-            for message, result in zip(messages, results[len(new) :], strict=True)
+            prepared[statement.sql].load_rows(result, statement.row) if statement.row else ()
+            for statement, result in zip(statements, results[len(new) :], strict=True)
         ]
 
-    def _receive(self) -> list[PGresult]:
-        """What the server answers, up to where it is in step again."""
+    def _receive_until_sync(self) -> list[PGresult]:
+        """Receive the results of a pipeline up to its sync point; raises OperationalError if the connection is lost."""
         results: list[PGresult] = []
         try:
             if self.pgconn.flush():
                 self.wait(_flush(self.pgconn))
-            self.pgconn.consume_input()  # what is there already needs no listening
+            self.pgconn.consume_input()  # without a wait: the results may have arrived already
             while True:
                 while self.pgconn.is_busy():
                     self._wait_readable()
                     self.pgconn.consume_input()
                 result = self.pgconn.get_result()
-                if result is None:  # between two statements, or for ever
+                if result is None:  # libpq's separator between two statements, or the connection is lost
                     if self.pgconn.status == ConnStatus.BAD:
                         raise OperationalError("the connection is lost")  # noqa: TRY301  as the driver does
                 elif result.status == ExecStatus.PIPELINE_SYNC:
@@ -127,157 +137,153 @@ class TimeoutConnection(psycopg.Connection[Any]):
                 else:
                     results.append(result)
         except OperationalError:
-            _raise_first(results)  # why the server has hung up, if it said so
+            _raise_first_error(results)  # the server's reason for closing the connection, if it sent one
             raise
 
     def _wait_readable(self) -> None:
-        """Return when there is something to receive; raises `ConnectionTimeout` after a silence of `SERVER_TIMEOUT`.
+        """Wait for data from the server; raises `ConnectionTimeout` after `SERVER_TIMEOUT` seconds without any.
 
-        Not by the clock: a process that is busy with other requests has not listened meanwhile.
+        It sums up polls and does not read a clock: while other requests keep the process busy, nothing is polled, and
+        that time must not count as silence of the server.
         """
         silence = 0.0
         while silence <= SERVER_TIMEOUT:
             try:
                 self._poll_socket.recv(1, socket.MSG_PEEK)
             except TimeoutError:
-                silence = 0.0 if _readable(self.pgconn.socket) else silence + POLL_INTERVAL
+                silence = 0.0 if _is_readable(self.pgconn.socket) else silence + POLL_INTERVAL
             except ConnectionError:
-                return  # what was received before that is still to be read
+                return  # the caller still has to read what was received before the reset
             else:
                 return
-        raise ConnectionTimeout("the server does not answer")
+        raise ConnectionTimeout("the server does not respond")
 
     @cached_property
     def _poll_socket(self) -> socket.socket:
-        """The connection once more, as a socket of Python's: the cheapest to wait for, with and without gevent."""
-        ear = socket.socket(fileno=os.dup(self.pgconn.socket))
-        ear.settimeout(POLL_INTERVAL)
-        return ear
+        """A Python socket over a duplicate of libpq's descriptor: its recv is the cheapest wait, also with gevent."""
+        duplicate = socket.socket(fileno=os.dup(self.pgconn.socket))
+        duplicate.settimeout(POLL_INTERVAL)
+        return duplicate
 
     @cached_property
-    def _statements(self) -> dict[str, _Statement]:
-        """What the server knows by a name, by its text."""
+    def _server_statements(self) -> dict[str, _ServerStatement]:
+        """The prepared statements of this connection, by their text."""
         return {}
 
     @cached_property
     def _names(self) -> Iterator[bytes]:
-        # Of this connection alone: behind a pooler that mixes sessions up, a name is unknown and never another's.
-        mine = token_hex(4).encode()
-        return (b"taskapi_%s_%d" % (mine, number) for number in count(1))
+        """Names for prepared statements, unique among connections.
+
+        A pooler that gives this client another server connection then raises "does not exist" for a name, and never
+        executes another client's statement.
+        """
+        unique = token_hex(4).encode()
+        return (b"taskapi_%s_%d" % (unique, number) for number in count(1))
 
     def new_name(self) -> bytes:
-        """A name that no statement has."""
+        """Return an unused name for a prepared statement."""
         return next(self._names)
 
     def close(self) -> None:
-        """Let go of both."""
+        """Close the connection and the duplicate of its socket."""
         if "_poll_socket" in vars(self):
             self._poll_socket.close()
         super().close()
 
     def wait(self, gen: PQGen[R], interval: float = POLL_INTERVAL, timeout: float | None = None) -> R:
-        """Wait for the server; raises `ConnectionTimeout` after a silence of `SERVER_TIMEOUT`, and is closed then."""
+        """Wait as psycopg does; raises `ConnectionTimeout` and closes after `SERVER_TIMEOUT` seconds of silence."""
         if timeout is not None:
             return super().wait(gen, interval, timeout)
-        return super().wait(self._relay(gen, interval), interval)
+        return super().wait(self._with_server_timeout(gen, interval), interval)
 
-    def _relay(self, gen: PQGen[R], interval: float) -> PQGen[R]:
-        """Relay what the driver waits for, and count the times it waited in vain."""
+    def _with_server_timeout(self, gen: PQGen[R], interval: float) -> PQGen[R]:
+        """Wrap a psycopg wait generator: count the intervals without data, raise `ConnectionTimeout` at the limit."""
         silence = 0.0
-        answer: R
+        result: R
         try:
             waiting_for = next(gen)
             while True:
                 ready = yield waiting_for
-                silence = 0.0 if ready or _readable(self.pgconn.socket) else silence + interval
+                silence = 0.0 if ready or _is_readable(self.pgconn.socket) else silence + interval
                 if silence > SERVER_TIMEOUT:
                     self.close()
-                    raise ConnectionTimeout("the server does not answer")
+                    raise ConnectionTimeout("the server does not respond")
                 waiting_for = gen.send(ready)
         except StopIteration as end:
-            answer = end.value
-        return answer
+            result = end.value
+        return result
 
 
-class _Statement:
-    """A statement that a connection knows by a name."""
+class _ServerStatement:
+    """A prepared statement of one connection, known to the server by a name."""
 
     def __init__(self, connection: TimeoutConnection) -> None:
         self.name = connection.new_name()
         self._pgconn = connection.pgconn
         self._transformer = Transformer(connection)
-        self._knows_columns = False
 
     def send(self, values: Sequence[Any]) -> None:
-        """Execute it; nothing is waited for."""
+        """Queue an execution with these values; does not wait for the result."""
         texts = self._transformer.dump_sequence(values, [PyFormat.TEXT] * len(values)) if values else None
         self._pgconn.send_query_prepared(self.name, texts)
 
-    def rows(self, result: PGresult, row: Callable[[Sequence[Any]], Any]) -> Sequence[Any]:
-        """What it gave."""
+    def load_rows(self, result: PGresult, row: Callable[[Sequence[Any]], Any]) -> Sequence[Any]:
+        """Return the rows of a result, each made with `row`."""
         if not result.nfields:
             return ()
-        self._transformer.set_pgresult(result, set_loaders=not self._knows_columns)
-        self._knows_columns = True
-        found = self._transformer.load_rows(0, result.ntuples, row)
-        self._transformer.set_pgresult(None, set_loaders=False)  # or it would be kept in memory
-        return found
+        self._transformer.set_pgresult(result)
+        rows = self._transformer.load_rows(0, result.ntuples, row)
+        self._transformer.set_pgresult(None)  # drop the reference, which keeps the result in memory
+        return rows
 
 
 def _flush(pgconn: PGconn) -> PQGen[None]:
-    """Send what is too much for one time, and receive meanwhile: the server may wait for that."""
+    """Send what does not fit in the socket's buffer; read meanwhile, for the server may stop reading until we do."""
     while pgconn.flush():
         if (yield Wait.RW) & Ready.R:
             pgconn.consume_input()
 
 
-def _raise_first(results: Sequence[PGresult]) -> None:
+def _raise_first_error(results: Sequence[PGresult]) -> None:
     for result in results:
         if result.status == ExecStatus.FATAL_ERROR:
             raise error_from_result(result)
 
 
-def _readable(socket: int) -> bool:
+def _is_readable(descriptor: int) -> bool:
+    """Return True if a socket has data to read now."""
     poll = select.poll()
-    poll.register(socket, select.POLLIN)
+    poll.register(descriptor, select.POLLIN)
     return bool(poll.poll(0))
 
 
 def use_timeout_connections(engine: Engine) -> None:
-    """Let the engine make connections of that kind."""
+    """Make the engine open its connections as `TimeoutConnection` (SQLAlchemy's do_connect event)."""
     event.listen(
         engine, "do_connect", lambda _dialect, _record, args, options: TimeoutConnection.connect(*args, **options)
     )
 
 
-def prepend_statements(engine: Engine, first: Callable[[Connection], Sequence[PipelinedStatement]]) -> None:
-    """Send what must be said before a statement of SQLAlchemy's together with it: that costs no round trip."""
+def prepend_statements(engine: Engine, statements_before: Callable[[Connection], Sequence[PipelinedStatement]]) -> None:
+    """Send BEGIN and set_config in one pipeline with the Core statement that they precede: no extra round trip.
 
-    def ahead(send: Callable[..., object]) -> Callable[..., bool]:
-        def run(cursor: psycopg.Cursor[Any], *statement: Any) -> bool:
-            *sent, context = statement
-            messages = first(context.root_connection)
-            if not messages:
-                return False
+    Listens to SQLAlchemy's do_execute events; `statements_before` returns what a connection has to send first.
+    """
+
+    def hook(execute: Callable[..., object]) -> Callable[..., bool]:
+        def run(cursor: psycopg.Cursor[Any], *arguments: Any) -> bool:
+            *statement, context = arguments
+            prepended = statements_before(context.root_connection)
+            if not prepended:
+                return False  # SQLAlchemy executes the statement itself
             with cursor.connection.pipeline():
-                for message in messages:
-                    psycopg.RawCursor(cursor.connection).execute(message.sql, message.values)
-                send(cursor, *sent)
+                for each in prepended:
+                    psycopg.RawCursor(cursor.connection).execute(each.sql, each.values)
+                execute(cursor, *statement)
             return True
 
         return run
 
-    event.listen(engine, "do_execute", ahead(psycopg.Cursor.execute))
-    event.listen(engine, "do_execute_no_params", ahead(psycopg.Cursor.execute))
-    event.listen(engine, "do_executemany", ahead(psycopg.Cursor.executemany))
-
-
-def row_security_status(metadata: MetaData) -> TextClause:
-    """Ask whether the role is `exempt` from row-level security, how many tables force it, and by how many policies."""
-    return text(
-        "WITH tables AS (SELECT to_regclass(name) AS id FROM unnest(CAST(:names AS text[])) AS name) SELECT"
-        " (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user) AS exempt,"
-        " (SELECT count(*) FROM pg_class JOIN tables ON oid = id"
-        " WHERE relrowsecurity AND relforcerowsecurity) AS walls,"
-        " (SELECT count(*) FROM pg_policy JOIN tables ON polrelid = id) AS policies"
-    ).bindparams(names=list(metadata.tables))
+    event.listen(engine, "do_execute", hook(psycopg.Cursor.execute))
+    event.listen(engine, "do_execute_no_params", hook(psycopg.Cursor.execute))
+    event.listen(engine, "do_executemany", hook(psycopg.Cursor.executemany))

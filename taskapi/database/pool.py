@@ -1,4 +1,8 @@
-"""SQLAlchemy's pool of connections, without its locks where nobody waits, and without a net under what is taken."""
+"""QueuePool with lock-free checkout and checkin, without reset-on-return and without return on garbage collection.
+
+The caller must end its transaction and close the connection; `UnitOfWork.end` does. SQLAlchemy's `_ConnectionFairy`
+registers a weakref callback per checkout, which returns a forgotten connection, and rolls back at each checkin.
+"""
 
 from __future__ import annotations
 
@@ -10,49 +14,47 @@ from sqlalchemy.util.queue import Queue
 
 
 class _FIFOQueue(Queue[ConnectionPoolEntry]):
-    """The one that has rested longest is the next, so that none is forgotten on the way to the server.
+    """SQLAlchemy's FIFO queue, which takes its lock only when a thread has to wait.
 
-    A connection is taken and given back in one step each, of a deque, which is safe among threads. Who finds none waits
-    as in the queue. It is never full: there are no more connections than places for them.
+    deque.append and deque.popleft are atomic. FIFO: the connection idle longest is checked out first, so none stays
+    idle long enough for a NAT or firewall to drop it. The queue is never full: the pool has no overflow connections.
     """
 
     _waiting = 0
+    """Number of threads in `_wait`."""
 
     def put(self, item: ConnectionPoolEntry, block: bool = True, timeout: float | None = None) -> None:  # noqa: ARG002, FBT001, FBT002
-        """Give it back."""
+        """Append a connection and wake one waiting thread."""
         self.queue.append(item)
-        # Who began to wait before this has said so, and who looks from now on will find it.
+        # No lost wakeup: a waiter increments _waiting before it checks the deque; we append before we read _waiting.
         if self._waiting:
             with self.not_empty:
                 self.not_empty.notify()
 
     def get(self, block: bool = True, timeout: float | None = None) -> ConnectionPoolEntry:  # noqa: FBT001, FBT002
-        """Take one; raises `Empty` if there is none, after `timeout` seconds if it is to `block`."""
+        """Remove the first connection; with `block` wait up to `timeout` seconds for one, then raise `Empty`."""
         try:
             return self.queue.popleft()
         except IndexError:
             return self._wait(block, timeout)
 
     def _wait(self, block: bool, timeout: float | None) -> ConnectionPoolEntry:  # noqa: FBT001
-        until = None if timeout is None else time.monotonic() + timeout
+        """Wait as SQLAlchemy's queue does, again if another thread takes the connection first."""
+        deadline = None if timeout is None else time.monotonic() + timeout
         with self.mutex:
             self._waiting += 1
             try:
                 while True:
                     try:
                         return super().get(block, timeout)
-                    except IndexError:  # somebody who did not wait was faster
-                        timeout = None if until is None else max(0.0, until - time.monotonic())
+                    except IndexError:  # a thread that did not wait took the connection, without the lock
+                        timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
             finally:
                 self._waiting -= 1
 
 
 class PooledConnection(PoolProxiedConnection):
-    """A connection that somebody has taken, as SQLAlchemy knows it.
-
-    Its own would be given back when it is forgotten, too, and rolled back first. Here whoever takes one ends what was
-    begun on it, and closes it.
-    """
+    """The object that a checkout returns, in place of SQLAlchemy's `_ConnectionFairy` (see the module docstring)."""
 
     __slots__ = ("_connection_record", "_pool", "dbapi_connection", "driver_connection")
 
@@ -64,44 +66,48 @@ class PooledConnection(PoolProxiedConnection):
 
     @property
     def is_valid(self) -> bool:
+        """False once the connection is closed or invalidated."""
         return self.dbapi_connection is not None
 
     @property
     def is_detached(self) -> bool:
+        """Always False: `detach` is not supported."""
         return False
 
     @property
     def info(self) -> Any:
+        """The dict of the pooled connection that SQLAlchemy and users of the engine keep data in."""
         return {} if self._connection_record is None else self._connection_record.info
 
     def __getattr__(self, name: str) -> Any:
+        """Return an attribute of the driver's connection."""
         return getattr(self.dbapi_connection, name)
 
     def invalidate(self, e: BaseException | None = None, soft: bool = False) -> None:  # noqa: FBT001, FBT002
-        """End the connection; its place in the pool is given back."""
+        """Close the driver's connection and return its record to the pool, whose next checkout connects again."""
         if self._connection_record is not None:
             self._connection_record.invalidate(e, soft)
             self.close()
 
     def close(self) -> None:
-        """Give it back; it cannot be used after that."""
+        """Return the connection to the pool; does nothing if that is done."""
         record, self._connection_record = self._connection_record, None
         self.dbapi_connection = self.driver_connection = None
         if record is not None:
             self._pool.checkin(record)
 
     def _close_special(self, transaction_reset: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
-        # SQLAlchemy says so when it has rolled back itself.
+        """Return the connection; SQLAlchemy passes whether it has rolled back, which decides its reset-on-return."""
         self.close()
 
 
 class Pool(QueuePool):
-    """No more connections than `pool_size`: without `max_overflow`. Nothing is done to one that is given back."""
+    """QueuePool for `max_overflow=0` and `pool_reset_on_return=None`; sends no checkout, checkin and reset events."""
 
     _queue_class = _FIFOQueue
 
     def connect(self) -> PooledConnection:
-        """Take one."""
+        """Check a connection out; raises SQLAlchemy's TimeoutError after `pool_timeout` seconds."""
         record = self._do_get()
         try:
             return PooledConnection(self, record)
@@ -110,9 +116,9 @@ class Pool(QueuePool):
             raise
 
     def checkin(self, record: Any) -> None:
-        """Let another have it, as it was."""
+        """Return a connection after the callbacks that SQLAlchemy registers to restore its isolation level."""
         while record.finalize_callback:
-            undo = record.finalize_callback.pop()
+            restore = record.finalize_callback.pop()
             if record.dbapi_connection is not None:
-                undo(record.dbapi_connection)
+                restore(record.dbapi_connection)
         self._do_return_conn(record)

@@ -1,8 +1,7 @@
-"""Statements that are compiled once, and then go to the driver and back without SQLAlchemy: those of every request.
+"""Statements compiled once by SQLAlchemy Core and then executed by the driver directly: those of frequent requests.
 
-Core says what a statement is, for either database, as everywhere. What it does anew for each execution (building,
-looking the compiled text up, a cursor, a result) costs several times the work of the driver. `fetch`
-(unit_of_work.py) sends them.
+Core's work per execution (building the statement, looking up its compiled text, cursor and result objects) costs
+several times the work of the driver. `fetch` (unit_of_work.py) executes these statements.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ from sqlalchemy.sql.dml import UpdateBase
 from .pipeline import PipelinedStatement, TimeoutConnection
 from .sqlite import SQLiteConnection
 
-Convert = Callable[[Any], Any]
+Converter = Callable[[Any], Any]
 
 Rows = Sequence[Any]
-"""Named tuples of a statement's columns; of several columns of one name the first has it."""
+"""Named tuples of a statement's columns; if several columns have one name, the first is reachable by it."""
 
 Statement = Select[*tuple[Any, ...]] | UpdateBase
 
-# Only for their words: what is compiled for them is sent by the drivers themselves.
+# Dialects used only to compile SQL; execution goes straight to psycopg and sqlite3.
 _POSTGRESQL: Dialect = registry.load("postgresql.psycopg")(paramstyle="numeric_dollar")
 _SQLITE: Dialect = registry.load("sqlite")()
 
@@ -35,86 +34,88 @@ _named_tuple: Callable[..., Any] = namedtuple  # noqa: PYI024  the names are tho
 
 
 class Prepared:
-    """A statement of which every value is a parameter (`bindparam`), and which gives rows."""
+    """A statement that returns rows and whose values are all `bindparam`s; compiled at its first use, per dialect."""
 
     def __init__(self, statement: Statement) -> None:
         self._statement = statement
 
     def __call__(self, **parameters: Any) -> BoundStatement:
-        """The statement with its values."""
+        """Bind values to the statement's parameters."""
         return BoundStatement(self, parameters)
 
     @cached_property
     def on_postgresql(self) -> Compiled:
-        """With `$1`, `$2`… for its values."""
+        """The statement for PostgreSQL, with `$1`, `$2`… as placeholders."""
         return Compiled(self._statement, _POSTGRESQL)
 
     @cached_property
     def on_sqlite(self) -> Compiled:
-        """With `?` for its values."""
+        """The statement for SQLite, with `?` as placeholders."""
         return Compiled(self._statement, _SQLITE)
 
 
 @dataclass(frozen=True, slots=True)
 class BoundStatement:
-    """A statement with its values."""
+    """A prepared statement with values for its parameters."""
 
     statement: Prepared
     parameters: Mapping[str, Any]
 
 
 class Compiled:
-    """A statement as one database reads it: its text, how values go in, and how rows come out."""
+    """A statement compiled for one dialect: its text, the converters of its values, and of the cells of its rows."""
 
     def __init__(self, statement: Statement, dialect: Dialect) -> None:
         compiled: Any = statement.compile(dialect=dialect)
         columns = list(statement.exported_columns)
         self.sql = str(compiled)
-        self._in = [
+        self._bind_processors = [
             (name, compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect))
             for name in compiled.positiontup
         ]
         self._constants = {name: bind.effective_value for name, bind in compiled.binds.items() if not bind.required}
-        out = [column.type.dialect_impl(dialect).result_processor(dialect, None) for column in columns]
-        self._out: list[tuple[int, Convert]] = [(place, convert) for place, convert in enumerate(out) if convert]
+        processors = [column.type.dialect_impl(dialect).result_processor(dialect, None) for column in columns]
+        self._result_processors: list[tuple[int, Converter]] = [
+            (index, convert) for index, convert in enumerate(processors) if convert
+        ]
         row = _named_tuple("Row", [column.key for column in columns], rename=True)
-        # What its `_make` does, without counting the cells of each row again: a statement gives one for each column.
-        self._make: Convert = partial(tuple.__new__, row)
+        # Same as the named tuple's `_make`, without its check of the number of cells, which the statement fixes.
+        self._make: Converter = partial(tuple.__new__, row)
 
     def values(self, parameters: Mapping[str, Any]) -> list[Any]:
-        """What is sent, in its order."""
+        """Return the converted values in the order of the placeholders."""
         if self._constants:
             parameters = {**self._constants, **parameters}
-        return [convert(parameters[name]) if convert else parameters[name] for name, convert in self._in]
+        return [convert(parameters[name]) if convert else parameters[name] for name, convert in self._bind_processors]
 
     @property
-    def row(self) -> Convert:
-        """Makes a named tuple of the cells that have come."""
-        return self._converted if self._out else self._make
+    def row(self) -> Converter:
+        """A function that makes a named tuple of the driver's cells."""
+        return self._convert_row if self._result_processors else self._make
 
-    def _converted(self, cells: Sequence[Any]) -> Any:
+    def _convert_row(self, cells: Sequence[Any]) -> Any:
         row = list(cells)
-        for place, convert in self._out:
-            row[place] = convert(row[place])
+        for index, convert in self._result_processors:
+            row[index] = convert(row[index])
         return self._make(row)
 
 
-def on_sqlite(connection: SQLiteConnection, calls: Sequence[BoundStatement]) -> list[Rows]:
-    """The rows of each, one after the other."""
-    found: list[Rows] = []
+def execute_on_sqlite(connection: SQLiteConnection, calls: Sequence[BoundStatement]) -> list[Rows]:
+    """Execute the calls in order; return one list of rows per call."""
+    results: list[Rows] = []
     for call in calls:
         statement = call.statement.on_sqlite
         make = statement.row
-        found.append([make(cells) for cells in connection.rows(statement.sql, statement.values(call.parameters))])
-    return found
+        results.append([make(cells) for cells in connection.rows(statement.sql, statement.values(call.parameters))])
+    return results
 
 
-def on_postgresql(
-    connection: TimeoutConnection, first: Sequence[PipelinedStatement], calls: Sequence[BoundStatement]
+def execute_on_postgresql(
+    connection: TimeoutConnection, prepended: Sequence[PipelinedStatement], calls: Sequence[BoundStatement]
 ) -> list[Rows]:
-    """The rows of each, in one round trip, after what must be said `first`."""
-    messages = list(first)
+    """Execute the `prepended` statements and the calls in one round trip; return one list of rows per call."""
+    pipeline = list(prepended)
     for call in calls:
         statement = call.statement.on_postgresql
-        messages.append(PipelinedStatement(statement.sql, statement.values(call.parameters), statement.row))
-    return connection.run_pipeline(messages)[len(first) :]
+        pipeline.append(PipelinedStatement(statement.sql, statement.values(call.parameters), statement.row))
+    return connection.run_pipeline(pipeline)[len(prepended) :]

@@ -1,4 +1,4 @@
-"""Pages for people: the API to read and try at `/docs`, and what each problem means at `/problems/<code>`."""
+"""HTML pages: Swagger UI at `/docs`, and the explanation of each problem type at `/problems/<code>`."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from flask import Blueprint, Response, abort, render_template, send_from_directo
 from ..http.errors import CATALOGUE
 
 ASSETS = ("swagger-ui.css", "swagger-ui-bundle.js")
-"""What is served of the package `flask-swagger-ui`: no page of ours asks another host for anything."""
+"""Files of the package `flask-swagger-ui` that are served, so that the pages load nothing from another host."""
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""Scripts of our own only; Swagger UI styles its elements inline."""
+"""Allows scripts of this origin only; inline styles are allowed because Swagger UI uses them."""
 
 bp = Blueprint("docs", __name__, template_folder="templates", static_folder="static", static_url_path="/docs/static")
 
 
 @bp.get("/docs", strict_slashes=False)
 def index() -> str:
-    """The API to read and to try."""
+    """Render the page with Swagger UI."""
     return render_template("docs.html")
 
 
 @bp.get("/docs/swagger/<name>")
 def asset(name: str) -> Response:
-    """A file of Swagger UI."""
+    """Send a file of Swagger UI."""
     if name not in ASSETS:
         abort(404)
     with as_file(files("flask_swagger_ui") / "dist") as folder:
@@ -39,17 +39,17 @@ def asset(name: str) -> Response:
 
 @bp.get("/problems/<code>")
 def problem(code: str) -> str:
-    """What a problem means: where the `type` of every error body leads."""
+    """Render the explanation of a problem type; the `type` of an error body is the address of this page."""
     if code not in CATALOGUE:
         abort(404)
-    # Every second piece stood between backticks.
+    # Every second part was in backticks, and is rendered as code.
     remedy = list(enumerate(CATALOGUE[code].remedy.split("`")))
     return render_template("problem.html", problem=CATALOGUE[code], remedy=remedy)
 
 
 @bp.after_request
 def protect(response: Response) -> Response:
-    """Let a page run nothing but our own scripts, in no frame."""
+    """Set the Content-Security-Policy and Referrer-Policy headers."""
     response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     response.headers["Referrer-Policy"] = "no-referrer"
     return response

@@ -1,4 +1,4 @@
-"""What stands before every view of a user's data, in this order, for every blueprint alike."""
+"""Blueprints of user data: a before_request hook checks the token, the path's user, the rate limit and the body."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from .rate_limit import enforce_rate_limit
 
 
 def guarded_blueprint(name: str, import_name: str, url_prefix: str) -> Blueprint:
-    """A blueprint that lets nobody but the path's user in, reads a body within its bounds and counts the request.
+    """Return a blueprint whose views only the user of the path can call.
 
-    Who asks is settled, and the request is counted, before a byte of the body is read: a refused body counts, too.
+    Before each view, a hook authenticates the user, counts the request against the rate limit and reads the body, in
+    this order: no body is read for an unauthenticated request, and a rejected body is counted, too.
     """
     bp = Blueprint(name, import_name, url_prefix=url_prefix)
     bp.before_request(_check_request)
@@ -23,13 +24,14 @@ def guarded_blueprint(name: str, import_name: str, url_prefix: str) -> Blueprint
 
 
 def _check_request() -> None:
-    app, asked = unproxy(current_app), unproxy(request)
-    if asked.method == "OPTIONS":  # a preflight carries no token (Fetch, section 4.8), and no view is called for it
+    """Authenticate, rate-limit and read the current request; raise a `Problem` if a check fails."""
+    app, req = unproxy(current_app), unproxy(request)
+    if req.method == "OPTIONS":  # a CORS preflight has no token (Fetch, section 4.8), and calls no view
         return
-    user = require_user(app, asked)
+    user = require_user(app, req)
     try:
-        enforce_rate_limit(app, asked, user)
+        enforce_rate_limit(app, req, user)
     except TooManyRequests:
-        check_head(asked)  # 413 and 415 come before 429 where the headers alone show them: no body is read any more
+        check_head(req)  # 413 and 415, if the headers show them, take precedence; no body is read
         raise
-    read_body(asked, lambda: hold_permit(user))
+    read_body(req, lambda: hold_permit(user))

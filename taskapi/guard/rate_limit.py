@@ -1,7 +1,7 @@
-"""How many requests a user, and an address, may make: 429 beyond, with the headers that tell when to go on.
+"""Rate limits per user and per client address: 429 with `Retry-After`, and `RateLimit` headers on every response.
 
-Counted in Redis for all processes together when `REDIS_URL` is set, otherwise in each process for itself. If Redis
-does not answer, requests are let through: a limit protects the service, it must not be what takes it down.
+With `REDIS_URL` all processes count together in Redis, otherwise each counts for itself. If Redis fails, requests are
+allowed: an outage of the limiter must not become an outage of the service.
 """
 
 from __future__ import annotations
@@ -25,29 +25,32 @@ from ..http.response import add_response_headers
 log = logging.getLogger(__name__)
 
 ADDRESS_LIMIT_FACTOR = 10
-"""An address may make as many requests as this many users: a household, an office."""
+"""The limit of an address is this many times that of a user, because a household or an office shares an address."""
 
 REDIS_PAUSE = 5.0
-"""Seconds for which it is not asked again after it failed, so that a dead Redis slows nobody down."""
+"""Seconds for which Redis is not called after a failure, so that requests do not wait for its timeout."""
 
 _EXTENSION = "taskapi.guard.rate_limit"
 
 
 class Limit(NamedTuple):
-    """So many requests in so many seconds."""
+    """A rate limit: `amount` requests in `seconds`."""
 
     amount: int
     seconds: int
 
     @classmethod
-    def of(cls, setting: str) -> Limit:
-        """What `RATE_LIMIT` says, such as `600/minute`."""
+    def parse(cls, setting: str) -> Limit:
+        """Parse a setting such as `600/minute`."""
         amount, _, unit = setting.partition("/")
         return cls(int(amount), {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}[unit])
 
 
 class Limiter:
-    """Counts against one limit; `take` answers what is left."""
+    """Counts requests of users and addresses against a limit, in memory or in Redis.
+
+    `trusted_proxies` is the number of reverse proxies whose `X-Forwarded-For` entries are trusted.
+    """
 
     def __init__(self, limit: Limit, redis_url: str | None, trusted_proxies: int) -> None:
         self.trusted_proxies = trusted_proxies
@@ -55,115 +58,126 @@ class Limiter:
         self._amount = limit.amount
         self._users: Counter
         self._addresses: Counter
-        of_an_address = Limit(limit.amount * ADDRESS_LIMIT_FACTOR, limit.seconds)
+        address_limit = Limit(limit.amount * ADDRESS_LIMIT_FACTOR, limit.seconds)
         if redis_url is None:
-            self._users, self._addresses = InMemoryCounter(limit), InMemoryCounter(of_an_address)
+            self._users, self._addresses = InMemoryCounter(limit), InMemoryCounter(address_limit)
         else:
-            from . import redis_counter as redis  # noqa: PLC0415  not above: without Redis a server starts without it
+            from . import redis_counter as redis  # noqa: PLC0415  without REDIS_URL the Redis client is not loaded
 
             counter = redis.sliding_window(redis_url)
             self._users = redis.RedisCounter(counter, limit, "user")
-            self._addresses = redis.RedisCounter(counter, of_an_address, "address")
+            self._addresses = redis.RedisCounter(counter, address_limit, "address")
         self._paused_until = 0.0
 
-    def take(self, user_id: str, address: str | None) -> tuple[bool, int, float]:
-        """Count a request: whether it is allowed, how many more are, and the seconds until there are all again."""
+    def consume(self, user_id: str, address: str | None) -> tuple[bool, int, float]:
+        """Count a request; return (allowed, requests left, seconds until one more is allowed).
+
+        `address` is the key of the client's address, None if addresses are not limited. While Redis fails, every
+        request is allowed.
+        """
         if time.monotonic() < self._paused_until:
             return True, self._amount, 0
         try:
-            return self._take(user_id, address)
+            return self._count(user_id, address)
         except ConnectionError as error:
             self._paused_until = time.monotonic() + REDIS_PAUSE
             log.warning("rate limits are off for %g s: %s", REDIS_PAUSE, error)
             return True, self._amount, 0
 
-    def _take(self, user_id: str, address: str | None) -> tuple[bool, int, float]:
-        # Looked at before the user is counted: who is refused for the neighbours' requests keeps the own allowance.
+    def _count(self, user_id: str, address: str | None) -> tuple[bool, int, float]:
+        """Count a request against the address and the user; raise `ConnectionError` if Redis fails."""
+        # Check the address before the user is counted: a request rejected for its address costs the user nothing.
         if address is not None:
             left, reset = self._addresses.left(address)
             if not left:
                 return False, 0, reset
-        allowed, left, reset = self._users.take(user_id)
+        allowed, left, reset = self._users.consume(user_id)
         if allowed and address is not None:
             allowed = self._addresses.hit(address)
         return allowed, left, reset
 
 
 class Counter(Protocol):
-    """Requests against one limit, by who makes them.
+    """Sliding-window counter: the requests of the current window, plus those of the previous one, weighted.
 
-    Those of a window are counted; of the window before, as many as the length of one back from now still reaches.
+    The weight is the part of the previous window that is less than one window ago. `key` identifies a user or an
+    address.
     """
 
-    def hit(self, who: str) -> bool:
-        """Count one more, if it is allowed."""
+    def hit(self, key: str) -> bool:
+        """Count a request unless the limit is reached; return True if it is allowed."""
 
-    def left(self, who: str) -> tuple[int, float]:
-        """How many more are allowed, and the seconds until there is one more than that."""
+    def left(self, key: str) -> tuple[int, float]:
+        """Return how many more requests are allowed, and the seconds until one more than that is."""
 
-    def take(self, who: str) -> tuple[bool, int, float]:
-        """`hit`, and then `left`."""
+    def consume(self, key: str) -> tuple[bool, int, float]:
+        """Count a request as `hit` does; return (allowed, requests left, seconds until one more is allowed)."""
 
 
 class InMemoryCounter:
-    """The counts of this process, by the arithmetic of `limits`.
+    """Sliding-window counter in this process's memory, with the arithmetic of the `limits` library.
 
-    Its own storage in memory starts a thread that looks through all keys, up to a hundred times a second. Here the
-    counts of a window are forgotten all at once, when the one after the next begins: so much is held and no more.
+    The in-memory storage of `limits` starts a thread that scans all keys, up to a hundred times a second. This class
+    keeps two dictionaries, of the current and the previous window, and drops the older one at the end of a window.
     """
 
     def __init__(self, limit: Limit) -> None:
         self._amount, self._seconds = limit
         self._lock = threading.Lock()
         self._window = 0.0
-        self._before: dict[str, int] = {}
+        self._previous: dict[str, int] = {}
         self._counts: dict[str, int] = {}
 
-    def hit(self, who: str) -> bool:
-        return self.take(who)[0]
+    def hit(self, key: str) -> bool:
+        """Count a request unless the limit is reached; return True if it is allowed."""
+        return self.consume(key)[0]
 
-    def take(self, who: str) -> tuple[bool, int, float]:
+    def consume(self, key: str) -> tuple[bool, int, float]:
+        """Count a request as `hit` does; return (allowed, requests left, seconds until one more is allowed)."""
         with self._lock:
-            left, reset = self._look(who)
+            left, reset = self._left(key)
             if not left:
                 return False, left, reset
-            before = self._counts.get(who, 0)
-            self._counts[who] = before + 1
-            return True, left - 1, reset if before else self._look(who)[1]
+            count = self._counts.get(key, 0)
+            self._counts[key] = count + 1
+            return True, left - 1, reset if count else self._left(key)[1]
 
-    def left(self, who: str) -> tuple[int, float]:
+    def left(self, key: str) -> tuple[int, float]:
+        """Return how many more requests are allowed, and the seconds until one more than that is."""
         with self._lock:
-            return self._look(who)
+            return self._left(key)
 
-    def _look(self, who: str) -> tuple[int, float]:
+    def _left(self, key: str) -> tuple[int, float]:
+        """Compute `left`, after starting a new window if the current one is over; call it with the lock held."""
         window, elapsed = divmod(time.time(), self._seconds)
         if window != self._window:
-            self._before = self._counts if window == self._window + 1 else {}
+            self._previous = self._counts if window == self._window + 1 else {}
             self._counts, self._window = {}, window
-        before, count, rest = self._before.get(who, 0), self._counts.get(who, 0), self._seconds - elapsed
-        left = max(0, self._amount - math.floor(before * rest / self._seconds + count))
-        # One of the window before falls out at a time, and those of this one begin to when the next begins.
-        reset = rest % (self._seconds / before) if before else rest if count else 0.0
+        previous, count, remaining = self._previous.get(key, 0), self._counts.get(key, 0), self._seconds - elapsed
+        left = max(0, self._amount - math.floor(previous * remaining / self._seconds + count))
+        # The weighted count of the previous window drops by one every seconds / previous; if that window was empty, the
+        # count of the current one begins to drop when the next window starts.
+        reset = remaining % (self._seconds / previous) if previous else remaining if count else 0.0
         return left, reset
 
 
 def init_app(app: Flask, config: Config) -> None:
-    """Set up the limit that the configuration asks for."""
+    """Create the limiter from the configuration; None for `RATE_LIMIT=off`."""
     app.extensions[_EXTENSION] = (
-        Limiter(Limit.of(config.rate_limit), config.redis_url, config.trusted_proxies) if config.rate_limit else None
+        Limiter(Limit.parse(config.rate_limit), config.redis_url, config.trusted_proxies) if config.rate_limit else None
     )
 
 
-def enforce_rate_limit(app: Flask, asked: Request, user: User) -> None:
-    """Count the user's request, or refuse it."""
+def enforce_rate_limit(app: Flask, request: Request, user: User) -> None:
+    """Count a request and add the `RateLimit` headers to its response; raise `TooManyRequests` beyond the limit."""
     limiter: Limiter | None = app.extensions[_EXTENSION]
     if limiter is None:
         return
-    allowed, remaining, reset = limiter.take(user.id, _client_address(asked.environ, limiter.trusted_proxies))
+    allowed, remaining, reset = limiter.consume(user.id, _client_address(request.environ, limiter.trusted_proxies))
     seconds = math.ceil(reset)
-    # RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers), on refusals too.
+    # RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers), on 429 too.
     add_response_headers(
-        asked, ("RateLimit-Policy", limiter.policy), ("RateLimit", f'"default";r={remaining};t={seconds}')
+        request, ("RateLimit-Policy", limiter.policy), ("RateLimit", f'"default";r={remaining};t={seconds}')
     )
     if not allowed:
         raise TooManyRequests(
@@ -172,9 +186,10 @@ def enforce_rate_limit(app: Flask, asked: Request, user: User) -> None:
 
 
 def _client_address(environ: Mapping[str, str], trusted_proxies: int) -> str | None:
-    """Where the request comes from; None for a neighbour in the own network, which is a proxy for many.
+    """Return the rate limit key of the client's address; None for a private address, which may be a shared proxy.
 
-    Of X-Forwarded-For as many entries are believed, from the end, as there are proxies of ours; the rest is hearsay.
+    With trusted proxies, it is the entry of X-Forwarded-For that the outermost of them added: the one at that position
+    from the end. The client can forge the entries before it.
     """
     address = environ.get("REMOTE_ADDR", "")
     if trusted_proxies:
@@ -184,16 +199,19 @@ def _client_address(environ: Mapping[str, str], trusted_proxies: int) -> str | N
     try:
         return _rate_limit_key(address)
     except ValueError:
-        return None  # a Unix socket
+        return None  # the peer of a Unix socket has no IP address
 
 
 @lru_cache(1024)
 def _rate_limit_key(address: str) -> str | None:
-    """As what an address counts. Raises `ValueError` for what is none, which is so not kept."""
-    known = ipaddress.ip_address(address)
+    """Return the key to count an IP address under: an IPv6 address by its /64, None for a non-global address.
+
+    Raises `ValueError`, which `lru_cache` does not cache, if it is not an IP address.
+    """
+    ip = ipaddress.ip_address(address)
     # ::ffff:203.0.113.9 is an IPv4 client of a dual-stack socket or proxy (RFC 4291, section 2.5.5.2).
-    known = getattr(known, "ipv4_mapped", None) or known
-    if not known.is_global:
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    if not ip.is_global:
         return None
-    # A customer has a whole /64 of IPv6 addresses (RFC 6177), so it counts as one.
-    return str(ipaddress.ip_network(f"{known}/64", strict=False)) if known.version == 6 else str(known)
+    # A customer has a whole /64 of IPv6 addresses (RFC 6177), so all of them share a key.
+    return str(ipaddress.ip_network(f"{ip}/64", strict=False)) if ip.version == 6 else str(ip)

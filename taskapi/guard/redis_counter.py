@@ -1,4 +1,4 @@
-"""Requests counted in Redis, for all processes together; each look at the counts is a round trip."""
+"""Rate limit counters in Redis, shared by all processes; each call is a round trip."""
 
 from __future__ import annotations
 
@@ -17,36 +17,39 @@ from ..concurrency import slots
 from ..concurrency.resolver import resolve
 
 TIMEOUT = 0.1
-"""Seconds that Redis may take to answer."""
+"""Seconds to wait for a connection to Redis or a response."""
 
 LOOKUP_TIMEOUT = 1.0
-"""Seconds that the DNS lookup of its host may take; only a request that needs a new connection makes one."""
+"""Seconds to wait for the DNS lookup of the host; only a request that needs a new connection makes one."""
 
 
 class RedisCounter:
-    """Requests against a limit, `amount` and seconds, by who makes them. Raises `ConnectionError` without Redis."""
+    """Sliding-window counter of `limits` in Redis; `limit` is (amount, seconds), `kind` a prefix of the keys.
+
+    Its methods raise `ConnectionError` if Redis fails.
+    """
 
     def __init__(self, sliding_window: SlidingWindowCounterRateLimiter, limit: tuple[int, int], kind: str) -> None:
         self._counter, self._item, self._kind = sliding_window, RateLimitItemPerSecond(*limit), kind
 
-    def hit(self, who: str) -> bool:
-        """Count one more, if it is allowed."""
+    def hit(self, key: str) -> bool:
+        """Count a request unless the limit is reached; return True if it is allowed."""
         with _redis_errors_as_connection_error():
-            return self._counter.hit(self._item, self._kind, who)
+            return self._counter.hit(self._item, self._kind, key)
 
-    def left(self, who: str) -> tuple[int, float]:
-        """How many more are allowed, and the seconds until there is one more than that."""
+    def left(self, key: str) -> tuple[int, float]:
+        """Return how many more requests are allowed, and the seconds until one more than that is."""
         with _redis_errors_as_connection_error():
-            window = self._counter.get_window_stats(self._item, self._kind, who)
+            window = self._counter.get_window_stats(self._item, self._kind, key)
         return window.remaining, max(0.0, window.reset_time - time.time())
 
-    def take(self, who: str) -> tuple[bool, int, float]:
-        """Both."""
-        return self.hit(who), *self.left(who)
+    def consume(self, key: str) -> tuple[bool, int, float]:
+        """Count a request as `hit` does; return (allowed, requests left, seconds until one more is allowed)."""
+        return self.hit(key), *self.left(key)
 
 
 def sliding_window(url: str) -> SlidingWindowCounterRateLimiter:
-    """What counts there; nothing connects before the first request."""
+    """Return the sliding-window rate limiter on the Redis at `url`; it connects on first use."""
     options: dict[str, Any] = {
         "socket_timeout": TIMEOUT,
         "socket_connect_timeout": TIMEOUT,
@@ -58,20 +61,24 @@ def sliding_window(url: str) -> SlidingWindowCounterRateLimiter:
 def _check_dns(connection: Connection) -> None:
     """Raise `OSError` if the DNS lookup of the host fails or hangs.
 
-    redis-py itself calls getaddrinfo, which has no timeout. This lookup goes first; that one follows only if it
-    succeeds, and should take as long.
+    redis-py itself calls getaddrinfo, which has no timeout. This lookup runs before it; redis-py's own follows only
+    if this one succeeds, and should take as long.
     """
     with slots.released():
         resolve(connection.host, connection.port, LOOKUP_TIMEOUT)
 
 
 class _Connection(Connection):
+    """TCP connection whose DNS lookup has a timeout."""
+
     def _connect(self) -> Any:
         _check_dns(self)
         return super()._connect()
 
 
 class _TLSConnection(SSLConnection):
+    """TLS connection whose DNS lookup has a timeout."""
+
     def _connect(self) -> Any:
         _check_dns(self)
         return super()._connect()
@@ -79,6 +86,7 @@ class _TLSConnection(SSLConnection):
 
 @contextmanager
 def _redis_errors_as_connection_error() -> Iterator[None]:
+    """Translate storage errors of `limits` and `OSError` to `ConnectionError`, which the limiter handles."""
     try:
         yield
     except (StorageError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Which web pages may call the API from a browser, and what they may send and see."""
+"""CORS: allow web pages of the configured origins to call the API."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ EXPOSE_HEADERS = [
 ]
 
 PREFLIGHT_SECONDS = 7200
-"""How long a browser may remember the answer to a preflight; Chromium remembers none for longer."""
+"""`Access-Control-Max-Age`, the seconds for which a browser caches a preflight response; Chromium's maximum."""
 
 
 def init_app(app: Flask, config: Config) -> None:
-    """Let the configured origins in, without credentials: the token is a header, never a cookie."""
+    """Allow the configured origins, without credentials: the token is a header, never a cookie."""
     if config.cors_origins:
         CORS(
             app,
@@ -28,7 +28,7 @@ def init_app(app: Flask, config: Config) -> None:
             allow_headers=ALLOW_HEADERS,
             expose_headers=EXPOSE_HEADERS,
             max_age=PREFLIGHT_SECONDS,
-            # A request that names no origin is told of none; `Vary` stands on every answer anyway (response.py).
+            # No CORS headers on responses to requests without Origin; response.py sets `Vary: Origin` on all responses.
             always_send=False,
             vary_header=False,
         )

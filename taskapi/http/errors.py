@@ -1,4 +1,4 @@
-"""The only maker of error bodies: every failure leaves as application/problem+json (RFC 9457)."""
+"""Problem types and error handlers: every error response is application/problem+json (RFC 9457), made here."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ MEDIA_TYPE = "application/problem+json"
 
 
 class Problem(Exception):
-    """A refusal. Subclasses fix `status`, `code`, `title` and, for the docs, a `remedy`; `detail` is about one request.
+    """An error response. Subclasses set `status`, `code`, `title` and, for its documentation, a `remedy`.
 
-    `headers` go onto the answer, `members` into its body. Neither may hold rejected input.
+    `detail` is about this request, `headers` are added to the response, and `members` to its body. None of them may
+    contain rejected input.
     """
 
     status: int = 500
     code: str = "internal"
     title: str = "Internal server error"
-    remedy: str = "The defect is ours. Report it with the `request_id` of the answer, which stands in our log too."
+    remedy: str = "The defect is ours. Report it with the `request_id` of the response, which is in our log, too."
 
     def __init__(self, detail: str, *, headers: Mapping[str, str] | None = None, **members: Any) -> None:
         super().__init__(detail)
@@ -64,7 +65,7 @@ class InvalidLogoutToken(Problem):
 class Unauthorized(Problem):
     status, code, title = 401, "unauthorized", "A valid token is required"
     remedy = (
-        "Get a fresh token from Better Auth and send it as `Authorization: Bearer <token>`; nowhere else is looked."
+        "Get a fresh token from Better Auth and send it as `Authorization: Bearer <token>`; no other place is read."
     )
 
 
@@ -85,30 +86,35 @@ class MethodNotAllowedProblem(Problem):
 
 class InFlight(Problem):
     status, code, title = 409, "in-flight", "The same request is still under way"
-    remedy = "Wait `Retry-After` seconds and send it again with the same `Idempotency-Key`: you will get its answer."
+    remedy = "Wait `Retry-After` seconds and send it again with the same `Idempotency-Key`: you will get its response."
 
 
 class QuotaExceeded(Problem):
     status, code, title = 409, "quota-exceeded", "You have as many tasks as is allowed"
-    remedy = "Delete some. The trash may hold twice as many beside them; then delete tasks in it permanently."
+    remedy = "Delete some. If the trash, which may hold twice as many, is full, too, delete tasks in it permanently."
 
 
 class Gone(Problem):
     status, code, title = 410, "gone", "The feed no longer reaches back so far"
-    remedy = "Drop what you hold and read the feed from the start, where `Link` with `rel=start` leads."
+    remedy = "Discard your copy and read the feed from its start: the `Link` with `rel=start`."
 
 
 class TaskDeleted(Problem):
     status, code, title = 410, "task-deleted", "The task of this response has been deleted"
     remedy = (
-        "This repeats a request that was carried out, and whose task was deleted permanently afterwards: its content "
-        "is not kept. There is nothing to repeat."
+        "This repeats a request that succeeded, and whose task was deleted permanently afterwards: its content is not "
+        "stored. Do not send it again."
     )
+
+
+class LengthRequired(Problem):
+    status, code, title = 411, "length-required", "The length of the body is required"
+    remedy = "Send the body with `Content-Length`: the server in front of the service does not decode a chunked body."
 
 
 class PreconditionFailed(Problem):
     status, code, title = 412, "precondition-failed", "The task has changed"
-    remedy = "Somebody was faster. Look at `current`, decide again, and send its version in `If-Match`."
+    remedy = "Another request changed it first. Look at `current`, decide again, and send its version in `If-Match`."
 
 
 class TooLarge(Problem):
@@ -138,13 +144,13 @@ class PreconditionRequired(Problem):
 
 class TooManyRequests(Problem):
     status, code, title = 429, "too-many-requests", "Too many requests"
-    remedy = "Wait `Retry-After` seconds. `RateLimit` on every answer tells how many are left."
+    remedy = "Wait `Retry-After` seconds. `RateLimit` on every response says how many requests are left."
 
 
 class TooManyKeys(Problem):
     status, code, title = 429, "too-many-keys", "Too many idempotency keys"
     remedy = (
-        "Each key is remembered for 24 hours. Wait `Retry-After` seconds, until the oldest expires, or send what can "
+        "Each key is stored for 24 hours. Wait `Retry-After` seconds, until the oldest expires, or send what can "
         "be repeated without harm (`If-Match`, a state to set) without a key."
     )
 
@@ -157,7 +163,7 @@ class ServiceUnavailable(Problem):
 
 
 class InternalError(Problem):
-    """A defect of ours. It carries nothing of what went wrong; the log does, under the request's id."""
+    """An unexpected exception. The response has no details; the log has them, with the request id."""
 
 
 CATALOGUE: dict[str, type[Problem]] = {
@@ -173,18 +179,26 @@ CATALOGUE: dict[str, type[Problem]] = {
             NotFound,
             MethodNotAllowedProblem,
         ),
-        *(InFlight, QuotaExceeded, Gone, TaskDeleted, PreconditionFailed, TooLarge, UnsupportedMedia, ValidationFailed),
-        *(KeyReused, PreconditionRequired, TooManyRequests, TooManyKeys, ServiceUnavailable, InternalError),
+        *(InFlight, QuotaExceeded, Gone, TaskDeleted, LengthRequired, PreconditionFailed, TooLarge, UnsupportedMedia),
+        *(
+            ValidationFailed,
+            KeyReused,
+            PreconditionRequired,
+            TooManyRequests,
+            TooManyKeys,
+            ServiceUnavailable,
+            InternalError,
+        ),
     )
 }
-"""Every problem there is, by its code: what `/problems/<code>` and the docs are made of."""
+"""All problem types by code, for `/problems/<code>` and the OpenAPI document."""
 
 RETRY_AFTER = {"Retry-After": "1"}
-"""Seconds after which a 503 is worth another try: a restarted database is back in about that."""
+"""Headers of a 503 that is likely to be over in a second, such as that of a database that restarts."""
 
 
 def init_app(app: Flask) -> None:
-    """Let nothing leave but through `problem_response`; the most specific handler wins, so the order is free."""
+    """Register the error handlers; Flask calls that of the most specific class, whatever the order."""
     app.register_error_handler(Problem, problem_response)
     app.register_error_handler(DatabaseUnavailable, _database_unavailable)
     app.register_error_handler(HTTPException, _http_exception)
@@ -192,7 +206,7 @@ def init_app(app: Flask) -> None:
 
 
 def problem_response(problem: Problem) -> Response:
-    """The answer that a problem is."""
+    """Return the application/problem+json response of a problem."""
     body = {
         "type": f"/problems/{problem.code}",
         "title": problem.title,
@@ -208,33 +222,35 @@ def problem_response(problem: Problem) -> Response:
 
 
 def stack_trace(error: BaseException) -> str:
-    """Format an exception with its causes, without their messages: a message may quote the content of a task.
+    """Format an exception and its causes without their messages, which may quote the content of a task.
 
-    PostgreSQL quotes the values of a violated key or the whole row, a parser quotes the text. What holds no value is
-    kept: the types, the lines of code, and SQLSTATE, table, column and constraint.
+    PostgreSQL quotes the values of a violated key or the whole row, a parser quotes the text. The result has the types,
+    the lines of code, and SQLSTATE, table, column and constraint, which contain no values.
     """
     chain: list[BaseException] = []
-    link: BaseException | None = error
-    while link is not None and link not in chain:
-        chain.append(link)
-        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+    current: BaseException | None = error
+    while current is not None and current not in chain:
+        chain.append(current)
+        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
     lines: list[str] = []
-    for link in reversed(chain):
-        lines += [*traceback.format_tb(link.__traceback__), f"{type(link).__module__}.{_described(link)}\n"]
+    for current in reversed(chain):
+        lines += [*traceback.format_tb(current.__traceback__), f"{type(current).__module__}.{_describe(current)}\n"]
     return "".join(lines)
 
 
-def _described(error: BaseException) -> str:
+def _describe(error: BaseException) -> str:
+    """Return the class name of an exception, with the database's error code and the names of the objects involved."""
     name, diagnostics = type(error).__qualname__, getattr(error, "diag", None)
     names = ("sqlstate", "table_name", "column_name", "constraint_name")
-    known = [f"{name}={value}" for name in names if (value := getattr(diagnostics, name, None))]
+    described = [f"{name}={value}" for name in names if (value := getattr(diagnostics, name, None))]
     if code := getattr(error, "sqlite_errorname", None):
-        known.append(code)
-    return " ".join([name, *known])
+        described.append(code)
+    return " ".join([name, *described])
 
 
 def _database_unavailable(error: DatabaseUnavailable) -> Response:
-    # Only the first line: PostgreSQL's DETAIL and CONTEXT, which follow, may quote values.
+    """Log and return a 503; `error.uncertain` means that a commit may have succeeded."""
+    # Log the first line only: PostgreSQL's DETAIL and CONTEXT, which follow it, may quote values.
     log.error("database unavailable: %s", str(error).partition("\n")[0])
     if error.uncertain:
         detail = "The database was lost while the change was being saved. Read the task again before you repeat it."
@@ -244,7 +260,7 @@ def _database_unavailable(error: DatabaseUnavailable) -> Response:
 
 
 def _http_exception(error: HTTPException) -> Response:
-    """Whatever Flask and Werkzeug raise by themselves."""
+    """Return the problem response for an exception that Flask or Werkzeug raised, such as 404 or 405."""
     if isinstance(error, MethodNotAllowed):
         allow = ", ".join(sorted(error.valid_methods or ()))
         return problem_response(MethodNotAllowedProblem(f"Use one of: {allow}.", headers={"Allow": allow}))
@@ -258,5 +274,6 @@ def _http_exception(error: HTTPException) -> Response:
 
 
 def _unexpected(error: Exception) -> Response:
+    """Log an exception that no other handler accepts, and return 500."""
     log.error("unhandled %s in request %s\n%s", type(error).__name__, request_id(), stack_trace(error))
     return problem_response(InternalError("Something failed on our side. Quote the request_id when you report it."))

@@ -1,8 +1,8 @@
-"""Bound the memory of large responses: a user, and a worker, has a limited number of them in progress.
+"""Limit the memory for large responses: how many of them a user, and a worker, may have in progress.
 
 A response is sent after its request has released its concurrency slot, so slots do not limit how many wait in memory
-for clients that do not read. A response of more than `LARGE` bytes holds a permit instead, from before its rows are
-read until it has been sent or its connection is closed.
+for clients that do not read. A response of more than `LARGE_RESPONSE_BYTES` holds a permit instead, from before its
+rows are read until it has been sent or its connection is closed.
 """
 
 from __future__ import annotations
@@ -18,143 +18,147 @@ from flask import Response, g
 from ..concurrency import slots
 from .errors import RETRY_AFTER, ServiceUnavailable, TooManyRequests
 
-LARGE = 64 * 1024
-"""Bytes of a response that needs no permit: the longest task takes 45 KB."""
+LARGE_RESPONSE_BYTES = 64 * 1024
+"""Maximum bytes of a response that needs no permit; the longest task takes 45 KB."""
 
-FEW, FIRST = 100, 20
-"""A page of so many tasks is read without a permit, and of a longer page its first ones, to find out whether it is
-large. If none of them is long they are about `LARGE` together."""
+SMALL_PAGE, PROBE_ROWS = 100, 20
+"""Maximum tasks of a page that is read without a permit, and the number of tasks of a longer page that are read without
+one, to see whether it is large. `SMALL_PAGE` tasks without long texts have about `LARGE_RESPONSE_BYTES` together."""
 
-PER_USER, PER_WORKER = 2, 8
-"""Large responses in progress at a time."""
+MAX_PER_USER, MAX_PER_WORKER = 2, 8
+"""Maximum large responses in progress at a time."""
 
-WAIT = 2.0
+PERMIT_TIMEOUT = 2.0
 """Seconds to wait for a permit, without a concurrency slot, before the request is refused."""
 
 R = TypeVar("R", bound=Response)
 
 
 class Permits:
-    """Counts what is in progress, of each user and of all, and limits both."""
+    """A semaphore with a limit for each user and one for all users of the process."""
 
     def __init__(self, per_user: int, per_worker: int) -> None:
         self._per_user, self._per_worker = per_user, per_worker
         self._changed = Condition()
         self._users: Counter[str] = Counter()
 
-    def take(self, user_id: str) -> Taken | None:
-        """Take a permit if one is free."""
+    def acquire(self, user_id: str) -> HeldPermit | None:
+        """Acquire a permit without waiting; None if none is free."""
         with self._changed:
-            return self._take(user_id)
+            return self._acquire(user_id)
 
-    def wait(self, user_id: str, seconds: float) -> Taken | None:
-        """Take a permit as soon as one is free, unless that takes longer."""
+    def wait(self, user_id: str, seconds: float) -> HeldPermit | None:
+        """Acquire a permit, and wait up to `seconds` for one; None if none becomes free."""
         with self._changed:
-            return self._changed.wait_for(lambda: self._take(user_id), seconds)
+            return self._changed.wait_for(lambda: self._acquire(user_id), seconds)
 
     def held_by(self, user_id: str) -> int:
-        """How many a user holds."""
+        """Return how many permits a user holds."""
         return self._users[user_id]
 
     def release(self, user_id: str) -> None:
-        """Give a permit back."""
+        """Release a permit of a user."""
         with self._changed:
             self._users[user_id] -= 1
             if not self._users[user_id]:
                 del self._users[user_id]
             self._changed.notify_all()
 
-    def _take(self, user_id: str) -> Taken | None:
+    def _acquire(self, user_id: str) -> HeldPermit | None:
+        """Acquire a permit without waiting; call it with the condition's lock held."""
         if self._users[user_id] >= self._per_user or self._users.total() >= self._per_worker:
             return None
         self._users[user_id] += 1
-        return Taken(self, user_id)
+        return HeldPermit(self, user_id)
 
 
-permits = Permits(PER_USER, PER_WORKER)
-"""Those of this process."""
+permits = Permits(MAX_PER_USER, MAX_PER_WORKER)
+"""The permits of this process."""
 
 
-class Taken:
-    """A permit that was taken."""
+class HeldPermit:
+    """A permit that is held; it is released when it is garbage collected, at the latest."""
 
     def __init__(self, permits: Permits, user_id: str) -> None:
         self._permits, self._user_id = permits, user_id
         self._released = False
 
     def release(self) -> None:
-        """Give it back, once."""
+        """Release it; a second call has no effect."""
         if not self._released:
             self._released = True
             self._permits.release(self._user_id)
 
     def __del__(self) -> None:
-        # A response that is replaced by another one, because a hook after the view failed, is never closed.
+        # Flask never closes a response that an error response replaces because a hook after the view failed.
         self.release()
 
 
 class Permit:
-    """The permit of one request, which may turn out not to need one: a context manager that releases it."""
+    """The permit of one request, acquired only if its response is large: a context manager that releases it."""
 
-    __slots__ = ("_taken", "_user_id")
+    __slots__ = ("_held", "_user_id")
 
     def __init__(self, user_id: str) -> None:
         self._user_id = user_id
-        self._taken: Taken | None = None
+        self._held: HeldPermit | None = None
 
     @property
     def held(self) -> bool:
-        """Whether it was taken."""
-        return self._taken is not None
+        """True if the permit is held."""
+        return self._held is not None
 
-    def take(self) -> bool:
-        """Hold it if it is free, or held already."""
-        self._taken = self._taken or permits.take(self._user_id)
-        return self._taken is not None
+    def acquire(self) -> bool:
+        """Acquire it without waiting; return True if it is held now."""
+        self._held = self._held or permits.acquire(self._user_id)
+        return self._held is not None
 
     def allows(self, size: int) -> bool:
-        """Whether a response of so many bytes may be made now; a free permit is taken for a large one."""
-        return size <= LARGE or self.take()
+        """Return True if a response of `size` bytes may be made now; try to acquire a permit if it is large."""
+        return size <= LARGE_RESPONSE_BYTES or self.acquire()
 
     def wait(self) -> None:
-        """Hold it, without the concurrency slot until then. Raises `TooManyRequests` and `ServiceUnavailable`."""
-        if self.take():
+        """Acquire it; wait up to `PERMIT_TIMEOUT` seconds without the concurrency slot.
+
+        Raises `TooManyRequests` if the user holds all permits of a user, otherwise `ServiceUnavailable`.
+        """
+        if self.acquire():
             return
         with slots.released():
-            self._taken = permits.wait(self._user_id, WAIT)
-        if self._taken:
+            self._held = permits.wait(self._user_id, PERMIT_TIMEOUT)
+        if self._held:
             return
-        if permits.held_by(self._user_id) < PER_USER:
+        if permits.held_by(self._user_id) < MAX_PER_USER:
             raise ServiceUnavailable("Too many large responses are being sent. Try again shortly.", headers=RETRY_AFTER)
-        detail = f"{PER_USER} large responses to you are in progress. Read them first, then repeat the request."
+        detail = f"{MAX_PER_USER} large responses to you are in progress. Read them first, then repeat the request."
         raise TooManyRequests(detail, headers=RETRY_AFTER)
 
-    def keep(self, response: R, size: int | None) -> R:
-        """Hold it until the response is closed, if that is large or, with None, of unknown size."""
-        if self._taken and (size is None or size > LARGE):
-            response.call_on_close(self._taken.release)
-            self._taken = None
+    def hold_until_closed(self, response: R, size: int | None) -> R:
+        """Hold the permit until a response is closed, if it is large; a `size` of None (unknown) counts as large."""
+        if self._held and (size is None or size > LARGE_RESPONSE_BYTES):
+            response.call_on_close(self._held.release)
+            self._held = None
         return response
 
     def __enter__(self) -> Permit:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._taken:
-            self._taken.release()
+        if self._held:
+            self._held.release()
 
 
-def large(view: Callable[[], Response]) -> Callable[[], Response]:
-    """Let a view that writes, and whose response may be large, hold a permit from the beginning.
+def with_large_response_permit(view: Callable[[], Response]) -> Callable[[], Response]:
+    """Decorate a view that writes, and whose response may be large: it acquires a permit before it runs.
 
-    It must not wait for one once it has begun to write, and what was written must be answered.
+    Once it has written it cannot be refused, and it must not wait for a permit within its transaction.
     """
 
     @wraps(view)
-    def run() -> Response:
+    def with_permit() -> Response:
         with Permit(g.user.id) as permit:
             permit.wait()
             response = view()
-            return permit.keep(response, response.calculate_content_length())
+            return permit.hold_until_closed(response, response.calculate_content_length())
 
-    return run
+    return with_permit

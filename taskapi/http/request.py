@@ -1,4 +1,4 @@
-"""What may come in: bodies, query parameters and preconditions, read strictly and within bounds."""
+"""Parsing of requests: bodies, query parameters and conditional headers, strictly and with limits on their size."""
 
 from __future__ import annotations
 
@@ -15,123 +15,144 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.http import parse_etags
 
 from . import strict_json
-from .errors import BadParameter, BadRequest, PreconditionRequired, TooLarge, UnsupportedMedia, ValidationFailed
+from .errors import (
+    BadParameter,
+    BadRequest,
+    LengthRequired,
+    PreconditionRequired,
+    TooLarge,
+    UnsupportedMedia,
+    ValidationFailed,
+)
 from .fields import strict
 from .routing import unproxy
 
 MAX_BODY_BYTES = 64 * 1024
-"""A task with the longest description in the widest characters takes about 40 KB of UTF-8."""
+"""Default maximum size of a body. A task with the longest description takes up to 40 KB of UTF-8."""
 
-MAX_CACHED_QUERY, MAX_REMEMBERED_QUERIES = 256, 256
-"""Bytes of a query string that is kept with its meaning, and how many are: in the worst case 1 MB of a worker."""
+MAX_CACHED_QUERY, QUERY_CACHE_SIZE = 256, 256
+"""Maximum bytes of a query string whose parsed parameters are cached, and entries of that cache: at most 1 MB."""
 
 _INCOMPLETE_BODY = "The body ended before it was complete, or its chunks are malformed."
 
 _REPEATED = strict.Violation("repeated", "Must be given once.")
 
-_BODY_LIMITS = "taskapi_accepted"
-_DEFAULT = ("application/json",), MAX_BODY_BYTES
+_BODY_LIMITS = "taskapi_body_limits"
+_DEFAULT_LIMITS = ("application/json",), MAX_BODY_BYTES
 
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
-"""No view reads a body of these; the server receives it up to a bound, or closes the connection (protocol.py)."""
+"""Methods whose body no view reads; the server discards it up to a limit, or closes the connection (FastParser)."""
 
 View = TypeVar("View", bound=Callable[..., Any])
 
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")
 
 
-def accepts(*media_types: str, most: int = MAX_BODY_BYTES) -> Callable[[View], View]:
-    """Let a view's body be of these media types, and that many bytes; the first type is the one we name."""
+def accepts(*media_types: str, max_bytes: int = MAX_BODY_BYTES) -> Callable[[View], View]:
+    """Decorate a view with the media types and the maximum bytes of its body, which `read_body` enforces (415, 413).
+
+    The detail of a 415 names the first type.
+    """
 
     def mark(view: View) -> View:
-        vars(view)[_BODY_LIMITS] = (media_types, most)
+        vars(view)[_BODY_LIMITS] = (media_types, max_bytes)
         return view
 
     return mark
 
 
-def check_head(asked: Request) -> None:
-    """Refuse a body that its headers show to be too large, or of the wrong type, without reading it: 413 or 415."""
-    if asked.method not in _WITHOUT_BODY:
-        _check_head(asked, asked.content_length or 0, *_accepted(asked))
+def check_head(request: Request) -> None:
+    """Raise 411, 413 or 415 if the headers show that the body cannot be read, or what its view does not accept."""
+    if request.method not in _WITHOUT_BODY:
+        _check_head(request, request.content_length or 0, *_body_limits(request))
 
 
-def _check_head(asked: Request, length: int, media_types: tuple[str, ...], most: int) -> None:
-    if length > most:
-        raise TooLarge(_too_large(most))
+def _check_head(request: Request, length: int, media_types: tuple[str, ...], max_bytes: int) -> None:
+    """Raise 411, 413 or 415.
+
+    411: a chunked body under a server that does not decode it; 413: `length` exceeds `max_bytes`; 415: the wrong media
+    type, or a compressed body.
+    """
+    environ = request.environ
+    if "HTTP_TRANSFER_ENCODING" in environ and not environ.get("wsgi.input_terminated"):
+        # Werkzeug would read the body as empty, and an empty body toggles a task. uWSGI is such a server.
+        raise LengthRequired("Send the body with `Content-Length`.")
+    if length > max_bytes:
+        raise TooLarge(_too_large(max_bytes))
     if length:
-        _check_type(asked, media_types)
-    if media_types and asked.headers.get("Content-Encoding", "identity") != "identity":
+        _check_type(request, media_types)
+    if media_types and request.headers.get("Content-Encoding", "identity") != "identity":
         raise UnsupportedMedia("Send the body uncompressed.", headers={"Accept-Encoding": "identity"})
 
 
-def read_body(asked: Request, before_large: Callable[[], None] | None = None) -> None:
-    """Read the body of a write within its bound, once its sender is known and the request is counted.
+def read_body(request: Request, before_large: Callable[[], None] | None = None) -> None:
+    """Read the body of a write request, up to the limit of its view.
 
     `before_large` is called before a body is read that may have more than `MAX_BODY_BYTES`.
 
-    Raises `TooLarge`, `UnsupportedMedia`, and `BadRequest` for a body that is cut off. What the headers show is refused
-    without reading; a chunked body is read up to the bound.
+    Raises `LengthRequired`, `TooLarge`, `UnsupportedMedia`, and `BadRequest` for an incomplete body. If the headers
+    show a problem the body is not read; a chunked body is read up to the limit.
     """
-    if asked.method in _WITHOUT_BODY:
+    if request.method in _WITHOUT_BODY:
         return
-    media_types, most = _accepted(asked)
-    length = asked.content_length or 0
-    _check_head(asked, length, media_types, most)
-    if before_large and most > MAX_BODY_BYTES and (length or most) > MAX_BODY_BYTES:
+    media_types, max_bytes = _body_limits(request)
+    length = request.content_length or 0
+    _check_head(request, length, media_types, max_bytes)
+    if before_large and max_bytes > MAX_BODY_BYTES and (length or max_bytes) > MAX_BODY_BYTES:
         before_large()
-    body = _read_bounded(asked, most)
+    body = _read_bounded(request, max_bytes)
     if len(body) < length:
-        # gunicorn ends the body of a client that went away as if it were complete, and a wish that was cut off to
-        # nothing would flip a task.
+        # If the client disconnects, gunicorn ends the body as if it were complete. An empty body toggles a task, so a
+        # truncated one must not be executed.
         raise BadRequest(_INCOMPLETE_BODY)
     if body and not length:
-        _check_type(asked, media_types)
+        _check_type(request, media_types)
 
 
-def _accepted(asked: Request) -> tuple[tuple[str, ...], int]:
-    """The media types and the number of bytes that the view accepts; no types if any will do."""
-    if asked.method == "DELETE":
-        # Its content has no meaning (RFC 9110, section 9.3.5), but it belongs to what an idempotency key stands for.
+def _body_limits(request: Request) -> tuple[tuple[str, ...], int]:
+    """Return the media types, () for any, and the maximum bytes that the view of a request accepts."""
+    if request.method == "DELETE":
+        # The body has no semantics (RFC 9110, section 9.3.5), but it is part of the fingerprint of an idempotency key.
         return (), MAX_BODY_BYTES
-    view = unproxy(current_app).view_functions[asked.endpoint or ""]
-    found: tuple[tuple[str, ...], int] = getattr(view, _BODY_LIMITS, _DEFAULT)
-    return found
+    view = unproxy(current_app).view_functions[request.endpoint or ""]
+    limits: tuple[tuple[str, ...], int] = getattr(view, _BODY_LIMITS, _DEFAULT_LIMITS)
+    return limits
 
 
-def _check_type(asked: Request, media_types: tuple[str, ...]) -> None:
-    if media_types and asked.mimetype not in media_types:
-        # RFC 5789, section 2.2, and RFC 9110, section 15.5.16: what would have been accepted.
-        header = "Accept-Patch" if asked.method == "PATCH" else "Accept"
+def _check_type(request: Request, media_types: tuple[str, ...]) -> None:
+    """Raise 415 if the media type of the body is not among `media_types`, unless that is empty."""
+    if media_types and request.mimetype not in media_types:
+        # The response lists the accepted types (RFC 5789, section 2.2, and RFC 9110, section 15.5.16).
+        header = "Accept-Patch" if request.method == "PATCH" else "Accept"
         raise UnsupportedMedia(
             f"Send the body as `Content-Type: {media_types[0]}`.", headers={header: ", ".join(media_types)}
         )
 
 
-def _too_large(most: int) -> str:
-    return f"Send at most {most} bytes."
+def _too_large(max_bytes: int) -> str:
+    return f"Send at most {max_bytes} bytes."
 
 
-def _read_bounded(asked: Request, most: int) -> bytes:
-    """The body, if it has no more bytes than that."""
-    # One byte more than is accepted: of a chunked body Werkzeug keeps what fits and is silent about the rest.
-    asked.max_content_length = most + 1
+def _read_bounded(request: Request, max_bytes: int) -> bytes:
+    """Read and return the body; raise `TooLarge` beyond `max_bytes`, `BadRequest` for an incomplete one."""
+    # One byte more than is accepted, because Werkzeug truncates a chunked body at its limit without an error.
+    request.max_content_length = max_bytes + 1
     try:
-        body = asked.get_data()
+        body = request.get_data()
     except RequestEntityTooLarge as error:
-        raise TooLarge(_too_large(most)) from error
+        raise TooLarge(_too_large(max_bytes)) from error
     except (ClientDisconnected, ParseException, OSError) as error:
-        # gunicorn raises its own errors out of read() when the chunks of a body are broken.
+        # gunicorn raises its own errors from read() if the chunks of a body are malformed.
         raise BadRequest(_INCOMPLETE_BODY) from error
-    if len(body) > most:
-        raise TooLarge(_too_large(most))
+    if len(body) > max_bytes:
+        raise TooLarge(_too_large(max_bytes))
     return body
 
 
 def json_body(schema: Schema, *, partial: bool = False) -> dict[str, Any]:
-    """The members of the JSON object sent, checked by `schema`; an absent body is an empty object.
+    """Parse the body as a JSON object and load it with `schema`; an absent body is an empty object.
 
-    Raises `BadRequest` for what is not strict JSON, and `ValidationFailed` with a pointer to each invalid member.
+    Raises `BadRequest` if it is not strict JSON, and `ValidationFailed` with a pointer to each invalid member.
     """
     raw = request.get_data()
     try:
@@ -150,35 +171,36 @@ def json_body(schema: Schema, *, partial: bool = False) -> dict[str, Any]:
 
 
 def query_parameters(schema: Schema) -> Any:
-    """The query parameters, checked by `schema`; unknown ones, and single ones given twice, raise `BadParameter`.
+    """Load the query parameters with `schema`; raise `BadParameter` for unknown, repeated and invalid ones.
 
-    The same query string comes again and again, so what it means is remembered: leave it as it is.
+    Results are cached by query string: callers must not change the returned object.
     """
     query = request.query_string
     return _parameters(schema, query) if len(query) <= MAX_CACHED_QUERY else _parameters.__wrapped__(schema, query)
 
 
-@lru_cache(maxsize=MAX_REMEMBERED_QUERIES)
+@lru_cache(maxsize=QUERY_CACHE_SIZE)
 def _parameters(schema: Schema, _query: bytes) -> Any:
+    """Load the query parameters of the current request; `_query`, its query string, is the key of the cache."""
     try:
-        several = {name for name, field in schema.fields.items() if isinstance(field, ListField)}
-        given: dict[str, Any] = {}
+        repeatable = {name for name, field in schema.fields.items() if isinstance(field, ListField)}
+        values_by_name: dict[str, Any] = {}
         for name, values in request.args.lists():
-            if len(values) > 1 and name not in several:
-                raise ValidationError({name: [_REPEATED]})  # noqa: TRY301  one way out for all that is wrong
-            given[name] = values if name in several else values[0]
-        return schema.load(given)
+            if len(values) > 1 and name not in repeatable:
+                raise ValidationError({name: [_REPEATED]})  # noqa: TRY301  one except clause for all errors
+            values_by_name[name] = values if name in repeatable else values[0]
+        return schema.load(values_by_name)
     except ValidationError as error:
-        faults = strict.violations(error)
-        detail = " ".join(f"{fault['pointer'].lstrip('/') or 'Query'}: {fault['detail']}" for fault in faults)
-        raise BadParameter(detail, errors=faults) from error
+        invalid = strict.violations(error)
+        detail = " ".join(f"{each['pointer'].lstrip('/') or 'Query'}: {each['detail']}" for each in invalid)
+        raise BadParameter(detail, errors=invalid) from error
 
 
 def expected_versions() -> frozenset[int] | None:
-    """The versions that `If-Match` accepts (RFC 9110, section 13.1.1); None if any will do.
+    """Return the versions that `If-Match` accepts (RFC 9110, section 13.1.1); None for `*` or without the header.
 
-    Compared strongly, so a weak tag matches nothing; neither does a tag that no version of ours can have.
-    In strict mode its absence raises `PreconditionRequired` (RFC 6585, section 3).
+    The comparison is strong, so weak tags are left out, and tags that are not versions, too: they match nothing. In
+    strict mode a missing header raises `PreconditionRequired` (RFC 6585, section 3).
     """
     if "If-Match" not in request.headers:
         if current_app.config["REQUIRE_IF_MATCH"]:
@@ -193,12 +215,12 @@ def expected_versions() -> frozenset[int] | None:
 
 
 def if_none_match() -> str | None:
-    """What the client says that it has: `If-None-Match`, as it was sent."""
+    """Return the `If-None-Match` header of the current request, unparsed."""
     sent: str | None = request.environ.get("HTTP_IF_NONE_MATCH")
     return sent
 
 
 def matches_etag(etag: str, sent: str | None) -> bool:
-    """Whether `If-None-Match` names the tag (RFC 9110, section 13.1.2): the client has what we would send."""
-    # Who polls sends one tag, and to the letter; what else there may be is read in full.
+    """Return True if the `If-None-Match` header `sent` contains the ETag (RFC 9110, section 13.1.2)."""
+    # A polling client sends one tag, exactly as it received it: compare that first, and parse only otherwise.
     return sent is not None and (sent == etag or parse_etags(sent).contains_weak(etag.strip('"')))

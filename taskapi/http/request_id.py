@@ -1,4 +1,4 @@
-"""The name of a request, shared by its answer, its error body and its log lines."""
+"""The request id, which the response headers, error bodies and log lines of a request share."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from random import getrandbits
 from flask import Request, request
 
 HEADER = "X-Request-Id"
-SANE = re.compile(r"[A-Za-z0-9._-]{1,128}")
-"""What a client may choose: nothing that could break out of a header or a log line."""
+VALID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+"""Accepted ids of clients: they cannot inject into headers or log lines."""
 
 _KEY = "taskapi.http.request_id"
 
 
-def request_id(asked: Request = request) -> str:
-    """The client's `X-Request-Id` if it is sane, otherwise one of our own, the same for the whole request."""
-    environ = asked.environ
-    known: str | None = environ.get(_KEY)
-    if known is None:
+def request_id(request: Request = request) -> str:
+    """Return the `X-Request-Id` of the client if it is valid, otherwise a random one; the same in all calls."""
+    environ = request.environ
+    current: str | None = environ.get(_KEY)
+    if current is None:
         sent = environ.get("HTTP_X_REQUEST_ID", "")
-        known = environ[_KEY] = sent if SANE.fullmatch(sent) else f"{getrandbits(128):032x}"
-    return known
+        current = environ[_KEY] = sent if VALID.fullmatch(sent) else f"{getrandbits(128):032x}"
+    return current

@@ -1,4 +1,4 @@
-"""What every answer carries, and how data becomes one."""
+"""Responses: JSON, 204, 304 and streamed files; the headers that every response has."""
 
 from __future__ import annotations
 
@@ -17,71 +17,75 @@ from .request_id import HEADER, request_id
 from .routing import unproxy
 
 STREAM_TIMEOUT = 300
-"""Seconds from the first byte of a stream to its last: a client that reads slower is cut off."""
+"""Seconds from the first byte of a streamed response to the last; then the connection is closed."""
 
-_EXTRA_HEADERS = "taskapi.also"
+_EXTRA_HEADERS = "taskapi.extra_headers"
+"""Key of the WSGI environ for the headers of `add_response_headers`."""
 
 
 def init_app(app: Flask) -> None:
-    """Put the headers of every answer on it, errors and 304 included."""
+    """Register the hook that adds the common headers to every response, errors and 304 included."""
     app.after_request(_add_common_headers)
 
 
-def add_response_headers(asked: Request, *lines: tuple[str, str]) -> None:
-    """Put these headers on the answer to a request, whatever it will be."""
-    asked.environ[_EXTRA_HEADERS] = lines
+def add_response_headers(request: Request, *headers: tuple[str, str]) -> None:
+    """Add these headers to the response of a request, whatever its status."""
+    request.environ[_EXTRA_HEADERS] = headers
 
 
 def _add_common_headers(response: Response) -> Response:
-    headers, asked = response.headers, unproxy(request)
-    # Looked at once: werkzeug would search all headers for each one that is set, and raise for each it does not find.
-    there = {name.lower() for name, _ in headers}
-    more = [(HEADER, request_id(asked)), ("X-Content-Type-Options", "nosniff")]
-    if "cache-control" not in there:
-        # An error may be gone a moment later; anything else may be kept by its user's own browser, but is asked for
-        # again each time, which an unchanged ETag makes cheap.
-        more.append(("Cache-Control", "no-store" if response.status_code >= 400 else "private, no-cache"))
-    # One cache entry for each user and each origin that asks.
-    if "vary" not in there:
-        more.append(("Vary", "Authorization, Origin"))
+    """Add X-Request-Id, X-Content-Type-Options, Cache-Control, Vary and the extra headers (after_request hook)."""
+    headers, current = response.headers, unproxy(request)
+    # One pass: `in` and `setdefault` of Werkzeug's Headers search all headers for each name.
+    present = {name.lower() for name, _ in headers}
+    added = [(HEADER, request_id(current)), ("X-Content-Type-Options", "nosniff")]
+    if "cache-control" not in present:
+        # Errors are temporary. Other responses may be stored by the user's browser, which revalidates them each time;
+        # with an unchanged ETag that is a cheap 304.
+        added.append(("Cache-Control", "no-store" if response.status_code >= 400 else "private, no-cache"))
+    # Caches must keep one entry per user and per origin.
+    if "vary" not in present:
+        added.append(("Vary", "Authorization, Origin"))
     else:
         response.vary.update(("Authorization", "Origin"))
-    headers.extend([*more, *asked.environ.get(_EXTRA_HEADERS, ())])
+    headers.extend([*added, *current.environ.get(_EXTRA_HEADERS, ())])
     return response
 
 
 class _FastHeaders(Headers):
-    """Headers that come many at a time, as lists: werkzeug would look at one after the other."""
+    """Headers whose `extend` checks and appends a list in one pass; Werkzeug's adds and checks one after the other."""
 
-    def __contains__(self, key: object) -> bool:
-        return isinstance(key, str) and key.lower() in {name.lower() for name, _ in self._list}
-
-    def extend(self, lines: Any = None, /, **others: Any) -> None:
-        """As werkzeug's."""
-        values = "".join([value for _, value in lines]) if isinstance(lines, list) else "\n"
+    def extend(self, headers: Any = None, /, **others: Any) -> None:
+        """Append headers; leave anything but a list of pairs without newlines to Werkzeug (ValueError for newlines)."""
+        values = "".join([value for _, value in headers]) if isinstance(headers, list) else "\n"
         if others or "\r" in values or "\n" in values:
-            super().extend(lines, **others)
+            super().extend(headers, **others)
         else:
-            self._list += lines
+            self._list += headers
 
 
 class FastResponse(Response):
-    """An answer that needs no more work when it is sent: what werkzeug would make of it, it is."""
+    """A response that is sent as it is: it has all headers that Werkzeug's get_wsgi_headers would compute.
 
-    default_mimetype = None  # what has no content has no type of it either
+    That is, a Content-Length, no Content-Type without content, and ASCII in Location.
+    """
+
+    default_mimetype = None  # without it Werkzeug would add `text/html` to 204 and 304
     size = 0
+    """Bytes of the body."""
     _has_callbacks = False
 
-    def __init__(self, status: int, lines: Sequence[tuple[str, str]] = (), body: Iterable[bytes] = ()) -> None:
-        super().__init__(body, status, _FastHeaders(lines))
+    def __init__(self, status: int, headers: Sequence[tuple[str, str]] = (), body: Iterable[bytes] = ()) -> None:
+        super().__init__(body, status, _FastHeaders(headers))
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        """Send the headers and return the body (WSGI application); no body for HEAD."""
         start_response(self.status, self.headers.to_wsgi_list())
-        pieces = () if environ["REQUEST_METHOD"] == "HEAD" else self.iter_encoded()
-        return ClosingIterator(pieces, self.close) if self._has_callbacks else pieces
+        body = () if environ["REQUEST_METHOD"] == "HEAD" else self.iter_encoded()
+        return ClosingIterator(body, self.close) if self._has_callbacks else body
 
     def call_on_close(self, func: Callable[[], Any]) -> Callable[[], Any]:
-        """Call a function when the response was sent, or its connection is closed."""
+        """Call a function when the response is sent or its connection is closed."""
         self._has_callbacks = True
         return super().call_on_close(func)
 
@@ -89,40 +93,44 @@ class FastResponse(Response):
 def json_response(
     data: Any, status: int = 200, *, etag: str | None = None, headers: Mapping[str, str] | None = None
 ) -> FastResponse:
-    """`data` as JSON."""
+    """Return `data` as a JSON response, serialized with orjson; `etag` includes its quotes."""
     body = orjson.dumps(data)
-    lines = [*headers.items()] if headers else []
-    lines += ("Content-Type", "application/json"), ("Content-Length", str(len(body)))
+    all_headers = [*headers.items()] if headers else []
+    all_headers += ("Content-Type", "application/json"), ("Content-Length", str(len(body)))
     if etag is not None:
-        lines.append(("ETag", etag))
-    response = FastResponse(status, lines, [body])
+        all_headers.append(("ETag", etag))
+    response = FastResponse(status, all_headers, [body])
     response.size = len(body)
     return response
 
 
 def not_modified(etag: str) -> FastResponse:
-    """304: the client has it already (RFC 9110, section 15.4.5)."""
+    """Return 304 Not Modified: the client has the current version (RFC 9110, section 15.4.5)."""
     return FastResponse(304, [("ETag", etag)])
 
 
 def no_content() -> Response:
-    """204: it is done and there is nothing to say."""
+    """Return 204 No Content (RFC 9110, section 15.3.5)."""
     return FastResponse(204)
 
 
-def stream(pieces: Iterable[bytes], media_type: str, *, filename: str) -> Response:
-    """A file to keep, sent as it is made. The first piece is made here: what fails by then is still an error answer."""
-    source = iter(pieces)
+def stream(chunks: Iterable[bytes], media_type: str, *, filename: str) -> Response:
+    """Return a file download that is streamed while it is generated.
+
+    The first chunk is generated here, so an exception up to then still becomes an error response.
+    """
+    source = iter(chunks)
     first = next(source, b"")
-    response = Response(stream_with_context(_in_time(chain((first,), source))), content_type=media_type)
+    response = Response(stream_with_context(_with_timeout(chain((first,), source))), content_type=media_type)
     response.headers["Content-Disposition"] = f'attachment; filename="{filename}"'
     return response
 
 
-def _in_time(pieces: Iterable[bytes]) -> Iterator[bytes]:
+def _with_timeout(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the chunks for at most `STREAM_TIMEOUT` seconds, then raise ConnectionResetError."""
     deadline = time.monotonic() + STREAM_TIMEOUT
-    for piece in pieces:
+    for chunk in chunks:
         if time.monotonic() > deadline:
-            # As when the client hangs up: the connection is closed before the end of the stream.
+            # The error of a client that disconnected: the server closes the connection before the end of the stream.
             raise ConnectionResetError(errno.ECONNRESET, "the client reads too slowly")
-        yield piece
+        yield chunk

@@ -1,4 +1,4 @@
-"""Flask, without what no request here needs and every request pays for."""
+"""Flask subclass that caches URL matching per path and method, and ignores the host name and `async` views."""
 
 from __future__ import annotations
 
@@ -8,61 +8,56 @@ from typing import Any, TypeVar, cast
 
 from flask import Flask, Request
 from flask.ctx import RequestContext
-from flask.sessions import NullSession, SessionInterface
-from flask.signals import appcontext_tearing_down, request_tearing_down
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, MapAdapter, Rule
 
 ROUTE_CACHE_SIZE, MAX_CACHED_PATH = 2048, 512
-"""So many paths lead to their views without a search, if they are shorter than so many characters."""
+"""Entries of the URL matching cache, and the length in characters from which a path is not cached."""
 
 T = TypeVar("T")
 
 
 def unproxy(proxy: T) -> T:
-    """What a proxy of Flask's stands for now: it looks for it anew each time it is asked for something."""
-    found: T = cast("Any", proxy)._get_current_object()  # noqa: SLF001  documented, whatever it looks like
-    return found
+    """Return the object that a werkzeug LocalProxy points to.
 
-
-class _NoSessions(SessionInterface):
-    """Who asks is in the token: there is no session, no cookie and nothing to look for."""
-
-    _none = NullSession()
-
-    def open_session(self, app: Flask, request: Request) -> NullSession:  # noqa: ARG002
-        return self._none
+    Each attribute access on a proxy such as `flask.request` reads a context variable first. Raises RuntimeError outside
+    of the context.
+    """
+    target: T = cast("Any", proxy)._get_current_object()  # noqa: SLF001  public in Flask's documentation
+    return target
 
 
 class _CachedMap(Map):
-    """The rules of all paths; which one a path leads to is remembered."""
+    """A URL map with an LRU cache from (path, method) to the matched rule and the path variables."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.remembered = lru_cache(ROUTE_CACHE_SIZE)(self.find)
+        self.find_cached = lru_cache(ROUTE_CACHE_SIZE)(self.find)
 
     def find(self, path: str, method: str) -> tuple[Rule, Mapping[str, Any]]:
-        """The rule of a path, and what the path has in its variable places; raises 404 and 405."""
+        """Return the rule that matches, and the path variables; raises Werkzeug's 404 and 405."""
         return self.bind("", path_info=path, default_method=method).match(return_rule=True)
 
 
 class _RequestContext(RequestContext):
+    """A request context that matches the URL with the cache of `_CachedMap`."""
+
     def match_request(self) -> None:
+        """Set url_rule and view_args of the request, or its routing_exception (Flask's documented hook)."""
         request = self.request
         routes: Any = self.app.url_map
-        find = routes.remembered if len(request.path) < MAX_CACHED_PATH else routes.find
+        find = routes.find_cached if len(request.path) < MAX_CACHED_PATH else routes.find
         try:
-            request.url_rule, found = find(request.path, request.method)
+            request.url_rule, view_args = find(request.path, request.method)
         except HTTPException as error:
             request.routing_exception = error
         else:
-            request.view_args = {**found}
+            request.view_args = {**view_args}  # a copy: hooks remove `user_id` from it
 
 
 class Application(Flask):
-    """As Flask's; views and hooks are plain functions, and no answer depends on the name that a client has for us."""
+    """The Flask application: synchronous views only, and no response that depends on the Host header."""
 
-    session_interface = _NoSessions()
     url_map_class = _CachedMap
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -70,27 +65,17 @@ class Application(Flask):
         self._adapter = lru_cache(ROUTE_CACHE_SIZE)(lambda root: self.url_map.bind("", script_name=root))
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """The function itself: none is a coroutine, so none is asked whether it is one, ten times a request."""
+        """Return the function: Flask would check about ten times per request whether it is a coroutine function."""
         return func
 
-    def do_teardown_request(self, *error: Any) -> None:
-        """Tell whoever wants to know that a request has ended."""
-        if self.teardown_request_funcs or request_tearing_down.receivers:
-            super().do_teardown_request(*error)
-
-    def do_teardown_appcontext(self, *error: Any) -> None:
-        """Tell whoever wants to know that all about it is over."""
-        if self.teardown_appcontext_funcs or appcontext_tearing_down.receivers:
-            super().do_teardown_appcontext(*error)
-
     def request_context(self, environ: dict[str, Any]) -> RequestContext:
-        """What Flask knows while it works on a request."""
+        """Return the context of a request, with cached URL matching."""
         return _RequestContext(self, environ)
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
-        """Finds the paths of views: relative ones, so that the host need not be looked at."""
+        """Return the adapter for `url_for`, cached per SCRIPT_NAME: it builds relative URLs, without the host name."""
         if request is None:
             return super().create_url_adapter(None)
-        if request.method == "OPTIONS":  # which asks what else its path can do
+        if request.method == "OPTIONS":  # Flask's automatic OPTIONS asks the adapter which methods the path allows
             return self.url_map.bind("", script_name=request.root_path, path_info=request.path)
         return self._adapter(request.root_path)

@@ -1,4 +1,4 @@
-"""Schemas of what goes out, compiled: marshmallow's own `dump` asks each field of each row anew what it is to do."""
+"""Output schemas compiled to one expression per row: marshmallow's `dump` resolves each field again for each row."""
 
 from __future__ import annotations
 
@@ -10,28 +10,31 @@ from marshmallow import Schema, fields
 from .fields.strict import StrictField
 
 _PASSED_THROUGH = (fields.String, fields.Boolean)
-"""The fields of marshmallow that a column of their type needs no conversion for."""
+"""marshmallow fields whose columns need no conversion to JSON."""
 
 
 class CompiledSchema(Schema):
-    """A shape whose `dump` makes, of a row that has its members as attributes, a dict for orjson.
+    """A marshmallow schema whose `dump` makes a dict for orjson of a row that has the members as attributes.
 
-    Dates and tuples are left to orjson, which writes them as `YYYY-MM-DD` and as arrays. A member that a row has not
-    is an error; marshmallow's hooks and defaults are none of it. Raises `TypeError` when it is made with a field that
-    does not say how its values go out.
+    orjson serializes dates as `YYYY-MM-DD` and tuples as arrays. A row without a member raises AttributeError.
+    marshmallow's hooks and defaults are not applied. The constructor raises `TypeError` for a field whose conversion it
+    cannot compile.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._dump_one = _compiled(self.dump_fields)
+        self._dump_one = _compile(self.dump_fields)
 
     def dump(self, obj: Any, *, many: bool | None = None) -> Any:
-        """A row, or rows if `many`, as the schema itself is unless it is given."""
+        """Return a dict for a row, or a list of dicts for rows if `many`; the default is the `many` of the schema."""
         return [*map(self._dump_one, obj)] if (self.many if many is None else many) else self._dump_one(obj)
 
 
-def _compiled(members: dict[str, fields.Field[Any]]) -> Callable[[Any], dict[str, Any]]:
-    """One expression for a whole row, made as `namedtuple` makes its own: of the class, never of a value."""
+def _compile(members: dict[str, fields.Field[Any]]) -> Callable[[Any], dict[str, Any]]:
+    """Return a function that makes the dict of a row in one expression.
+
+    Like `namedtuple` it evaluates source text, which has the names of the schema's fields and no values of a request.
+    """
     conversions: dict[str, Any] = {}
     items = []
     for name, field in members.items():
@@ -46,8 +49,9 @@ def _compiled(members: dict[str, fields.Field[Any]]) -> Callable[[Any], dict[str
 
 
 def _conversion(name: str, field: fields.Field[Any]) -> Callable[[Any], Any] | None:
+    """Return the function that converts a value of the field; None if none is needed. Raises TypeError."""
     if type(field) in _PASSED_THROUGH:
         return None
     if isinstance(field, StrictField) and type(field)._serialize is StrictField._serialize:  # noqa: SLF001
         return field.outgoing
-    raise TypeError(f"{type(field).__name__} of {name!r} does not say how its values go out")
+    raise TypeError(f"{type(field).__name__} of {name!r} has no conversion that can be compiled")

@@ -22,7 +22,7 @@ _STORED_HEADERS = ("Content-Type", "ETag", "Location")
 
 P = ParamSpec("P")
 
-Answer = queries.RecordedResponse
+RecordedResponse = queries.RecordedResponse
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Idempotent:
     that it need not be stored.
     """
 
-    reduce: Callable[[Answer], Answer]
+    reduce: Callable[[RecordedResponse], RecordedResponse]
     rebuild: queries.Rebuild
 
     def __call__(self, view: Callable[P, Response]) -> Callable[P, Response]:
@@ -48,16 +48,16 @@ class Idempotent:
             if not _KEY.fullmatch(key):
                 raise BadRequest(f"`{HEADER}` must be 1 to 255 visible ASCII characters.")
 
-            def work() -> Answer:
+            def work() -> RecordedResponse:
                 response = view(*args, **kwargs)
                 headers = {name: response.headers[name] for name in _STORED_HEADERS if name in response.headers}
-                return self.reduce(Answer(response.status_code, headers, response.get_data()))
+                return self.reduce(RecordedResponse(response.status_code, headers, response.get_data()))
 
             return self._run_once(key, work)
 
         return run
 
-    def _run_once(self, key: str, work: Callable[[], Answer]) -> Response:
+    def _run_once(self, key: str, work: Callable[[], RecordedResponse]) -> Response:
         """Execute the view or replay its stored response; map the exceptions of `queries` to problem responses."""
         try:
             return _response(queries.run_once(g.user, key, _fingerprint(), work, self.rebuild))
@@ -82,7 +82,7 @@ def _fingerprint() -> str:
     return digest.hexdigest()
 
 
-def _response(recorded: Answer) -> Response:
+def _response(recorded: RecordedResponse) -> Response:
     """Convert a recorded response to a Flask response; a replayed one gets the header `Idempotency-Replayed: true`."""
     response = Response(recorded.body, recorded.status, headers=dict(recorded.headers))
     if "Content-Type" not in recorded.headers:

@@ -194,7 +194,7 @@ def delete_all(user: User) -> None:
 
 
 @writes
-def forget_content(user: User, task_id: int) -> None:
+def delete_task_content(user: User, task_id: int) -> None:
     """Delete the data of a task from the user's stored responses.
 
     The keys remain, because their requests were executed. `Usage.body_bytes` is not reduced until the keys are purged.
@@ -205,7 +205,7 @@ def forget_content(user: User, task_id: int) -> None:
 
 
 @reads
-def tasks_with_content(user: User) -> set[int]:
+def task_ids_with_content(user: User) -> set[int]:
     """Return the ids of the user's tasks whose data a stored response contains."""
     with_data = (
         *(StoredResponse.user_id == user.id, StoredResponse.task_id.is_not(None)),

@@ -1,1 +1,1 @@
-"""Endpoints for operators: /healthz and /readyz."""
+"""Endpoints and jobs for operators: /healthz, /readyz, the daily purge."""

@@ -1,4 +1,4 @@
-"""Whether this process lives, and whether it can serve."""
+"""Liveness (`/healthz`) and readiness (`/readyz`) of a worker process."""
 
 from __future__ import annotations
 
@@ -16,42 +16,43 @@ from ..http.response import json_response
 log = logging.getLogger(__name__)
 
 MIGRATION_HEAD = "0007"
-"""The newest migration that this code knows; they are numbered, and a test holds that this is the last."""
+"""The newest migration that this code needs. Migrations are numbered; a test compares this with the last one."""
 
 bp = Blueprint("health", __name__)
 
 
 @bp.get("/healthz")
 def healthz() -> Response:
-    """Alive: asks nothing of anyone, so a dead database gets no healthy worker killed."""
+    """Report liveness, without access to the database: its failure must not restart healthy workers."""
     return json_response({"status": "ok"})
 
 
 @bp.get("/readyz")
 def readyz() -> Response:
-    """Ready: the database answers, its schema is one that this code can work with, and it keeps users apart."""
-    if flaw := _readiness_problem():
-        raise ServiceUnavailable(flaw, headers=RETRY_AFTER)
+    """Report readiness: the database is reachable and migrated, and row-level security applies."""
+    if problem := _readiness_problem():
+        raise ServiceUnavailable(problem, headers=RETRY_AFTER)
     return json_response({"status": "ok"})
 
 
 def log_readiness_problems(app: Flask) -> None:
-    """Say in the log of a server that starts what somebody must mend; a database that is away heals by itself."""
+    """Log, at server start, a readiness problem that an operator must fix; an unreachable database is not logged."""
     with app.app_context(), suppress(failures.DatabaseUnavailable):
-        if flaw := _readiness_problem():
-            log.error("not ready: %s", flaw)
+        if problem := _readiness_problem():
+            log.error("not ready: %s", problem)
 
 
 def _readiness_problem() -> str | None:
+    """Return why the service is not ready, or None. Raises `DatabaseUnavailable`."""
     try:
         revision = next(
             (row.version_num for row in unit_of_work.rows(text("SELECT version_num FROM alembic_version"))), None
         )
     except DBAPIError:
-        revision = None  # it answers, but was never migrated
-    # A later one comes from a later release: migrations run under the code already there.
+        revision = None  # the table does not exist: never migrated
+    # A later revision comes from a later release: migrations run before the old code is replaced.
     if revision is None or revision < MIGRATION_HEAD:
         return "The database is not migrated: run `flask db upgrade`."
-    if exempt := row_security.row_security_problem():
-        return f"{exempt}: nothing but the code of the service separates users. See docs/operations.md."
+    if bypass := row_security.row_security_problem():
+        return f"{bypass}: nothing but the code of the service separates users. See docs/operations.md."
     return None

@@ -1,44 +1,57 @@
-"""Limits on what a client sends around the content of a request: its head, and the framing of a chunked body.
+"""Limits on the parts of a request that are not content: the size of all headers, and the framing of a chunked body.
 
-A limit on the content alone does not limit what is received and parsed for it: a chunk of one byte may have a line of
-many kilobytes, a body of 64 KiB may be 64 Ki chunks, and a head may arrive a byte at a time.
+A limit on the content alone does not bound what is received and parsed for it: a chunk of one byte may have a line of
+many kilobytes, a body of 64 KiB may consist of 64 Ki chunks, and headers may arrive one byte at a time.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from gunicorn.http import body, message
+from gunicorn.http import message
+from gunicorn.http.body import Body, ChunkedReader
 from gunicorn.http.errors import InvalidChunkExtension, InvalidHeader, LimitRequestHeaders
 
 MAX_HEADERS_BYTES = 32 * 1024
-"""Bytes that all headers of a request may have, beside its first line; with more it is 431. As nginx has it."""
+"""Bytes of all headers of a request together, without the request line; more is answered 431. nginx has this limit."""
 
-FRAMING_ALLOWANCE, FRAMING_SHARE = 2 * 1024, 8
-"""Chunk lines may take so many bytes in total, and one more for each so many bytes of content before them: 700 chunks
-of one byte, and any number of 32 bytes or more. Clients send a kilobyte and more at a time."""
+FRAMING_ALLOWANCE = 2 * 1024
+"""Bytes that the chunk lines of a body may have in any case: 700 chunks of one byte."""
 
-AT_ONCE = 512
-"""Bytes that are received at a time where a chunk line may stand: other clients are served between (worker.py), and
-8 KiB, as gunicorn receives at a time, of 1-byte chunks take 3 ms. The content of a chunk comes in larger pieces."""
+FRAMING_SHARE = 8
+"""Bytes of content that allow one more byte of chunk lines: any number of chunks of 32 bytes or more is accepted.
 
-MAX_LINE, MAX_TRAILERS = 1024, 4 * 1024
-"""Bytes of a chunk line, and of all trailers, that are waited for: both are searched from the start for each packet."""
+HTTP clients send chunks of a kilobyte and more.
+"""
+
+CHUNK_LINE_RECEIVE_BYTES = 512
+"""Bytes that are received at a time where a chunk line may stand; the worker serves other clients between two receives.
+
+gunicorn receives 8 KiB at a time: of 1-byte chunks, these take 3 ms. Content of a chunk is received in larger pieces.
+"""
+
+MAX_CHUNK_LINE, MAX_TRAILERS = 1024, 4 * 1024
+"""Bytes of a chunk line, and of all trailers, that are received without their end: each is searched from the start."""
 
 
-class RequestHead(message.Request):
-    """As gunicorn's; the headers are limited in total, and each byte of them is searched once."""
+class LimitedRequest(message.Request):
+    """gunicorn's Request with a limit on all headers together, searching each received byte once for their end."""
+
+    body: Any
 
     def read_line(self, unreader: Any, buf: bytearray, limit: int = 0) -> tuple[bytes, bytearray]:
-        """Receive the first line, and all headers with it: gunicorn would search them again for each packet."""
+        """Receive the request line and all headers: gunicorn would search the headers again for each packet.
+
+        Returns the request line and what was received behind it.
+        """
         line, rest = super().read_line(unreader, buf, limit)
         if not ends_headers(rest, 0):
-            self.parse_request_line(line)  # a malformed line is refused at once, not when the headers have arrived
+            self.parse_request_line(line)  # refuse a malformed line now, without waiting for the headers
             self._receive_headers(unreader, rest)
         return line, rest
 
     def _receive_headers(self, unreader: Any, buf: bytearray) -> None:
-        """Receive up to the empty line that ends the headers; refuse what gunicorn refuses before it has come."""
+        """Receive up to the empty line that ends the headers; raise gunicorn's errors for incomplete headers."""
         searched = 0
         while not ends_headers(buf, searched):
             if buf.count(b"\n", searched) != buf.count(b"\r\n", max(0, searched - 1)):
@@ -48,35 +61,41 @@ class RequestHead(message.Request):
             if len(buf) > min(self.max_buffer_headers, MAX_HEADERS_BYTES):
                 raise LimitRequestHeaders("max buffer headers")
 
+    def set_body_reader(self) -> None:
+        """Set `body`; a chunked body is read by LimitedChunkedReader."""
+        super().set_body_reader()
+        if isinstance(self.body.reader, ChunkedReader):
+            self.body = Body(LimitedChunkedReader(self, self.unreader))
+
 
 def ends_headers(buf: bytearray, searched: int) -> bool:
-    """Whether headers are complete, if the first `searched` bytes were looked at before."""
+    """Return whether `buf` holds complete headers; its first `searched` bytes were searched before."""
     return buf.find(b"\r\n\r\n", max(0, searched - 3)) >= 0 or buf[:2] == b"\r\n"
 
 
-class ChunkedReader(body.ChunkedReader):
-    """As gunicorn's; raises `InvalidChunkExtension` when the framing takes more than its limit."""
+class LimitedChunkedReader(ChunkedReader):
+    """gunicorn's ChunkedReader; raises InvalidChunkExtension when chunk lines exceed their share of the body."""
 
     def __init__(self, request: Any, unreader: Any) -> None:
         super().__init__(request, unreader)
-        self.limit_chunk_size_line, self.limit_trailer_section = MAX_LINE, MAX_TRAILERS
-        self._framing = self._content = 0
-        self._usually_at_once, unreader.mxchunk = unreader.mxchunk, AT_ONCE
+        self.limit_chunk_size_line, self.limit_trailer_section = MAX_CHUNK_LINE, MAX_TRAILERS
+        self._framing_bytes = self._content_bytes = 0
+        self._default_receive_bytes, unreader.mxchunk = unreader.mxchunk, CHUNK_LINE_RECEIVE_BYTES
 
     def parse_chunk_size(self, unreader: Any, data: bytes | None = None) -> tuple[int, bytes | None]:
-        """Read the line before a chunk: the chunk's size, and what was received behind the line."""
-        self._framing += len(data or b"")
+        """Parse a chunk line; return the chunk's size and what was received behind the line."""
+        self._framing_bytes += len(data or b"")
         size, rest = super().parse_chunk_size(unreader, data)
-        self._framing -= len(rest or b"")
-        if size and self._framing > FRAMING_ALLOWANCE + self._content // FRAMING_SHARE:
+        self._framing_bytes -= len(rest or b"")
+        if size and self._framing_bytes > FRAMING_ALLOWANCE + self._content_bytes // FRAMING_SHARE:
             raise InvalidChunkExtension("more framing than content")
-        self._content += size
+        self._content_bytes += size
         if not size:
-            unreader.mxchunk = self._usually_at_once  # for the next request
+            unreader.mxchunk = self._default_receive_bytes  # for the next request
         return size, rest
 
     def read_into(self, unreader: Any, buf: bytearray) -> None:
-        """Receive more of a line or of the trailers."""
+        """Receive more of a chunk line or of the trailers, and count it as framing."""
         before = len(buf)
         super().read_into(unreader, buf)
-        self._framing += len(buf) - before
+        self._framing_bytes += len(buf) - before

@@ -1,4 +1,4 @@
-"""The tables: a task, and its owner's counters. Only the statement modules beside this file import them."""
+"""The tables `tasks` and `users` (the counters of a task's owner). Only statement modules may import them."""
 
 from __future__ import annotations
 
@@ -11,55 +11,57 @@ from sqlalchemy.types import TypeDecorator
 
 from ..database.base import EMPTY, Base, UTCDateTime
 
-# Compared byte by byte, in PostgreSQL as in SQLite, whatever the locale of the database: the same order on both.
 Bytewise = Text().with_variant(Text(collation="C"), "postgresql")
+"""Text that is compared byte by byte, independent of the database's locale: the same order in PostgreSQL and SQLite."""
 
 
 def new_epoch() -> str:
-    """A random secret."""
+    """Return a new random epoch of 32 hex digits, the key that cursors and sync tokens are signed with."""
     return secrets.token_hex(16)
 
 
 class Labels(TypeDecorator[tuple[str, ...]]):
-    """Tags as one text, each between two line breaks: a substring search finds a whole tag, and order is kept."""
+    """Tags stored as one text, each between two line breaks: a substring search finds whole tags, and order is kept."""
 
     impl = Text
     cache_ok = True
 
     def process_bind_param(self, value: tuple[str, ...] | None, _dialect: Dialect) -> str:
+        """Encode tags for the database."""
         return "".join(f"\n{tag}\n" for tag in value or ())
 
     def process_result_value(self, value: str | None, _dialect: Dialect) -> tuple[str, ...]:
+        """Decode tags from the database."""
         return tuple(value[1:-1].split("\n\n")) if value else ()
 
 
 class User(Base):
-    """The counters of one user; the row is made by the first write and locked by every write."""
+    """The counters of one user. The first write inserts the row, and every write locks it."""
 
     __tablename__ = "users"
 
     user_id: Mapped[str] = mapped_column(String(255), primary_key=True)
     revision: Mapped[int] = mapped_column(BigInteger)
-    """Goes up by one with every write of this user: a version for each row and for the whole list."""
+    """Incremented by every write of this user; the version of each row it writes, and of the whole list."""
     last_task_id: Mapped[int] = mapped_column(BigInteger)
-    """The id given last; ids are never reused."""
+    """The last allocated task id; ids are never reused."""
     live_tasks: Mapped[int] = mapped_column(BigInteger, server_default="0")
-    """How many tasks are not in the trash: what the quota is held against, without counting."""
+    """The number of tasks that are not in the trash, so that the quota is checked without counting rows."""
     sync_floor: Mapped[int] = mapped_column(BigInteger, server_default="0")
-    """The last revision whose tombstones were forgotten: the feed cannot answer from before it."""
+    """The last revision whose tombstones were removed: a sync token of an earlier revision is expired (410)."""
     epoch: Mapped[str] = mapped_column(String(32), default=new_epoch)
-    """Random, secret, and new after each erasure: what cursors and feed tokens are signed with."""
+    """Random secret, replaced by an erasure; the HMAC key of cursors and sync tokens."""
     erased_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
-    """When everything of the user was erased. The counters stay for a while, so that no version and no id repeats."""
+    """When the user erased all data. The row stays for 90 days, so that no version and no id is used twice."""
 
 
 class Task(Base):
-    """A task, or what is left of one. Its identity is (user_id, id): no key, index or join leaves the owner out."""
+    """A task, or its tombstone. The primary key is (user_id, id); every index and join includes the owner."""
 
     __tablename__ = "tasks"
     __table_args__ = (
         Index(None, "user_id", "revision", "id"),
-        # Completing twice, at the same moment too, makes one next task.
+        # Two concurrent completions of a recurring task insert one next task.
         Index(None, "user_id", "series_id", "occurrence", unique=True),
     )
 
@@ -67,7 +69,7 @@ class Task(Base):
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     revision: Mapped[int] = mapped_column(BigInteger)
     created_revision: Mapped[int] = mapped_column(BigInteger, server_default="0")
-    """The revision that made it: the same as `revision` until it is touched."""
+    """The revision that inserted the row; equal to `revision` as long as the task is unchanged."""
     title: Mapped[str] = mapped_column(String(200))
     description: Mapped[str | None] = mapped_column(Text)
     completed: Mapped[bool] = mapped_column(Boolean)
@@ -81,20 +83,20 @@ class Task(Base):
     recurrence: Mapped[str | None] = mapped_column(String(200))
     repeat_from: Mapped[str] = mapped_column(String(10), server_default="due")
     series_id: Mapped[int | None] = mapped_column(BigInteger)
-    """The first task of the series, once it has a second."""
+    """The id of the first task of the series; NULL until the series has a second task."""
     occurrence: Mapped[int | None] = mapped_column(BigInteger)
-    """The place in the series, from 1."""
+    """The position in the series, from 1."""
     next_task_id: Mapped[int | None] = mapped_column(BigInteger)
     position: Mapped[str] = mapped_column(Bytewise, server_default=EMPTY)
     created_at: Mapped[datetime] = mapped_column(UTCDateTime)
     updated_at: Mapped[datetime] = mapped_column(UTCDateTime)
     deleted_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
-    """Since when it is in the trash."""
+    """When the task was moved to the trash or deleted permanently."""
     purged_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
-    """Since when it is a tombstone: without content, for the feed only."""
+    """When the content was removed: the row is a tombstone for the delta feed."""
     folded_title: Mapped[str] = mapped_column(Bytewise)
-    """The title as search and sort see it, folded by the application so that both databases agree."""
+    """The title with case and accents folded (`folding.fold`), for search and sort."""
     folded_description: Mapped[str | None] = mapped_column(Bytewise)
     folded_tags: Mapped[tuple[str, ...]] = mapped_column(Labels, server_default=EMPTY)
     due_order: Mapped[str] = mapped_column(Bytewise, server_default=EMPTY)
-    """When it is due, as text that sorts; empty for never."""
+    """The due date and time as a sort key (`schedule.due_sort_key`); empty without a due date."""

@@ -75,14 +75,14 @@ def _max(element: _Greater, compiler: SQLCompiler, **options: Any) -> str:
     return f"max({compiler.process(element.clauses, **options)})"
 
 
-SIZE = _OctetLength(Task.title) + func.coalesce(_OctetLength(Task.description), 0) + _OctetLength(Task.tags)
+TEXT_BYTES = _OctetLength(Task.title) + func.coalesce(_OctetLength(Task.description), 0) + _OctetLength(Task.tags)
 """SQL expression: the bytes of a task's title, description and tags."""
 _long_size = itemgetter(len(COLUMNS))
-"""Get the column after those of a task from a row: the `SIZE` of a long task, None for a short one."""
+"""Get the column after those of a task from a row: the `TEXT_BYTES` of a long task, None for a short one."""
 
 
 @dataclass(frozen=True)
-class Walk:
+class PageQuery:
     """The WHERE conditions, the sort key and the ORDER BY of a page; makes the statements that read its rows.
 
     `max_rows`, `max_text_bytes` and `max_bytes` of its methods are numbers or `bindparam`s.
@@ -98,10 +98,10 @@ class Walk:
         A row has the columns of a task, the size of the task's text if it is over `max_text_bytes` (otherwise NULL),
         and the sort key.
         """
-        description = case((max_text_bytes >= SIZE, Task.description)).label("description")
+        description = case((max_text_bytes >= TEXT_BYTES, Task.description)).label("description")
         columns = [description if column is Task.description else column for column in COLUMNS]
-        # Use SIZE as few times as possible: SQLite reads the whole text for each occurrence.
-        long = func.nullif(_Greater(SIZE, max_text_bytes), max_text_bytes).label("long")
+        # Use TEXT_BYTES as few times as possible: SQLite reads the whole text for each occurrence.
+        long = func.nullif(_Greater(TEXT_BYTES, max_text_bytes), max_text_bytes).label("long")
         return select(*columns, long, *self.keys).where(*self.conditions).order_by(*self.order_by).limit(max_rows)
 
     def bounded(self, max_rows: Any, max_bytes: Any) -> Select[Any]:
@@ -110,7 +110,7 @@ class Walk:
         A row has the columns of a task, the sum of bytes up to and including it, and the sort key.
         """
         keys = {f"key{number}": key for number, key in enumerate(self.keys)}
-        total = func.sum(SIZE + ROW_BYTES).over(order_by=self.order_by, rows=(None, 0)).label("total")
+        total = func.sum(TEXT_BYTES + ROW_BYTES).over(order_by=self.order_by, rows=(None, 0)).label("total")
         rows = (
             select(*COLUMNS, total, *(key.label(name) for name, key in keys.items()))
             .where(*self.conditions)
@@ -122,7 +122,7 @@ class Walk:
         return select(*(rows.c[name] for name in columns)).where(rows.c.total <= max_bytes).order_by(rows.c.total)
 
 
-def longest_short(limit: int) -> int:
+def max_short_bytes(limit: int) -> int:
     """Return the maximum bytes of text of a short task on a page of `limit` tasks: see `SHORT_TASK`."""
     return max(SHORT_TASK, SHORT_PAGE // limit)
 
@@ -140,7 +140,7 @@ class Page(NamedTuple):
     keys: int
 
     @classmethod
-    def of(cls, rows: Sequence[TaskRow], limit: int, keys: int) -> Page:
+    def from_rows(cls, rows: Sequence[TaskRow], limit: int, keys: int) -> Page:
         """Return the page of the rows that a statement with LIMIT `limit + 1` has returned."""
         if len(rows) > limit:
             return cls(rows[:limit], rows[limit - 1], rows[limit], keys)
@@ -161,16 +161,16 @@ class Page(NamedTuple):
         """The bytes of text of the long tasks of this page."""
         return sum(_long_size(row) or 0 for row in self.rows)
 
-    def first(self, count: int) -> Page:
+    def truncated(self, count: int) -> Page:
         """Return the page of the first `count` rows (at least 1); the row after them becomes the following one."""
         if count >= len(self.rows):
             return self
         return Page(self.rows[:count], self.rows[count - 1], self.rows[count], self.keys)
 
-    def whole(self, read: Callable[[int, int], Sequence[TaskRow]], max_bytes: int = MAX_BYTES) -> Page:
+    def read_long(self, read: Callable[[int, int], Sequence[TaskRow]], max_bytes: int = MAX_BYTES) -> Page:
         """Read this page again with all descriptions and end it at `max_bytes`; it has at least one row.
 
-        `read(max_rows, max_bytes)` executes the statement of `Walk.bounded` and returns its rows.
+        `read(max_rows, max_bytes)` executes the statement of `PageQuery.bounded` and returns its rows.
         """
         sizes = accumulate((_long_size(row) or 0) + ROW_BYTES for row in self.rows)
         max_rows = max(1, sum(1 for _ in takewhile(max_bytes.__ge__, sizes)))
@@ -181,7 +181,7 @@ class Page(NamedTuple):
         return Page(rows, last, before[len(rows)] if len(rows) < len(before) else None, self.keys)
 
 
-def fragments(items: Iterable[Any]) -> list[orjson.Fragment]:
+def json_fragments(items: Iterable[Any]) -> list[orjson.Fragment]:
     """Serialize items to JSON until they exceed `MAX_BYTES` together, and return those that fit, at least one.
 
     The size in SQL does not suffice: JSON escapes make a text longer, a quotation mark for example twice as long.

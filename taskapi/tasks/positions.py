@@ -1,7 +1,7 @@
-"""Manual order as text between any two of which there is another (fractional indexing): moving writes one row.
+"""Positions of the manual order: text keys with another key between any two (fractional indexing).
 
-A new task's place is made of its id, a letter that tells how many digits follow and the digits, so it comes after
-all before it and nothing has to be looked up.
+A move therefore writes one row. The initial position of a task is made of its id: a letter for the number of digits,
+then the digits. It sorts after the initial positions of all earlier tasks, without a query.
 """
 
 from __future__ import annotations
@@ -13,41 +13,48 @@ from sqlalchemy import ColumnElement, Text, cast, func
 from sqlalchemy.orm import InstrumentedAttribute
 
 MAX_POSITION = 200
-"""Characters after which the user's tasks are numbered anew: about a thousand moves to one and the same spot."""
+"""Maximum characters of a position. About 1,000 moves to the same spot exceed it; then all tasks are renumbered."""
 
 ALPHABET = "abcdefghijklmnopqrs"
+"""First letters of positions, by the number of digits after them (1 to 19)."""
 
 _POSITION = re.compile(f"[A-Z{ALPHABET}][0-9A-Za-z]{{1,{MAX_POSITION - 1}}}")
 
 
 def initial_position(id: int) -> str:
-    """The place of a new task: behind all that were made before."""
+    """Return the position of a new task, which sorts after the initial positions of all smaller ids."""
     digits = str(id)
     return ALPHABET[len(digits) - 1] + digits
 
 
 def initial_position_sql(id: InstrumentedAttribute[int]) -> ColumnElement[str]:
-    """The same, said to the database."""
+    """Return `initial_position` as a SQL expression."""
     digits = cast(id, Text)
     return func.substr(ALPHABET, func.length(digits), 1).concat(digits)
 
 
 def between(low: str | None, high: str | None) -> str | None:
-    """A place between two, None meaning an end; None if there is no room, and all must be numbered anew."""
+    """Return a position between two others; None stands for the start or the end of the order.
+
+    Returns None if there is none within `MAX_POSITION` characters, or if a position is invalid or not below the other.
+    """
     try:
-        place: str = generate_key_between(low, high)
-    except (FIError, IndexError, ValueError):  # the latter two for text that never was a place
+        position: str = generate_key_between(low, high)
+    except (FIError, IndexError, ValueError):  # IndexError and ValueError: not a position at all (imported text)
         return None
-    return place if len(place) <= MAX_POSITION else None
+    return position if len(position) <= MAX_POSITION else None
 
 
-def implied_task_id(place: str) -> int | None:
-    """The id that must have been given for all new tasks to come behind this place; None for text that is no place."""
-    if not _POSITION.fullmatch(place) or between(place, None) is None:
+def implied_task_id(position: str) -> int | None:
+    """Return the last task id that must be allocated so that all new tasks sort after this position.
+
+    None for an invalid position.
+    """
+    if not _POSITION.fullmatch(position) or between(position, None) is None:
         return None
-    if place[0] not in ALPHABET:
-        return 0  # before all that were ever made
-    digits = place[1 : 2 + ALPHABET.index(place[0])]
-    most: int = 10 ** len(digits) - 1
-    # Before the least number of so many digits, nothing of fewer comes behind; no number comes behind letters.
-    return max(int(digits), most // 10) if digits.isdecimal() else most
+    if position[0] not in ALPHABET:
+        return 0  # sorts before all initial positions
+    digits = position[1 : 2 + ALPHABET.index(position[0])]
+    largest: int = 10 ** len(digits) - 1
+    # New ids need at least this number of digits to sort after the position; letters sort after all digits.
+    return max(int(digits), largest // 10) if digits.isdecimal() else largest

@@ -1,4 +1,4 @@
-"""The task that a request is for, and the order in which refusals speak."""
+"""The task id and If-Match of a request, and the precedence of its errors: 404, then 428 and 412, then 400 and 422."""
 
 from __future__ import annotations
 
@@ -17,30 +17,31 @@ from .statements.errors import TaskNotFound
 from .statements.rows import TaskRow
 
 _ID = re.compile(r"[1-9][0-9]{0,17}")
-"""An id in its one spelling, and small enough for a bigint of any database."""
+"""A task id in canonical form (no sign, no leading zero) that fits into a BIGINT."""
 
 
 @contextmanager
 def task_precondition(
     id: str, *, query: Schema = no_parameters, find: Callable[..., TaskRow] = queries.find
 ) -> Iterator[tuple[int, Set[int] | None]]:
-    """The id of the task that a write is for, and the versions it may have.
+    """Parse the id in the path and If-Match; yield the id and the versions that the task may have (None: any).
 
-    Other errors of the request, also those raised inside the block, are reported only for a task that exists and has
-    such a version: 404 comes first, then 428 and 412, then 400 and 422.
+    `query` is the schema of the query string, `find` looks the task up. Other errors, also those raised inside the
+    block, are reported only for a task that exists and has such a version. Raises `TaskNotFound`, `VersionConflict` and
+    the problems of `expected_versions` and `query_parameters`.
     """
-    number, expected = parse_task_id(id), None
+    task_id, expected = parse_task_id(id), None
     try:
         expected = expected_versions()
         query_parameters(query)
-        yield number, expected
+        yield task_id, expected
     except (PreconditionRequired, BadParameter, BadRequest, ValidationFailed, ValidationError):
-        find(g.user, number, expected)
+        find(g.user, task_id, expected)  # raises TaskNotFound or VersionConflict, which precede this error
         raise
 
 
 def parse_task_id(text: str) -> int:
-    """The id in a path; whatever could never be one is as absent as an id that was never given."""
+    """Return the task id in a path. Raises `TaskNotFound` for text that is no id, as for an id without a task."""
     if not _ID.fullmatch(text):
         raise TaskNotFound
     return int(text)

@@ -1,13 +1,11 @@
-"""Read and change a single task. The first parameter is always the user, and every WHERE starts with `user_id`."""
+"""Read and change a single task. The first parameter is the user, and every WHERE begins with `user_id`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
 from typing import Any
 
-from sqlalchemy import (
-    select,
-)
+from sqlalchemy import select
 
 from ..auth.tokens import User
 from ..database.base import now
@@ -25,28 +23,30 @@ from .statements.rows import COLUMNS, OWNER, TASK, TaskRow
 from .statements.update import set_members, toggle_completed
 
 _LIVE_TASK = Prepared(select(*COLUMNS).where(Task.user_id == OWNER, Task.id == TASK, Task.deleted_at.is_(None)))
-
-
 _STORED_TASK = Prepared(select(*COLUMNS).where(Task.user_id == OWNER, Task.id == TASK, Task.purged_at.is_(None)))
-_LOCK = Prepared(select(models.User.revision).where(models.User.user_id == OWNER).with_for_update())
+_LOCK_USER = Prepared(select(models.User.revision).where(models.User.user_id == OWNER).with_for_update())
 
 
 @reads
 def find(user: User, id: int, expected: Set[int] | None = None) -> TaskRow:
-    """The user's task of this id. Raises `TaskNotFound`, and `VersionConflict` for a version that is not expected."""
+    """Return the user's live task with this id; `expected` are the versions it may have (None: any).
+
+    Raises `TaskNotFound` and `VersionConflict`.
+    """
     (rows,) = fetch(_LIVE_TASK(owner=user.id, task=id))
-    return _found(rows, expected)
+    return _require(rows, expected)
 
 
 @reads
 def find_all(user: User, ids: Set[int]) -> Mapping[int, TaskRow]:
-    """The tasks of these ids, by id, in the trash or not; those deleted permanently are left out."""
-    # One statement for each, sent together: a list of ids would make another statement of each number of them.
-    found = fetch(*(_STORED_TASK(owner=user.id, task=number) for number in ids)) if ids else ()
-    return {row.id: row for rows in found for row in rows}
+    """Return the tasks with these ids by id, in the trash or not; purged tasks are left out."""
+    # A prepared statement for each id, sent in one round trip: `IN` would be another statement for each number of ids.
+    results = fetch(*(_STORED_TASK(owner=user.id, task=task_id) for task_id in ids)) if ids else ()
+    return {row.id: row for rows in results for row in rows}
 
 
-def _found(rows: Rows, expected: Set[int] | None) -> TaskRow:
+def _require(rows: Rows, expected: Set[int] | None) -> TaskRow:
+    """Return the only row. Raises `TaskNotFound` if there is none, `VersionConflict` for an unexpected version."""
     if not rows:
         raise TaskNotFound
     row = rows[0]
@@ -57,7 +57,7 @@ def _found(rows: Rows, expected: Set[int] | None) -> TaskRow:
 
 @writes
 def add(user: User, values: Mapping[str, Any]) -> TaskRow:
-    """A new task, with the next id of the user's own counter. Raises `QuotaExceeded`."""
+    """Insert a task with the next id of the user's own counter; `values` are its members. Raises `QuotaExceeded`."""
     row = insert_next(user, now(), values)
     check_stored_tasks_after(user, row.id)
     return row
@@ -65,9 +65,10 @@ def add(user: User, values: Mapping[str, Any]) -> TaskRow:
 
 @writes
 def change(user: User, id: int, expected: Set[int] | None, values: Mapping[str, Any]) -> TaskRow:
-    """Set some members of a task; if they have these values already, nothing changes, the version included.
+    """Set the members in `values` of a live task; create or remove the next task of a series if completion is set.
 
-    Raises `TaskNotFound`, `VersionConflict`, and ValidationError for members about time that contradict those not sent.
+    If all values are equal to the stored ones nothing is written, and the version stays. Raises `TaskNotFound`,
+    `VersionConflict`, and ValidationError for members about time that contradict those that stay.
     """
     moment = now()
     columns = {**values, **search_columns(values)}
@@ -83,7 +84,7 @@ def change(user: User, id: int, expected: Set[int] | None, values: Mapping[str, 
     row = set_members(user, id, version, moment, columns)
     if row is None:
         row = find(user, id, expected)
-        # It is as it should be already. The count goes back, under the lock that this transaction still holds.
+        # All values are set already: take the increment of the revision back, under the lock of this transaction.
         bump_revision(user, -1)
         return row
     return series.sync_series(user, row, moment) if "completed" in values else row
@@ -98,15 +99,16 @@ def toggle(user: User, id: int, expected: Set[int] | None) -> TaskRow:
     moment = now()
     row = toggle_completed(user, id, resolve_if_match(user, id, expected), moment)
     if row is None:
-        row = find(user, id, expected)  # says what stands in the way
+        row = find(user, id, expected)  # raises TaskNotFound or VersionConflict
     return series.sync_series(user, row, moment)
 
 
-@writes  # part of one: it may lock
+@writes  # joins the transaction of the caller, and may lock the user's row
 def resolve_if_match(user: User, id: int, expected: Set[int] | None) -> int | None:
-    """The version that a task must have to be written, None for any.
+    """Reduce the versions of If-Match to the one that an UPDATE compares; None for any version.
 
-    Of several it is the current one, which a lock keeps until the end of the transaction. Raises `TaskNotFound` and
+    Of several versions it is the task's current one, which the lock on the user's row keeps until the end of the
+    transaction: the text of a statement must not depend on how many versions a client sends. Raises `TaskNotFound` and
     `VersionConflict`.
     """
     if expected is None:
@@ -119,6 +121,6 @@ def resolve_if_match(user: User, id: int, expected: Set[int] | None) -> int | No
 
 
 def _lock_and_find(user: User, id: int, expected: Set[int] | None) -> TaskRow:
-    """Lock the user's row and find the task. Raises `TaskNotFound` and `VersionConflict`."""
-    locked, rows = fetch(_LOCK(owner=user.id), _LIVE_TASK(owner=user.id, task=id))
-    return _found(rows if locked else (), expected)
+    """Lock the user's row and find the live task. Raises `TaskNotFound` and `VersionConflict`."""
+    locked, rows = fetch(_LOCK_USER(owner=user.id), _LIVE_TASK(owner=user.id, task=id))
+    return _require(rows if locked else (), expected)

@@ -1,4 +1,4 @@
-"""What is stored of the response to a request with an `Idempotency-Key`, and how a replay rebuilds the rest."""
+"""Reduce the response of a request with an `Idempotency-Key` for storage, and rebuild it for a repeated request."""
 
 from __future__ import annotations
 
@@ -9,48 +9,50 @@ import orjson
 
 from ..auth.tokens import User
 from ..http.errors import TaskDeleted
-from ..idempotency.hook import REPLAYED, Answer, Idempotent
+from ..idempotency.hook import REPLAYED, Idempotent, RecordedResponse
 from . import queries
 from .responses import etag
 from .schemas import task_out
 from .statements.rows import TaskRow
 
 
-def reduce(answer: Answer) -> Answer:
-    """Name the task that a response is, or cut the tasks of a batch down to their ids.
+def reduce(response: RecordedResponse) -> RecordedResponse:
+    """Set the task id of a response that is one task, or reduce the tasks of a batch's response to their ids.
 
-    Only the response of a single task may be stored whole, under the task's id: so whoever deletes a task permanently
-    finds every copy of its content.
+    Only a response that is one task may be stored with its content, under the task's id, so that deleting the task
+    permanently can remove every copy.
     """
-    data = orjson.loads(answer.body) if answer.body else {}
+    data = orjson.loads(response.body) if response.body else {}
     if "results" in data:
         ids = [task and {"id": task["id"]} for task in data["results"]]
-        return replace(answer, reduced=orjson.dumps({"results": ids}))
+        return replace(response, reduced=orjson.dumps({"results": ids}))
     if "id" in data:
-        return replace(answer, task_id=data["id"], reduced=b"")
-    return answer
+        return replace(response, task_id=data["id"], reduced=b"")
+    return response
 
 
-def rebuild(user: User, answer: Answer) -> Answer:
-    """The response of a reduced one, with each task as it is now; nothing is carried out again.
+def rebuild(user: User, response: RecordedResponse) -> RecordedResponse:
+    """Complete a reduced response with the tasks as they are now; the request is not carried out again.
 
-    In a batch a task that was deleted permanently is null. Raises `TaskDeleted` where it is the whole response.
+    In the response of a batch, a task that was deleted permanently is null. Raises `TaskDeleted` if the response is
+    that one task.
     """
-    if answer.task_id is None:
-        ids = [task and task["id"] for task in orjson.loads(answer.body)["results"]]
-        found = queries.find_all(user, {number for number in ids if number})
-        return replace(answer, body=orjson.dumps({"results": [_dump(found.get(number)) for number in ids]}))
-    row = queries.find_all(user, {answer.task_id}).get(answer.task_id)
+    if response.task_id is None:
+        ids = [task and task["id"] for task in orjson.loads(response.body)["results"]]
+        tasks = queries.find_all(user, {task_id for task_id in ids if task_id})
+        return replace(response, body=orjson.dumps({"results": [_dump(tasks.get(task_id)) for task_id in ids]}))
+    row = queries.find_all(user, {response.task_id}).get(response.task_id)
     if row is None:
         raise TaskDeleted(
             "The request was carried out. Its task has been deleted permanently since.", headers={REPLAYED: "true"}
         )
-    return replace(answer, headers={**answer.headers, "ETag": etag(row)}, body=orjson.dumps(task_out.dump(row)))
+    return replace(response, headers={**response.headers, "ETag": etag(row)}, body=orjson.dumps(task_out.dump(row)))
 
 
 def _dump(row: TaskRow | None) -> Any:
+    """Serialize a task; None for a deleted one."""
     return None if row is None else task_out.dump(row)
 
 
 idempotent = Idempotent(reduce, rebuild)
-"""Marks a view that changes something."""
+"""Decorator of views that write: carries a request with an `Idempotency-Key` out once."""

@@ -1,4 +1,4 @@
-"""What the service says of a task, and of one that cannot be had."""
+"""JSON responses of tasks, and the problem documents of domain errors."""
 
 from __future__ import annotations
 
@@ -10,59 +10,59 @@ from marshmallow import ValidationError
 
 from ..http.errors import NotFound, PreconditionFailed, Problem, QuotaExceeded, ValidationFailed, problem_response
 from ..http.fields import strict
-from ..http.large_responses import FEW, Permit
+from ..http.large_responses import SMALL_PAGE, Permit
 from ..http.response import json_response
-from .pages import Page, fragments
+from .pages import Page, json_fragments
 from .schemas import task_out
 from .statements import errors
-from .statements.errors import DOMAIN_ERRORS, TaskNotFound, VersionConflict
 from .statements.rows import TaskRow
 
 
 def init_app(app: Flask) -> None:
-    """Turn the refusals of statements into problems, wherever they are raised."""
-    for refusal in DOMAIN_ERRORS:
-        app.register_error_handler(refusal, lambda error: problem_response(as_problem(error)))
+    """Register the error handler that turns domain errors of statements into problem documents."""
+    for error_class in errors.DOMAIN_ERRORS:
+        app.register_error_handler(error_class, lambda error: problem_response(as_problem(error)))
 
 
 def task_response(row: TaskRow, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """A task, with its version as ETag."""
+    """Return the response for one task: its JSON, with its version as ETag."""
     return json_response(task_out.dump(row), status, etag=etag(row), headers=headers)
 
 
-def items(
+def page_items(
     page: Page,
     limit: int,
     permit: Permit,
     read_long: Callable[[Page], Page],
     dump: Callable[[Sequence[TaskRow]], list[Any]],
 ) -> tuple[Page, Sequence[Any]] | None:
-    """The page that is answered, for which up to `limit` tasks were asked, and its tasks for `json_response`.
+    """Return the page to send and its serialized tasks, or None if it is large and `permit` is not held.
 
-    None if it needs a permit, which is not free: more than a few tasks are read only with one, and long tasks.
+    `limit` is the page size of the request; `read_long` reads the page again if it has long tasks (`pages`); `dump`
+    serializes rows. The returned page may be shorter: it ends at `pages.MAX_BYTES` of JSON.
     """
-    if page.following is not None and limit > FEW and not permit.held:
+    if page.following is not None and limit > SMALL_PAGE and not permit.held:
         return None
     if not page.has_long:
         return page, dump(page.rows)
     if not permit.allows(page.long_bytes):
         return None
     page = read_long(page)
-    found = fragments(dump(page.rows))
-    return page.first(len(found)), found
+    items = json_fragments(dump(page.rows))
+    return page.truncated(len(items)), items
 
 
 def etag(row: TaskRow) -> str:
-    """The version, as an entity tag."""
+    """Return the ETag of a task: its revision in quotes (RFC 9110, section 8.8.3)."""
     return f'"{row.revision}"'
 
 
 def as_problem(error: Exception) -> Problem:
-    """The problem that a refusal is."""
-    if isinstance(error, TaskNotFound):
-        # One answer, byte for byte, whatever the reason a task is not there.
+    """Return the problem document of a domain error; re-raise any other exception."""
+    if isinstance(error, errors.TaskNotFound):
+        # The body is the same for every reason: never created, deleted, purged, or an invalid id.
         return NotFound("You have no task of this id.")
-    if isinstance(error, VersionConflict):
+    if isinstance(error, errors.VersionConflict):
         return PreconditionFailed("`current` is what it is now.", current=task_out.dump(error.current))
     if isinstance(error, errors.QuotaExceeded):
         if error.in_trash:

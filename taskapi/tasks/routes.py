@@ -1,4 +1,4 @@
-"""The endpoints of a single task."""
+"""The endpoints of a single task: create, read, change, complete. The guard has checked the request before a view."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def create() -> Response:
 
 @tasks_bp.get("/<task:id>", strict_slashes=False)
 def show(id: str) -> Response:
-    """Look at one task."""
+    """Get one task."""
     row = queries.find(g.user, parse_task_id(id))
     query_parameters(no_parameters)
     return not_modified(etag(row)) if matches_etag(etag(row), if_none_match()) else task_response(row)
@@ -36,7 +36,7 @@ def show(id: str) -> Response:
 @tasks_bp.put("/<task:id>", strict_slashes=False)
 @idempotent
 def update(id: str) -> Response:
-    """Change a task: members that are not sent keep their value, null clears."""
+    """Change the members that are sent, as PATCH does; the others keep their values, and null clears one."""
     with task_precondition(id) as target:
         return task_response(queries.change(g.user, *target, json_body(task_in, partial=True)))
 
@@ -53,7 +53,7 @@ def patch(id: str) -> Response:
 @tasks_bp.patch("/<task:id>/complete", strict_slashes=False)
 @idempotent
 def complete(id: str) -> Response:
-    """Flip completion, or set it: only the latter can be repeated safely."""
+    """Toggle completion, or set it with `completed`, which is safe to repeat."""
     with task_precondition(id) as target:
-        wanted = json_body(completion_in)
-        return task_response(queries.change(g.user, *target, wanted) if wanted else queries.toggle(g.user, *target))
+        values = json_body(completion_in)
+        return task_response(queries.change(g.user, *target, values) if values else queries.toggle(g.user, *target))

@@ -1,4 +1,4 @@
-"""Schemas of a task, its completion and empty requests: the fields and limits that the rooms share."""
+"""Schemas of a task in requests and responses, and of empty requests, with the limits that all rooms share."""
 
 from __future__ import annotations
 
@@ -14,27 +14,25 @@ from ..http.serialization import CompiledSchema
 from .members import PRIORITIES, REPEAT_FROM
 from .recurrence.fields import Recurrence
 
-MAX_TITLE = 200
+MAX_TITLE, MAX_DESCRIPTION = 200, 10_000
+"""Maximum characters of a title and of a description."""
 
-
-MAX_DESCRIPTION = 10_000
-
-
-MAX_TAGS = 20
-
-
-MAX_TAG = 50
-
+MAX_TAGS, MAX_TAG = 20, 50
+"""Maximum number of tags of a task, and maximum characters of each."""
 
 MAX_PAGE = 1000
-
+"""Maximum number of tasks on a page of the list and of the delta feed."""
 
 MAX_CURSOR = 2000
-"""A walk by title has the folded title inside: about 1,100 at most, whatever two hundred characters fold to."""
+"""Maximum characters of a cursor or a sync token.
+
+The longest is a cursor of a list sorted by title, which holds a compressed folded title: about 1,100 characters for
+any title of 200.
+"""
 
 
 class TaskOut(CompiledSchema):
-    """A task as it is answered; every member is always there."""
+    """A task in a response; all members are always present."""
 
     id = Integer(required=True, metadata={"description": "From the user's own counter: 1, 2, 3…, never reused."})
     user_id = fields.String(required=True, metadata={"description": "The subject of the token.", "maxLength": 255})
@@ -44,18 +42,22 @@ class TaskOut(CompiledSchema):
     completed_at = Timestamp(required=True, allow_none=True)
     priority = Choice(PRIORITIES, required=True)
     tags = Tags(most=MAX_TAGS, longest=MAX_TAG, required=True)
-    due_date = Day(required=True, allow_none=True, metadata={"description": "A day, the same wherever it is read."})
+    due_date = Day(required=True, allow_none=True, metadata={"description": "A calendar day without a time zone."})
     due_time = WallTime(required=True, allow_none=True)
     time_zone = TimeZone(required=True, allow_none=True)
     due_at = Timestamp(
         required=True,
         allow_none=True,
-        metadata={"description": "The instant, when date, time and zone are all set."},
+        metadata={"description": "The instant, if date, time and zone are all set."},
     )
     recurrence = Recurrence(required=True, allow_none=True)
     repeat_from = Choice(REPEAT_FROM, required=True)
     series_id = Integer(required=True, allow_none=True, metadata={"description": "The first task of the series."})
-    next_task_id = Integer(required=True, allow_none=True, metadata={"description": "What completing it made."})
+    next_task_id = Integer(
+        required=True,
+        allow_none=True,
+        metadata={"description": "The next task of the series."},
+    )
     position = fields.String(required=True, metadata={"description": "Sorts as text; set by `move`."})
     version = Integer(
         required=True,
@@ -64,11 +66,15 @@ class TaskOut(CompiledSchema):
     )
     created_at = Timestamp(required=True)
     updated_at = Timestamp(required=True)
-    deleted_at = Timestamp(required=True, allow_none=True, metadata={"description": "Since when it is in the trash."})
+    deleted_at = Timestamp(
+        required=True,
+        allow_none=True,
+        metadata={"description": "When it was moved to the trash."},
+    )
 
 
 class TaskIn(StrictSchema):
-    """A task as it is sent. A member that is not sent keeps its value; null clears it."""
+    """A task in a request. An absent member keeps its value; null resets it to its default."""
 
     title = Text(required=True, least=1, most=MAX_TITLE)
     description = Text(most=MAX_DESCRIPTION, multiline=True, allow_none=True)
@@ -87,27 +93,25 @@ class TaskIn(StrictSchema):
     }
 
     @post_load
-    def _cleared(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        """Null clears: of what is never null, back to what a new task has."""
-        cleared = {"priority": PRIORITIES["none"], "tags": (), "repeat_from": "due"}
-        return {name: cleared.get(name) if value is None else value for name, value in data.items()}
+    def _apply_nulls(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """Replace null by the default of members whose column is never NULL."""
+        defaults = {"priority": PRIORITIES["none"], "tags": (), "repeat_from": "due"}
+        return {name: defaults.get(name) if value is None else value for name, value in data.items()}
 
 
 class CompletionIn(StrictSchema):
-    """What completion is set to; empty to flip it."""
+    """The body of `PATCH …/complete`: the value to set, or an empty object to toggle."""
 
     completed = Flag()
 
 
 class NoMembers(StrictSchema):
-    """The body of what needs none: an empty object at most."""
+    """The body of a request without members: absent or an empty object."""
 
 
 class NoParameters(StrictSchema):
-    """The query string of everything but the list: none."""
+    """The query string of an endpoint without parameters."""
 
 
 task_in, task_out, tasks_out = TaskIn(), TaskOut(), TaskOut(many=True)
-
-
 completion_in, no_members, no_parameters = CompletionIn(), NoMembers(), NoParameters()

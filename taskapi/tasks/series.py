@@ -1,4 +1,4 @@
-"""A repeating task makes the next one when it is completed, in the same transaction, and can take it back."""
+"""Series of recurring tasks: completing a task creates the next one, in the same transaction; reopening removes it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,11 @@ _COPIED_COLUMNS = ("title", "description", "priority", "tags", "due_time", "time
 
 
 def sync_series(user: User, task: TaskRow, moment: datetime) -> TaskRow:
-    """Bring the next task in line with the completion of this one, which was just written; the task as it is then."""
-    # One that was completed before has an earlier time of completion: editing it makes nothing.
+    """Create or remove the next task after `completed` of `task` was written at `moment`; return the task after that.
+
+    Raises `QuotaExceeded`.
+    """
+    # An edit of a task that was completed before keeps its earlier `completed_at`, so it creates nothing.
     completed_now = task.completed_at == moment
     if completed_now and task.recurrence is not None and task.next_task_id is None:
         return _create_next_task(user, task, moment)
@@ -34,6 +37,7 @@ def sync_series(user: User, task: TaskRow, moment: datetime) -> TaskRow:
 
 
 def _create_next_task(user: User, task: TaskRow, moment: datetime) -> TaskRow:
+    """Insert the next occurrence as a copy of `task` with the next due date, unless the series has ended."""
     due = next_due(task, moment)
     if due is None:
         return task
@@ -42,14 +46,14 @@ def _create_next_task(user: User, task: TaskRow, moment: datetime) -> TaskRow:
     values = {name: getattr(task, name) for name in _COPIED_COLUMNS}
     row = new_row(user, new_id, task.revision, moment, {**values, "due_date": due})
     dialect = {"sqlite": sqlite, "postgresql": postgresql}[db.engine.dialect.name]
-    # The unique index on (user_id, series_id, occurrence) has the last word: a place in the series is taken once.
-    made = execute(
+    # The unique index on (user_id, series_id, occurrence) decides: an occurrence is inserted only once.
+    inserted = execute(
         dialect.insert(Task)
         .values({**row, "series_id": series, "occurrence": occurrence})
         .on_conflict_do_nothing()
         .returning(Task.id)
     ).one_or_none()
-    if made is None:
+    if inserted is None:
         bump_revision(user, 0, live=-1)
         return task
     check_stored_tasks_after(user, new_id)
@@ -58,14 +62,14 @@ def _create_next_task(user: User, task: TaskRow, moment: datetime) -> TaskRow:
 
 
 def _own_position(user: User, task: TaskRow, series: int, occurrence: int) -> dict[str, Any]:
-    """The position that the first task of a series gets together with the second one, unless it is taken.
+    """Return the columns that make `task` the first of its series, unless another task has that position.
 
-    An import may have put another task there. The unique index would refuse the whole completion then, again and again.
+    An import may have put another task there; then the unique index would reject every completion of this one.
     """
     if task.series_id is not None and task.occurrence is not None:
         return {}
-    there = (Task.user_id == user.id, Task.series_id == series, Task.occurrence == occurrence)
-    is_free = ~exists().where(*there).correlate(None)  # any task, and not the one that is updated
+    at_position = (Task.user_id == user.id, Task.series_id == series, Task.occurrence == occurrence)
+    is_free = ~exists().where(*at_position).correlate(None)  # not correlated with the row that is updated: any task
     return {
         "series_id": case((is_free, series), else_=Task.series_id),
         "occurrence": case((is_free, occurrence), else_=Task.occurrence),
@@ -73,19 +77,24 @@ def _own_position(user: User, task: TaskRow, series: int, occurrence: int) -> di
 
 
 def _remove_next_task(user: User, task: TaskRow, moment: datetime) -> TaskRow:
-    gone = {**TOMBSTONE, "deleted_at": moment, "purged_at": moment, "updated_at": moment}
-    untouched = (Task.revision == Task.created_revision, Task.deleted_at.is_(None))
-    # An import may have pointed to any task: only one that stands behind this one in its series is taken back.
-    behind = (Task.series_id == task.series_id, Task.occurrence == (task.occurrence or 0) + 1)
-    if update_task(user, task.next_task_id, task.revision, gone, *behind, *untouched) is None:
-        return task  # somebody has worked on it: it stays
-    idempotency.forget_content(user, task.next_task_id)
+    """Turn the next task into a tombstone if it was never changed; a changed one stays."""
+    tombstone = {**TOMBSTONE, "deleted_at": moment, "purged_at": moment, "updated_at": moment}
+    is_unchanged = (Task.revision == Task.created_revision, Task.deleted_at.is_(None))
+    # An import can set `next_task_id` to any task, so only the following task of the same series is removed.
+    is_following = (Task.series_id == task.series_id, Task.occurrence == (task.occurrence or 0) + 1)
+    if update_task(user, task.next_task_id, task.revision, tombstone, *is_following, *is_unchanged) is None:
+        return task
+    idempotency.delete_task_content(user, task.next_task_id)
     bump_revision(user, 0, live=-1)
     return update_task(user, task.id, task.revision, {"next_task_id": None}) or task
 
 
 def next_due(task: TaskRow, moment: datetime) -> date | None:
-    """When the next task is due: after this one and not before today, or after the completion; None at the end."""
+    """Return the due date of the next task, or None at the end of the series.
+
+    With `repeat_from` "due" it is after the task's due date and not before today; with "completion" it is counted from
+    today. Today is the local date in the task's time zone.
+    """
     today = schedule.today(task.time_zone, moment)
     occurrence = task.occurrence or 1
     if task.repeat_from == "completion":

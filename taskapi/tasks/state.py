@@ -40,6 +40,7 @@ class State:
 
 @lru_cache(maxsize=4096)
 def _epoch_id(epoch: str) -> str:
+    """Hash an epoch: `State.epoch_id`."""
     return hashlib.sha256(epoch.encode()).hexdigest()[:8]
 
 

@@ -1,4 +1,4 @@
-"""A key server that a test can let down, and signers whose keys are made once."""
+"""Fixtures: a clock, a fresh cache of ended sessions, key pairs and key servers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.auth.key_server import KeyServer
 
 @dataclass
 class Clock:
-    """A clock that the test moves."""
+    """A clock that the test advances, in seconds."""
 
     now: float = 1000.0
 
@@ -32,7 +32,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def view(app: Flask, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> EndedSessions:
-    """What the application knows of ended sessions: nothing yet, and it reads anew when the test moves the clock."""
+    """Give the application an empty cache of ended sessions, which reads again when the test advances the clock."""
     made = EndedSessions(clock=clock)
     monkeypatch.setitem(app.extensions, hook._SESSIONS, made)
     return made
@@ -40,13 +40,13 @@ def view(app: Flask, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> EndedSess
 
 @pytest.fixture(scope="session")
 def signers() -> dict[str, Signer]:
-    """One key pair for each algorithm that is accepted."""
+    """A key pair for each accepted algorithm, generated once per run."""
     return {algorithm: Signer(algorithm) for algorithm in KEY_PAIR_ALGORITHMS}
 
 
 @pytest.fixture
 def serve_keys() -> Iterator[Callable[..., KeyServer]]:
-    """Key servers that publish the given keys."""
+    """Return a function that starts a key server with the given keys; it is stopped after the test."""
     servers: list[KeyServer] = []
 
     def serve(*keys: dict[str, Any], **options: Any) -> KeyServer:

@@ -1,4 +1,4 @@
-"""An issuer of our own: real key pairs, and tokens in every form, also in those that no library would make."""
+"""A test issuer: real key pairs, and tokens of every form, including malformed ones that no library makes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Sign = Callable[[bytes], bytes]
 
 @dataclass
 class Signer:
-    """One key pair and the algorithm it is for."""
+    """A key pair and its algorithm."""
 
     algorithm: str
     kid: str = ""
@@ -38,14 +38,14 @@ class Signer:
         return jwt.get_algorithm_by_name(algorithm or self.algorithm).sign(message, self.private)
 
     def jwk(self, **members: Any) -> dict[str, Any]:
-        """The public key as Better Auth publishes it; a member of None is left out."""
+        """Return the public key as a JWK, as Better Auth publishes it; members with the value None are left out."""
         published = jwt.get_algorithm_by_name(self.algorithm).to_jwk(self.private.public_key(), as_dict=True)
         published.pop("key_ops", None)
         published |= {"alg": self.algorithm, "kid": self.kid, **members}
         return {name: value for name, value in published.items() if value is not None}
 
     def token(self, claims: dict[str, Any], **header: Any) -> str:
-        """Signed with this key; a header member of None is left out."""
+        """Return a token signed with this key; header members with the value None are left out."""
         head = {"alg": self.algorithm, "kid": self.kid, **header}
         return compact({k: v for k, v in head.items() if v is not None}, claims, self.sign)
 
@@ -59,34 +59,34 @@ def make_private_key(algorithm: str) -> Any:
 
 
 def hs256(secret: str | bytes = SECRET, digest: str = "sha256") -> Sign:
-    """HMAC by hand: PyJWT refuses to take a public key for a secret, an attacker does not."""
+    """Return an HMAC signing function; unlike PyJWT it accepts a public key as the secret, as an attacker would."""
     key = secret.encode() if isinstance(secret, str) else secret
     return lambda message: hmac.new(key, message, getattr(hashlib, digest)).digest()
 
 
-def segment(part: Any) -> str:
-    """base64url of bytes as they are, of anything else as JSON."""
+def base64url(part: Any) -> str:
+    """Encode bytes, or anything else as JSON, to unpadded base64url."""
     raw = part if isinstance(part, bytes) else json.dumps(part, separators=(",", ":")).encode()
     return urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 def compact(header: Any, claims: Any, sign: Sign) -> str:
-    """The compact form (RFC 7515, section 7.1) over any bytes at all."""
-    message = f"{segment(header)}.{segment(claims)}"
-    return f"{message}.{segment(sign(message.encode()))}"
+    """Return a token in compact serialization (RFC 7515, section 7.1), with any content."""
+    message = f"{base64url(header)}.{base64url(claims)}"
+    return f"{message}.{base64url(sign(message.encode()))}"
 
 
 EVENT = "http://schemas.openid.net/event/backchannel-logout"
 
 
-def said(sub: str | None, sid: str | None, **claims: Any) -> dict[str, Any]:
-    """What a logout notice says that was made just now; a claim of None is left out."""
+def logout_claims(sub: str | None, sid: str | None, **claims: Any) -> dict[str, Any]:
+    """Return the claims of a new logout token; claims with the value None are left out."""
     now = int(time.time())
-    about = {"sub": sub, "sid": sid, "iat": now, "exp": now + 120, "jti": uuid.uuid4().hex, "events": {EVENT: {}}}
-    return {name: value for name, value in {**about, **claims}.items() if value is not None}
+    defaults = {"sub": sub, "sid": sid, "iat": now, "exp": now + 120, "jti": uuid.uuid4().hex, "events": {EVENT: {}}}
+    return {name: value for name, value in {**defaults, **claims}.items() if value is not None}
 
 
-def notice(sub: str | None, sid: str | None, *, secret: str = SECRET, header: Any = None, **claims: Any) -> str:
-    """A logout notice as the issuer signs it with the shared secret; a claim or header member of None is left out."""
+def logout_token(sub: str | None, sid: str | None, *, secret: str = SECRET, header: Any = None, **claims: Any) -> str:
+    """Return a logout token signed with the shared secret; claims and header members of None are left out."""
     head = {"alg": "HS256", "typ": "logout+jwt", **(header or {})}
-    return compact({k: v for k, v in head.items() if v is not None}, said(sub, sid, **claims), hs256(secret))
+    return compact({k: v for k, v in head.items() if v is not None}, logout_claims(sub, sid, **claims), hs256(secret))

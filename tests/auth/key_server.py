@@ -1,4 +1,4 @@
-"""A key server of our own on 127.0.0.1, which can fare in every way that a real one does."""
+"""A key server on 127.0.0.1 that can fail in the ways of a real one."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ SLOW = 60.0
 HUGE = 50 * 1024 * 1024
 
 FAILING = ("reset", "error", "html", "empty", "garbage", "truncated", "redirect", "huge", "bomb")
-"""What it can do at once instead of answering with its keys; `stop()` is one more."""
+"""Modes in which it fails at once; `stop()` is another failure."""
 
-LINGERING = ("slow", "drip", "drip_headers")
-"""What it can do for longer than anybody should wait."""
+SLOW_MODES = ("slow", "drip", "drip_headers")
+"""Modes in which its response takes longer than a client should wait."""
 
 
 @cache
 def _bomb() -> bytes:
-    """A small answer that says it unpacks to a huge one."""
+    """Return a small gzip body that decompresses to a huge one."""
     return gzip.compress(b" " * HUGE, 1)
 
 
 class KeyServer:
-    """Publishes `keys` as long as `mode` is "ok"."""
+    """Serves `keys` as a JWK Set while `mode` is "ok"; other modes are names of methods of `_Handler`."""
 
     def __init__(self, *keys: dict[str, Any], certificate: Path | None = None) -> None:
         self.keys = list(keys)
@@ -59,18 +59,18 @@ class KeyServer:
 
     def stop(self) -> None:
         """Refuse connections from now on."""
-        self.over.set()  # whoever still answers slowly stops
+        self.over.set()  # ends slow responses in progress
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = False  # so that closing waits for them, and no socket is left over
+    daemon_threads = False  # so that server_close() waits for them, and no socket is left open
     owner: KeyServer
 
     def handle_error(self, *_: Any) -> None:
-        """Say nothing: clients hang up on most of what this server does."""
+        """Log nothing: in most modes clients close the connection early."""
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""A download ends in time, whatever the server does and at whatever point; with threads and with greenlets."""
+"""A download ends within its timeout, wherever the server hangs, with threads and with greenlets."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ TLS_RECORD = b"\x16\x03\x03\x40\x00"
 
 
 class StuckServer:
-    """Accepts TCP connections, and sends `first` and then a byte every 50 ms, or nothing more."""
+    """Accepts a TCP connection and sends `first`; then, if it `drips`, a byte every 50 ms, otherwise nothing more."""
 
     def __init__(self, first: bytes, *, drips: bool) -> None:
         self._first, self._drips = first, drips
-        self._over = threading.Event()
+        self._stopped = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._serve)
@@ -40,12 +40,12 @@ class StuckServer:
         with suppress(OSError), self._listener.accept()[0] as connection:
             connection.sendall(self._first)
             ends = time.monotonic() + PATIENCE
-            while not self._over.wait(0.05) and time.monotonic() < ends:
+            while not self._stopped.wait(0.05) and time.monotonic() < ends:
                 if self._drips:
                     connection.sendall(b"x")
 
     def stop(self) -> None:
-        self._over.set()
+        self._stopped.set()
         with suppress(OSError):  # already connected
             self._listener.shutdown(socket.SHUT_RDWR)
         self._thread.join()
@@ -54,7 +54,7 @@ class StuckServer:
 
 @pytest.fixture
 def full_port() -> Iterator[int]:
-    """A port whose queue of connections is full: the kernel does not answer another one."""
+    """A port whose accept queue is full: the kernel does not respond to further connection attempts."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, ExitStack() as stack:
         port = listener.getsockname()[1]
         for _ in range(8):
@@ -77,7 +77,7 @@ STUCK: dict[str, tuple[str, bytes, bool]] = {
 
 
 def failure_time(url: str) -> float:
-    """Seconds after which the download fails."""
+    """Return the seconds after which a download fails."""
     context = tls_context() if url.startswith("https") else None
     began = time.monotonic()
     with pytest.raises((OSError, HTTPException)):
@@ -101,7 +101,7 @@ os._exit(0)  # a native thread still sleeps
 
 @pytest.fixture
 def stuck_urls(full_port: int) -> Iterator[list[str]]:
-    """URLs of servers that are stuck, each in its own way."""
+    """URLs of servers that hang, each at another point."""
     with ExitStack() as stack:
         urls = [f"http://127.0.0.1:{full_port}/jwks"]
         for scheme, first, drips in STUCK.values():
@@ -112,21 +112,21 @@ def stuck_urls(full_port: int) -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("number", range(1 + len(STUCK)), ids=["does not accept a connection", *STUCK])
-def test_a_stuck_server_fails_the_download_in_time(stuck_urls: list[str], number: int) -> None:
+def test_a_download_from_a_server_that_hangs_fails_within_the_timeout(stuck_urls: list[str], number: int) -> None:
     assert failure_time(stuck_urls[number]) < TIMEOUT + PATIENCE / 2
 
 
-def test_with_greenlets_stuck_servers_and_dns_fail_the_downloads_in_time(stuck_urls: list[str]) -> None:
+def test_with_gevent_downloads_from_servers_and_dns_that_hang_fail_within_the_timeout(stuck_urls: list[str]) -> None:
     urls = [*stuck_urls, "http://hanging.example/jwks"]
     command = [sys.executable, "-c", WITH_GREENLETS, *urls]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True, timeout=3 * PATIENCE)
     took = json.loads(done.stdout)
     assert len(took) == len(urls)
-    # If one blocked the process, those that were started after it would have waited for it.
+    # If a download blocked the process, those started after it would have waited for it.
     assert max(took) < TIMEOUT + PATIENCE / 2
 
 
-def test_dns_that_hangs_fails_the_download_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_download_fails_within_the_timeout_if_dns_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answers.wait() and [])
     try:
@@ -139,7 +139,7 @@ def addresses(*ports: int) -> Callable[..., Any]:
     return lambda *_, **__: [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port)) for port in ports]
 
 
-def test_an_address_that_does_not_answer_leaves_time_for_the_next_one(
+def test_an_address_that_does_not_respond_leaves_time_for_the_next_one(
     monkeypatch: pytest.MonkeyPatch, full_port: int, serve_keys: Callable[..., KeyServer]
 ) -> None:
     server = serve_keys()
@@ -147,7 +147,7 @@ def test_an_address_that_does_not_answer_leaves_time_for_the_next_one(
     assert download("http://keys.example/api/auth/jwks", None, 4) == b'{"keys": []}'
 
 
-def test_many_addresses_that_do_not_answer_fail_the_download_in_time(
+def test_a_download_from_many_addresses_that_do_not_respond_fails_within_the_timeout(
     monkeypatch: pytest.MonkeyPatch, full_port: int
 ) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", addresses(*[full_port] * 50))

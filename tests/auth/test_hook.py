@@ -1,4 +1,4 @@
-"""Over HTTP, the header authenticates and nothing else does; another's path is refused by the token alone."""
+"""Authentication over HTTP: only the Authorization header counts, and another user's path is 403 by the token alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from werkzeug.test import TestResponse
 
 from taskapi.auth import keys
 from taskapi.database.base import db
-from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, compact, hs256, segment
+from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, base64url, compact, hs256
 from tests.auth.key_server import KeyServer
 from tests.conftest import SECRET, Person, Statements, build, empty, migrate, token
 from tests.waiting import until
@@ -37,7 +37,7 @@ ENDPOINTS = [
 
 
 def ask(client: FlaskClient, authorization: str | None = None, path: str = ALICES, **options: Any) -> TestResponse:
-    """Asks with that Authorization header, or with none, as the request `r-1`."""
+    """Send a request with the given Authorization header, or none, and the request id `r-1`."""
     headers = {"X-Request-Id": "r-1", **options.pop("headers", {})}
     if authorization is not None:
         headers["Authorization"] = authorization
@@ -59,15 +59,15 @@ def unauthorized(detail: str) -> dict[str, Any]:
     }
 
 
-def assert_asks_for_a_token(response: TestResponse) -> None:
-    """401 with a challenge that says nothing of a token, since none came."""
+def assert_token_required(response: TestResponse) -> None:
+    """Assert a 401 whose challenge has no error attributes, because the request had no token."""
     assert response.status_code == 401
     assert response.headers.getlist("WWW-Authenticate") == [CHALLENGE]
     assert response.content_type == "application/problem+json"
     assert response.get_json() == unauthorized("Send `Authorization: Bearer <token>`.")
 
 
-def assert_refuses_the_token(response: TestResponse, reason: str) -> None:
+def assert_token_rejected(response: TestResponse, reason: str) -> None:
     assert response.status_code == 401
     assert response.headers.getlist("WWW-Authenticate") == [challenge(reason)]
     assert response.content_type == "application/problem+json"
@@ -76,7 +76,7 @@ def assert_refuses_the_token(response: TestResponse, reason: str) -> None:
 
 @pytest.fixture(scope="module")
 def database_url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """One dialect is enough: what is refused here never comes as far as a database."""
+    """SQLite only: requests that are rejected here do not reach the database."""
     url = f"sqlite:///{tmp_path_factory.mktemp('hook')}/taskapi.db"
     migrate(url)
     return url
@@ -84,7 +84,7 @@ def database_url(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def app(database_url: str) -> Iterator[Flask]:
-    """One application for the tables of this module."""
+    """One application for all tests of this module."""
     app = build(database_url)
     yield app
     with app.app_context():
@@ -93,7 +93,7 @@ def app(database_url: str) -> Iterator[Flask]:
 
 @pytest.fixture
 def alice(client: FlaskClient, database_url: str) -> Iterator[Person]:
-    """She is the only one here who has tasks, and takes them along."""
+    """The only user with tasks in this module; they are removed after the test."""
     yield Person(client, "alice")
     empty(database_url)
 
@@ -108,7 +108,7 @@ def test_the_scheme_is_bearer_in_any_case(client: FlaskClient, scheme: str) -> N
     assert "WWW-Authenticate" not in response.headers
 
 
-def test_spaces_around_the_token_do_not_matter(client: FlaskClient) -> None:
+def test_spaces_around_the_token_are_ignored(client: FlaskClient) -> None:
     assert ask(client, f"  Bearer   {token('alice')}  ").status_code == 200
 
 
@@ -135,8 +135,10 @@ NO_TOKEN = {
 
 
 @pytest.mark.parametrize("authorization", NO_TOKEN.values(), ids=NO_TOKEN.keys())
-def test_without_a_bearer_token_one_is_asked_for(client: FlaskClient, authorization: str | None) -> None:
-    assert_asks_for_a_token(ask(client, authorization and authorization.replace("{token}", token("alice"))))
+def test_without_a_bearer_token_the_401_has_a_challenge_without_an_error(
+    client: FlaskClient, authorization: str | None
+) -> None:
+    assert_token_required(ask(client, authorization and authorization.replace("{token}", token("alice"))))
 
 
 NOT_SIGNED = "the token is not a signed JWT"
@@ -150,7 +152,7 @@ BAD_TOKENS: dict[str, tuple[Callable[[], str], str]] = {
     "of another secret": (lambda: token("alice", secret="x" * 40), "the signature of the token is wrong"),
     "of nobody": (lambda: token(""), "sub of the token is not an id"),
     "unsigned": (
-        lambda: f"{segment({'alg': 'none'})}.{segment({'sub': 'alice', 'exp': 2**33})}.AA",
+        lambda: f"{base64url({'alg': 'none'})}.{base64url({'sub': 'alice', 'exp': 2**33})}.AA",
         "the token is signed with an algorithm that is not accepted",
     ),
     "a logout notice": (lambda: token("alice", headers={"typ": "logout+jwt"}), "the token is of another type"),
@@ -166,42 +168,42 @@ BAD_TOKENS: dict[str, tuple[Callable[[], str], str]] = {
 
 
 @pytest.mark.parametrize(("make", "reason"), BAD_TOKENS.values(), ids=BAD_TOKENS.keys())
-def test_a_bad_token_is_refused_with_its_reason(client: FlaskClient, make: Callable[[], str], reason: str) -> None:
+def test_an_invalid_token_is_401_with_its_reason(client: FlaskClient, make: Callable[[], str], reason: str) -> None:
     text = make()
     response = ask(client, f"Bearer {text}")
-    assert_refuses_the_token(response, reason)
+    assert_token_rejected(response, reason)
     assert text not in response.text
     assert response.headers["Cache-Control"] == "no-store"
 
 
 @pytest.mark.parametrize("of", ["alice", "mallory", None], ids=["same user", "other", "text"])
-def test_two_authorization_headers_are_refused(client: FlaskClient, of: str | None) -> None:
+def test_two_authorization_headers_are_401(client: FlaskClient, of: str | None) -> None:
     other = token(of) if of else "hunter2"
     for first, second in ((token("alice"), other), (other, token("alice"))):
         headers = [("X-Request-Id", "r-1"), ("Authorization", f"Bearer {first}"), ("Authorization", f"Bearer {second}")]
-        assert_refuses_the_token(client.get(ALICES, headers=headers), NOT_SIGNED)
+        assert_token_rejected(client.get(ALICES, headers=headers), NOT_SIGNED)
 
 
 @pytest.mark.parametrize(
     "name", ["session", "token", "better-auth.session_token", "__Secure-better-auth.session_token"]
 )
-def test_a_cookie_is_no_token(client: FlaskClient, name: str) -> None:
+def test_a_token_in_a_cookie_is_ignored(client: FlaskClient, name: str) -> None:
     client.set_cookie(name, token("alice"))
-    assert_asks_for_a_token(ask(client))
-    assert_asks_for_a_token(ask(client, method="POST", json={"title": "Buy milk"}))
+    assert_token_required(ask(client))
+    assert_token_required(ask(client, method="POST", json={"title": "Buy milk"}))
 
 
 @pytest.mark.parametrize("name", ["token", "access_token", "jwt", "authorization", "Authorization", "bearer"])
-def test_the_query_string_is_no_token(client: FlaskClient, name: str) -> None:
-    assert_asks_for_a_token(ask(client, query_string={name: token("alice")}))
-    assert_asks_for_a_token(ask(client, query_string={name: f"Bearer {token('alice')}"}))
+def test_a_token_in_the_query_string_is_ignored(client: FlaskClient, name: str) -> None:
+    assert_token_required(ask(client, query_string={name: token("alice")}))
+    assert_token_required(ask(client, query_string={name: f"Bearer {token('alice')}"}))
 
 
 @pytest.mark.parametrize("form", ["data", "json"])
 @pytest.mark.parametrize("name", ["token", "access_token", "authorization"])
-def test_the_body_is_no_token(client: FlaskClient, form: str, name: str) -> None:
+def test_a_token_in_the_body_is_ignored(client: FlaskClient, form: str, name: str) -> None:
     body = {name: token("alice"), "title": "Buy milk"}
-    assert_asks_for_a_token(ask(client, method="POST", **{form: body}))
+    assert_token_required(ask(client, method="POST", **{form: body}))
 
 
 @pytest.mark.parametrize(
@@ -211,23 +213,23 @@ def test_the_body_is_no_token(client: FlaskClient, form: str, name: str) -> None
         *("Proxy-Authorization", "X-User-Id", "X-Forwarded-User", "Remote-User", "X-Remote-User", "set-auth-jwt"),
     ],
 )
-def test_another_header_is_no_token(client: FlaskClient, name: str) -> None:
+def test_a_token_in_another_header_is_ignored(client: FlaskClient, name: str) -> None:
     for value in (token("alice"), f"Bearer {token('alice')}", "alice"):
-        assert_asks_for_a_token(ask(client, headers={name: value}))
+        assert_token_required(ask(client, headers={name: value}))
 
 
-def test_a_server_that_names_its_user_is_not_believed(client: FlaskClient) -> None:
+def test_remote_user_of_the_server_is_ignored(client: FlaskClient) -> None:
     environ = {"REMOTE_USER": "alice", "AUTH_TYPE": "Bearer"}
-    assert_asks_for_a_token(ask(client, environ_overrides=environ))
+    assert_token_required(ask(client, environ_overrides=environ))
 
 
-def test_another_token_beside_the_header_changes_nothing(client: FlaskClient) -> None:
+def test_a_token_elsewhere_does_not_replace_the_one_in_the_header(client: FlaskClient) -> None:
     client.set_cookie("token", token("mallory"))
     assert ask(client, f"Bearer {token('alice')}", headers={"X-User-Id": "mallory"}).status_code == 200
-    assert_refuses_the_token(ask(client, "Bearer hunter2", headers={"X-Token": token("alice")}), NOT_SIGNED)
+    assert_token_rejected(ask(client, "Bearer hunter2", headers={"X-Token": token("alice")}), NOT_SIGNED)
 
 
-# Nothing before the token
+# Precedence of the token check
 
 
 @pytest.mark.parametrize(("method", "path"), ENDPOINTS)
@@ -266,7 +268,7 @@ def test_a_preflight_needs_no_token(make_app: MakeApp, path: str) -> None:
 
 
 @pytest.mark.parametrize("authorization", [None, "Bearer hunter2"])
-def test_options_tells_methods_and_nothing_else(
+def test_options_without_a_token_shows_only_the_methods(
     client: FlaskClient, statements: Statements, authorization: str | None
 ) -> None:
     response = ask(client, authorization, ALICES, method="OPTIONS")
@@ -275,7 +277,7 @@ def test_options_tells_methods_and_nothing_else(
     assert statements.sent == []
 
 
-# Another's path
+# The path of another user
 
 FORBIDDEN = {
     "type": "/problems/forbidden",
@@ -288,12 +290,12 @@ FORBIDDEN = {
 
 
 @pytest.mark.parametrize(("method", "path"), ENDPOINTS)
-def test_the_path_of_another_is_refused_by_the_token_alone(
+def test_another_users_path_is_403_without_a_query_or_a_read_of_the_body(
     alice: Person, mallory: Person, statements: Statements, method: str, path: str
 ) -> None:
     alice.add("Buy milk")
     statements.clear()
-    # What is wrong with the request beside that is not said to a stranger: the body is not even read.
+    # Other errors of the request are not reported to another user: the body is not even read.
     for body in (b'{"title": "mine"}', b"{not read", b"x" * 100_000):
         response = mallory.send(method, path, of="alice", data=body, headers={"X-Request-Id": "r-1", "If-Match": "?"})
         assert response.status_code == 403
@@ -303,7 +305,7 @@ def test_the_path_of_another_is_refused_by_the_token_alone(
     assert alice.titles() == ["Buy milk"]
 
 
-def test_the_path_of_nobody_is_refused_like_that_of_another(alice: Person, mallory: Person) -> None:
+def test_the_path_of_an_unknown_user_is_the_same_403(alice: Person, mallory: Person) -> None:
     alice.add("Buy milk")
     headers = {"X-Request-Id": "r-1"}
     for path in ("", "/1", "/2"):
@@ -358,7 +360,9 @@ LIKE_ALICE = {
 
 
 @pytest.mark.parametrize("spelling", LIKE_ALICE.values(), ids=LIKE_ALICE.keys())
-def test_whatever_looks_like_a_user_is_another(alice: Person, statements: Statements, spelling: str) -> None:
+def test_a_path_user_that_only_resembles_the_tokens_user_is_403(
+    alice: Person, statements: Statements, spelling: str
+) -> None:
     alice.add("Buy milk")
     statements.clear()
     for path in (f"/api/{spelling}/tasks", f"/api/{spelling}/tasks/1"):
@@ -372,7 +376,7 @@ def test_whatever_looks_like_a_user_is_another(alice: Person, statements: Statem
 @pytest.mark.parametrize(
     "user", ["alice", "用户", "e\u0301", "\u00e9", "a b", "a+b", "50%", "me@example.com", "\ufffd", "...", "İ", "a;b=c"]
 )
-def test_a_user_is_found_under_the_own_name_however_it_is_encoded(client: FlaskClient, user: str) -> None:
+def test_the_path_user_may_be_percent_encoded_in_any_way(client: FlaskClient, user: str) -> None:
     authorization = f"Bearer {token(user)}"
     assert ask(client, authorization, f"/api/{quote(user, safe='')}/tasks").status_code == 200
     fully = "".join(f"%{byte:02x}" for byte in user.encode())
@@ -380,7 +384,7 @@ def test_a_user_is_found_under_the_own_name_however_it_is_encoded(client: FlaskC
     assert ask(client, authorization, ALICES).status_code == (200 if user == "alice" else 403)
 
 
-def test_composed_and_decomposed_letters_are_two_users(client: FlaskClient) -> None:
+def test_composed_and_decomposed_letters_are_different_users(client: FlaskClient) -> None:
     authorization = f"Bearer {token(chr(0xE9))}"
     assert ask(client, authorization, "/api/%C3%A9/tasks").status_code == 200
     assert ask(client, authorization, "/api/e%CC%81/tasks").status_code == 403
@@ -409,22 +413,20 @@ def test_tokens_of_both_key_sources_are_accepted(
     for algorithm in KEY_PAIR_ALGORITHMS:
         assert ask(client, of(signers[algorithm])).status_code == 200
         assert ask(client, of(signers[algorithm], "mallory")).status_code == 403
-    assert_refuses_the_token(
-        ask(client, of(signers["EdDSA"], kid="invented")), "the token is signed with an unknown key"
-    )
+    assert_token_rejected(ask(client, of(signers["EdDSA"], kid="invented")), "the token is signed with an unknown key")
     assert key_server.fetches == ["/api/auth/jwks"]
 
 
-def test_a_family_without_a_key_source_is_refused(
+def test_an_algorithm_without_a_key_source_is_401(
     make_app: MakeApp, key_server: KeyServer, client: FlaskClient
 ) -> None:
     reason = "the token is signed with an algorithm that is not accepted"
-    assert_refuses_the_token(ask(client, of(Signer("EdDSA"))), reason)
+    assert_token_rejected(ask(client, of(Signer("EdDSA"))), reason)
     key_pairs_only = make_app(BETTER_AUTH_SECRET="", BETTER_AUTH_JWKS_URL=key_server.url).test_client()
-    assert_refuses_the_token(ask(key_pairs_only, f"Bearer {token('alice')}"), reason)
+    assert_token_rejected(ask(key_pairs_only, f"Bearer {token('alice')}"), reason)
 
 
-def test_a_request_too_many_that_would_wait_for_a_key_is_503_and_not_401(
+def test_beyond_the_limit_of_requests_that_wait_for_a_key_it_is_503_and_not_401(
     make_app: MakeApp, key_server: KeyServer, signers: dict[str, Signer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keys, "MIN_REFETCH_INTERVAL", 0)
@@ -448,8 +450,12 @@ def test_a_request_too_many_that_would_wait_for_a_key_is_503_and_not_401(
 
 
 @pytest.mark.parametrize("mode", ["down", "error", "empty"])
-def test_without_any_key_the_service_is_unavailable_and_heals_by_itself(
-    make_app: MakeApp, key_server: KeyServer, signers: dict[str, Signer], mode: str
+def test_without_a_key_set_requests_are_503_until_it_can_be_fetched(
+    make_app: MakeApp,
+    key_server: KeyServer,
+    signers: dict[str, Signer],
+    monkeypatch: pytest.MonkeyPatch,
+    mode: str,
 ) -> None:
     client = make_app(BETTER_AUTH_SECRET="", BETTER_AUTH_JWKS_URL=key_server.url).test_client()
     if mode == "down":
@@ -469,30 +475,31 @@ def test_without_any_key_the_service_is_unavailable_and_heals_by_itself(
             "code": "unavailable",
             "request_id": "r-1",
         }
-    # What needs no key is refused as ever.
-    assert_asks_for_a_token(ask(client))
-    assert_refuses_the_token(ask(client, "Bearer hunter2"), NOT_SIGNED)
+    # Requests that need no key get their usual status.
+    assert_token_required(ask(client))
+    assert_token_rejected(ask(client, "Bearer hunter2"), NOT_SIGNED)
     if mode == "down":
         key_server.start()
     key_server.mode = "ok"
-    time.sleep(int(response.headers["Retry-After"]))
+    assert int(response.headers["Retry-After"]) >= keys.MIN_REFETCH_INTERVAL
+    monkeypatch.setattr(keys, "MIN_REFETCH_INTERVAL", 0)  # as if those seconds had passed
     assert ask(client, of(signers["ES256"])).status_code == 200
 
 
-def test_an_outage_of_the_key_server_is_not_noticed_once_its_keys_are_known(
+def test_cached_keys_verify_tokens_during_an_outage_of_the_key_server(
     make_app: MakeApp, key_server: KeyServer, signers: dict[str, Signer]
 ) -> None:
     client = make_app(BETTER_AUTH_SECRET="", BETTER_AUTH_JWKS_URL=key_server.url).test_client()
     assert ask(client, of(signers["EdDSA"])).status_code == 200
     key_server.mode = "error"
     assert all(ask(client, of(signer)).status_code == 200 for signer in signers.values())
-    assert_refuses_the_token(ask(client, of(signers["EdDSA"], kid="new")), "the token is signed with an unknown key")
+    assert_token_rejected(ask(client, of(signers["EdDSA"], kid="new")), "the token is signed with an unknown key")
 
 
 # Settings
 
 
-def test_settings_of_the_token_are_kept(make_app: MakeApp) -> None:
+def test_issuer_audience_lifetime_and_previous_secret_are_configurable(make_app: MakeApp) -> None:
     previous = "the-secret-before-it-0123456789-abcdef"
     client = make_app(
         BETTER_AUTH_SECRET_PREVIOUS=previous,
@@ -511,17 +518,17 @@ def test_settings_of_the_token_are_kept(make_app: MakeApp) -> None:
         "the token lives longer than is accepted here": {**good, "exp": int(time.time()) + 1000},
     }
     for reason, claims in refused.items():
-        assert_refuses_the_token(ask(client, f"Bearer {token('alice', **claims)}"), reason)
+        assert_token_rejected(ask(client, f"Bearer {token('alice', **claims)}"), reason)
 
 
-# What a running Better Auth made
+# Tokens recorded from Better Auth
 
 
 @pytest.mark.parametrize(
     "vector",
     [pytest.param(v, id=v["name"]) for v in json.loads((VECTORS / "index.json").read_text())["vectors"]],
 )
-def test_what_better_auth_makes_is_answered_as_recorded(
+def test_recorded_better_auth_tokens_get_the_recorded_status(
     make_app: MakeApp, serve_keys: Serve, vector: dict[str, Any]
 ) -> None:
     environ = {"BETTER_AUTH_SECRET": vector.get("secret", "")}
@@ -542,12 +549,12 @@ def test_what_better_auth_makes_is_answered_as_recorded(
         )
 
 
-def test_a_session_cache_is_no_login_while_it_is_fresh(client: FlaskClient) -> None:
+def test_a_fresh_better_auth_session_cache_cookie_is_not_an_access_token(client: FlaskClient) -> None:
     now = int(time.time())
     session = {"id": "s-1", "userId": "alice", "token": "x" * 32}
     cache = {"session": session, "user": {"id": "alice"}, "iat": now, "exp": now + 300}
     verification = {"email": "alice@example.com", "iat": now, "exp": now + 300}
     for claims in (cache, verification):
-        assert_refuses_the_token(
+        assert_token_rejected(
             ask(client, "Bearer " + compact({"alg": "HS256"}, claims, hs256())), "the token has no sub"
         )

@@ -1,4 +1,4 @@
-"""Which keys of a key set are used: none that is ambiguous, weak, private or for something else."""
+"""Parsing of a JWK Set: ambiguous, weak, private and encryption keys are not used."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from jwt.utils import to_base64url_uint
 
 from taskapi.auth.key_set import _ROCA_RESIDUES, MAX_KEYS, has_roca_fingerprint, parse_jwks
-from tests.auth.issuer import Signer, segment
+from tests.auth.issuer import Signer, base64url
 
 OLD = Signer("EdDSA", "old")
 
@@ -32,7 +32,7 @@ RS256, ES512 = Signer("RS256", "bad"), Signer("ES512", "bad")
 
 
 def private_jwk(signer: Signer) -> dict[str, Any]:
-    """A whole key pair, as only its owner should have it."""
+    """Return a JWK that contains the private key."""
     pair = jwt.get_algorithm_by_name(signer.algorithm).to_jwk(signer.private, as_dict=True)
     return signer.jwk(**{**pair, "key_ops": None})
 
@@ -83,7 +83,7 @@ UNUSABLE: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("entry", UNUSABLE.values(), ids=UNUSABLE.keys())
-def test_a_key_that_cannot_be_used_is_passed_over(entry: Any) -> None:
+def test_an_unusable_key_is_skipped(entry: Any) -> None:
     keys = parse_jwks(key_set(entry, OLD.jwk(), entry))
     assert {kid: key.algorithm for kid, key in keys.items()} == {"old": "EdDSA"}
     with pytest.raises(ValueError, match=r"^no usable key$"):
@@ -99,19 +99,19 @@ FORMS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("entry", "algorithm"), FORMS.values(), ids=FORMS.keys())
-def test_a_key_that_names_no_algorithm_is_for_one_only(entry: dict[str, Any], algorithm: str) -> None:
+def test_a_key_without_alg_is_for_one_algorithm_only(entry: dict[str, Any], algorithm: str) -> None:
     assert parse_jwks(key_set(entry))["bad"].algorithm == algorithm
 
 
 @pytest.mark.parametrize("members", [{"use": "sig"}, {"key_ops": ["verify"]}, {"x5t": "?", "nbf": 0}], ids=str)
-def test_a_key_may_say_that_it_is_for_signatures_and_more(members: dict[str, Any]) -> None:
+def test_a_key_may_have_use_and_key_ops_for_signatures(members: dict[str, Any]) -> None:
     assert list(parse_jwks(key_set(OLD.jwk(**members)))) == ["old"]
 
 
 def test_different_keys_with_the_same_kid_are_ambiguous_and_none_is_used(caplog: pytest.LogCaptureFixture) -> None:
     first, second = Signer("EdDSA", "same"), Signer("EdDSA", "same")
     with caplog.at_level(logging.WARNING):
-        # The first comes a third time: it must not come back after it was removed.
+        # The first key occurs again after the ambiguous pair: it must stay removed.
         assert list(parse_jwks(key_set(first.jwk(), second.jwk(), OLD.jwk(), first.jwk()))) == ["old"]
     assert caplog.messages == ["the key set has different keys with the kid 'same': none of them is used"]
     with pytest.raises(ValueError, match=r"^no usable key$"):
@@ -153,13 +153,13 @@ NOT_CANONICAL = {"order 4 again": FIELD, "neutral again": FIELD + 1}
 
 @pytest.mark.parametrize("y", [*SMALL_ORDER.values(), *NOT_CANONICAL.values()], ids=[*SMALL_ORDER, *NOT_CANONICAL])
 @pytest.mark.parametrize("sign", [0, 1])
-def test_an_ed25519_key_of_small_order_is_not_used_because_anybody_can_sign_for_it(y: int, sign: int) -> None:
+def test_an_ed25519_key_of_small_order_is_not_used_because_its_signatures_can_be_forged(y: int, sign: int) -> None:
     raw = (y | sign << 255).to_bytes(32, "little")
     public = ed25519.Ed25519PublicKey.from_public_bytes(raw)
     without_a_private_key = (1).to_bytes(32, "little") + bytes(32)  # R is the neutral element, s is 0
     forged = sum(verifies(public, without_a_private_key, b"message %d" % number) for number in range(200))
     assert forged > 0, "one message in eight or more can be signed"
-    assert list(parse_jwks(key_set(EDDSA.jwk(x=segment(raw)), OLD.jwk()))) == ["old"]
+    assert list(parse_jwks(key_set(EDDSA.jwk(x=base64url(raw)), OLD.jwk()))) == ["old"]
 
 
 def verifies(public: ed25519.Ed25519PublicKey, signature: bytes, message: bytes) -> bool:
@@ -174,7 +174,7 @@ def verifies(public: ed25519.Ed25519PublicKey, signature: bytes, message: bytes)
 
 
 def roca_prime(bits: int, randomness: random.Random) -> int:
-    """A prime as Infineon's RSALib made it: k * M + (65537^a mod M), M being the product of the first primes."""
+    """Return a prime as Infineon's RSALib makes it: k * M + (65537^a mod M), where M is the product of the first primes."""
     first_primes = [n for n in range(2, 702) if all(n % divisor for divisor in range(2, math.isqrt(n) + 1))]
     assert len(first_primes) == 126  # what the library used for keys of 1984 to 3968 bits
     product = math.prod(first_primes)
@@ -186,7 +186,7 @@ def roca_prime(bits: int, randomness: random.Random) -> int:
 
 
 def is_prime(number: int) -> bool:
-    """Fermat's test, which no random number of this size passes unless it is prime."""
+    """Return True if a number passes Fermat's primality test; random composites of this size do not."""
     return all(pow(base, number - 1, number) == 1 for base in (2, 3, 5))
 
 
@@ -207,7 +207,7 @@ def test_a_key_with_the_roca_weakness_is_not_used(
 ) -> None:
     assert roca_modulus.bit_length() == 2048
     entry = rsa_jwk(roca_modulus, alg=algorithm)
-    assert jwt.PyJWK(entry).key.key_size == 2048, "PyJWT takes it"
+    assert jwt.PyJWK(entry).key.key_size == 2048, "PyJWT accepts it"
     with caplog.at_level(logging.WARNING):
         assert list(parse_jwks(key_set(entry, OLD.jwk()))) == ["old"]
     (message,) = caplog.messages
@@ -215,7 +215,7 @@ def test_a_key_with_the_roca_weakness_is_not_used(
     assert "CVE-2017-15361" in message
 
 
-def test_the_roca_test_is_the_published_one() -> None:
+def test_the_roca_fingerprint_is_that_of_the_published_test() -> None:
     # The first markers of github.com/crocs-muni/roca: bit r of a marker is set if r is a power of 65537.
     published = [6, 30, 126, 1026, 5658, 107286, 199410, 8388606, 536870910, 2147483646, 67109890, 2199023255550]
     markers = [sum(1 << residue for residue in residues) for residues in _ROCA_RESIDUES.values()]
@@ -261,12 +261,12 @@ def test_an_rsa_key_has_2048_to_8192_bits(bits: int, *, used: bool) -> None:
     ],
     ids=lambda body: repr(body[:20]),
 )
-def test_what_is_no_key_set_is_refused(body: bytes) -> None:
+def test_a_body_that_is_not_a_key_set_is_a_value_error(body: bytes) -> None:
     with pytest.raises(ValueError):
         parse_jwks(body)
 
 
-def test_a_key_set_of_more_than_a_hundred_keys_is_refused() -> None:
+def test_a_key_set_of_more_than_a_hundred_keys_is_a_value_error() -> None:
     public = ed25519.Ed25519PrivateKey.generate()
     entries = [Signer("EdDSA", f"kid-{n}", public).jwk() for n in range(MAX_KEYS + 1)]
     assert len(parse_jwks(key_set(*entries[:MAX_KEYS]))) == MAX_KEYS == 100
@@ -293,5 +293,5 @@ MEMBERS = ("kty", "crv", "alg", "kid", "use", "key_ops", "x", "y", "n", "e", "d"
         st.sampled_from(MEMBERS), JSON | st.sampled_from(["RSA", "EC", "OKP", "P-256", "ES256", "PS256", "AQAB"])
     ),
 )
-def test_no_key_however_strange_spoils_the_others(base: Signer, changes: dict[str, Any]) -> None:
+def test_a_malformed_key_does_not_affect_the_others(base: Signer, changes: dict[str, Any]) -> None:
     assert "good" in parse_jwks(key_set({**base.jwk(), **changes}, OLD.jwk(kid="good")))

@@ -1,4 +1,4 @@
-"""Keys are there when they are known, whatever the key server does, and it is asked as seldom as can be."""
+"""The JWKS cache: cached keys stay usable whatever the key server does, and fetches are rare."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from taskapi.auth import keys
 from taskapi.auth.fetch import MAX_JWKS_BYTES
 from taskapi.auth.keys import (
     CACHE_TIME,
-    FETCH_TIMEOUT,
     JWKS,
     MIN_REFETCH_INTERVAL,
     REFRESH_AFTER,
@@ -30,7 +30,7 @@ from taskapi.auth.keys import (
     SharedSecrets,
 )
 from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer
-from tests.auth.key_server import FAILING, LINGERING, KeyServer
+from tests.auth.key_server import FAILING, SLOW_MODES, KeyServer
 from tests.conftest import SECRET
 from tests.waiting import PATIENCE, until
 
@@ -41,7 +41,7 @@ Serve = Callable[..., KeyServer]
 
 
 class Clock:
-    """Time that passes when it is told to."""
+    """A clock that the test advances, in seconds."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -60,7 +60,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def server(serve_keys: Serve) -> KeyServer:
-    """Publishes the old key."""
+    """A key server that publishes the old key."""
     return serve_keys(OLD.jwk())
 
 
@@ -73,23 +73,23 @@ def knows(jwks: JWKS, signer: Signer) -> bool:
     return len(jwks.find(signer.algorithm, signer.kid)) == 1
 
 
-def let_down(server: KeyServer, mode: str) -> None:
+def set_failure(server: KeyServer, mode: str) -> None:
     if mode == "down":
         server.stop()
     else:
         server.mode = mode
 
 
-# A known key
+# Cached keys
 
 
-def test_nothing_is_fetched_before_a_token_asks(server: KeyServer, jwks: JWKS) -> None:
+def test_the_key_set_is_not_fetched_before_the_first_token(server: KeyServer, jwks: JWKS) -> None:
     assert jwks.find("EdDSA", None) == ()
     assert server.fetches == []
 
 
 @pytest.mark.parametrize("algorithm", KEY_PAIR_ALGORITHMS)
-def test_a_key_is_found_by_its_id_for_its_algorithm_only(
+def test_a_key_is_found_by_kid_and_for_its_algorithm_only(
     signers: dict[str, Signer], serve_keys: Serve, algorithm: str
 ) -> None:
     jwks = JWKS(serve_keys(*(signer.jwk() for signer in signers.values())).url)
@@ -100,15 +100,15 @@ def test_a_key_is_found_by_its_id_for_its_algorithm_only(
     assert all(jwks.find(other, f"kid-{algorithm}") == () for other in others - {algorithm})
 
 
-@pytest.mark.parametrize("mode", ["ok", "down", *FAILING, *LINGERING])
+@pytest.mark.parametrize("mode", ["ok", "down", *FAILING, *SLOW_MODES])
 @pytest.mark.parametrize("age", [1, REFRESH_AFTER + 1, CACHE_TIME + 1, 100 * CACHE_TIME])
-def test_a_known_key_is_answered_at_once_whatever_the_server_does(
+def test_a_cached_key_is_returned_without_waiting_for_a_failing_key_server(
     server: KeyServer, jwks: JWKS, clock: Clock, mode: str, age: float, request: pytest.FixtureRequest
 ) -> None:
     assert knows(jwks, OLD)
-    let_down(server, mode)
+    set_failure(server, mode)
     if mode == "down":
-        request.addfinalizer(server.start)  # before the fixture stops it
+        request.addfinalizer(server.start)  # runs before the fixture stops the server
     clock.forward(age)
     for _ in range(5):
         started = time.monotonic()
@@ -116,7 +116,7 @@ def test_a_known_key_is_answered_at_once_whatever_the_server_does(
         assert time.monotonic() - started < PATIENCE / 2  # the server takes longer
 
 
-def test_a_known_key_is_answered_at_once_while_unknown_ones_wait_for_a_slow_server(
+def test_a_cached_key_is_returned_at_once_while_requests_for_unknown_keys_wait(
     server: KeyServer, jwks: JWKS, clock: Clock
 ) -> None:
     assert knows(jwks, OLD)
@@ -134,7 +134,7 @@ def test_a_known_key_is_answered_at_once_while_unknown_ones_wait_for_a_slow_serv
     assert len(server.fetches) == 2
 
 
-def test_keys_are_refreshed_in_the_background_before_the_cache_time_is_over(
+def test_keys_are_refreshed_in_the_background_before_the_cache_time_ends(
     server: KeyServer, jwks: JWKS, clock: Clock
 ) -> None:
     assert knows(jwks, OLD)
@@ -146,7 +146,7 @@ def test_keys_are_refreshed_in_the_background_before_the_cache_time_is_over(
     until(lambda: len(server.fetches) == 2)
 
 
-def test_a_withdrawn_key_is_refused_after_the_cache_time(server: KeyServer, jwks: JWKS, clock: Clock) -> None:
+def test_a_withdrawn_key_is_rejected_after_the_cache_time(server: KeyServer, jwks: JWKS, clock: Clock) -> None:
     assert knows(jwks, OLD)
     server.keys = [NEW.jwk()]
     clock.forward(REFRESH_AFTER - 1)
@@ -158,15 +158,15 @@ def test_a_withdrawn_key_is_refused_after_the_cache_time(server: KeyServer, jwks
 
 
 @pytest.mark.parametrize("mode", ["down", *FAILING])
-def test_stale_keys_serve_through_an_outage_and_are_renewed_after_it(
+def test_stale_keys_stay_in_use_during_an_outage_and_are_refreshed_after_it(
     server: KeyServer, jwks: JWKS, clock: Clock, mode: str
 ) -> None:
     assert knows(jwks, OLD)
-    let_down(server, mode)
+    set_failure(server, mode)
     for _ in range(3):
         clock.forward(10 * CACHE_TIME)
         assert knows(jwks, OLD)
-        assert jwks.find("EdDSA", "invented") == ()  # refused, not unknown: there are keys to judge by
+        assert jwks.find("EdDSA", "invented") == ()  # not KeysUnavailable: there is a key set
     if mode == "down":
         server.start()
     server.mode, server.keys = "ok", [NEW.jwk()]
@@ -174,10 +174,10 @@ def test_stale_keys_serve_through_an_outage_and_are_renewed_after_it(
     until(lambda: knows(jwks, NEW) and not knows(jwks, OLD))
 
 
-# An unknown key
+# Unknown keys
 
 
-def test_a_hundred_unknown_keys_cost_one_fetch_in_a_cool_down(server: KeyServer, jwks: JWKS, clock: Clock) -> None:
+def test_a_hundred_unknown_key_ids_cause_one_fetch_per_interval(server: KeyServer, jwks: JWKS, clock: Clock) -> None:
     assert knows(jwks, OLD)
     for fetches in (1, 2, 3):
         assert all(jwks.find("EdDSA", f"invented-{n}") == () for n in range(100))
@@ -186,7 +186,7 @@ def test_a_hundred_unknown_keys_cost_one_fetch_in_a_cool_down(server: KeyServer,
 
 
 @pytest.mark.parametrize("mode", FAILING)
-def test_a_hundred_unknown_keys_cost_a_failing_server_one_fetch_in_a_cool_down(
+def test_a_hundred_unknown_key_ids_cause_one_fetch_per_interval_from_a_failing_server(
     server: KeyServer, jwks: JWKS, clock: Clock, mode: str
 ) -> None:
     assert knows(jwks, OLD)
@@ -196,9 +196,7 @@ def test_a_hundred_unknown_keys_cost_a_failing_server_one_fetch_in_a_cool_down(
     assert server.fetches == ["/api/auth/jwks"] * 2
 
 
-def test_a_flood_of_unknown_keys_from_many_threads_costs_one_fetch_in_a_cool_down(
-    server: KeyServer, jwks: JWKS
-) -> None:
+def test_unknown_key_ids_from_many_threads_cause_one_fetch_per_interval(server: KeyServer, jwks: JWKS) -> None:
     def flood(thread: int) -> bool:
         return all(jwks.find("EdDSA", f"invented-{thread}-{number}") == () for number in range(100))
 
@@ -207,7 +205,7 @@ def test_a_flood_of_unknown_keys_from_many_threads_costs_one_fetch_in_a_cool_dow
     assert len(server.fetches) == 1
 
 
-def test_a_cold_flood_costs_a_failing_server_one_fetch_in_a_cool_down(server: KeyServer, jwks: JWKS) -> None:
+def test_without_keys_a_hundred_requests_cause_one_fetch_per_interval(server: KeyServer, jwks: JWKS) -> None:
     server.mode = "error"
     for n in range(100):
         with pytest.raises(KeysUnavailable):
@@ -215,7 +213,7 @@ def test_a_cold_flood_costs_a_failing_server_one_fetch_in_a_cool_down(server: Ke
     assert len(server.fetches) == 1
 
 
-def test_all_who_wait_for_the_same_fetch_get_the_new_key(server: KeyServer, jwks: JWKS, clock: Clock) -> None:
+def test_all_requests_that_wait_for_a_fetch_get_the_new_key(server: KeyServer, jwks: JWKS, clock: Clock) -> None:
     assert knows(jwks, OLD)
     server.keys, server.delay = [OLD.jwk(), NEW.jwk()], 0.2
     clock.forward(MIN_REFETCH_INTERVAL)
@@ -233,20 +231,20 @@ def test_all_who_wait_for_the_same_fetch_get_the_new_key(server: KeyServer, jwks
 def test_a_rotated_key_is_accepted_within_two_seconds(server: KeyServer, jwks: JWKS, clock: Clock) -> None:
     assert knows(jwks, OLD)
     server.keys.append(NEW.jwk())
-    assert not knows(jwks, NEW)  # the cool-down: nobody knows of it yet
+    assert not knows(jwks, NEW)  # within MIN_REFETCH_INTERVAL, so not fetched yet
     clock.forward(2)
     assert knows(jwks, NEW)
     assert knows(jwks, OLD)
 
 
-# No key at all
+# No keys
 
 
 @pytest.mark.parametrize("mode", ["down", *FAILING])
-def test_without_any_key_nothing_is_known_of_a_token_and_it_heals_by_itself(
+def test_without_keys_find_raises_keys_unavailable_until_a_fetch_succeeds(
     server: KeyServer, jwks: JWKS, clock: Clock, mode: str
 ) -> None:
-    let_down(server, mode)
+    set_failure(server, mode)
     for _ in range(3):
         with pytest.raises(KeysUnavailable):
             jwks.find("EdDSA", OLD.kid)
@@ -257,8 +255,11 @@ def test_without_any_key_nothing_is_known_of_a_token_and_it_heals_by_itself(
     assert knows(jwks, OLD)
 
 
-@pytest.mark.usefixtures("promised")
-def test_a_server_that_lingers_is_given_up_and_it_heals_by_itself(serve_keys: Serve) -> None:
+def test_a_slow_key_server_is_given_up_after_the_timeout_and_tried_again(
+    serve_keys: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys, "FETCH_TIMEOUT", 0.2)
+
     def go_through(mode: str) -> float:
         server, clock = serve_keys(OLD.jwk()), Clock()
         jwks = JWKS(server.url, clock=clock)
@@ -268,14 +269,15 @@ def test_a_server_that_lingers_is_given_up_and_it_heals_by_itself(serve_keys: Se
             jwks.find("EdDSA", OLD.kid)
         waited = time.monotonic() - started
         server.mode = "ok"
-        until(lambda: is_known_after_the_cool_down(jwks, clock))
+        monkeypatch.setattr(keys, "FETCH_TIMEOUT", PATIENCE)
+        until(lambda: is_known_after_the_interval(jwks, clock))
         return waited
 
-    with ThreadPoolExecutor(len(LINGERING)) as pool:
-        assert all(waited < FETCH_TIMEOUT + PATIENCE / 2 for waited in pool.map(go_through, LINGERING))
+    with ThreadPoolExecutor(len(SLOW_MODES)) as pool:
+        assert all(waited < PATIENCE / 2 for waited in pool.map(go_through, SLOW_MODES))
 
 
-def is_known_after_the_cool_down(jwks: JWKS, clock: Clock) -> bool:
+def is_known_after_the_interval(jwks: JWKS, clock: Clock) -> bool:
     clock.forward(MIN_REFETCH_INTERVAL)
     try:
         return knows(jwks, OLD)
@@ -283,10 +285,10 @@ def is_known_after_the_cool_down(jwks: JWKS, clock: Clock) -> bool:
         return False
 
 
-# What is fetched
+# Fetches
 
 
-def test_a_certificate_that_nobody_vouches_for_is_not_believed(
+def test_an_untrusted_certificate_of_the_key_server_is_rejected(
     serve_keys: Serve, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     certificate = make_certificate(tmp_path / "certificate.pem")
@@ -294,11 +296,11 @@ def test_a_certificate_that_nobody_vouches_for_is_not_believed(
     with pytest.raises(KeysUnavailable):
         JWKS(server.url, clock=clock).find("EdDSA", OLD.kid)
     assert server.fetches == []
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))  # now somebody does; it is read when the process starts
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))  # trusted now; the variable is read when JWKS is created
     assert knows(JWKS(server.url, clock=clock), OLD)
 
 
-def test_certificate_authorities_are_read_once_and_not_for_each_fetch(
+def test_certificate_authorities_are_loaded_once_and_not_per_fetch(
     serve_keys: Serve, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     certificate = make_certificate(tmp_path / "certificate.pem")
@@ -315,7 +317,7 @@ def test_certificate_authorities_are_read_once_and_not_for_each_fetch(
 
 
 def make_certificate(path: Path) -> Path:
-    """A certificate for 127.0.0.1 and its key, in one file."""
+    """A self-signed certificate for 127.0.0.1 and its key, in one file."""
     private = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
     now = datetime.now(UTC)
@@ -338,16 +340,16 @@ def test_a_redirect_is_not_followed(server: KeyServer, jwks: JWKS) -> None:
     assert server.fetches == ["/api/auth/jwks"]
 
 
-def test_a_huge_answer_is_not_read_to_its_end(server: KeyServer, jwks: JWKS) -> None:
+def test_a_huge_key_set_is_not_read_to_its_end(server: KeyServer, jwks: JWKS) -> None:
     server.mode = "huge"
     with pytest.raises(KeysUnavailable):
         jwks.find("EdDSA", OLD.kid)
-    # What stands in the buffers of two sockets comes on top.
+    # In addition, the buffers of two sockets hold data.
     assert server.sent < MAX_JWKS_BYTES + 8 * 1024 * 1024
 
 
 @pytest.mark.parametrize(("size", "accepted"), [(MAX_JWKS_BYTES, True), (MAX_JWKS_BYTES + 1, False)])
-def test_the_answer_may_have_a_quarter_of_a_mebibyte(
+def test_a_key_set_may_have_a_quarter_of_a_mebibyte(
     server: KeyServer, jwks: JWKS, size: int, *, accepted: bool
 ) -> None:
     server.keys = [OLD.jwk(x_padding="")]
@@ -360,7 +362,7 @@ def test_the_answer_may_have_a_quarter_of_a_mebibyte(
             jwks.find("EdDSA", OLD.kid)
 
 
-def test_what_failed_is_logged_without_what_was_answered(
+def test_a_failed_fetch_is_logged_without_the_response(
     server: KeyServer, jwks: JWKS, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.mode = "html"
@@ -370,7 +372,7 @@ def test_what_failed_is_logged_without_what_was_answered(
 
 
 @pytest.mark.parametrize("mode", ["html", "empty", "garbage", "truncated"])
-def test_an_answer_without_a_usable_key_keeps_the_old_keys(
+def test_a_key_set_without_a_usable_key_does_not_replace_the_cached_keys(
     server: KeyServer, jwks: JWKS, clock: Clock, mode: str
 ) -> None:
     assert knows(jwks, OLD)
@@ -384,7 +386,7 @@ def test_an_answer_without_a_usable_key_keeps_the_old_keys(
 # The shared secret
 
 
-def test_secrets_are_for_hs256_only_and_never_shown() -> None:
+def test_secrets_are_for_hs256_only_and_not_in_a_repr() -> None:
     source = SharedSecrets([SECRET, "the-one-before-it-0123456789-abcdef"])
     assert source.algorithms == {"HS256"}
     assert [(key.algorithm, key.material) for key in source.find("HS256", None)] == [
@@ -394,6 +396,6 @@ def test_secrets_are_for_hs256_only_and_never_shown() -> None:
     assert SECRET not in repr(source.find("HS256", None))
 
 
-def test_the_families_of_algorithms_have_nothing_in_common() -> None:
+def test_hmac_and_key_pair_algorithms_are_disjoint() -> None:
     assert SharedSecrets.algorithms == {"HS256"}
     assert JWKS.algorithms == {"EdDSA", "ES256", "ES512", "RS256", "PS256"}

@@ -1,4 +1,4 @@
-"""A key server or DNS that hangs takes no slot, and few requests wait for it; invented key ids leave nothing behind."""
+"""A key server or DNS that hangs: requests wait without a slot, and few of them; unknown key ids are not stored."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OLD, NEW = Signer("EdDSA", "old"), Signer("EdDSA", "new")
 
 @pytest.fixture
 def server(serve_keys: Callable[..., KeyServer]) -> KeyServer:
-    """Publishes the old key."""
+    """A key server that publishes the old key."""
     return serve_keys(OLD.jwk())
 
 
@@ -43,7 +43,7 @@ def waiting(jwks: JWKS) -> int:
 
 
 def is_free(slot: threading.BoundedSemaphore) -> bool:
-    """Whether the slot can be taken now."""
+    """Return True if the slot can be acquired now."""
     if free := slot.acquire(blocking=False):
         slot.release()
     return free
@@ -93,7 +93,7 @@ def test_a_request_that_waits_for_a_refresh_releases_its_slot(
 
 
 @pytest.mark.parametrize("cold", [True, False], ids=["without-keys", "with-keys"])
-def test_no_more_than_a_hundred_requests_wait_for_a_fetch(
+def test_at_most_a_hundred_requests_wait_for_a_fetch(
     server: KeyServer, jwks: JWKS, clock: Clock, *, cold: bool
 ) -> None:
     if not cold:
@@ -104,7 +104,7 @@ def test_no_more_than_a_hundred_requests_wait_for_a_fetch(
         requests = [pool.submit(jwks.find, "EdDSA", f"invented-{number}") for number in range(MAX_WAITING)]
         until(lambda: waiting(jwks) == MAX_WAITING == 100)
         for _ in range(3):
-            with pytest.raises(KeysUnavailable):  # at once: the server takes longer than this test
+            with pytest.raises(KeysUnavailable):  # without waiting: the server takes longer than this test
                 jwks.find("EdDSA", "one-more")
         assert cold or knows(jwks, OLD)
         server.over.set()
@@ -113,7 +113,7 @@ def test_no_more_than_a_hundred_requests_wait_for_a_fetch(
     assert len(server.fetches) == 2 - cold
 
 
-def test_dns_that_hangs_costs_one_lookup_and_the_keys_are_fetched_when_it_answers(
+def test_dns_that_hangs_causes_one_lookup_and_the_keys_are_fetched_when_it_responds(
     server: KeyServer, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keys, "FETCH_TIMEOUT", 0.05)
@@ -150,7 +150,7 @@ def test_if_no_thread_can_be_started_the_next_request_tries_again(jwks: JWKS, mo
     assert knows(jwks, OLD)
 
 
-def test_an_invented_key_id_is_neither_kept_nor_logged(
+def test_an_unknown_key_id_is_neither_stored_nor_logged(
     server: KeyServer, jwks: JWKS, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert knows(jwks, OLD)
@@ -168,8 +168,8 @@ def test_an_invented_key_id_is_neither_kept_nor_logged(
     assert "invented" not in caplog.text
 
 
-def test_a_fetch_that_brings_the_same_keys_keeps_the_key_objects(server: KeyServer, jwks: JWKS, clock: Clock) -> None:
-    # The token cache compares them by identity: otherwise each fetch would have all tokens verified again.
+def test_a_fetch_of_an_unchanged_key_set_keeps_the_key_objects(server: KeyServer, jwks: JWKS, clock: Clock) -> None:
+    # The token cache compares keys by identity: with new objects, each fetch would cause verification of all tokens.
     (key,) = jwks.find("EdDSA", OLD.kid)
     for _ in range(3):
         clock.now += MIN_REFETCH_INTERVAL

@@ -1,4 +1,4 @@
-"""A logout token is a `LogoutToken` when everything about it is right, and otherwise a refusal that says why."""
+"""Parsing of logout tokens: a `LogoutToken`, or `InvalidToken` with the reason."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from taskapi.auth.keys import JWKS, SharedSecrets
 from taskapi.auth.logout_tokens import LogoutToken, parse_logout_token
 from taskapi.auth.tokens import InvalidToken, User, Verifier
-from tests.auth.issuer import EVENT, KEY_PAIR_ALGORITHMS, Signer, compact, hs256, segment
+from tests.auth.issuer import EVENT, KEY_PAIR_ALGORITHMS, Signer, base64url, compact, hs256
 from tests.auth.key_server import KeyServer
 from tests.conftest import SECRET
 
@@ -27,7 +27,7 @@ GOOD = LogoutToken("n-1", User("alice", "s-1"), datetime.fromtimestamp(NOW + 120
 
 @pytest.fixture(scope="module")
 def verifier(signers: dict[str, Signer]) -> Iterator[Verifier]:
-    """Both key sources, both secrets, nothing optional."""
+    """Both key sources, both secrets, no optional settings."""
     server = KeyServer(*(signer.jwk() for signer in signers.values()))
     yield Verifier([SharedSecrets([SECRET, PREVIOUS]), JWKS(server.url)], clock=lambda: NOW)
     server.stop()
@@ -38,9 +38,9 @@ def with_secret(**rules: Any) -> Verifier:
 
 
 def notice(*without: str, header: Any = None, **claims: Any) -> str:
-    """Signed with the shared secret; claims that are named only are left out."""
-    said = {name: value for name, value in {**CLAIMS, **claims}.items() if name not in without}
-    return compact(HEADER if header is None else header, said, hs256())
+    """Return a token signed with the shared secret, without the claims that `without` names."""
+    chosen = {name: value for name, value in {**CLAIMS, **claims}.items() if name not in without}
+    return compact(HEADER if header is None else header, chosen, hs256())
 
 
 def refusal(text: str, verifier: Verifier | None = None) -> str:
@@ -49,40 +49,42 @@ def refusal(text: str, verifier: Verifier | None = None) -> str:
     return str(caught.value)
 
 
-# Who may say it
+# Signatures, issuer and audience
 
 
 @pytest.mark.parametrize("secret", [SECRET, PREVIOUS], ids=["current", "previous"])
-def test_a_notice_signed_with_a_shared_secret_is_believed(verifier: Verifier, secret: str) -> None:
+def test_a_logout_token_signed_with_a_shared_secret_is_accepted(verifier: Verifier, secret: str) -> None:
     assert parse_logout_token(verifier, compact(HEADER, CLAIMS, hs256(secret))) == GOOD
 
 
 @pytest.mark.parametrize("algorithm", KEY_PAIR_ALGORITHMS)
-def test_a_notice_signed_with_a_published_key_is_believed(
+def test_a_logout_token_signed_with_a_published_key_is_accepted(
     verifier: Verifier, signers: dict[str, Signer], algorithm: str
 ) -> None:
     assert parse_logout_token(verifier, signers[algorithm].token(CLAIMS, typ="logout+jwt")) == GOOD
 
 
 @pytest.mark.parametrize("algorithm", KEY_PAIR_ALGORITHMS)
-def test_a_notice_signed_by_another_with_the_same_key_id_is_forged(verifier: Verifier, algorithm: str) -> None:
+def test_a_logout_token_signed_with_another_key_of_the_same_kid_is_invalid(verifier: Verifier, algorithm: str) -> None:
     forged = Signer(algorithm).token(CLAIMS, typ="logout+jwt")
     assert refusal(forged, verifier) == "the signature of the token is wrong"
 
 
-def test_a_public_key_is_no_secret(verifier: Verifier, signers: dict[str, Signer]) -> None:
+def test_a_logout_token_with_a_public_key_as_hmac_secret_is_invalid(
+    verifier: Verifier, signers: dict[str, Signer]
+) -> None:
     public = signers["RS256"].private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     forged = compact({**HEADER, "kid": signers["RS256"].kid}, CLAIMS, hs256(public))
     assert refusal(forged, verifier) == "the signature of the token is wrong"
 
 
 @pytest.mark.parametrize("algorithm", ["none", "None", "", "HS384", "HS512", None])
-def test_an_algorithm_that_is_not_accepted_makes_no_notice(verifier: Verifier, algorithm: Any) -> None:
-    forged = f"{segment({**HEADER, 'alg': algorithm})}.{segment(CLAIMS)}.AA"
+def test_a_logout_token_with_another_algorithm_is_invalid(verifier: Verifier, algorithm: Any) -> None:
+    forged = f"{base64url({**HEADER, 'alg': algorithm})}.{base64url(CLAIMS)}.AA"
     assert refusal(forged, verifier) == "the token is signed with an algorithm that is not accepted"
 
 
-def test_a_notice_comes_from_the_issuer_and_is_meant_for_us_where_that_is_configured() -> None:
+def test_issuer_and_audience_of_a_logout_token_are_checked_if_configured() -> None:
     strict = with_secret(issuer="https://app.example.com", audience="taskapi")
     good = {"iss": "https://app.example.com", "aud": "taskapi"}
     assert parse_logout_token(strict, notice(**good)) == GOOD
@@ -94,22 +96,22 @@ def test_a_notice_comes_from_the_issuer_and_is_meant_for_us_where_that_is_config
     assert refusal(notice(iss="https://app.example.com"), strict) == "the token has no aud"
 
 
-# What a notice is
+# Type and claims
 
 
 OTHER_TYPE = "the token is of another type"
 
 
 @pytest.mark.parametrize("typ", ["JWT", "at+jwt", "", "logout", "LOGOUT+JWT", "application/logout+jwt", None, 5, []])
-def test_only_a_logout_token_is_a_notice(typ: Any) -> None:
+def test_another_typ_is_not_a_logout_token(typ: Any) -> None:
     assert refusal(notice(header={"alg": "HS256", "typ": typ})) == OTHER_TYPE
 
 
-def test_a_token_that_says_nothing_of_its_type_is_no_notice() -> None:
+def test_a_token_without_typ_is_not_a_logout_token() -> None:
     assert refusal(notice(header={"alg": "HS256"})) == OTHER_TYPE
 
 
-def test_a_notice_is_no_access_token() -> None:
+def test_a_logout_token_is_not_an_access_token() -> None:
     with pytest.raises(InvalidToken, match=OTHER_TYPE):
         with_secret().verify(notice())
 
@@ -129,24 +131,24 @@ EVENTS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("events", EVENTS.values(), ids=EVENTS.keys())
-def test_a_notice_says_that_it_is_about_a_sign_out(events: Any) -> None:
+def test_a_logout_token_needs_the_logout_event(events: Any) -> None:
     assert refusal(notice(events=events)) == NOT_ABOUT
     assert refusal(notice("events")) == NOT_ABOUT
 
 
-def test_a_notice_may_tell_more_than_is_asked() -> None:
+def test_other_claims_and_events_of_a_logout_token_are_ignored() -> None:
     events = {EVENT: {"reason": "signed out"}, "https://example.com/other": 5}
     assert parse_logout_token(with_secret(), notice(events=events, scope="x", email=None)) == GOOD
 
 
 @pytest.mark.parametrize("nonce", ["n", "", None, 5])
-def test_a_notice_has_no_nonce(nonce: Any) -> None:
-    """Else an ID token could be passed off as one (section 2.4)."""
+def test_a_logout_token_with_a_nonce_is_invalid(nonce: Any) -> None:
+    """Otherwise an ID token would be accepted as a logout token (section 2.4)."""
     assert refusal(notice(nonce=nonce)) == "the token has a nonce, which a logout token must not have"
 
 
 @pytest.mark.parametrize("name", ["sub", "sid", "jti"])
-def test_a_notice_names_the_user_the_session_and_itself(name: str) -> None:
+def test_a_logout_token_needs_sub_sid_and_jti(name: str) -> None:
     reason = f"{name} of the token is not an id"
     for value in ("", "x" * 256, "a\nb", "a\x00", "a\x7f", "a\x85", "\ud800", 5, True, [], ["s"], {}):
         assert refusal(notice(**{name: value})) == reason, value
@@ -157,12 +159,12 @@ def test_a_notice_names_the_user_the_session_and_itself(name: str) -> None:
 @pytest.mark.parametrize(
     "value", ["x" * 255, "\U0001f600" * 150, "a b", "e\u0301"], ids=["longest", "emoji", "space", "accent"]
 )
-def test_ids_are_taken_as_they_are(value: str) -> None:
+def test_ids_are_not_normalized(value: str) -> None:
     found = parse_logout_token(with_secret(), notice(sub=value, sid=value, jti=value))
     assert (found.id, found.user) == (value, User(value, value))
 
 
-# When it is one
+# Times
 
 
 TOO_LONG = "the token has no iat, or lives longer than 600 seconds"
@@ -181,18 +183,18 @@ TOO_LONG = "the token has no iat, or lives longer than 600 seconds"
         pytest.param({"iat": 10**400}, "iat of the token is not a date", id="iat is no date"),
     ],
 )
-def test_a_notice_is_of_now(times: dict[str, Any], reason: str) -> None:
+def test_an_expired_future_or_long_lived_logout_token_is_invalid(times: dict[str, Any], reason: str) -> None:
     assert refusal(notice(**times)) == reason
 
 
-def test_a_notice_says_from_when_to_when() -> None:
+def test_a_logout_token_needs_iat_and_exp() -> None:
     assert refusal(notice("iat")) == TOO_LONG
     assert refusal(notice("exp")) == "the token has no exp"
     assert parse_logout_token(with_secret(), notice(iat=NOW + 30, exp=NOW + 630)).expires_at.timestamp() == NOW + 630
     assert parse_logout_token(with_secret(), notice(exp=NOW + 0.5)).expires_at.timestamp() == NOW + 0.5
 
 
-def test_a_notice_may_outlive_the_tokens_it_is_about() -> None:
+def test_a_logout_token_may_live_longer_than_access_tokens_may() -> None:
     assert (
         parse_logout_token(with_secret(max_lifetime=60), notice()).user
         == parse_logout_token(with_secret(), notice()).user
@@ -210,7 +212,7 @@ def test_a_notice_may_outlive_the_tokens_it_is_about() -> None:
         | st.sampled_from([{EVENT: {}}, {}, 10**400, 1e300, [], True]),
     ),
 )
-def test_whatever_was_signed_is_the_notice_it_says_or_is_refused(
+def test_any_signed_claims_give_the_logout_token_they_state_or_an_invalid_token(
     header: dict[str, Any], claims: dict[str, Any]
 ) -> None:
     said = {**CLAIMS, **claims}

@@ -1,4 +1,4 @@
-"""The statements of sign-out: each names its owner or is about nobody's data, and none is lost in a race."""
+"""SQL on ended sessions: statements are scoped to their user or run as a job, and concurrent logouts are not lost."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def context(app: Flask) -> Iterator[None]:
 
 
 def end(user: User, notice: str, *, session_for: timedelta = HOUR, notice_for: timedelta = HOUR) -> None:
-    queries.record_logout(user, notice, forget_session=now() + session_for, forget_notice=now() + notice_for)
+    queries.record_logout(user, notice, forget_session=now() + session_for, forget_token=now() + notice_for)
 
 
 def names(since: int = 0, most: int = 1000) -> list[tuple[int, str]]:
-    return [(entry.number, entry.name) for entry in queries.ended_sessions_since(since, most)]
+    return [(entry.number, entry.key) for entry in queries.ended_sessions_since(since, most)]
 
 
 def age(by: timedelta) -> None:
-    """Let that much time have passed for all that was written."""
+    """Move the expiry of all rows back by `by`."""
     with beyond_walls().begin() as connection:
         for table in (EndedSession, SeenLogoutToken):
             for key, at in connection.execute(table.__table__.select().with_only_columns(
@@ -53,7 +53,7 @@ def count(table: Any) -> int:
         return len(connection.execute(table.__table__.select()).all())
 
 
-def test_a_session_ends_for_its_user_alone() -> None:
+def test_a_session_ends_for_its_user_only() -> None:
     end(ALICE, "n-1")
     assert queries.has_ended(ALICE)
     assert not queries.has_ended(User("alice", "s-2"))
@@ -61,7 +61,7 @@ def test_a_session_ends_for_its_user_alone() -> None:
     assert not queries.has_ended(User("alice\ns-1", ""))
 
 
-def test_sign_outs_are_counted_in_their_order() -> None:
+def test_logouts_are_numbered_in_order() -> None:
     for number in range(1, 4):
         end(User("alice", f"s-{number}"), f"n-{number}")
     end(MALLORY, "n-1")
@@ -72,16 +72,16 @@ def test_sign_outs_are_counted_in_their_order() -> None:
     assert names(since=2, most=2) == whole[1:3]
 
 
-def test_a_notice_is_carried_out_once_for_its_user() -> None:
+def test_a_logout_token_id_is_accepted_once_per_user() -> None:
     end(ALICE, "n-1")
     with pytest.raises(Replayed):
         end(User("alice", "s-2"), "n-1")
     assert not queries.has_ended(User("alice", "s-2"))
-    end(MALLORY, "n-1")  # the id of another user's notice
+    end(MALLORY, "n-1")  # the same id, of another user
     assert queries.has_ended(MALLORY)
 
 
-def test_a_session_that_has_ended_can_end_again_and_keeps_its_place() -> None:
+def test_a_session_that_has_ended_can_end_again_and_keeps_its_number() -> None:
     end(ALICE, "n-1")
     end(MALLORY, "n-1")
     end(ALICE, "n-2")
@@ -90,8 +90,8 @@ def test_a_session_that_has_ended_can_end_again_and_keeps_its_place() -> None:
         end(ALICE, "n-2")
 
 
-def test_a_session_that_ends_again_is_remembered_as_long_as_one_that_ends_now() -> None:
-    """It was about to be forgotten when the issuer said it anew: what is answered 200 holds."""
+def test_a_session_that_ends_again_gets_a_new_expiry() -> None:
+    """A logout that got 200 must hold, even if the row of an earlier one was about to be purged."""
     end(ALICE, "n-1")
     age(HOUR)
     end(ALICE, "n-2")
@@ -99,18 +99,18 @@ def test_a_session_that_ends_again_is_remembered_as_long_as_one_that_ends_now() 
     assert queries.has_ended(ALICE)
 
 
-def test_the_same_place_of_another_life_of_the_log_is_another_entry() -> None:
+def test_rows_with_a_reused_number_are_different_entries() -> None:
     end(ALICE, "n-1")
     (before,) = queries.ended_sessions_since(0, 10)
     age(HOUR)
     assert queries.purge(ALICE) == 1
     end(ALICE, "n-2")
     (after,) = queries.ended_sessions_since(0, 10)
-    assert (before.number, before.name) == (after.number, after.name) == (1, "alice\ns-1")
+    assert (before.number, before.key) == (after.number, after.key) == (1, "alice\ns-1")
     assert before != after
 
 
-def test_a_sign_out_comes_after_all_that_are_there_whatever_was_forgotten_before() -> None:
+def test_a_logout_gets_a_number_above_all_existing_rows_after_a_purge() -> None:
     for number in range(1, 4):
         end(User(f"user-{number}", "s"), "n", session_for=HOUR if number == 3 else -HOUR)
     for user in queries.users_due():
@@ -119,7 +119,7 @@ def test_a_sign_out_comes_after_all_that_are_there_whatever_was_forgotten_before
     assert names() == [(3, "user-3\ns"), (4, "alice\ns-1")]
 
 
-def test_who_has_something_to_forget_is_named_once() -> None:
+def test_users_due_returns_each_user_with_expired_rows_once() -> None:
     end(ALICE, "n-1", session_for=-HOUR, notice_for=-HOUR)
     end(User("alice", "s-2"), "n-2", session_for=-HOUR)
     end(MALLORY, "n-1", notice_for=-HOUR)
@@ -127,7 +127,7 @@ def test_who_has_something_to_forget_is_named_once() -> None:
     assert sorted(user.id for user in queries.users_due()) == ["alice", "mallory"]
 
 
-def test_the_purge_forgets_what_is_due_and_only_that() -> None:
+def test_purge_deletes_expired_rows_only() -> None:
     end(ALICE, "n-1", session_for=-HOUR)
     end(User("alice", "s-2"), "n-2", notice_for=-HOUR)
     end(MALLORY, "n-1", session_for=-HOUR, notice_for=-HOUR)
@@ -136,12 +136,12 @@ def test_the_purge_forgets_what_is_due_and_only_that() -> None:
     assert queries.has_ended(User("alice", "s-2"))
     assert queries.has_ended(MALLORY)
     with pytest.raises(Replayed):
-        end(ALICE, "n-1")  # this notice may still be good
-    end(ALICE, "n-2")  # this one cannot, so there is no need to know it
+        end(ALICE, "n-1")  # this logout token has not expired
+    end(ALICE, "n-2")  # this one has expired, so its id is not stored any more
     assert queries.purge(User("alice")) == 0
 
 
-def test_a_sign_out_that_was_refused_leaves_nothing() -> None:
+def test_a_replayed_logout_inserts_no_row() -> None:
     end(ALICE, "n-1")
     for session in ("s-2", "s-3"):
         with pytest.raises(Replayed):
@@ -149,9 +149,9 @@ def test_a_sign_out_that_was_refused_leaves_nothing() -> None:
     assert (count(EndedSession), count(SeenLogoutToken)) == (1, 1)
 
 
-def test_every_statement_about_one_user_names_the_owner(statements: Statements) -> None:
-    """The log, its last number and who is due are about all users, and nobody can ask for them."""
-    about_all = []
+def test_every_statement_about_one_user_has_the_owner_in_its_where(statements: Statements) -> None:
+    """Three statements are about all users: the log, its highest number, and the users due; no route exposes them."""
+    of_all_users = []
     work: list[Callable[[], object]] = [
         *(lambda: end(ALICE, "n-1"), lambda: end(ALICE, "n-2"), lambda: queries.has_ended(ALICE)),
         *(lambda: queries.purge(ALICE), lambda: queries.ended_sessions_since(0, 10), queries.users_due),
@@ -162,16 +162,16 @@ def test_every_statement_about_one_user_names_the_owner(statements: Statements) 
         if sql == "BEGIN IMMEDIATE" or "pg_advisory_xact_lock" in sql:
             continue
         if "max(ended_sessions.number)" in sql or "ORDER BY ended_sessions.number" in sql or "UNION" in sql:
-            about_all.append(sql)
+            of_all_users.append(sql)
             continue
         found = owners(sql, parameters)
         assert found, sql
         assert all(set(users) == {"alice"} for users in found.values()), sql
-    assert len(about_all) == 3
+    assert len(of_all_users) == 3
 
 
-def test_sign_outs_raced_are_numbered_without_a_gap_and_no_reader_misses_one(app: Flask) -> None:
-    """A number is visible only when all before it are: who read up to it need never look back."""
+def test_concurrent_logouts_are_numbered_without_gaps_and_no_reader_misses_one(app: Flask) -> None:
+    """A number becomes visible only after all lower ones, so a reader never has to read lower numbers again."""
     sessions = [User(f"user-{number % 3}", f"s-{number}") for number in range(40)]
     start, over = threading.Barrier(9), threading.Event()
     followed: list[EndedSessionEntry] = []
@@ -195,10 +195,10 @@ def test_sign_outs_raced_are_numbered_without_a_gap_and_no_reader_misses_one(app
         over.set()
         reading.result()
     assert [entry.number for entry in followed] == list(range(1, 41))
-    assert {entry.name for entry in followed} == {queries.name(user.id, user.session or "") for user in sessions}
+    assert {entry.key for entry in followed} == {queries.session_key(user.id, user.session or "") for user in sessions}
 
 
-def test_of_one_notice_raced_one_is_carried_out(app: Flask) -> None:
+def test_of_concurrent_logouts_with_one_token_id_one_succeeds(app: Flask) -> None:
     start = threading.Barrier(8)
 
     def try_it(number: int) -> bool:
@@ -215,8 +215,11 @@ def test_of_one_notice_raced_one_is_carried_out(app: Flask) -> None:
     assert (count(EndedSession), count(SeenLogoutToken)) == (1, 1)
 
 
-def test_no_two_pairs_of_ids_have_one_name() -> None:
-    assert len({queries.name(user, session) for user in ("a", "a b", "b") for session in ("a", "b c", "c", "b")}) == 12
+def test_session_keys_of_different_ids_differ() -> None:
+    assert (
+        len({queries.session_key(user, session) for user in ("a", "a b", "b") for session in ("a", "b c", "c", "b")})
+        == 12
+    )
 
 
 @pytest.mark.parametrize("character", ["x", "\U0001f600", " "], ids=["ascii", "emoji", "space"])

@@ -1,4 +1,4 @@
-"""Requests that wait for another one's read of the sign-outs hold no slot, and need no read of their own."""
+"""Requests that wait for a read of the ended sessions by another request hold no slot, and do not read themselves."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SLOTS = 4
 
 
 class SlowReads:
-    """Stands for `queries.log`: each read takes until `finish()`."""
+    """Replaces `queries.ended_sessions_since`; each read blocks until `finish` is released."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -50,7 +50,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> SlowReads:
 
 
 class Worker:
-    """Requests in threads, each of which holds a slot."""
+    """Runs requests in threads that hold a concurrency slot each."""
 
     def __init__(self, app: Flask, pool: ThreadPoolExecutor) -> None:
         self._app, self._pool = app, pool
@@ -75,31 +75,30 @@ def worker(app: Flask) -> Iterator[Worker]:
         yield Worker(app, pool)
 
 
-def test_requests_that_wait_for_a_read_of_the_sign_outs_hold_no_slot(
+def test_requests_that_wait_for_a_read_of_ended_sessions_hold_no_slot(
     worker: Worker, clock: Clock, reads: SlowReads
 ) -> None:
     view = EndedSessions(clock=clock)
-    requests = [worker.send(lambda: view.has(ALICE)) for _ in range(12)]
-    for _ in requests:  # more than there are slots, so some have released theirs
+    requests = [worker.send(lambda: view.contains(ALICE)) for _ in range(12)]
+    for _ in requests:  # more requests than slots, so some have released theirs
         assert worker.arrived.acquire(timeout=PATIENCE)
-    until(lambda: worker.free_slots() == SLOTS - 1, otherwise="only the one that reads needs its slot")
-    clock.now += (
-        10 * REFRESH_INTERVAL
-    )  # the read takes long, and is good enough nevertheless for those that wait for it
+    until(lambda: worker.free_slots() == SLOTS - 1, otherwise="only the request that reads holds a slot")
+    # However long the read takes, it is fresh enough for the requests that wait for it.
+    clock.now += 10 * REFRESH_INTERVAL
     reads.finish.release()
     assert [request.result(PATIENCE) for request in requests] == [False] * 12
     assert reads.count == 1
     assert worker.free_slots() == SLOTS
 
 
-def test_a_request_that_arrives_long_after_a_read_began_does_not_rely_on_it(
+def test_a_request_that_arrives_long_after_a_read_began_reads_again(
     worker: Worker, clock: Clock, reads: SlowReads
 ) -> None:
     view = EndedSessions(clock=clock)
-    first = worker.send(lambda: view.has(ALICE))
+    first = worker.send(lambda: view.contains(ALICE))
     assert reads.begun.acquire(timeout=PATIENCE)
     clock.now += REFRESH_INTERVAL
-    second = worker.send(lambda: view.has(ALICE))
+    second = worker.send(lambda: view.contains(ALICE))
     until(lambda: worker.free_slots() == SLOTS - 1)
     reads.finish.release(2)
     assert [first.result(PATIENCE), second.result(PATIENCE)] == [False, False]
@@ -109,7 +108,7 @@ def test_a_request_that_arrives_long_after_a_read_began_does_not_rely_on_it(
 def test_requests_that_wait_for_a_read_that_fails_fail_with_it(worker: Worker, clock: Clock, reads: SlowReads) -> None:
     reads.fail = True
     view = EndedSessions(clock=clock)
-    requests = [worker.send(lambda: view.has(ALICE)) for _ in range(12)]
+    requests = [worker.send(lambda: view.contains(ALICE)) for _ in range(12)]
     for _ in requests:
         assert worker.arrived.acquire(timeout=PATIENCE)
     until(lambda: worker.free_slots() == SLOTS - 1)
@@ -119,9 +118,9 @@ def test_requests_that_wait_for_a_read_that_fails_fail_with_it(worker: Worker, c
     assert reads.count == 1
 
 
-def test_a_sign_out_that_waits_for_a_read_holds_no_slot(worker: Worker, clock: Clock, reads: SlowReads) -> None:
+def test_a_logout_that_waits_for_a_read_holds_no_slot(worker: Worker, clock: Clock, reads: SlowReads) -> None:
     view = EndedSessions(clock=clock)
-    first = worker.send(lambda: view.has(ALICE))
+    first = worker.send(lambda: view.contains(ALICE))
     assert reads.begun.acquire(timeout=PATIENCE)
     notice = LogoutToken("n-1", User("mallory", "s-1"), now() + timedelta(seconds=120))
     sign_out = worker.send(lambda: view.end(notice))
@@ -131,5 +130,5 @@ def test_a_sign_out_that_waits_for_a_read_holds_no_slot(worker: Worker, clock: C
     reads.finish.release(2)
     assert first.result(PATIENCE) is False
     assert sign_out.result(PATIENCE) is None
-    worker.send(lambda: view.has(ALICE)).result(PATIENCE)
-    assert reads.count == 2, "the read that was under way did not know of the sign-out"
+    worker.send(lambda: view.contains(ALICE)).result(PATIENCE)
+    assert reads.count == 2, "the read in progress began before the logout"

@@ -1,4 +1,4 @@
-"""A token is a `User` when everything about it is right, and otherwise a refusal that says why and shows nothing."""
+"""Token verification: a `User`, or `InvalidToken` with a reason that contains nothing of the token."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from hypothesis import strategies as st
 from taskapi.auth import token_cache
 from taskapi.auth.key_set import Key
 from taskapi.auth.keys import JWKS, KeySource, KeysUnavailable, SharedSecrets
-from taskapi.auth.tokens import FAR_FUTURE, MAX_TOKEN_BYTES, InvalidToken, User, Verifier
+from taskapi.auth.tokens import MAX_NUMERIC_DATE, MAX_TOKEN_BYTES, InvalidToken, User, Verifier
 from tests.auth.conftest import Clock
-from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, compact, hs256, segment
+from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, base64url, compact, hs256
 from tests.auth.key_server import KeyServer
 from tests.conftest import SECRET
 
 VECTORS = Path(__file__).parent / "vectors"
 NOW = 1_800_000_000
-SKEW = 30  # the contract's number, not the module's
+SKEW = 30  # the documented number, and not the constant of the module
 PREVIOUS = "the-secret-before-it-0123456789-abcdef"
 HEADER = {"alg": "HS256"}
 CLAIMS = {"sub": "alice", "iat": NOW, "exp": NOW + 900}
@@ -40,7 +40,7 @@ ALICE = User("alice")
 
 @pytest.fixture(scope="module")
 def published(signers: dict[str, Signer]) -> Iterator[JWKS]:
-    """The public keys of all five signers, from a key server."""
+    """A JWKS source with the public keys of all five signers, from a key server."""
     server = KeyServer(*(signer.jwk() for signer in signers.values()))
     yield JWKS(server.url)
     server.stop()
@@ -48,17 +48,17 @@ def published(signers: dict[str, Signer]) -> Iterator[JWKS]:
 
 @pytest.fixture(scope="module")
 def verifier(published: JWKS) -> Verifier:
-    """Both key sources, nothing optional."""
+    """A verifier with both key sources and no optional settings."""
     return Verifier([SharedSecrets([SECRET]), published], clock=lambda: NOW)
 
 
 def with_secret(**rules: Any) -> Verifier:
-    """The shared secret alone, and the rules of one test."""
+    """Return a verifier with the shared secret only, and the given options."""
     return Verifier([SharedSecrets([SECRET])], **{"clock": lambda: NOW, **rules})
 
 
 def token(*without: str, **claims: Any) -> str:
-    """Signed with the shared secret; claims that are named only are left out."""
+    """Return a token signed with the shared secret, without the claims that `without` names."""
     return compact(
         HEADER, {name: value for name, value in {**CLAIMS, **claims}.items() if name not in without}, hs256()
     )
@@ -70,7 +70,7 @@ def refusal(verifier: Verifier, token: str) -> str:
     return str(caught.value)
 
 
-# What a running Better Auth made
+# Tokens recorded from Better Auth
 
 
 def vectors() -> list[Any]:
@@ -79,7 +79,7 @@ def vectors() -> list[Any]:
 
 
 @pytest.mark.parametrize("vector", vectors())
-def test_what_better_auth_makes_comes_out_as_recorded(
+def test_recorded_better_auth_tokens_have_the_recorded_result(
     vector: dict[str, Any], serve_keys: Callable[..., KeyServer]
 ) -> None:
     sources: list[KeySource] = []
@@ -111,7 +111,7 @@ def test_what_better_auth_makes_comes_out_as_recorded(
 
 
 @pytest.mark.parametrize("name", ["cookiecache_hs256", "email_verification_hs256"])
-def test_what_better_auth_signs_for_other_ends_is_no_login(name: str) -> None:
+def test_other_jwts_that_better_auth_signs_are_not_access_tokens(name: str) -> None:
     text = (VECTORS / f"{name}.jwt").read_text().strip()
     secret = "test-only-secret-0123456789-abcdefghijklmnop"
     assert jwt.decode(text, secret, ["HS256"], options={"verify_exp": False, "verify_iat": False})  # well signed
@@ -144,7 +144,7 @@ NOT_ACCEPTED = "the token is signed with an algorithm that is not accepted"
 @pytest.mark.parametrize("signature", ["", "AA"], ids=["unsigned", "with a signature"])
 @pytest.mark.parametrize("spelling", ["none", "None", "NONE", "nOnE", "none ", "", None, False, 0, [], ["HS256"], {}])
 def test_an_unsigned_token_is_refused(verifier: Verifier, spelling: Any, signature: str) -> None:
-    text = f"{segment({'alg': spelling})}.{segment(CLAIMS)}.{signature}"
+    text = f"{base64url({'alg': spelling})}.{base64url(CLAIMS)}.{signature}"
     assert refusal(verifier, text) == (NOT_ACCEPTED if signature else "the token is not a signed JWT")
 
 
@@ -160,14 +160,14 @@ def test_other_algorithms_are_refused_even_with_the_right_secret(verifier: Verif
     assert refusal(verifier, compact({"alg": algorithm}, CLAIMS, hs256(digest=digest))) == NOT_ACCEPTED
 
 
-def test_a_family_that_is_not_configured_is_refused(published: JWKS, signers: dict[str, Signer]) -> None:
+def test_an_algorithm_that_is_not_configured_is_invalid(published: JWKS, signers: dict[str, Signer]) -> None:
     assert refusal(Verifier([published], clock=lambda: NOW), token()) == NOT_ACCEPTED
     for signer in signers.values():
         assert refusal(with_secret(), signer.token(CLAIMS)) == NOT_ACCEPTED
 
 
 def public_forms(signer: Signer) -> dict[str, bytes]:
-    """Everything that a forger could take for a shared secret, given a public key."""
+    """Return all encodings of a public key that a forger could use as an HMAC secret."""
     public, jwk = signer.private.public_key(), signer.jwk()
     pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     forms = {
@@ -209,7 +209,7 @@ UNKNOWN = "the token is signed with an unknown key"
     ("key", "claimed"),
     [(key, claimed) for key in KEY_PAIR_ALGORITHMS for claimed in KEY_PAIR_ALGORITHMS if key != claimed],
 )
-def test_a_key_is_good_for_its_own_algorithm_only(
+def test_a_key_verifies_its_own_algorithm_only(
     verifier: Verifier, signers: dict[str, Signer], key: str, claimed: str
 ) -> None:
     signer = signers[key]
@@ -219,7 +219,7 @@ def test_a_key_is_good_for_its_own_algorithm_only(
 
 
 @pytest.mark.parametrize("algorithm", KEY_PAIR_ALGORITHMS)
-def test_another_key_pair_of_the_same_id_is_refused(
+def test_a_signature_of_another_key_with_the_same_kid_is_invalid(
     verifier: Verifier, signers: dict[str, Signer], algorithm: str
 ) -> None:
     impostor = Signer(algorithm, signers[algorithm].kid)
@@ -228,7 +228,7 @@ def test_another_key_pair_of_the_same_id_is_refused(
 
 @pytest.mark.parametrize("signature", [b"\0" * 64, b"\0", b"\xff" * 64, b"\0" * 132, b"\0" * 256, b"\0" * 5000])
 @pytest.mark.parametrize("algorithm", ["HS256", *KEY_PAIR_ALGORITHMS])
-def test_a_signature_made_of_nothing_is_refused(verifier: Verifier, algorithm: str, signature: bytes) -> None:
+def test_an_empty_or_zero_signature_is_invalid(verifier: Verifier, algorithm: str, signature: bytes) -> None:
     text = compact({"alg": algorithm, "kid": f"kid-{algorithm}"}, CLAIMS, lambda _: signature)
     assert refusal(verifier, text) == "the signature of the token is wrong"
 
@@ -242,7 +242,7 @@ def test_a_signature_made_of_nothing_is_refused(verifier: Verifier, algorithm: s
         *((False, "the key id of the token is not a string"), ({}, "the key id of the token is not a string")),
     ],
 )
-def test_a_published_key_is_named_by_its_id(
+def test_a_token_of_a_key_pair_needs_the_kid(
     verifier: Verifier, signers: dict[str, Signer], kid: Any, reason: str
 ) -> None:
     assert refusal(verifier, signers["EdDSA"].token(CLAIMS, kid=kid)) == reason
@@ -269,7 +269,7 @@ OFFERED = {
 
 @pytest.mark.parametrize("value", ["meant", None], ids=["meant", "null"])
 @pytest.mark.parametrize("member", OFFERED)
-def test_a_header_that_changes_what_is_signed_or_offers_a_key_is_refused(
+def test_a_header_with_a_forbidden_member_is_invalid(
     verifier: Verifier, signers: dict[str, Signer], member: str, value: str | None
 ) -> None:
     header = {member: OFFERED[member] if value else None}
@@ -279,7 +279,7 @@ def test_a_header_that_changes_what_is_signed_or_offers_a_key_is_refused(
     assert refusal(verifier, compact({"alg": "EdDSA", "kid": signer.kid, **header}, CLAIMS, signer.sign)) == expected
 
 
-def test_a_key_that_the_token_brings_along_is_not_used(verifier: Verifier) -> None:
+def test_a_key_embedded_in_the_token_is_not_used(verifier: Verifier) -> None:
     own = Signer("EdDSA", "own")
     brought = own.token(CLAIMS, jwk=own.jwk())
     assert refusal(verifier, brought) == "the header of the token has a member that is not accepted"
@@ -298,11 +298,11 @@ def test_a_token_of_another_type_is_refused(verifier: Verifier, typ: Any) -> Non
     assert refusal(verifier, text) == "the token is of another type"
 
 
-def test_members_of_the_header_that_mean_nothing_here_are_ignored(verifier: Verifier) -> None:
+def test_unknown_header_members_are_ignored(verifier: Verifier) -> None:
     assert verifier.verify(compact({**HEADER, "x5t": "AA", "custom": {"a": [1]}}, CLAIMS, hs256())) == ALICE
 
 
-# The form
+# The serialization
 
 STRICT_JSON = "the token does not hold strict JSON"
 NOT_SIGNED = "the token is not a signed JWT"
@@ -340,14 +340,14 @@ READ: dict[str, tuple[str, str]] = {
     "claims string": (of_text(claims='"alice"'), "the token does not hold a JSON object"),
     "claims array": (of_text(claims="[]"), "the token does not hold a JSON object"),
     "nothing": ("", NOT_SIGNED),
-    "one part": (segment(HEADER), NOT_SIGNED),
+    "one part": (base64url(HEADER), NOT_SIGNED),
     "two parts": (token().rpartition(".")[0], NOT_SIGNED),
     "an empty signature": (token().rpartition(".")[0] + ".", NOT_SIGNED),
     "an empty header": ("." + token().partition(".")[2], NOT_SIGNED),
-    "detached claims": (f"{segment(HEADER)}..{segment(b'signature')}", NOT_SIGNED),
+    "detached claims": (f"{base64url(HEADER)}..{base64url(b'signature')}", NOT_SIGNED),
     "four parts": (token() + ".AA", NOT_SIGNED),
     "a fourth part that is empty": (token() + ".", NOT_SIGNED),
-    "five parts, as a JWE": (f"{segment({'alg': 'dir', 'enc': 'A256GCM'})}..AA.AA.AA", NOT_SIGNED),
+    "five parts, as a JWE": (f"{base64url({'alg': 'dir', 'enc': 'A256GCM'})}..AA.AA.AA", NOT_SIGNED),
     "one '='": (token() + "=", NOT_SIGNED),
     "two '='": (token() + "==", NOT_SIGNED),
     "'=' after the header": (token().replace(".", "=.", 1), NOT_SIGNED),
@@ -362,7 +362,7 @@ READ: dict[str, tuple[str, str]] = {
     "a lone surrogate": (token() + "\ud800", NOT_SIGNED),
     "JSON serialization": (json.dumps({"payload": "AA", "signatures": []}), NOT_SIGNED),
     "a part of one character more than four": (
-        f"{segment(b'abc')}A.{segment(CLAIMS)}.AA",
+        f"{base64url(b'abc')}A.{base64url(CLAIMS)}.AA",
         "the token is not base64url",
     ),
     "two tokens": (f"{token()},{token()}", NOT_SIGNED),
@@ -370,14 +370,14 @@ READ: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize(("text", "reason"), READ.values(), ids=READ.keys())
-def test_a_token_in_any_but_the_one_form_is_refused(verifier: Verifier, text: str, reason: str) -> None:
+def test_another_form_than_the_compact_serialization_is_invalid(verifier: Verifier, text: str, reason: str) -> None:
     assert refusal(verifier, text) == reason
 
 
 @pytest.mark.parametrize("part", [0, 1, 2], ids=["header", "claims", "signature"])
-def test_bits_that_stand_for_nothing_must_be_zero(verifier: Verifier, part: int) -> None:
+def test_unused_bits_of_base64url_must_be_zero(verifier: Verifier, part: int) -> None:
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-    # A space more in the JSON until the part ends in such bits.
+    # Add spaces to the JSON until the segment ends in unused bits.
     spaces = next(
         n for n in range(3) if len(of_text(JSON_HEADER + " " * n, JSON_CLAIMS + " " * n).split(".")[part]) % 4
     )
@@ -409,7 +409,7 @@ def test_nesting_of_any_depth_is_accepted_or_refused(verifier: Verifier, place: 
             outcomes.append(verifier.verify(of_text(**deep)) == ALICE)
         except InvalidToken:
             outcomes.append(False)
-    # Somewhere it becomes too deep, and stays so.
+    # From some depth on it is invalid, and for every greater depth.
     assert outcomes == sorted(outcomes, reverse=True)
     assert outcomes[0]
     assert not outcomes[-1]
@@ -430,7 +430,7 @@ TIMES: dict[str, tuple[dict[str, Any], str]] = {
     "exp of 31 digits": ({"exp": 10**30}, "exp of the token is not a date"),
     "exp of 401 digits": ({"exp": 10**400}, "exp of the token is not a date"),
     "exp of minus 401 digits": ({"exp": -(10**400)}, "exp of the token is not a date"),
-    "exp after the year 9999": ({"exp": FAR_FUTURE + 1}, "exp of the token is not a date"),
+    "exp after the year 9999": ({"exp": MAX_NUMERIC_DATE + 1}, "exp of the token is not a date"),
     "exp negative": ({"exp": -1}, "exp of the token is not a date"),
     "exp NaN": ({"exp": math.nan}, STRICT_JSON),
     "exp Infinity": ({"exp": math.inf}, STRICT_JSON),
@@ -458,11 +458,11 @@ TIMES: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("claims", "reason"), TIMES.values(), ids=TIMES.keys())
-def test_a_token_of_another_time_is_refused(verifier: Verifier, claims: dict[str, Any], reason: str) -> None:
+def test_a_token_with_invalid_times_is_invalid(verifier: Verifier, claims: dict[str, Any], reason: str) -> None:
     assert refusal(verifier, token(**claims)) == reason
 
 
-def test_a_token_that_never_expires_is_refused(verifier: Verifier) -> None:
+def test_a_token_without_exp_is_invalid(verifier: Verifier) -> None:
     assert refusal(verifier, token("exp")) == "the token has no exp"
     assert refusal(verifier, token("exp", "iat")) == "the token has no exp"
 
@@ -471,7 +471,7 @@ GOOD_TIMES: dict[str, dict[str, Any]] = {
     "exp in a second": {"exp": NOW + 1},
     "exp in a moment": {"exp": NOW + 0.001},
     "exp as a float": {"exp": NOW + 900.5},
-    "exp in the year 9999": {"exp": FAR_FUTURE},
+    "exp in the year 9999": {"exp": MAX_NUMERIC_DATE},
     "iat at the edge of the skew": {"iat": NOW + SKEW},
     "iat long ago": {"iat": 0},
     "iat after exp": {"iat": NOW + 20, "exp": NOW + 10},
@@ -481,7 +481,7 @@ GOOD_TIMES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("claims", GOOD_TIMES.values(), ids=GOOD_TIMES.keys())
-def test_a_token_of_this_time_is_accepted(verifier: Verifier, claims: dict[str, Any]) -> None:
+def test_a_token_with_valid_times_is_accepted(verifier: Verifier, claims: dict[str, Any]) -> None:
     assert verifier.verify(token(**claims)) == ALICE
 
 
@@ -489,7 +489,7 @@ def test_iat_and_nbf_may_be_absent(verifier: Verifier) -> None:
     assert verifier.verify(token("iat", "nbf")) == ALICE
 
 
-def test_a_token_ends_in_the_second_that_it_says() -> None:
+def test_a_token_expires_exactly_at_exp() -> None:
     now = NOW + 0.0
     verifier = with_secret(clock=lambda: now)
     text = token(exp=NOW + 900)
@@ -512,7 +512,7 @@ def test_a_token_ends_in_the_second_that_it_says() -> None:
     ],
     ids=str,
 )
-def test_a_token_lives_no_longer_than_is_configured(claims: dict[str, int], *, accepted: bool) -> None:
+def test_a_lifetime_above_the_configured_maximum_is_invalid(claims: dict[str, int], *, accepted: bool) -> None:
     text = compact(HEADER, {"sub": "alice", **claims}, hs256())
     if accepted:
         assert with_secret(max_lifetime=900).verify(text) == ALICE
@@ -544,7 +544,7 @@ SUBJECTS: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize(("sub", "reason"), SUBJECTS.values(), ids=SUBJECTS.keys())
-def test_a_token_of_nobody_is_refused(verifier: Verifier, sub: Any, reason: str) -> None:
+def test_a_token_without_a_valid_sub_is_invalid(verifier: Verifier, sub: Any, reason: str) -> None:
     assert refusal(verifier, token(sub=sub)) == reason
 
 
@@ -552,18 +552,18 @@ def test_a_token_of_nobody_is_refused(verifier: Verifier, sub: Any, reason: str)
     "sub",
     ["R5Qq5bzPFQFEQiIdTLYRPUulxUnXc1KH", "1", "x" * 255, "\U0001f600" * 255, "用户", "a b", "e\u0301", "me@x.org"],
 )
-def test_the_subject_is_taken_as_it_is(verifier: Verifier, sub: str) -> None:
+def test_the_sub_is_not_normalized(verifier: Verifier, sub: str) -> None:
     assert verifier.verify(token(sub=sub)) == User(sub)
 
 
-def test_no_other_claim_stands_in_for_the_subject(verifier: Verifier) -> None:
+def test_no_other_claim_replaces_sub(verifier: Verifier) -> None:
     other = {"email": "alice@example.com", "id": "alice", "user_id": "alice", "uid": "alice", "user": {"id": "alice"}}
     assert refusal(verifier, token("sub", **other)) == "the token has no sub"
     assert refusal(verifier, token(**{**other, "sub": ""})) == NO_USER
 
 
 @pytest.mark.parametrize("claims", [{"jti": 5}, {"jti": None}, {"scope": 1}, {"email": None}], ids=str)
-def test_claims_that_mean_nothing_here_are_ignored(verifier: Verifier, claims: dict[str, Any]) -> None:
+def test_unknown_claims_are_ignored(verifier: Verifier, claims: dict[str, Any]) -> None:
     assert verifier.verify(token(**claims)) == ALICE
 
 
@@ -571,41 +571,41 @@ def test_claims_that_mean_nothing_here_are_ignored(verifier: Verifier, claims: d
 
 
 @pytest.mark.parametrize("session", ["s", "x" * 255, "用户", "a b"])
-def test_a_token_may_name_the_session_it_was_issued_for(verifier: Verifier, session: str) -> None:
+def test_a_token_may_have_a_sid(verifier: Verifier, session: str) -> None:
     assert verifier.verify(token(sid=session)) == User("alice", session)
 
 
 @pytest.mark.parametrize("session", [None, "", "x" * 256, "a\nb", "a\0", "\ud800", 5, True, [], {}, ["s"]], ids=repr)
-def test_a_session_that_is_no_id_is_refused(verifier: Verifier, session: Any) -> None:
+def test_a_sid_that_is_not_an_id_is_invalid(verifier: Verifier, session: Any) -> None:
     assert refusal(verifier, token(sid=session)) == "sid of the token is not an id"
 
 
-FORGOTTEN = "the token names a session and has no iat, or lives longer than is accepted here"
+BAD_LIFETIME = "the token names a session and has no iat, or lives longer than is accepted here"
 TEN_YEARS = 10 * 366 * 86_400
 
 
 @pytest.mark.parametrize("max_lifetime", [None, TEN_YEARS + 1, 999_999_999 * 86_400], ids=["unset", "longer", "ages"])
-def test_a_session_s_token_lives_for_ten_years_at_most_or_its_sign_out_is_forgotten_before_it_dies(
+def test_a_token_with_a_sid_lives_at_most_ten_years_because_its_logout_is_stored_that_long(
     max_lifetime: int | None,
 ) -> None:
     verifier = with_secret(max_lifetime=max_lifetime)
     assert verifier.verify(token(sid="s", exp=NOW + TEN_YEARS)) == User("alice", "s")
-    assert refusal(verifier, token(sid="s", exp=NOW + TEN_YEARS + 1)) == FORGOTTEN
-    assert refusal(verifier, token(sid="s", iat=NOW - 60, exp=NOW + TEN_YEARS - 59)) == FORGOTTEN
-    assert verifier.verify(token(exp=NOW + TEN_YEARS + 1)) == ALICE  # no session, no sign-out
+    assert refusal(verifier, token(sid="s", exp=NOW + TEN_YEARS + 1)) == BAD_LIFETIME
+    assert refusal(verifier, token(sid="s", iat=NOW - 60, exp=NOW + TEN_YEARS - 59)) == BAD_LIFETIME
+    assert verifier.verify(token(exp=NOW + TEN_YEARS + 1)) == ALICE  # without a sid there is no logout to store
 
 
-def test_a_session_s_token_lives_no_longer_than_is_configured() -> None:
+def test_a_token_with_a_sid_lives_at_most_the_configured_maximum() -> None:
     verifier = with_secret(max_lifetime=900)
     assert verifier.verify(token(sid="s", iat=NOW - 60, exp=NOW + 840)) == User("alice", "s")
     assert refusal(verifier, token(sid="s", exp=NOW + 901)) == "the token lives longer than is accepted here"
 
 
 @pytest.mark.parametrize("max_lifetime", [None, 900])
-def test_a_session_s_token_says_when_it_was_issued(max_lifetime: int | None) -> None:
-    """Without `iat` nobody could tell how long it may have lived already, or may yet."""
+def test_a_token_with_a_sid_needs_iat(max_lifetime: int | None) -> None:
+    """Without `iat` its lifetime, and so the time to store its logout, has no bound."""
     verifier = with_secret(max_lifetime=max_lifetime)
-    assert refusal(verifier, token("iat", sid="s", exp=NOW + 60)) == FORGOTTEN
+    assert refusal(verifier, token("iat", sid="s", exp=NOW + 60)) == BAD_LIFETIME
     assert verifier.verify(token("iat", exp=NOW + 60)) == ALICE
 
 
@@ -682,17 +682,17 @@ def test_the_previous_secret_is_accepted_only_while_it_is_configured() -> None:
     assert refusal(with_secret(), old) == "the signature of the token is wrong"
 
 
-def test_the_previous_secret_meets_the_same_rules() -> None:
+def test_tokens_of_the_previous_secret_are_checked_by_the_same_rules() -> None:
     during = Verifier([SharedSecrets([SECRET, PREVIOUS])], issuer=ISSUER, clock=lambda: NOW)
     old = hs256(PREVIOUS)
     assert refusal(during, compact(HEADER, {**CLAIMS, "iss": "x"}, old)) == "the token comes from another issuer"
     assert refusal(during, compact(HEADER, {**CLAIMS, "iss": ISSUER, "exp": NOW}, old)) == "the token has expired"
 
 
-# What is always so
+# Properties
 
 
-def test_the_refusal_shows_nothing_of_the_token(verifier: Verifier) -> None:
+def test_the_error_message_contains_nothing_of_the_token(verifier: Verifier) -> None:
     mark = "hunter2"
     texts = [
         mark,
@@ -705,13 +705,13 @@ def test_the_refusal_shows_nothing_of_the_token(verifier: Verifier) -> None:
         compact({**HEADER, "typ": mark}, CLAIMS, hs256()),
         compact({**HEADER, "crit": [mark]}, CLAIMS, hs256()),
         compact(mark.encode(), mark.encode(), hs256()),
-        f"{segment(HEADER)}.{segment({mark: mark})}.{segment(mark)}",
+        f"{base64url(HEADER)}.{base64url({mark: mark})}.{base64url(mark)}",
     ]
     strict = with_secret(issuer=ISSUER, audience="tasks-api")
     refusals = [refusal(verifier, text) for text in texts]
     refusals += [refusal(strict, token(iss=mark)), refusal(strict, token(iss=ISSUER, aud=mark))]
     assert not [said for said in refusals if mark in said]
-    # And each can stand in a header between quotes (RFC 6750, section 3).
+    # Each message is valid in a quoted string of a header (RFC 6750, section 3).
     assert all(said.isascii() and said.isprintable() and not set('"\\') & set(said) for said in refusals)
 
 
@@ -727,14 +727,14 @@ def is_refused(verifier: Verifier, text: str) -> bool:
 @given(
     st.text()
     | st.text("ABCabc019-_.=", max_size=60)
-    | st.builds("{}.{}.{}".format, *[st.binary(min_size=1).map(segment)] * 3)
+    | st.builds("{}.{}.{}".format, *[st.binary(min_size=1).map(base64url)] * 3)
     | st.builds(
         lambda *parts: compact(*parts, lambda _: b"signature"),
         st.fixed_dictionaries({"alg": st.sampled_from(["HS256", "EdDSA", "none"])}, optional={"kid": st.text()}),
         st.dictionaries(st.sampled_from(["sub", "exp", "iat"]), st.text() | st.integers()),
     )
 )
-def test_no_text_that_nobody_signed_is_a_user(verifier: Verifier, text: str) -> None:
+def test_no_unsigned_text_is_accepted(verifier: Verifier, text: str) -> None:
     assert is_refused(verifier, text)
 
 
@@ -748,18 +748,18 @@ CHARACTERS = st.sampled_from("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
     character=CHARACTERS,
     how=st.sampled_from(["replace", "insert", "remove"]),
 )
-def test_no_token_that_was_changed_anywhere_is_a_user(
+def test_a_token_with_a_changed_character_is_invalid(
     verifier: Verifier, signers: dict[str, Signer], algorithm: str, place: float, character: str, how: str
 ) -> None:
     good = token() if algorithm == "HS256" else signers[algorithm].token(CLAIMS)
     at = int(place * len(good))
     changed = good[:at] + ("" if how == "remove" else character) + good[at + (how != "insert") :]
-    # Two equal neighbours can change places, and a character can be replaced by itself.
+    # A swap of equal characters, or a replacement by the same one, does not change the token.
     assert changed == good or is_refused(verifier, changed)
 
 
 @pytest.mark.parametrize("algorithm", ["HS256", *KEY_PAIR_ALGORITHMS])
-def test_no_token_with_one_bit_flipped_is_a_user(
+def test_a_token_with_one_flipped_bit_is_invalid(
     verifier: Verifier, signers: dict[str, Signer], algorithm: str
 ) -> None:
     good = token() if algorithm == "HS256" else signers[algorithm].token(CLAIMS)
@@ -768,7 +768,7 @@ def test_no_token_with_one_bit_flipped_is_a_user(
     for part in parts:
         for at in range(len(part)):
             part[at] ^= 1 << at % 8
-            assert is_refused(verifier, ".".join(segment(bytes(part)) for part in parts))
+            assert is_refused(verifier, ".".join(base64url(bytes(part)) for part in parts))
             part[at] ^= 1 << at % 8
 
 
@@ -787,7 +787,9 @@ JSON = st.recursive(
         JSON | st.integers(NOW - 100, NOW + 100) | st.sampled_from([10**400, 1e300]),
     ),
 )
-def test_whatever_was_signed_is_the_user_it_names_or_is_refused(header: dict[str, Any], claims: dict[str, Any]) -> None:
+def test_any_signed_claims_give_the_user_they_name_or_an_invalid_token(
+    header: dict[str, Any], claims: dict[str, Any]
+) -> None:
     said = {**CLAIMS, **claims}
     for verifier in (with_secret(), with_secret(issuer=ISSUER, audience="tasks-api", max_lifetime=60)):
         try:
@@ -795,24 +797,24 @@ def test_whatever_was_signed_is_the_user_it_names_or_is_refused(header: dict[str
         except InvalidToken:
             continue
         assert user == User(said["sub"])
-        assert NOW < said["exp"] <= FAR_FUTURE
+        assert NOW < said["exp"] <= MAX_NUMERIC_DATE
 
 
-# What is remembered
+# The cache
 
 
 class Keys:
-    """A key source in whose place a test can put other keys, or none, or an outage."""
+    """A key source whose keys a test can change; None raises `KeysUnavailable`. Records the lookups."""
 
     algorithms = frozenset({"HS256", *KEY_PAIR_ALGORITHMS})
 
     def __init__(self, *keys: Key) -> None:
         self.keys: tuple[Key, ...] | None = keys
-        self.asked: list[tuple[str, str | None]] = []
+        self.lookups: list[tuple[str, str | None]] = []
         self.wait: Callable[[], None] = lambda: None
 
     def find(self, algorithm: str, kid: str | None) -> tuple[Key, ...]:
-        self.asked.append((algorithm, kid))
+        self.lookups.append((algorithm, kid))
         self.wait()
         if self.keys is None:
             raise KeysUnavailable
@@ -825,7 +827,7 @@ def secret(text: str = SECRET) -> Key:
 
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The tokens that PyJWT was asked to decode."""
+    """The tokens that PyJWT has decoded."""
     tokens: list[str] = []
     decode = jwt.decode
 
@@ -838,7 +840,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.parametrize("algorithm", ["HS256", *KEY_PAIR_ALGORITHMS])
-def test_a_token_is_decoded_once_however_often_it_comes(
+def test_a_valid_token_is_decoded_once(
     published: JWKS, signers: dict[str, Signer], decoded: list[str], algorithm: str
 ) -> None:
     claims = {**CLAIMS, "sid": "s-1"}
@@ -848,16 +850,16 @@ def test_a_token_is_decoded_once_however_often_it_comes(
     assert decoded == [text]
 
 
-def test_the_keys_are_asked_for_each_time_with_the_words_of_the_token() -> None:
+def test_keys_are_looked_up_at_each_verification_by_alg_and_kid() -> None:
     keys = Keys(secret())
     verifier = Verifier([keys], clock=lambda: NOW)
     text = compact({**HEADER, "kid": "k-1"}, CLAIMS, hs256())
     for _ in range(3):
         assert verifier.verify(text) == ALICE
-    assert keys.asked == [("HS256", "k-1")] * 3
+    assert keys.lookups == [("HS256", "k-1")] * 3
 
 
-def test_tokens_of_several_users_and_sessions_are_not_mixed_up(decoded: list[str]) -> None:
+def test_cached_tokens_of_several_users_and_sessions_are_not_mixed_up(decoded: list[str]) -> None:
     verifier = with_secret()
     users = [User(f"user-{number}", f"s-{number % 3}") for number in range(20)]
     tokens = [token(sub=user.id, sid=user.session) for user in users]
@@ -866,7 +868,7 @@ def test_tokens_of_several_users_and_sessions_are_not_mixed_up(decoded: list[str
     assert decoded == tokens
 
 
-def test_a_remembered_token_ends_in_the_second_that_it_says(decoded: list[str]) -> None:
+def test_a_cached_token_expires_exactly_at_exp(decoded: list[str]) -> None:
     clock = Clock(NOW)
     verifier = with_secret(clock=clock)
     text = token(exp=NOW + 900)
@@ -879,7 +881,7 @@ def test_a_remembered_token_ends_in_the_second_that_it_says(decoded: list[str]) 
         assert refusal(verifier, text) == "the token has expired"
 
 
-def test_a_token_that_expires_while_its_key_is_waited_for_has_expired() -> None:
+def test_a_token_that_expires_while_its_key_is_fetched_is_invalid() -> None:
     now = NOW + 899.0
     keys = Keys(secret())
 
@@ -904,7 +906,7 @@ def test_a_token_that_expires_while_its_key_is_waited_for_has_expired() -> None:
     ],
     ids=["iat", "nbf", "max_lifetime"],
 )
-def test_when_the_clock_is_set_back_a_remembered_token_is_not_valid_yet_again(
+def test_a_cached_token_is_verified_again_if_the_clock_goes_back(
     without: tuple[str, ...], claims: dict[str, int], reason: str
 ) -> None:
     now = NOW
@@ -924,7 +926,7 @@ def test_when_the_clock_is_set_back_a_remembered_token_is_not_valid_yet_again(
     max_lifetime=st.none() | st.integers(1, 60),
     moments=st.lists(st.integers(NOW - 60, NOW + 60), min_size=1, max_size=8),
 )
-def test_at_each_moment_the_answer_is_that_of_a_verifier_that_never_saw_the_token(
+def test_a_cached_verification_always_equals_one_without_a_cache(
     times: dict[str, int], session: dict[str, str], max_lifetime: int | None, moments: list[int]
 ) -> None:
     clock = Clock(NOW)
@@ -944,7 +946,7 @@ def test_at_each_moment_the_answer_is_that_of_a_verifier_that_never_saw_the_toke
         assert answer(remembering) == answer(with_secret(**rules))
 
 
-def test_a_remembered_token_is_refused_once_its_secret_is_no_longer_there() -> None:
+def test_a_cached_token_is_invalid_once_its_secret_is_removed() -> None:
     current, previous = secret(), secret(PREVIOUS)
     keys = Keys(current, previous)
     verifier = Verifier([keys], clock=lambda: NOW)
@@ -958,7 +960,7 @@ def test_a_remembered_token_is_refused_once_its_secret_is_no_longer_there() -> N
     assert refusal(verifier, new) == UNKNOWN
 
 
-def test_while_no_key_can_be_had_a_remembered_token_is_neither_believed_nor_refused(decoded: list[str]) -> None:
+def test_a_cached_token_raises_keys_unavailable_without_keys(decoded: list[str]) -> None:
     key = secret()
     keys = Keys(key)
     verifier = Verifier([keys], clock=lambda: NOW)
@@ -974,7 +976,7 @@ def test_while_no_key_can_be_had_a_remembered_token_is_neither_believed_nor_refu
 
 
 def fetch_anew(published: JWKS) -> None:
-    _, fetch = published._fetch()
+    _, fetch = published._start_fetch()
     assert fetch
     assert fetch.wait(30)
 
@@ -983,7 +985,7 @@ def fetch_anew(published: JWKS) -> None:
 @pytest.mark.parametrize(
     ("then", "reason"), [("withdrawn", UNKNOWN), ("replaced", "the signature of the token is wrong")]
 )
-def test_a_remembered_token_is_refused_once_its_published_key_is_withdrawn_or_replaced(
+def test_a_cached_token_is_invalid_once_its_key_is_withdrawn_or_replaced(
     serve_keys: Callable[..., KeyServer],
     signers: dict[str, Signer],
     clock: Clock,
@@ -1004,7 +1006,7 @@ def test_a_remembered_token_is_refused_once_its_published_key_is_withdrawn_or_re
     assert refusal(verifier, text) == reason
 
 
-def test_a_token_is_verified_again_when_the_key_set_has_changed_and_only_then(
+def test_a_cached_token_is_verified_again_only_after_the_key_set_changed(
     serve_keys: Callable[..., KeyServer], signers: dict[str, Signer], clock: Clock, decoded: list[str]
 ) -> None:
     signer = signers["EdDSA"]
@@ -1013,7 +1015,7 @@ def test_a_token_is_verified_again_when_the_key_set_has_changed_and_only_then(
     verifier = Verifier([published], clock=lambda: NOW)
     text = signer.token(CLAIMS)
     assert verifier.verify(text) == ALICE
-    for _ in range(3):  # a client that invents a `kid` can cause a fetch every second
+    for _ in range(3):  # a client with unknown `kid`s can cause a fetch every second
         clock.now += 10
         fetch_anew(published)
         assert verifier.verify(text) == ALICE
@@ -1025,7 +1027,7 @@ def test_a_token_is_verified_again_when_the_key_set_has_changed_and_only_then(
     assert decoded == [text, text]
 
 
-def test_a_token_that_differs_in_one_character_from_a_remembered_one_is_refused() -> None:
+def test_a_token_that_differs_in_one_character_from_a_cached_one_is_invalid() -> None:
     verifier = with_secret()
     good = token()
     assert verifier.verify(good) == ALICE
@@ -1037,7 +1039,7 @@ def test_a_token_that_differs_in_one_character_from_a_remembered_one_is_refused(
     assert verifier.verify(good) == ALICE
 
 
-def test_a_refusal_is_not_remembered() -> None:
+def test_an_invalid_token_is_not_cached() -> None:
     now = NOW
     keys = Keys()
     verifier = Verifier([keys], clock=lambda: now)
@@ -1045,45 +1047,45 @@ def test_a_refusal_is_not_remembered() -> None:
     assert refusal(verifier, text) == UNKNOWN
     keys.keys = (secret(),)
     assert refusal(verifier, text) == "the token is not valid yet"
-    assert not verifier._memory._known
+    assert not verifier._cache._values
     now = NOW + 60
     assert verifier.verify(text) == ALICE
 
 
-def test_what_was_believed_as_a_notice_is_no_login_and_the_other_way_round() -> None:
+def test_a_verified_logout_token_is_not_an_access_token_and_the_reverse() -> None:
     verifier = with_secret()
     logout = compact({**HEADER, "typ": "logout+jwt"}, CLAIMS, hs256())
     assert verifier.claims(logout, {"logout+jwt"}) == CLAIMS
     assert refusal(verifier, logout) == "the token is of another type"
-    assert not verifier._memory._known
+    assert not verifier._cache._values
     assert verifier.verify(token()) == ALICE
     with pytest.raises(InvalidToken, match="another type"):
         verifier.claims(token(), {"logout+jwt"})
 
 
-def test_a_token_that_was_driven_out_is_verified_again(decoded: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_evicted_token_is_verified_again(decoded: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(token_cache, "MAX_ENTRIES", 2)
     verifier = with_secret()
     one, two, three = (token(sub=name) for name in ("one", "two", "three"))
     for text in (one, two, three, three, two, one):
         verifier.verify(text)
     assert decoded == [one, two, three, one]
-    assert len(verifier._memory._known) == 2
+    assert len(verifier._cache._values) == 2
 
 
-def test_an_expired_token_is_forgotten_when_it_comes() -> None:
+def test_an_expired_token_is_removed_from_the_cache_when_it_is_used() -> None:
     now = NOW
     verifier = with_secret(clock=lambda: now)
     text = token()
     assert verifier.verify(text) == ALICE
-    assert len(verifier._memory._known) == 1
+    assert len(verifier._cache._values) == 1
     now = NOW + 900
     assert is_refused(verifier, text)
-    assert not verifier._memory._known
+    assert not verifier._cache._values
 
 
 def reachable(thing: object) -> Iterator[object]:
-    """All that an object holds, at any depth, but for code."""
+    """Yield all objects that an object references, at any depth, except code."""
     waiting, seen = [thing], set()
     while waiting:
         found = waiting.pop()
@@ -1094,7 +1096,7 @@ def reachable(thing: object) -> Iterator[object]:
         waiting.extend(gc.get_referents(found))
 
 
-def test_no_part_of_a_token_that_could_be_used_is_held() -> None:
+def test_the_cache_holds_no_usable_part_of_a_token() -> None:
     verifier = with_secret()
     text = token(sid="s-1")
     assert verifier.verify(text) == verifier.verify(text) == User("alice", "s-1")
@@ -1104,7 +1106,7 @@ def test_no_part_of_a_token_that_could_be_used_is_held() -> None:
         for thing in reachable(verifier)
         if isinstance(thing, str | bytes)
     ]
-    assert b"s-1" in held  # so it looks in the right place
+    assert b"s-1" in held  # so the search includes the cache
     for part in (message, message.partition(".")[2], signature):
         assert not [
             thing
@@ -1113,13 +1115,13 @@ def test_no_part_of_a_token_that_could_be_used_is_held() -> None:
         ]
 
 
-def test_the_longest_text_is_refused_before_it_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_that_is_too_long_is_invalid_before_the_cache_is_searched(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(token_cache, "_digest", None)
     assert refusal(with_secret(), "x" * (MAX_TOKEN_BYTES + 1)) == "the token is too long"
 
 
-def test_threads_that_verify_at_once_are_each_told_of_their_own_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is room for fewer than come, and keys come and go."""
+def test_concurrent_verifications_return_the_user_of_each_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More tokens than the cache holds are verified while the keys change."""
     monkeypatch.setattr(token_cache, "MAX_ENTRIES", 3)
     key = secret()
     keys = Keys(key)
@@ -1139,4 +1141,4 @@ def test_threads_that_verify_at_once_are_each_told_of_their_own_user(monkeypatch
     with ThreadPoolExecutor(8) as pool:
         for done in [pool.submit(work, thread) for thread in range(8)]:
             done.result(60)
-    assert len(verifier._memory._known) <= 3
+    assert len(verifier._cache._values) <= 3

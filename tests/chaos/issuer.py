@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from typing import Any
 
-from tests.auth.issuer import Signer, segment
+from tests.auth.issuer import Signer, base64url
 from tests.auth.key_server import KeyServer
 from tests.chaos.neighbours import USER, probe_neighbours
 from tests.chaos.service import PATIENCE, Service, service
@@ -72,11 +72,11 @@ def key_server(signer: Signer) -> Iterator[KeyServer]:
 def _send_until(over: threading.Event, running: Service) -> Counter[str]:
     """Send tokens with invented key ids on one connection, one after the other."""
     outcomes: Counter[str] = Counter()
-    claims = segment({"sub": "mallory", "exp": int(time.time()) + 900})
+    claims = base64url({"sub": "mallory", "exp": int(time.time()) + 900})
     with closing(http.client.HTTPConnection("127.0.0.1", running.port, timeout=PATIENCE)) as connection:
         while not over.is_set():
-            header = segment({"alg": "EdDSA", "kid": f"invented-{time.perf_counter_ns()}"})
-            bearer = {"Authorization": f"Bearer {header}.{claims}.{segment(bytes(64))}"}
+            header = base64url({"alg": "EdDSA", "kid": f"invented-{time.perf_counter_ns()}"})
+            bearer = {"Authorization": f"Bearer {header}.{claims}.{base64url(bytes(64))}"}
             connection.request("GET", "/api/mallory/tasks", headers=bearer)
             response = connection.getresponse()
             response.read()

@@ -23,7 +23,7 @@ from tests.chaos.scenarios import (
 from tests.chaos.slow import serve_beside_lingering_clients, serve_beside_slow_clients
 from tests.chaos.sqlite import hold_write_lock, search_long_descriptions
 from tests.chaos.unread import serve_beside_unread_responses
-from tests.database.test_row_security import failures
+from tests.without_where import failures_without_owner_conditions
 
 Figures = Callable[..., None]
 
@@ -123,4 +123,4 @@ ABOUT_THE_WHERE = {
 
 
 def test_when_every_statement_forgets_its_owner_all_other_tests_pass_on_postgresql():
-    assert failures("tests", "--ignore", "tests/e2e") == ABOUT_THE_WHERE
+    assert failures_without_owner_conditions("tests", "--ignore", "tests/e2e") == ABOUT_THE_WHERE

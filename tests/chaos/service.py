@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import SECRET
-from tests.gunicorn_server import ROOT, STARTING, STOPPING, Answer, free_port
+from tests.gunicorn_server import STARTING, STOPPING, Answer, spawn_on_socket
 from tests.waiting import until
 
 PATIENCE = 30
@@ -68,7 +68,6 @@ def service(
     **environment: str,
 ) -> Iterator[Service]:
     """`gunicorn wsgi:app`; `settings` and `app` may be others than ours, and `environment` adds variables."""
-    port = free_port()
     environ = {
         "PATH": os.environ["PATH"],
         "BETTER_AUTH_SECRET": SECRET,
@@ -77,11 +76,11 @@ def service(
         "WEB_CONCURRENCY": str(workers),
         **environment,
     }
-    command = [sys.executable, "-m", "gunicorn", "-c", settings, "--bind", f"127.0.0.1:{port}", app]
     with tempfile.TemporaryDirectory(prefix="taskapi-service-") as folder:
         log = Path(folder) / "log"
-        with log.open("wb") as sink:
-            process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=sink, stderr=subprocess.STDOUT)
+        process, port = spawn_on_socket(
+            lambda fd: [sys.executable, "-m", "gunicorn", "-c", settings, "--bind", f"fd://{fd}", app], environ, log
+        )
         running = Service(port, process, log)
         try:
             deadline = time.monotonic() + STARTING

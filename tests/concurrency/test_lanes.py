@@ -1,4 +1,4 @@
-"""A lane hands its places over in order, to one request of each owner at a time, and none is lost."""
+"""Lanes pass places on in FIFO order, at most one per owner, and lose none."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_after_the_deadline_waiting_ends_and_the_place_is_not_lost():
         assert not lane.acquire_now()
 
 
-def test_too_many_that_wait_are_refused_at_once(monkeypatch: pytest.MonkeyPatch):
+def test_requests_beyond_the_queue_limit_are_refused_at_once(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(taskapi.concurrency.lanes, "MAX_WAITING", 2)
     lane = Lane(1)
     assert lane.acquire_now()
@@ -133,7 +133,7 @@ def test_a_waiting_request_that_is_killed_loses_no_place(monkeypatch: pytest.Mon
     assert lane.acquire_now()
 
     class Killed:
-        """A lock whose waiting is ended by gunicorn, before or after the place was handed over."""
+        """A lock whose wait raises as gunicorn's kill does, before or after the place was passed on."""
 
         def acquire(self, timeout: float | None = None) -> bool:
             if timeout is not None:

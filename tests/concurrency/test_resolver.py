@@ -1,4 +1,4 @@
-"""A DNS lookup ends in time for its callers, and one that hangs costs one thread."""
+"""DNS lookups time out for their callers; one that hangs occupies one thread."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.waiting import PATIENCE, until
 
 
 class HangingDNS:
-    """Stands for getaddrinfo, and hangs until `answer()` is called."""
+    """Replacement of getaddrinfo that blocks until `answer()` is called."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []

@@ -10,7 +10,7 @@ from taskapi.concurrency import slots
 
 
 def free(semaphore: BoundedSemaphore) -> bool:
-    """Whether a slot is free."""
+    """Return True if a slot is free."""
     if not semaphore.acquire(blocking=False):
         return False
     semaphore.release()

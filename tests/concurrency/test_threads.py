@@ -1,4 +1,4 @@
-"""Native threads let the other greenlets of a worker go on while a call blocks inside C."""
+"""Native threads: other greenlets of the worker run while a call blocks inside C."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def nothing() -> None:
     return
 
 
-def test_greenlets_go_on_while_a_call_blocks(threads: NativeThreads):
-    """The call ends only when another greenlet has made its steps: executed in place, it would never end."""
+def test_other_greenlets_run_while_a_call_blocks(threads: NativeThreads):
+    """The call ends only after steps of another greenlet: executed in the worker's thread it would never end."""
     stepped = threading.Event()
 
     def step() -> None:
@@ -49,8 +49,8 @@ def test_an_error_of_the_call_is_raised_where_it_was_called(threads: NativeThrea
     assert capfd.readouterr().err == "", "gevent printed it"
 
 
-def test_when_the_request_is_killed_the_call_is_cancelled_and_waited_for(threads: NativeThreads):
-    """Its connection goes back to the pool after that, and must not be in use."""
+def test_a_killed_request_cancels_its_call_and_waits_for_it(threads: NativeThreads):
+    """The connection returns to the pool afterwards, so the call must no longer use it."""
     ended = []
     with closing(sqlite3.connect(":memory:", check_same_thread=False)) as connection:
 

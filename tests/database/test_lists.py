@@ -1,4 +1,4 @@
-"""The text of a statement does not depend on how many values a client sends, and the number of texts is bounded."""
+"""Statement texts do not depend on the number of values that a client sends; the caches of statements are bounded."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WORDS = ("none", "low", "medium", "high")
 
 
 def send_several(person: Person, count: int) -> None:
-    """Send so many values, or as many as may be sent, in each place that takes several."""
+    """Send `count` values, or the maximum, in each parameter and member that takes several."""
     tags = "&".join(f"tag=tag{n}" for n in range(count))
     priorities = ",".join(itertools.islice(itertools.cycle(WORDS), count))
     for query in (f"?{tags}", f"?priority={priorities}", f"?priority={priorities}&{tags}&q=a&include=total&sort=due"):
@@ -30,7 +30,7 @@ def send_several(person: Person, count: int) -> None:
         *(("POST", "/move", {"before": None}), ("DELETE", "", None), ("POST", "/restore", None)),
         *(("DELETE", "?permanent=true", None),),
     ):
-        last = person.revision()  # which the task has
+        last = person.revision()  # the version of the task
         versions = ", ".join(f'"{version}"' for version in range(last, last - count, -1))
         response = person.send(method, path + below, json=body, headers={"If-Match": versions})
         assert response.status_code in (200, 204), response.text
@@ -45,12 +45,10 @@ def send_several(person: Person, count: int) -> None:
     assert person.post("/batch", json={"operations": operations}).status_code == 200
 
 
-def test_the_texts_of_all_statements_are_the_same_for_any_number_of_values(
-    app: Flask, alice: Person, statements: Statements
-):
+def test_statement_texts_are_the_same_for_any_number_of_values(app: Flask, alice: Person, statements: Statements):
     for _ in range(20):
         alice.add()
-    send_several(alice, 1)  # one version is compared by the statement that writes, of several one is found first
+    send_several(alice, 1)  # one version is compared in the UPDATE; several are reduced to one by a SELECT first
     send_several(alice, 2)
     first = {sql for sql, _ in statements.sent}
     with app.app_context():
@@ -62,7 +60,7 @@ def test_the_texts_of_all_statements_are_the_same_for_any_number_of_values(
         assert len(db.engine._compiled_cache or ()) == compiled
 
 
-def test_20_tags_are_all_looked_for_and_21_are_refused_naming_the_limit(alice: Person):
+def test_20_tags_filter_the_list_and_21_are_refused_naming_the_limit(alice: Person):
     tags = [f"tag{n}" for n in range(MAX_TAGS)]
     alice.add("all", tags=tags)
     alice.add("all but one", tags=tags[1:])
@@ -76,7 +74,7 @@ def test_20_tags_are_all_looked_for_and_21_are_refused_naming_the_limit(alice: P
 
 
 @pytest.mark.parametrize("tag", ["%", "_", "\\", "'", '"', "a b", "[1]", "タスク", "\U0001f95b", "x" * 50, "é"])
-def test_a_tag_is_looked_for_as_it_is_and_whole(alice: Person, tag: str):
+def test_a_tag_matches_exactly_and_completely(alice: Person, tag: str):
     alice.add("it", tags=[tag, "other"])
     alice.add("longer", tags=[f"{tag[:49]}!", "other"])
     alice.add("none")
@@ -88,14 +86,14 @@ def test_a_tag_is_looked_for_as_it_is_and_whole(alice: Person, tag: str):
 
 
 @pytest.mark.parametrize("several", [["high"], ["high", "none"], ["none", "low", "medium"], [*WORDS], [*WORDS, *WORDS]])
-def test_any_of_the_priorities_is_found(alice: Person, several: list[str]):
+def test_a_list_filtered_by_several_priorities_has_tasks_of_each(alice: Person, several: list[str]):
     for word in WORDS:
         alice.add(word, priority=word)
     assert sorted(alice.titles(f"?priority={','.join(several)}")) == sorted({*several})
 
 
 def filters() -> Iterator[str]:
-    """Combinations of filters, which each have a statement of their own."""
+    """Yield query strings, each of which has its own statement text."""
     choices = (
         ("", "trash=true"),
         ("", "status=pending", "status=completed"),
@@ -108,8 +106,8 @@ def filters() -> Iterator[str]:
         yield "&".join(filter(None, combination))
 
 
-def test_however_many_kinds_of_lists_are_asked_for_few_statements_are_kept(app: Flask, alice: Person):
-    most = engine.STATEMENT_CACHE * 3 // 2  # it is cut down to its size when half as many more have come
+def test_the_statement_cache_is_bounded_for_any_number_of_filter_combinations(app: Flask, alice: Person):
+    most = engine.STATEMENT_CACHE * 3 // 2  # SQLAlchemy prunes its cache at 150 % of its size
     queries = [*filters()]
     assert len(queries) > most
     with app.app_context():
@@ -120,7 +118,7 @@ def test_however_many_kinds_of_lists_are_asked_for_few_statements_are_kept(app: 
         assert len(kept) <= most
 
 
-def test_the_statements_of_all_other_requests_fit_into_the_cache(app: Flask, alice: Person):
+def test_the_statements_of_all_other_endpoints_fit_into_the_cache(app: Flask, alice: Person):
     with app.app_context():
         kept: Any = db.engine._compiled_cache
         kept.clear()
@@ -137,9 +135,9 @@ def parameters_cache() -> Callable[[], int]:
     return lambda: request._parameters.cache_info().currsize
 
 
-def test_few_query_strings_are_remembered_and_no_long_one(alice: Person, parameters_cache: Callable[[], int]):
-    from taskapi.http.request import MAX_REMEMBERED_QUERIES
+def test_the_cache_of_query_strings_is_bounded_and_has_no_long_ones(alice: Person, parameters_cache: Callable[[], int]):
+    from taskapi.http.request import QUERY_CACHE_SIZE
 
-    for n in range(MAX_REMEMBERED_QUERIES + 10):
+    for n in range(QUERY_CACHE_SIZE + 10):
         alice.get(f"?limit=1&q={n}")
-    assert parameters_cache() == MAX_REMEMBERED_QUERIES
+    assert parameters_cache() == QUERY_CACHE_SIZE

@@ -1,4 +1,4 @@
-"""The steps from an empty database to the models, and back."""
+"""Alembic migrations: from an empty database to the models and back, with locks and row data."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.conftest import Person, build
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A database of this test's own, without a table."""
+    """URL of an empty database for one test."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/own.db"
         return
@@ -56,7 +56,7 @@ def scripts() -> ScriptDirectory:
     return ScriptDirectory.from_config(config)
 
 
-def test_there_is_one_head_and_one_line_to_it():
+def test_migrations_are_linear_with_one_head():
     assert len(scripts().get_heads()) == 1
     assert len(scripts().get_bases()) == 1
     for step in scripts().walk_revisions():
@@ -64,20 +64,20 @@ def test_there_is_one_head_and_one_line_to_it():
         assert not step.is_branch_point
 
 
-def test_they_are_numbered_and_the_service_knows_the_last():
+def test_migrations_are_numbered_and_readiness_expects_the_last():
     numbers = [step.revision for step in reversed(list(scripts().walk_revisions()))]
     assert numbers == [f"{number:04}" for number in range(1, len(numbers) + 1)]
     assert numbers[-1] == MIGRATION_HEAD
 
 
-def test_every_step_says_what_it_does_and_leads_back():
+def test_every_migration_has_a_docstring_and_a_downgrade():
     for step in scripts().walk_revisions():
         assert step.doc, step.revision
         assert callable(step.module.upgrade)
         assert callable(step.module.downgrade)
 
 
-def test_the_migrations_make_what_the_models_say(app: Flask):
+def test_the_migrated_schema_equals_the_models(app: Flask):
     flask_db(app, "upgrade")
     with app.app_context(), db.engine.connect() as connection:
         context = MigrationContext.configure(
@@ -86,8 +86,8 @@ def test_the_migrations_make_what_the_models_say(app: Flask):
         assert compare_metadata(context, db.metadata) == []
 
 
-def test_the_migrations_name_every_key_as_the_models_do(app: Flask):
-    """Autogenerate compares no names of primary keys; a later step that drops one needs the right name."""
+def test_migrations_and_models_use_the_same_primary_key_names(app: Flask):
+    """Autogenerate does not compare names of primary keys; a later migration that drops one needs the right name."""
     flask_db(app, "upgrade")
     with app.app_context():
         inspector = inspect(db.engine)
@@ -97,8 +97,8 @@ def test_the_migrations_name_every_key_as_the_models_do(app: Flask):
             assert key["constrained_columns"] == [column.name for column in table.primary_key.columns]
 
 
-def test_the_strict_order_of_text_is_the_same_in_the_database(app: Flask):
-    """Autogenerate compares no collations."""
+def test_migrations_and_models_use_the_same_collations(app: Flask):
+    """Autogenerate does not compare collations."""
     flask_db(app, "upgrade")
     if app.config["SQLALCHEMY_DATABASE_URI"].startswith("sqlite"):
         return
@@ -109,7 +109,7 @@ def test_the_strict_order_of_text_is_the_same_in_the_database(app: Flask):
     assert {columns[name].collation for name in bytewise} == {"C"}
 
 
-def test_down_to_nothing_and_up_again(app: Flask):
+def test_downgrade_to_base_and_upgrade_again(app: Flask):
     flask_db(app, "upgrade")
     full = tables(app)
     assert {"tasks", "users", "alembic_version"} <= full
@@ -120,7 +120,7 @@ def test_down_to_nothing_and_up_again(app: Flask):
     Person(app.test_client(), "alice").add()
 
 
-def test_each_step_can_be_taken_back_and_repeated(app: Flask):
+def test_each_migration_can_be_downgraded_and_repeated(app: Flask):
     for step in reversed(list(scripts().walk_revisions())):
         flask_db(app, "upgrade", step.revision)
         flask_db(app, "downgrade", step.down_revision or "base")
@@ -128,7 +128,7 @@ def test_each_step_can_be_taken_back_and_repeated(app: Flask):
     assert "tasks" in tables(app)
 
 
-def test_upgrading_twice_changes_nothing_and_keeps_the_data(app: Flask):
+def test_upgrading_twice_changes_nothing_and_keeps_the_rows(app: Flask):
     flask_db(app, "upgrade")
     alice = Person(app.test_client(), "alice")
     alice.add("Kept")
@@ -136,22 +136,22 @@ def test_upgrading_twice_changes_nothing_and_keeps_the_data(app: Flask):
     assert alice.titles() == ["Kept"]
 
 
-def test_nothing_is_left_to_generate(app: Flask):
-    """`flask db check` is what a developer runs after changing a model."""
+def test_autogenerate_finds_no_difference(app: Flask):
+    """`flask db check`, which a developer runs after changing a model."""
     flask_db(app, "upgrade")
     flask_db(app, "check")
 
 
-def test_without_a_live_database_a_migration_is_refused(app: Flask):
+def test_an_offline_migration_is_refused(app: Flask):
     result = app.test_cli_runner().invoke(args=["db", "upgrade", "--sql"])
     assert result.exit_code != 0
-    assert "taskapi migrates a live database only" in str(result.exception) + result.output
+    assert "taskapi has online migrations only" in str(result.exception) + result.output
     assert tables(app) == set()
 
 
-def test_a_migration_gives_up_a_lock_instead_of_making_everybody_wait(app: Flask):
+def test_a_migration_fails_when_it_waits_too_long_for_a_lock(app: Flask):
     if app.config["SQLALCHEMY_DATABASE_URI"].startswith("sqlite"):
-        return  # SQLite waits for its busy timeout, and nobody stands in line behind
+        return  # SQLite has no lock queue; a writer waits for its busy timeout
     flask_db(app, "upgrade")
     with app.app_context(), db.engine.connect() as reader:
         reader.execute(text("BEGIN"))

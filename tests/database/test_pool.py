@@ -1,4 +1,4 @@
-"""The pool without locks: no connection for two, none lost, and whoever waits is told."""
+"""The lock-free pool keeps the promises of SQLAlchemy's QueuePool: no shared, lost or leaked connection."""
 
 from __future__ import annotations
 
@@ -16,16 +16,27 @@ import pytest
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import QueuePool
 from sqlalchemy.util.queue import Queue
 
 from taskapi.database.pool import Pool
+from tests.waiting import until
 
 SIZE = 3
 
 
+@pytest.fixture(params=[Pool, QueuePool], ids=["taskapi", "sqlalchemy"])
+def poolclass(request: pytest.FixtureRequest) -> type[QueuePool]:
+    """Our pool, and SQLAlchemy's for comparison."""
+    poolclass: type[QueuePool] = request.param
+    return poolclass
+
+
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    made = create_engine(f"sqlite:///{tmp_path}/x.db", poolclass=Pool, pool_size=SIZE, max_overflow=0, pool_timeout=0.2)
+def engine(tmp_path: Path, poolclass: type[QueuePool]) -> Iterator[Engine]:
+    made = create_engine(
+        f"sqlite:///{tmp_path}/x.db", poolclass=poolclass, pool_size=SIZE, max_overflow=0, pool_timeout=0.2
+    )
     yield made
     made.dispose()
 
@@ -34,17 +45,17 @@ def take(engine: Engine) -> Any:
     return engine.raw_connection()
 
 
-def test_the_one_that_has_rested_longest_is_the_next(engine: Engine):
+def test_the_connection_idle_longest_is_checked_out_first(engine: Engine):
     first, second = take(engine), take(engine)
     drivers = first.dbapi_connection, second.dbapi_connection
     first.close()
     second.close()
     with closing(take(engine)) as next_one:
         assert next_one.dbapi_connection is drivers[0]
-    assert engine.pool.checkedin() == 2, "none is made while one is there"
+    assert engine.pool.checkedin() == 2, "no connection is opened while one is idle"
 
 
-def test_there_are_no_more_than_it_may_have(engine: Engine):
+def test_the_pool_has_at_most_pool_size_connections(engine: Engine):
     taken = [take(engine) for _ in range(SIZE)]
     began = time.monotonic()
     with pytest.raises(PoolTimeout):
@@ -55,8 +66,10 @@ def test_there_are_no_more_than_it_may_have(engine: Engine):
     assert len({id(connection.dbapi_connection) for connection in taken}) == SIZE - 1
 
 
-def test_whoever_waits_gets_the_first_that_is_given_back(tmp_path: Path):
-    engine = create_engine(f"sqlite:///{tmp_path}/x.db", poolclass=Pool, pool_size=1, max_overflow=0, pool_timeout=30)
+def test_every_waiting_thread_gets_a_connection_after_checkin(tmp_path: Path, poolclass: type[QueuePool]):
+    engine = create_engine(
+        f"sqlite:///{tmp_path}/x.db", poolclass=poolclass, pool_size=1, max_overflow=0, pool_timeout=30
+    )
     got: list[float] = []
 
     def wait() -> None:
@@ -73,15 +86,15 @@ def test_whoever_waits_gets_the_first_that_is_given_back(tmp_path: Path):
         held.close()
         for thread in waiting:
             thread.join(10)
-        assert len(got) == 3, "somebody was not told"
+        assert len(got) == 3, "a waiting thread was not woken"
         assert max(got) - given_back < 5
         got.clear()
     engine.dispose()
 
 
-def test_among_threads_no_connection_is_anybody_elses_and_nobody_waits_in_vain(tmp_path: Path):
+def test_threads_never_share_a_connection_and_no_wakeup_is_lost(tmp_path: Path, poolclass: type[QueuePool]):
     engine = create_engine(
-        f"sqlite:///{tmp_path}/x.db", poolclass=Pool, pool_size=SIZE, max_overflow=0, pool_timeout=30
+        f"sqlite:///{tmp_path}/x.db", poolclass=poolclass, pool_size=SIZE, max_overflow=0, pool_timeout=30
     )
     busy: set[int] = set()
     shared, made = [], set()
@@ -95,7 +108,7 @@ def test_among_threads_no_connection_is_anybody_elses_and_nobody_waits_in_vain(t
                 busy.add(driver)
                 made.add(driver)
                 if number % 7 == 0:
-                    time.sleep(0)  # let another thread in
+                    time.sleep(0)  # yield to another thread
                 busy.discard(driver)
 
     began = time.monotonic()
@@ -103,34 +116,41 @@ def test_among_threads_no_connection_is_anybody_elses_and_nobody_waits_in_vain(t
         list(pool.map(work, range(12)))
     assert not shared
     assert len(made) <= SIZE
-    assert time.monotonic() - began < 30, "somebody was not told, and waited to the end"
+    assert time.monotonic() - began < 30, "a waiting thread was not woken before its timeout"
     assert engine.pool.checkedout() == 0
     engine.dispose()
 
 
-def test_whoever_waited_and_finds_it_gone_goes_on_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Between the look and the grasp another thread may take it, without a word."""
+def test_a_woken_thread_waits_again_if_the_connection_was_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A thread that does not wait takes a connection without the lock, between wakeup and popleft."""
     engine = create_engine(
         f"sqlite:///{tmp_path}/x.db", poolclass=Pool, pool_size=SIZE, max_overflow=0, pool_timeout=30
     )
 
-    def gone(queue: Queue[Any]) -> Any:
+    def taken_by_another(queue: Queue[Any]) -> Any:
         monkeypatch.undo()
         raise IndexError
 
     taken = [take(engine) for _ in range(SIZE)]
-    monkeypatch.setattr(Queue, "_get", gone)
-    giving = threading.Timer(0.05, taken.pop().close)
+    monkeypatch.setattr(Queue, "_get", taken_by_another)
+    queue: Any = engine.pool
+    last = taken.pop()
+
+    def give_back() -> None:
+        until(lambda: queue._pool._waiting)
+        last.close()
+
+    giving = threading.Thread(target=give_back)
     giving.start()
     taken.append(take(engine))
     giving.join()
-    assert Queue._get is not gone, "it was met"
+    assert Queue._get is not taken_by_another, "the race was simulated"
     for connection in taken:
         connection.close()
     engine.dispose()
 
 
-def test_a_connection_that_was_thrown_away_leaves_its_place(engine: Engine):
+def test_an_invalidated_connection_frees_its_place_in_the_pool(engine: Engine):
     for _ in range(2 * SIZE):
         connection = take(engine)
         driver = connection.dbapi_connection
@@ -143,7 +163,8 @@ def test_a_connection_that_was_thrown_away_leaves_its_place(engine: Engine):
         connection.close()
 
 
-def test_what_was_given_back_is_nobodys_any_more(engine: Engine):
+@pytest.mark.filterwarnings("ignore:Can't invalidate an already-closed connection")  # only SQLAlchemy's warns
+def test_a_closed_connection_cannot_be_used_and_is_returned_once(engine: Engine):
     connection = take(engine)
     assert connection.is_valid
     assert connection.driver_connection is connection.dbapi_connection
@@ -152,36 +173,36 @@ def test_what_was_given_back_is_nobodys_any_more(engine: Engine):
     connection.invalidate()
     assert not connection.is_valid
     assert connection.dbapi_connection is connection.driver_connection is None
-    assert engine.pool.checkedin() == 1, "once, and alive"
+    assert engine.pool.checkedin() == 1, "returned once, and open"
     with closing(take(engine)) as again:
         again.cursor().execute("SELECT 1")
 
 
-def test_sqlalchemy_gives_it_back_whatever_becomes_of_its_transaction(engine: Engine):
+def test_sqlalchemy_returns_a_connection_after_commit_rollback_and_error(engine: Engine):
     with engine.connect() as connection:
         connection.execute(text("CREATE TABLE x (y INTEGER)"))
         connection.commit()
     with engine.begin() as connection:
         connection.execute(text("INSERT INTO x VALUES (1)"))
     with engine.connect() as connection:
-        connection.execute(text("INSERT INTO x VALUES (2)"))  # and no commit
+        connection.execute(text("INSERT INTO x VALUES (2)"))  # without commit
     with engine.connect() as connection:
         assert connection.execute(text("SELECT y FROM x")).scalars().all() == [1]
         connection.invalidate()
     with pytest.raises(OperationalError), engine.connect() as connection:
         connection.execute(text("nonsense"))
     assert engine.pool.checkedout() == 0
-    assert {take(engine) for _ in range(SIZE)}, "all places are free"
+    assert {take(engine) for _ in range(SIZE)}, "all places of the pool are free"
 
 
 @pytest.mark.filterwarnings("error")
-def test_what_one_asks_of_it_is_not_the_next_ones(engine: Engine):
+def test_the_isolation_level_of_a_checkout_is_restored_at_checkin(engine: Engine):
     with engine.connect() as connection:
         before = connection.connection.dbapi_connection.isolation_level
         connection.connection.info["kept"] = 1
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         assert connection.connection.dbapi_connection.isolation_level is None
-        assert connection.info == {"kept": 1}, "as long as the connection is"
+        assert connection.info == {"kept": 1}, "info lasts as long as the connection"
         connection.execute(text("SELECT 1"))
     with engine.connect() as connection:
         assert connection.connection.dbapi_connection.isolation_level == before
@@ -193,9 +214,11 @@ def test_what_one_asks_of_it_is_not_the_next_ones(engine: Engine):
 
 
 @pytest.mark.parametrize("which", ["the first", "one that follows"])
-def test_one_that_cannot_be_made_leaves_its_place(tmp_path: Path, which: str):
-    folder = tmp_path / "there"
-    engine = create_engine(f"sqlite:///{folder}/x.db", poolclass=Pool, pool_size=1, max_overflow=0, pool_timeout=0.1)
+def test_a_failed_connect_frees_its_place_in_the_pool(tmp_path: Path, poolclass: type[QueuePool], which: str):
+    folder = tmp_path / "folder"
+    engine = create_engine(
+        f"sqlite:///{folder}/x.db", poolclass=poolclass, pool_size=1, max_overflow=0, pool_timeout=0.1
+    )
     if which != "the first":
         folder.mkdir()
         take(engine).invalidate()
@@ -207,10 +230,10 @@ def test_one_that_cannot_be_made_leaves_its_place(tmp_path: Path, which: str):
     take(engine).close()
 
 
-def test_the_pool_that_follows_is_of_the_same_kind(engine: Engine):
+def test_dispose_creates_an_empty_pool_of_the_same_class(engine: Engine):
     take(engine).close()
     before = engine.pool
     engine.dispose()
     assert engine.pool is not before
-    assert isinstance(engine.pool, Pool)
+    assert type(engine.pool) is type(before)
     assert (engine.pool.size(), engine.pool.checkedin()) == (SIZE, 0)

@@ -1,4 +1,4 @@
-"""Statements that go past SQLAlchemy mean what they mean with it, and a connection survives whatever they meet."""
+"""Prepared statements equal Core's in values and rows; the PostgreSQL pipeline recovers from errors as psycopg's does."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ from taskapi.auth.tokens import User
 from taskapi.database.base import db
 from taskapi.database.engine import POOL_SIZE
 from taskapi.database.failures import DatabaseUnavailable
-from taskapi.database.pipeline import PipelinedStatement, TimeoutConnection
+from taskapi.database.pipeline import BEGIN, COMMIT, PipelinedStatement, TimeoutConnection
 from taskapi.database.prepared import Prepared
-from taskapi.database.unit_of_work import execute, fetch, reads, running_unit, writes
+from taskapi.database.transaction import running_unit
+from taskapi.database.unit_of_work import execute, fetch, reads, writes
 from taskapi.tasks.models import Task
 from taskapi.tasks.models import User as Counters
 from tests.conftest import Person
@@ -63,7 +64,7 @@ def write(_owner: User, *calls: Any) -> Any:
     return fetch(*calls)
 
 
-def test_rows_are_what_core_makes_of_them(alice: Person):
+def test_prepared_statements_return_the_rows_that_core_returns(alice: Person):
     alice.add(
         "Everything",
         description="two\nlines",
@@ -93,7 +94,7 @@ def test_rows_are_what_core_makes_of_them(alice: Person):
     assert first.completed_at.utcoffset() == datetime.now(UTC).utcoffset()
 
 
-def test_values_go_in_as_core_sends_them(app: Flask):
+def test_prepared_statements_convert_values_as_core_does(app: Flask):
     assert app
     moment = datetime(2026, 3, 4, 5, 6, 7, 89_000, tzinfo=UTC)
     names = ("title", "folded_title", "completed", "created_at", "updated_at", "tags", "due_date")
@@ -107,14 +108,14 @@ def test_values_go_in_as_core_sends_them(app: Flask):
     assert row._asdict() == values
 
 
-def test_columns_of_the_same_name_are_kept_apart(app: Flask):
+def test_columns_with_the_same_name_are_separate_cells(app: Flask):
     assert app
     twice = Prepared(select(literal(1, Integer).label("n"), literal(2, Integer).label("n")))
     ((row,),) = read(ALICE, twice())
     assert tuple(row) == (1, 2)
 
 
-def test_several_are_sent_together_and_each_gives_its_rows(alice: Person):
+def test_fetch_returns_the_rows_of_each_of_several_statements(alice: Person):
     alice.add("One")
     alice.add("Two")
     titles, echo, nothing = read(ALICE, TITLES(owner="alice"), ECHO(text="%s $1 ' 💧"), NONE(owner="alice"))
@@ -123,7 +124,7 @@ def test_several_are_sent_together_and_each_gives_its_rows(alice: Person):
     assert len(nothing) == 0
 
 
-def test_a_later_one_sees_what_an_earlier_one_wrote(alice: Person):
+def test_a_statement_sees_the_writes_of_earlier_statements_in_the_same_fetch(alice: Person):
     alice.add("Before")
     renamed, titles = write(ALICE, RENAME(owner="alice", new="After"), TITLES(owner="alice"))
     assert [row.title for row in renamed] == ["After"]
@@ -131,7 +132,7 @@ def test_a_later_one_sees_what_an_earlier_one_wrote(alice: Person):
     assert alice.titles() == ["After"]
 
 
-def test_a_failure_leaves_nothing_of_those_before_it(alice: Person):
+def test_a_failed_statement_rolls_back_the_earlier_ones_of_the_same_fetch(alice: Person):
     alice.add("Before")
     again = insert(Counters).values(user_id=OWNER, revision=0, last_task_id=0, epoch="").returning(Counters.user_id)
     with pytest.raises(Exception, match=r"(?i)unique"):
@@ -139,7 +140,7 @@ def test_a_failure_leaves_nothing_of_those_before_it(alice: Person):
     assert alice.titles() == ["Before"]
 
 
-def test_prepared_statements_and_others_share_a_transaction(alice: Person):
+def test_prepared_and_core_statements_share_a_transaction(alice: Person):
     alice.add("Before")
 
     @writes
@@ -159,11 +160,11 @@ def test_prepared_statements_and_others_share_a_transaction(alice: Person):
         assert alice.titles() == ["Before"]
 
 
-# What becomes of the pool.
+# Connections of the pool after errors.
 
 
 def each_pooled(act: Callable[[Any], object]) -> list[Any]:
-    """Do something with every connection of a full pool; the connections."""
+    """Call `act` with every connection of a full pool; return the connections."""
     with ExitStack() as stack:
         pooled = [stack.enter_context(closing(db.engine.raw_connection())) for _ in range(POOL_SIZE)]
         drivers = [connection.dbapi_connection for connection in pooled]
@@ -176,7 +177,7 @@ def on_postgresql() -> bool:
     return db.engine.dialect.name == "postgresql"
 
 
-def test_what_the_server_has_forgotten_on_every_connection_is_prepared_anew(alice: Person):
+def test_statements_deallocated_on_every_pooled_connection_are_prepared_again(alice: Person):
     alice.add("There")
     for _ in range(POOL_SIZE):
         alice.add()
@@ -187,7 +188,7 @@ def test_what_the_server_has_forgotten_on_every_connection_is_prepared_anew(alic
         alice.add()
 
 
-def test_a_rollback_that_fails_gives_nobody_its_transaction(alice: Person):
+def test_a_connection_whose_rollback_fails_is_not_returned_to_the_pool(alice: Person):
     assert alice
 
     @writes
@@ -196,7 +197,7 @@ def test_a_rollback_that_fails_gives_nobody_its_transaction(alice: Person):
         if on_postgresql():
             work = running_unit.get()
             assert work
-            work.execute(text("DEALLOCATE ALL"), None, "")  # ROLLBACK too has no name any more
+            work.execute(text("DEALLOCATE ALL"), None, "")  # the prepared ROLLBACK is gone, too
         raise LookupError
 
     for _ in range(2 * POOL_SIZE):
@@ -207,9 +208,11 @@ def test_a_rollback_that_fails_gives_nobody_its_transaction(alice: Person):
     assert open_ones == [False] * POOL_SIZE
 
 
-def test_connections_at_work_do_not_outlive_a_pool_that_was_replaced(alice: Person, postgresql_server: str):
+def test_checked_out_connections_are_closed_at_checkin_after_the_pool_was_replaced(
+    alice: Person, postgresql_server: str
+):
     if not on_postgresql():
-        return  # SQLite has no server to lose
+        return  # SQLite has no server
     count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'taskapi'"
     with psycopg.connect(postgresql_server, autocommit=True) as operator:
 
@@ -217,7 +220,7 @@ def test_connections_at_work_do_not_outlive_a_pool_that_was_replaced(alice: Pers
             (found,) = operator.execute(count).fetchall()
             return int(found[0])
 
-        before = connections()  # other tests' applications have some
+        before = connections()  # of other tests' applications
 
         @reads
         def busy(owner: User, depth: int) -> None:
@@ -246,20 +249,20 @@ def test_connections_at_work_do_not_outlive_a_pool_that_was_replaced(alice: Pers
         try:
             for _ in range(3):
                 busy(ALICE, 4)
-            # The server learns a little later that one was closed.
-            until(lambda: connections() - before <= 3, otherwise="those of the pools before are still there")
+            # The server notices closed connections with a delay.
+            until(lambda: connections() - before <= 3, otherwise="connections of earlier pools are still open")
         finally:
             gc.enable()
 
 
-def test_work_whose_connection_died_unnoticed_is_not_acknowledged(alice: Person):
+def test_a_write_whose_connection_died_before_commit_is_retried(alice: Person):
     if not on_postgresql():
         return
     alice.add("Before")
     times = []
 
     @writes
-    def careless(owner: User) -> None:
+    def unaware(owner: User) -> None:
         times.append(owner)
         fetch(RENAME(owner=owner.id, new="After"))
         if len(times) == 1:
@@ -267,12 +270,12 @@ def test_work_whose_connection_died_unnoticed_is_not_acknowledged(alice: Person)
             assert work
             work._pooled.dbapi_connection.close()
 
-    careless(ALICE)
+    unaware(ALICE)
     assert len(times) == 2
     assert alice.titles() == ["After"]
 
 
-# What only PostgreSQL's exchange can meet.
+# The pipeline of PostgreSQL.
 
 
 @pytest.fixture
@@ -285,8 +288,41 @@ def connection(postgresql_url: str) -> Iterator[TimeoutConnection]:
 ONE, ZERO = PipelinedStatement("SELECT 1::int"), PipelinedStatement("SELECT 1 / $1::int", (0,))
 
 
-def test_after_a_failure_a_connection_goes_on(connection: TimeoutConnection):
-    for _ in range(3):  # known to the server and not
+STATEMENTS = {
+    "values": [PipelinedStatement("SELECT $1::int + 1 AS n, $2::text, $3::bool", (1, "%s ' 💧", None))],
+    "several": [ONE, PipelinedStatement("SELECT x, now()::date FROM generate_series(1, 3) AS x"), ONE],
+    "no rows": [BEGIN, PipelinedStatement("SELECT 1 WHERE false"), COMMIT],
+    "types": [PipelinedStatement("SELECT 1.5::numeric, 2::bigint, 'x'::bytea, '2026-01-02T03:04:05Z'::timestamptz")],
+    "an error": [ONE, ZERO, ONE],
+    "an error in a transaction": [BEGIN, ZERO],
+}
+
+
+@pytest.mark.parametrize("statements", STATEMENTS.values(), ids=STATEMENTS)
+def test_a_pipeline_returns_rows_errors_and_transaction_status_as_psycopg_s_own_does(
+    connection: TimeoutConnection, statements: list[PipelinedStatement]
+):
+    def by_psycopg() -> list[Any]:
+        with connection.pipeline():
+            cursors = [psycopg.RawCursor(connection).execute(each.sql, each.values) for each in statements]
+        return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
+
+    def outcome(run: Callable[[], list[Any]]) -> Any:
+        try:
+            rows: Any = [[(cells, [*map(type, cells)]) for cells in result] for result in run()]
+        except psycopg.Error as error:
+            rows = type(error), error.sqlstate, str(error).partition("\n")[0]
+        status = connection.info.transaction_status
+        connection.rollback()
+        return rows, status
+
+    expected = outcome(by_psycopg)
+    for _ in range(2):  # prepares, and executes what is prepared
+        assert outcome(lambda: [*connection.run_pipeline(statements)]) == expected
+
+
+def test_a_connection_is_usable_after_a_failed_pipeline(connection: TimeoutConnection):
+    for _ in range(3):  # first not prepared, then prepared
         with pytest.raises(DivisionByZero):
             connection.run_pipeline([ONE, ZERO, ONE])
         assert not connection.in_transaction
@@ -294,7 +330,7 @@ def test_after_a_failure_a_connection_goes_on(connection: TimeoutConnection):
     assert connection.execute("SELECT 2").fetchone() == (2,)
 
 
-def test_what_cannot_be_parsed_is_no_burden_later(connection: TimeoutConnection):
+def test_a_statement_that_failed_to_parse_is_prepared_again_later(connection: TimeoutConnection):
     late = PipelinedStatement("SELECT count(*)::int FROM pg_temp.late")
     for _ in range(2):
         with pytest.raises(UndefinedTable):
@@ -303,20 +339,20 @@ def test_what_cannot_be_parsed_is_no_burden_later(connection: TimeoutConnection)
     assert connection.run_pipeline([ONE, late]) == [[(1,)], [(0,)]]
 
 
-def test_each_text_is_parsed_once(connection: TimeoutConnection):
+def test_each_statement_text_is_prepared_once(connection: TimeoutConnection):
     for _ in range(5):
         connection.run_pipeline([ONE, ONE])
     assert connection.execute("SELECT count(*) FROM pg_prepared_statements").fetchone() == (1,)
 
 
-def test_what_a_failure_left_prepared_is_known(connection: TimeoutConnection):
+def test_statements_prepared_before_a_failure_are_not_prepared_again(connection: TimeoutConnection):
     for _ in range(5):
         with pytest.raises(DivisionByZero):
             connection.run_pipeline([ONE, ZERO])
     assert connection.execute("SELECT count(*) FROM pg_prepared_statements").fetchone() == (2,)
 
 
-def test_a_plan_that_has_become_anothers_ends_the_connection(connection: TimeoutConnection):
+def test_a_changed_result_type_closes_the_connection(connection: TimeoutConnection):
     connection.execute("CREATE TEMP TABLE changing (x int)")
     look = PipelinedStatement("SELECT x FROM pg_temp.changing")
     connection.run_pipeline([look])
@@ -326,7 +362,7 @@ def test_a_plan_that_has_become_anothers_ends_the_connection(connection: Timeout
     assert connection.closed
 
 
-def test_two_connections_have_no_name_in_common(postgresql_url: str):
+def test_prepared_statement_names_differ_between_connections(postgresql_url: str):
     url = postgresql_url.replace("+psycopg", "")
     with (
         TimeoutConnection.connect(url, autocommit=True) as one,
@@ -340,25 +376,23 @@ def test_two_connections_have_no_name_in_common(postgresql_url: str):
         assert names[0] != names[1]
 
 
-def test_a_statement_without_rows_has_none(connection: TimeoutConnection):
+def test_statements_without_a_result_return_no_rows(connection: TimeoutConnection):
     assert connection.run_pipeline([PipelinedStatement("BEGIN"), ONE, PipelinedStatement("COMMIT")]) == [(), [(1,)], ()]
 
 
-def test_more_than_fits_into_the_buffers_goes_through_both_ways(connection: TimeoutConnection):
+def test_values_and_rows_larger_than_the_socket_buffers_are_transferred(connection: TimeoutConnection):
     large = "x" * 20_000_000
     echo = PipelinedStatement("SELECT $1::text", (large,))
     assert connection.run_pipeline([echo, echo]) == [[(large,)], [(large,)]]
 
 
-def test_why_the_server_hung_up_is_told(connection: TimeoutConnection):
+def test_a_terminated_backend_raises_the_server_s_reason(connection: TimeoutConnection):
     with pytest.raises(AdminShutdown):
         connection.run_pipeline([PipelinedStatement("SELECT pg_terminate_backend(pg_backend_pid())"), ONE])
     assert connection.closed
 
 
-def test_a_server_that_has_hung_up_meanwhile_is_a_lost_connection(
-    connection: TimeoutConnection, postgresql_server: str
-):
+def test_a_backend_terminated_while_idle_is_an_operational_error(connection: TimeoutConnection, postgresql_server: str):
     with psycopg.connect(postgresql_server) as operator:
         operator.execute("SELECT pg_terminate_backend(%s, 5000)", (connection.info.backend_pid,))
     with pytest.raises(psycopg.OperationalError):
@@ -366,9 +400,7 @@ def test_a_server_that_has_hung_up_meanwhile_is_a_lost_connection(
     assert connection.closed
 
 
-def test_what_is_interrupted_is_closed_for_nobody_knows_what_it_would_say_next(
-    connection: TimeoutConnection, monkeypatch: pytest.MonkeyPatch
-):
+def test_an_interrupted_pipeline_closes_the_connection(connection: TimeoutConnection, monkeypatch: pytest.MonkeyPatch):
     def interrupt() -> None:
         raise KeyboardInterrupt
 
@@ -378,7 +410,7 @@ def test_what_is_interrupted_is_closed_for_nobody_knows_what_it_would_say_next(
     assert connection.closed
 
 
-def test_the_driver_uses_the_connection_as_ever(connection: TimeoutConnection):
+def test_psycopg_s_own_methods_work_beside_run_pipeline(connection: TimeoutConnection):
     connection.run_pipeline([ONE])
     with connection.transaction():
         assert connection.execute("SELECT 1").fetchone() == (1,)

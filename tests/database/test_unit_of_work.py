@@ -1,4 +1,4 @@
-"""The transaction of a request, and what a failure of the database means. On real databases that really fail."""
+"""Transactions, retries and 503 responses of units of work, on real databases with real failures."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def app(make_app: Callable[..., Flask]) -> Iterator[Flask]:
 
 @pytest.fixture
 def postgresql(app: Flask) -> Engine:
-    """The application's engine, where only PostgreSQL can show what is meant."""
+    """The engine of the application; skips the test on SQLite."""
     if db.engine.dialect.name != "postgresql":
         pytest.skip("SQLite has one writer and no such failure")
     return db.engine
@@ -73,7 +73,7 @@ def postgresql(app: Flask) -> Engine:
 
 @pytest.fixture
 def operator(postgresql: Engine) -> Iterator[Engine]:
-    """Somebody else at the same PostgreSQL, with connections of their own."""
+    """Another client of the same PostgreSQL server, as superuser."""
     engine = create_engine(beyond_walls().url, isolation_level="AUTOCOMMIT")
     yield engine
     engine.dispose()
@@ -91,7 +91,7 @@ def test_a_write_that_raises_leaves_nothing(app: Flask):
     @writes
     def fail(owner: User) -> None:
         start(owner)
-        assert revision(owner) == 1  # a read inside sees what is not committed yet
+        assert revision(owner) == 1  # a read inside the write sees its uncommitted row
         raise LookupError
 
     with pytest.raises(LookupError):
@@ -99,7 +99,7 @@ def test_a_write_that_raises_leaves_nothing(app: Flask):
     assert revision(ALICE) is None
 
 
-def test_a_write_inside_a_write_stands_and_falls_with_it(app: Flask):
+def test_a_write_inside_a_write_joins_its_transaction(app: Flask):
     @writes
     def both(owner: User, *, fail: bool) -> None:
         step(owner)
@@ -115,7 +115,7 @@ def test_a_write_inside_a_write_stands_and_falls_with_it(app: Flask):
     assert revision(ALICE) == 3
 
 
-def test_a_failed_statement_inside_fails_the_whole(app: Flask):
+def test_a_failed_statement_of_an_inner_write_rolls_back_the_outer_one(app: Flask):
     @writes
     def twice(owner: User) -> None:
         start(owner)
@@ -132,17 +132,17 @@ def test_a_write_inside_a_read_is_refused(app: Flask):
         step(owner)
 
     start(ALICE)
-    with pytest.raises(RuntimeError, match="a write inside of a function marked @reads"):
+    with pytest.raises(RuntimeError, match="marked @writes was called inside a function marked @reads"):
         wrong(ALICE)
     assert revision(ALICE) == 1
 
 
-def test_a_statement_outside_of_both_is_refused(app: Flask):
+def test_a_statement_outside_of_reads_and_writes_is_refused(app: Flask):
     with pytest.raises(RuntimeError, match="outside of a function marked @reads or @writes"):
         execute(text("SELECT 1"))
 
 
-def test_after_work_has_ended_its_connection_is_out_of_reach(app: Flask):
+def test_the_connection_is_unreachable_after_the_unit_of_work(app: Flask):
     start(ALICE)
     with pytest.raises(RuntimeError):
         execute(text("SELECT 1"))
@@ -157,17 +157,17 @@ def _fail(_owner: User) -> None:
     raise LookupError
 
 
-def test_work_takes_and_gives_what_its_function_does(app: Flask):
+def test_decorated_functions_keep_their_signature_and_docstring(app: Flask):
     @reads
     def echo(owner: User, word: str, *, times: int) -> str:
-        """What it does."""
+        """A docstring."""
         return f"{owner.id} {word * times}"
 
     assert echo(ALICE, "ab", times=2) == "alice abab"
-    assert echo.__doc__ == "What it does."
+    assert echo.__doc__ == "A docstring."
 
 
-def test_a_read_sees_what_others_committed_meanwhile(app: Flask):
+def test_each_statement_of_a_read_sees_what_is_committed_by_then(app: Flask):
     @reads
     def twice(owner: User) -> list[int | None]:
         before = revision(owner)
@@ -185,7 +185,7 @@ def _in_context(app: Flask, work: Callable[..., Any], *arguments: Any) -> Any:
         return work(*arguments)
 
 
-def test_writers_of_one_user_stand_in_line_and_none_is_lost(app: Flask):
+def test_concurrent_writes_of_one_user_are_serialized_without_lost_updates(app: Flask):
     start(ALICE)
     threads = [threading.Thread(target=_in_context, args=(app, step, ALICE)) for _ in range(16)]
     for thread in threads:
@@ -195,14 +195,14 @@ def test_writers_of_one_user_stand_in_line_and_none_is_lost(app: Flask):
     assert revision(ALICE) == 17
 
 
-def test_a_statement_about_nobody_is_read_by_itself(app: Flask):
+def test_a_statement_without_a_user_runs_on_its_own(app: Flask):
     assert rows(text("SELECT version_num FROM alembic_version"))
 
 
-# Repeating.
+# Retries.
 
 
-def test_a_deadlock_is_repeated_until_both_are_done(app: Flask, postgresql: Engine):
+def test_a_deadlock_is_retried_until_both_transactions_commit(app: Flask, postgresql: Engine):
     start(ALICE)
     start(User("bob"))
     meeting = threading.Barrier(2)
@@ -215,7 +215,7 @@ def test_a_deadlock_is_repeated_until_both_are_done(app: Flask, postgresql: Engi
         step(owner)
         execute(lock(first))
         if attempts.count(owner.id) == 1:
-            meeting.wait(5)  # each holds what the other wants next
+            meeting.wait(5)  # each holds the row that the other locks next
         execute(lock(second))
 
     def lock(number: int) -> Select[Any]:
@@ -240,7 +240,7 @@ def test_a_deadlock_is_repeated_until_both_are_done(app: Flask, postgresql: Engi
 
 
 def serialized(operator: Engine, disturbances: int) -> tuple[Callable[[User], None], list[int]]:
-    """Work that somebody else gets in the way of, so many times; and the list of its attempts."""
+    """Return a write that meets so many serialization failures, and the list of its attempts."""
     attempts: list[int] = []
     db.engine.update_execution_options(isolation_level="REPEATABLE READ")
 
@@ -255,7 +255,7 @@ def serialized(operator: Engine, disturbances: int) -> tuple[Callable[[User], No
     return work, attempts
 
 
-def test_a_serialization_failure_is_repeated(operator: Engine):
+def test_a_serialization_failure_is_retried(operator: Engine):
     start(ALICE)
     work, attempts = serialized(operator, disturbances=2)
     work(ALICE)
@@ -263,7 +263,7 @@ def test_a_serialization_failure_is_repeated(operator: Engine):
     assert revision(ALICE) == 202
 
 
-def test_repeating_has_an_end(operator: Engine):
+def test_retries_are_limited(operator: Engine):
     start(ALICE)
     work, attempts = serialized(operator, disturbances=99)
     with pytest.raises(OperationalError) as caught:
@@ -272,7 +272,7 @@ def test_repeating_has_an_end(operator: Engine):
     assert len(attempts) == ATTEMPTS
 
 
-def test_other_failures_are_not_repeated(app: Flask):
+def test_other_errors_are_not_retried(app: Flask):
     attempts = []
 
     @writes
@@ -286,7 +286,7 @@ def test_other_failures_are_not_repeated(app: Flask):
 
 
 def kill(operator: Engine) -> int:
-    """Terminate every connection of the service, as a restart of the server does."""
+    """Terminate every connection of the service, as a restart of the server does; return their number."""
     with operator.connect() as connection:
         statement = (
             "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE application_name = 'taskapi'"
@@ -295,7 +295,7 @@ def kill(operator: Engine) -> int:
         return killed
 
 
-def test_a_connection_that_died_in_the_pool_is_replaced_unnoticed(app: Flask, operator: Engine):
+def test_a_connection_that_died_in_the_pool_is_replaced_without_an_error(app: Flask, operator: Engine):
     alice = Person(app.test_client(), "alice")
     alice.add("Before")
     for act in (alice.titles, lambda: alice.add("After"), lambda: alice.delete("/1")):
@@ -304,7 +304,7 @@ def test_a_connection_that_died_in_the_pool_is_replaced_unnoticed(app: Flask, op
     assert alice.titles() == ["After"]
 
 
-def test_every_connection_of_a_full_pool_may_have_died(app: Flask, operator: Engine):
+def test_a_pool_of_dead_connections_is_replaced(app: Flask, operator: Engine):
     with ExitStack() as connections:
         for _ in range(POOL_SIZE):
             connections.enter_context(db.engine.connect()).execute(text("SELECT 1"))
@@ -313,7 +313,7 @@ def test_every_connection_of_a_full_pool_may_have_died(app: Flask, operator: Eng
     assert revision(ALICE) == 1
 
 
-def test_a_connection_lost_before_its_commit_was_sent_is_repeated_and_done_once(operator: Engine):
+def test_a_write_whose_connection_is_lost_before_commit_is_retried_and_made_once(operator: Engine):
     attempts = []
 
     @writes
@@ -329,7 +329,7 @@ def test_a_connection_lost_before_its_commit_was_sent_is_repeated_and_done_once(
     assert revision(ALICE) == 2
 
 
-def test_a_connection_lost_in_its_commit_is_uncertain_and_never_repeated(operator: Engine):
+def test_a_write_whose_connection_is_lost_during_commit_is_uncertain_and_not_retried(operator: Engine):
     attempts = []
     with operator.connect() as connection:
         for statement in (
@@ -362,7 +362,7 @@ def test_a_connection_lost_in_its_commit_is_uncertain_and_never_repeated(operato
 def test_a_frozen_server_is_503_and_a_connection_that_answers_is_made_afterwards(
     app: Flask, operator: Engine, monkeypatch: pytest.MonkeyPatch
 ):
-    """Its statement timeout is frozen with it, and its kernel goes on acknowledging what is sent."""
+    """A frozen server does not run its statement timeout, and its kernel still acknowledges packets."""
     alice = Person(app.test_client(), "alice")
     # The last by way of SQLAlchemy, which waits for the server in another way.
     for act in (alice.get, lambda: alice.post(json={"title": "x"}), lambda: alice.data("GET", "/stats")):
@@ -389,10 +389,10 @@ def test_a_frozen_server_is_503_and_a_connection_that_answers_is_made_afterwards
                     os.kill(pid, signal.SIGCONT)
 
 
-def test_a_process_that_is_busy_does_not_take_a_server_for_silent(
+def test_a_busy_process_does_not_count_its_own_delay_as_server_silence(
     app: Flask, postgresql: Engine, monkeypatch: pytest.MonkeyPatch
 ):
-    """It went by the clock, and gave up answers that lay there while other requests were worked on."""
+    """A wall-clock timeout gave up results that had arrived while the process executed other requests."""
     assert postgresql
     alice = Person(app.test_client(), "alice")
     alice.add()
@@ -420,8 +420,8 @@ def test_a_process_that_is_busy_does_not_take_a_server_for_silent(
 # What a failure means.
 
 
-def test_a_missing_table_is_a_defect_and_no_outage(app: Flask):
-    """A blanket rule for OperationalError, which is what SQLite raises here, once hid it behind a 503."""
+def test_a_missing_table_is_500_and_not_503(app: Flask):
+    """SQLite raises OperationalError here, which a general rule once mapped to 503."""
 
     @reads
     def work(_owner: User) -> None:
@@ -431,7 +431,7 @@ def test_a_missing_table_is_a_defect_and_no_outage(app: Flask):
         work(ALICE)
 
 
-def test_a_broken_statement_is_a_defect_and_no_outage(app: Flask):
+def test_an_invalid_statement_is_500_and_not_503(app: Flask):
     @reads
     def work(_owner: User) -> None:
         execute(text("SELEKT 1"))
@@ -441,7 +441,7 @@ def test_a_broken_statement_is_a_defect_and_no_outage(app: Flask):
 
 
 @pytest.mark.usefixtures("promised")
-def test_a_database_that_cannot_be_reached_is_503_soon():
+def test_an_unreachable_database_is_503_within_seconds():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # ours, and nobody listens
         app = build(f"postgresql://taskapi@127.0.0.1:{taken.getsockname()[1]}/taskapi")
@@ -454,8 +454,8 @@ def test_a_database_that_cannot_be_reached_is_503_soon():
 
 
 @pytest.mark.usefixtures("promised")
-def test_a_database_that_accepts_and_says_nothing_is_503_within_seconds():
-    """A frozen server once hung requests: the wait for it has an end of its own."""
+def test_a_database_that_accepts_and_never_responds_is_503_within_seconds():
+    """A frozen server once hung requests: waiting for it needs a timeout in the client."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         app = build(f"postgresql://taskapi@127.0.0.1:{silent.getsockname()[1]}/taskapi")
         begin = time.monotonic()
@@ -463,7 +463,7 @@ def test_a_database_that_accepts_and_says_nothing_is_503_within_seconds():
         assert time.monotonic() - begin < 15
 
 
-def test_a_file_that_is_no_database_is_503(tmp_path: Path):
+def test_a_file_that_is_not_a_database_is_503(tmp_path: Path):
     (tmp_path / "x.db").write_bytes(b"not a database, " * 1000)
     app = build(f"sqlite:///{tmp_path}/x.db")
     assert Person(app.test_client(), "alice").get().status_code == 503
@@ -512,7 +512,7 @@ def test_an_exhausted_pool_is_503_in_about_two_seconds(app: Flask):
         waited = time.monotonic() - begin
     assert response.status_code == 503
     assert POOL_TIMEOUT == 2
-    assert 1.9 <= waited <= POOL_TIMEOUT + PATIENCE / 2  # on a machine that may stall
+    assert 1.9 <= waited <= POOL_TIMEOUT + PATIENCE / 2  # the machine may stall
     assert alice.get().status_code == 200
 
 
@@ -527,7 +527,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def impatient(file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
-    """A service that waits a second and a half for the lock of SQLite, not five."""
+    """An application that waits 1.5 s for the lock of SQLite instead of 5 s."""
     monkeypatch.setattr(taskapi.database.unit_of_work, "STATEMENT_TIMEOUT", 1.5)
     app = build(f"sqlite:///{file}")
     yield app
@@ -537,13 +537,13 @@ def impatient(file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
 
 @pytest.fixture
 def locked(file: Path) -> Iterator[sqlite3.Connection]:
-    """Another process in the middle of a write."""
+    """A second connection that holds the write lock."""
     with closing(sqlite3.connect(file, isolation_level=None, check_same_thread=False)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield other
 
 
-def test_sqlite_locked_for_a_moment_is_waited_for(impatient: Flask, locked: sqlite3.Connection):
+def test_a_short_sqlite_lock_is_waited_for(impatient: Flask, locked: sqlite3.Connection):
     release = threading.Timer(0.2, lambda: locked.execute("ROLLBACK"))
     begin = time.monotonic()
     release.start()
@@ -552,7 +552,7 @@ def test_sqlite_locked_for_a_moment_is_waited_for(impatient: Flask, locked: sqli
     release.join()
 
 
-def test_sqlite_locked_for_too_long_is_503_and_nothing_was_changed(impatient: Flask, locked: sqlite3.Connection):
+def test_a_long_sqlite_lock_is_503_and_nothing_is_written(impatient: Flask, locked: sqlite3.Connection):
     alice = Person(impatient.test_client(), "alice")
     begin = time.monotonic()
     response = alice.post(json={"title": "x"})
@@ -564,15 +564,15 @@ def test_sqlite_locked_for_too_long_is_503_and_nothing_was_changed(impatient: Fl
     assert alice.titles() == []
 
 
-def test_sqlite_is_read_while_somebody_writes(impatient: Flask, locked: sqlite3.Connection):
-    # Had it waited for the lock, it would be 503 by now.
+def test_sqlite_reads_do_not_wait_for_a_writer(impatient: Flask, locked: sqlite3.Connection):
+    # A read that waits for the lock would be 503 after 1.5 s.
     assert Person(impatient.test_client(), "alice").titles() == []
 
 
 # Settings.
 
 
-def test_sqlite_keeps_what_it_acknowledged_and_lets_readers_through(app: Flask):
+def test_sqlite_uses_wal_and_synchronous_full(app: Flask):
     if db.engine.dialect.name != "sqlite":
         pytest.skip("for SQLite")
     with db.engine.connect() as connection:
@@ -583,7 +583,7 @@ def test_sqlite_keeps_what_it_acknowledged_and_lets_readers_through(app: Flask):
     assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 0}
 
 
-def test_postgresql_is_told_our_limits(postgresql: Engine):
+def test_postgresql_sessions_have_our_timeouts(postgresql: Engine):
     expected = {
         "TimeZone": "UTC",
         "statement_timeout": "5s",
@@ -605,7 +605,7 @@ def test_the_pool_has_a_connection_for_each_slot_and_each_work_without_a_slot(ap
         assert pool.overflow() == 0
 
 
-def test_nothing_is_connected_before_it_is_needed(database_url: str):
+def test_the_engine_connects_lazily(database_url: str):
     app = build(database_url)
     with app.app_context():
         pool: Any = db.engine.pool
@@ -638,11 +638,11 @@ MOMENT = datetime(2026, 11, 21, 9, 30, 15, 123000, tzinfo=UTC)
         pytest.param(None, id="none"),
     ],
 )
-def test_a_time_comes_out_as_it_went_in_and_in_utc(app: Flask, moment: datetime | None):
+def test_a_datetime_is_read_back_as_it_was_stored_in_utc(app: Flask, moment: datetime | None):
     from sqlalchemy import Column, Integer, MetaData, Table
 
     table = Table("moments", MetaData(), Column("id", Integer, primary_key=True), Column("at", UTCDateTime()))
-    engine = beyond_walls()  # the service's role makes no tables
+    engine = beyond_walls()  # the service's role cannot create tables
     table.create(engine)
     try:
         with engine.begin() as connection:
@@ -664,7 +664,7 @@ def test_now_is_in_utc_and_in_whole_milliseconds():
     assert before - timedelta(milliseconds=1) <= moments[0] <= moments[-1] <= datetime.now(UTC)
 
 
-def test_the_answered_time_is_the_stored_one(app: Flask):
+def test_the_time_in_a_response_is_the_stored_one(app: Flask):
     alice = Person(app.test_client(), "alice")
     made = alice.add()
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", made["created_at"])

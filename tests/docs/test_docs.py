@@ -1,4 +1,4 @@
-"""The pages for people: no other host is asked for anything, and every problem leads somewhere."""
+"""The HTML pages: they load nothing from another host, and every problem type has one."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ PAGES = ("/docs", *(f"/problems/{code}" for code in CATALOGUE))
 
 @pytest.fixture(scope="module")
 def database_url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """SQLite alone: nothing here depends on the database."""
+    """SQLite only: nothing here depends on the database."""
     url = f"sqlite:///{tmp_path_factory.mktemp('sqlite')}/taskapi.db"
     migrate(url)
     return url
 
 
 class Links(HTMLParser):
-    """What a page loads and where it leads, and the scripts that stand in it."""
+    """Collects the resources that a page loads, its links, and its inline scripts and styles."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ def read(client: FlaskClient, path: str) -> Links:
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_a_page_names_no_other_host(client: FlaskClient, path: str):
+def test_a_page_references_no_other_host(client: FlaskClient, path: str):
     links = read(client, path)
     for link in links.loaded + links.linked:
         assert link == "data:," or (urlsplit(link).netloc, urlsplit(link).scheme) == ("", ""), link
@@ -80,7 +80,7 @@ def test_the_api_page_loads_the_two_assets_and_the_description(client: FlaskClie
 
 
 @pytest.mark.parametrize("path", [*PAGES, "/docs/", "/docs/swagger/swagger-ui.css", "/docs/static/start.js"])
-def test_a_page_runs_nothing_but_our_scripts_and_in_no_frame(client: FlaskClient, path: str):
+def test_the_content_security_policy_allows_own_scripts_only_and_no_frames(client: FlaskClient, path: str):
     response = client.get(path)
     policy = dict(part.strip().split(" ", 1) for part in response.headers["Content-Security-Policy"].split(";"))
     response.close()
@@ -93,26 +93,26 @@ def test_a_page_runs_nothing_but_our_scripts_and_in_no_frame(client: FlaskClient
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_a_page_has_nothing_inline_that_its_policy_would_stop(client: FlaskClient, path: str):
+def test_a_page_has_no_inline_script_that_the_policy_blocks(client: FlaskClient, path: str):
     assert read(client, path).inline == []
 
 
 @pytest.mark.parametrize(
     ("name", "media_type"), [("swagger-ui.css", "text/css"), ("swagger-ui-bundle.js", "text/javascript")]
 )
-def test_an_asset_has_the_type_that_nosniff_asks_for(client: FlaskClient, name: str, media_type: str):
+def test_an_asset_has_the_content_type_that_nosniff_requires(client: FlaskClient, name: str, media_type: str):
     response = client.get(f"/docs/swagger/{name}")
     assert response.mimetype == media_type
     response.close()
 
 
 @pytest.mark.parametrize("name", ["index.html", "swagger-ui.css.map", "..%2f__init__.py", "../__init__.py", "%2e%2e"])
-def test_nothing_else_of_the_package_is_served(client: FlaskClient, name: str):
+def test_other_files_of_flask_swagger_ui_are_404(client: FlaskClient, name: str):
     assert client.get(f"/docs/swagger/{name}").status_code == 404
 
 
 @pytest.mark.parametrize("code", CATALOGUE)
-def test_a_problem_is_explained_at_its_address(client: FlaskClient, code: str):
+def test_each_problem_type_has_a_page(client: FlaskClient, code: str):
     page = client.get(f"/problems/{code}").text
     assert f"<code>{code}</code>" in page
     assert f"<code>{CATALOGUE[code].status}</code>" in page
@@ -126,7 +126,7 @@ def test_an_unknown_problem_is_404_and_not_echoed(client: FlaskClient, code: str
     assert "script" not in response.text
 
 
-def test_every_type_in_an_error_leads_to_a_page(app: Flask):
+def test_the_type_of_every_error_response_is_the_address_of_a_page(app: Flask):
     person = olga(app)
     types = {answer.get_json()["type"] for answer in exercise(person) if answer.status_code >= 400 and answer.data}
     assert len(types) >= 8

@@ -1,4 +1,4 @@
-"""The description that the service gives of itself."""
+"""The OpenAPI document is valid, complete and true."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 
 from taskapi.http.errors import CATALOGUE, MEDIA_TYPE
 from taskapi.tasks.batch import schemas
-from tests.auth.issuer import notice
+from tests.auth.issuer import logout_token
 from tests.conftest import Person, migrate
 from tests.test_invariants import API
 
@@ -24,7 +24,7 @@ METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 
 @pytest.fixture(scope="module")
 def database_url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """SQLite alone: nothing here depends on the database."""
+    """SQLite only: nothing here depends on the database."""
     url = f"sqlite:///{tmp_path_factory.mktemp('sqlite')}/taskapi.db"
     migrate(url)
     return url
@@ -56,19 +56,19 @@ def nodes(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def resolve(document: dict[str, Any], reference: str) -> Any:
-    assert reference.startswith("#/"), f"{reference} leads out of the document"
+    assert reference.startswith("#/"), f"{reference} is not in the document"
     found: Any = document
     for part in reference[2:].split("/"):
         found = found[part.replace("~1", "/").replace("~0", "~")]
     return found
 
 
-def test_it_is_valid_openapi_3_1(document: dict[str, Any]):
+def test_the_document_is_valid_openapi_3_1(document: dict[str, Any]):
     assert document["openapi"].startswith("3.1.")
     validate(document, cls=OpenAPIV31SpecValidator)
 
 
-def test_every_schema_in_it_is_valid_json_schema(document: dict[str, Any]):
+def test_every_schema_of_the_document_is_valid_json_schema(document: dict[str, Any]):
     schemas = [node["schema"] for node in nodes(document) if isinstance(node.get("schema"), dict)]
     for schema in [*schemas, *document["components"]["schemas"].values()]:
         Draft202012Validator.check_schema(schema)
@@ -76,7 +76,7 @@ def test_every_schema_in_it_is_valid_json_schema(document: dict[str, Any]):
 
 def test_every_route_of_the_api_is_described(document: dict[str, Any]):
     described = {(method, path) for method, path, _ in operations(document)}
-    # HEAD is GET without its body wherever there is GET (RFC 9110, section 9.3.2).
+    # HEAD is left out: every GET route supports it (RFC 9110, section 9.3.2).
     assert {(method, path) for method, path in API if method != "HEAD"} <= described
 
 
@@ -86,7 +86,7 @@ BODIES = {
     "data_batch": {"operations": [{"op": "create", "task": {"title": "x"}}]},
     "data_import_": {"tasks": [{"title": "x"}]},
 }
-FORMS = {"backchannel_logout": lambda: {"logout_token": notice("alice", "of-the-description")}}
+FORMS = {"backchannel_logout": lambda: {"logout_token": logout_token("alice", "of-the-description")}}
 
 
 def test_every_described_operation_exists(client: FlaskClient, alice: Person, document: dict[str, Any]):
@@ -106,7 +106,7 @@ def test_every_described_operation_exists(client: FlaskClient, alice: Person, do
 
 
 def test_every_kind_of_operation_in_a_batch_has_its_own_shape(document: dict[str, Any]):
-    """What is accepted by the description is what the service accepts, and the reverse."""
+    """The schema accepts exactly the operations that the service accepts."""
     shapes = document["components"]["schemas"]["Operation"]["oneOf"]
     assert {shape["properties"]["op"]["const"] for shape in shapes} == set(schemas.MEMBERS_OF_OPERATION)
     described = Draft202012Validator({"$ref": "#/components/schemas/Operation", "components": document["components"]})
@@ -118,14 +118,14 @@ def test_every_kind_of_operation_in_a_batch_has_its_own_shape(document: dict[str
             assert described.is_valid(operation) == (not schemas.OperationIn().validate(operation)), operation
 
 
-def test_null_is_among_the_values_of_what_it_clears(document: dict[str, Any]):
+def test_the_enum_of_a_nullable_member_contains_null(document: dict[str, Any]):
     for name in ("TaskCreate", "TaskUpdate", "ImportedTask"):
         for member, shape in document["components"]["schemas"][name]["properties"].items():
             if "enum" in shape:
                 assert (None in shape["enum"]) == ("null" in shape["type"]), f"{name}.{member}"
 
 
-def test_every_status_is_a_success_or_stands_in_the_catalogue(document: dict[str, Any]):
+def test_every_status_is_a_success_or_that_of_a_problem_type(document: dict[str, Any]):
     problems = {str(problem.status) for problem in CATALOGUE.values()}
     for method, path, operation in operations(document):
         for status, response in operation["responses"].items():
@@ -141,12 +141,12 @@ def test_every_status_is_a_success_or_stands_in_the_catalogue(document: dict[str
         assert "500" in operation["responses"]
 
 
-def test_every_operation_that_takes_a_user_says_how_it_refuses_one(document: dict[str, Any]):
+def test_every_operation_on_a_user_path_describes_401_403_and_503(document: dict[str, Any]):
     for method, path, operation in operations(document):
         if "{user_id}" in path:
             assert {"401", "403", "503"} <= set(operation["responses"]), f"{method} {path}"
             assert "WWW-Authenticate" in operation["responses"]["401"]["headers"]
-            assert "security" not in operation  # the document's own holds: a bearer token
+            assert "security" not in operation  # that of the document applies: a bearer token
         else:
             assert operation["security"] == []
     assert document["security"] == [{"bearer": []}]
@@ -157,7 +157,7 @@ def test_every_operation_that_takes_a_user_says_how_it_refuses_one(document: dic
     }
 
 
-def test_every_problem_of_the_catalogue_is_described_somewhere(document: dict[str, Any]):
+def test_every_problem_type_occurs_in_an_operation(document: dict[str, Any]):
     text = json.dumps(document["paths"])
     assert {code for code in CATALOGUE if f"(`{code}`)" not in text} == {
         "method-not-allowed"
@@ -191,12 +191,12 @@ def test_operation_ids_are_unique_and_every_operation_has_a_summary(document: di
     assert all(operation["summary"].endswith(".") for _, _, operation in operations(document))
 
 
-def test_every_member_of_a_task_is_described_and_always_there(alice: Person, document: dict[str, Any]):
+def test_every_member_of_a_task_is_described_and_required(alice: Person, document: dict[str, Any]):
     task = document["components"]["schemas"]["Task"]
     assert set(task["properties"]) == set(task["required"]) == set(alice.add())
 
 
-def test_the_examples_keep_to_their_own_schemas(document: dict[str, Any]):
+def test_the_examples_are_valid_against_their_schemas(document: dict[str, Any]):
     with_examples = [node for node in nodes(document) if isinstance(node.get("examples"), list)]
     assert with_examples
     for schema in with_examples:
@@ -205,13 +205,13 @@ def test_the_examples_keep_to_their_own_schemas(document: dict[str, Any]):
             checker.validate(example)
 
 
-def test_it_names_no_host(document: dict[str, Any]):
-    """It is the same behind every proxy and under every name."""
+def test_the_document_contains_no_host(document: dict[str, Any]):
+    """The document does not depend on the host name of the request."""
     assert "servers" not in document
     assert not re.search(r"https?://|localhost|127\.0\.0\.1", json.dumps(document))
 
 
-def test_it_needs_no_token_and_is_the_same_for_everybody(client: FlaskClient, alice: Person):
+def test_the_document_needs_no_token_and_is_the_same_for_all_users(client: FlaskClient, alice: Person):
     anonymous = client.get("/openapi.json")
     signed_in = client.get("/openapi.json", headers={"Authorization": f"Bearer {alice.token}"})
     assert anonymous.status_code == 200

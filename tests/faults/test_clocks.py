@@ -35,7 +35,7 @@ def wall(monkeypatch: pytest.MonkeyPatch) -> Wall:
 
 
 def allowed(limiter: Limiter, times: int = 20) -> int:
-    return sum(limiter.take(ALICE.id, None)[0] for _ in range(times))
+    return sum(limiter.consume(ALICE.id, None)[0] for _ in range(times))
 
 
 @pytest.mark.parametrize("jump", JUMPS)
@@ -53,7 +53,7 @@ def test_within_four_windows_of_a_jump_everybody_has_the_whole_allowance_again(w
     allowed(limiter)
     wall.ahead += jump
     allowed(limiter)
-    assert 0 <= limiter.take(ALICE.id, None)[2] <= 60, "what it tells to wait"
+    assert 0 <= limiter.consume(ALICE.id, None)[2] <= 60, "what it tells to wait"
     wall.ahead += 240
     assert allowed(limiter) == 5
 
@@ -62,9 +62,9 @@ def test_within_four_windows_of_a_jump_everybody_has_the_whole_allowance_again(w
 def test_a_jump_hides_no_sign_out_from_the_other_workers(make_app: Callable[..., Flask], wall: Wall, jump: int):
     with make_app().app_context():
         one, other = EndedSessions(), EndedSessions()
-        assert not one.has(ALICE)
-        assert not other.has(ALICE)
+        assert not one.contains(ALICE)
+        assert not other.contains(ALICE)
         wall.ahead += jump
         one.end(LogoutToken("n-1", ALICE, taskapi.database.base.now() + timedelta(minutes=2)))
-        assert one.has(ALICE)
-        until(lambda: other.has(ALICE))
+        assert one.contains(ALICE)
+        until(lambda: other.contains(ALICE))

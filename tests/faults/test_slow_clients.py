@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from taskapi.server.worker import REQUEST_TIMEOUT, DeadlineSocket
+from taskapi.server.deadline_socket import REQUEST_TIMEOUT, DeadlineSocket
 from tests.chaos.floods import serve_beside_chunk_floods, serve_beside_dripping_heads
 from tests.chaos.neighbours import assert_neighbours_answered
 from tests.chaos.service import service
@@ -19,9 +19,9 @@ from tests.gunicorn_server import ROOT
 
 IMPATIENT = f"""
 exec(compile(open({str(ROOT / "gunicorn.conf.py")!r}).read(), "gunicorn.conf.py", "exec"))
-import taskapi.server.worker  # after that file has let gevent patch what waits
+import taskapi.server.deadline_socket  # after that file has let gevent patch what waits
 
-taskapi.server.worker.REQUEST_TIMEOUT = 8
+taskapi.server.deadline_socket.REQUEST_TIMEOUT = 8
 """
 
 

@@ -1,4 +1,4 @@
-"""A user, and a worker, has few large request bodies in progress; small ones never wait."""
+"""Large request bodies in progress are limited per user and per worker; small bodies need no permit."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from flask import Flask
 
 from taskapi.concurrency import slots
 from taskapi.guard import large_bodies
-from taskapi.guard.large_bodies import PER_USER, PER_WORKER, permits
-from taskapi.http.large_responses import Taken
+from taskapi.guard.large_bodies import MAX_PER_USER, MAX_PER_WORKER, permits
+from taskapi.http.large_responses import HeldPermit
 from taskapi.http.request import MAX_BODY_BYTES
 from tests.concurrency.test_slots import free
 from tests.conftest import Person
@@ -24,16 +24,17 @@ SMALL = {"tasks": [{"title": "x"}]}
 
 
 @pytest.fixture(autouse=True)
-def released(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Waits are short, and no permit is left over."""
-    monkeypatch.setattr(large_bodies, "WAIT", 0.05)
+def all_permits_released(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let no request wait for a permit, and check after each test that none is held any more."""
+    monkeypatch.setattr(large_bodies, "PERMIT_TIMEOUT", 0)
     yield
-    gc.collect()
+    if permits._users:
+        gc.collect()  # a collection of the whole suite's objects takes 0.2 s and more, so not after every test
     assert not permits._users
 
 
-def held(users: int, each: int) -> list[Taken]:
-    taken = [permits.take(f"user{number}") for number in range(users) for _ in range(each)]
+def held(users: int, each: int) -> list[HeldPermit]:
+    taken = [permits.acquire(f"user{number}") for number in range(users) for _ in range(each)]
     assert None not in taken
     return [one for one in taken if one]
 
@@ -45,7 +46,7 @@ def answer(person: Person, document: dict[str, Any] = LARGE) -> tuple[int, str |
 
 def test_a_user_with_two_large_bodies_in_progress_gets_429_for_a_third_and_small_ones_are_served(app: Flask):
     user = Person(app.test_client(), "user0")
-    taken = held(1, PER_USER)
+    taken = held(1, MAX_PER_USER)
     assert answer(user) == (429, "1")
     assert answer(user, SMALL)[0] == 200
     assert answer(Person(app.test_client(), "alice"))[0] == 200
@@ -54,8 +55,8 @@ def test_a_user_with_two_large_bodies_in_progress_gets_429_for_a_third_and_small
     taken.pop().release()
 
 
-def test_when_a_worker_has_its_number_of_large_bodies_in_progress_others_get_503(app: Flask):
-    taken = held(PER_WORKER // PER_USER, PER_USER)
+def test_beyond_the_limit_of_large_bodies_of_a_worker_it_is_503(app: Flask):
+    taken = held(MAX_PER_WORKER // MAX_PER_USER, MAX_PER_USER)
     alice = Person(app.test_client(), "alice")
     assert answer(alice) == (503, "1")
     assert answer(alice, SMALL)[0] == 200
@@ -64,8 +65,8 @@ def test_when_a_worker_has_its_number_of_large_bodies_in_progress_others_get_503
         one.release()
 
 
-def test_no_byte_is_read_of_a_large_body_without_a_permit(app: Flask):
-    taken, body = held(1, PER_USER), EndlessBody()
+def test_without_a_permit_no_byte_of_a_large_body_is_read(app: Flask):
+    taken, body = held(1, MAX_PER_USER), EndlessBody()
     user = Person(app.test_client(), "user0")
     refused = user.data(
         "POST", "/import", environ_overrides=body.environ(CONTENT_TYPE="application/json", HTTP_X_CHUNKED="1")
@@ -76,10 +77,10 @@ def test_no_byte_is_read_of_a_large_body_without_a_permit(app: Flask):
 
 
 def test_a_request_waits_for_a_permit_without_its_slot(app: Flask, monkeypatch: pytest.MonkeyPatch):
-    taken, semaphore, seen = held(1, PER_USER), BoundedSemaphore(1), []
+    taken, semaphore, seen = held(1, MAX_PER_USER), BoundedSemaphore(1), []
     wait = permits.wait
 
-    def waiting(user_id: str, seconds: float) -> Taken | None:
+    def waiting(user_id: str, seconds: float) -> HeldPermit | None:
         seen.append(free(semaphore))
         return wait(user_id, seconds)
 
@@ -92,7 +93,7 @@ def test_a_request_waits_for_a_permit_without_its_slot(app: Flask, monkeypatch: 
 
 
 @pytest.mark.parametrize("body", [b"x" * (MAX_BODY_BYTES + 1), b"[" + b" " * 2 * 1024 * 1024], ids=["bad", "413"])
-def test_a_refused_body_leaves_no_permit(app: Flask, body: bytes):
+def test_a_rejected_body_releases_its_permit(app: Flask, body: bytes):
     alice = Person(app.test_client(), "alice")
     response = alice.data("POST", "/import", data=body, content_type="application/json")
     assert response.status_code in (400, 413)

@@ -1,4 +1,4 @@
-"""Which web pages may call the API from a browser, and what they may send and see."""
+"""CORS headers: allowed origins, methods and headers, and exposed headers."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from tests.test_invariants import API, at
 
 APP = "https://app.example.com"
 ADMIN = "http://localhost:3000"
-SENT = {"authorization", "content-type", "if-match", "if-none-match", "idempotency-key", "x-request-id"}
-SEEN = {
+REQUEST_HEADERS = {"authorization", "content-type", "if-match", "if-none-match", "idempotency-key", "x-request-id"}
+RESPONSE_HEADERS = {
     *("etag", "link", "location", "retry-after", "ratelimit", "ratelimit-policy", "x-request-id", "x-total-count"),
     *("idempotency-replayed", "www-authenticate"),
 }
-"""What the contract names, at the least."""
+"""Response headers that docs/api.md names."""
 
 
 @pytest.fixture(scope="module")
 def database_url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """SQLite alone: nothing here depends on the database."""
+    """SQLite only: nothing here depends on the database."""
     url = f"sqlite:///{tmp_path_factory.mktemp('sqlite')}/taskapi.db"
     migrate(url)
     return url
@@ -56,7 +56,7 @@ SETTINGS = {"CORS_ORIGINS": f"{APP}, {ADMIN}", "MAX_TASKS_PER_USER": "2", "RATE_
 
 @pytest.fixture(scope="module")
 def lasting(database_url: str) -> Iterator[Flask]:
-    """One application for the tables of this module."""
+    """One application for all tests of this module."""
     app = build(database_url, **{**SETTINGS, "RATE_LIMIT": "off"})
     yield app
     with app.app_context():
@@ -71,33 +71,33 @@ def app(lasting: Flask, database_url: str) -> Iterator[Flask]:
 
 @pytest.mark.parametrize("origin", [APP, ADMIN])
 @pytest.mark.parametrize(("method", "path"), API, ids=str)
-def test_a_preflight_of_every_method_is_granted_without_a_token(
+def test_a_preflight_of_every_method_is_allowed_without_a_token(
     client: FlaskClient, method: str, path: str, origin: str
 ):
-    response = preflight(client, at(path, "alice"), origin, method, ", ".join(sorted(SENT)))
+    response = preflight(client, at(path, "alice"), origin, method, ", ".join(sorted(REQUEST_HEADERS)))
 
     assert response.status_code == 200
     assert response.headers["Access-Control-Allow-Origin"] == origin
     assert method.lower() in words(response, "Access-Control-Allow-Methods")
-    assert words(response, "Access-Control-Allow-Headers") == SENT
+    assert words(response, "Access-Control-Allow-Headers") == REQUEST_HEADERS
     assert response.headers["Access-Control-Max-Age"] == "7200"
     assert "Access-Control-Allow-Credentials" not in response.headers
     assert "WWW-Authenticate" not in response.headers
 
 
-@pytest.mark.parametrize("header", sorted(SENT))
-def test_each_header_that_a_client_sends_is_granted(client: FlaskClient, header: str):
+@pytest.mark.parametrize("header", sorted(REQUEST_HEADERS))
+def test_each_request_header_of_the_api_is_allowed(client: FlaskClient, header: str):
     response = preflight(client, "/api/alice/tasks", APP, "GET", header)
     assert words(response, "Access-Control-Allow-Headers") == {header}
 
 
-def test_a_header_that_nobody_reads_is_not_granted(client: FlaskClient):
+def test_other_request_headers_are_not_allowed(client: FlaskClient):
     response = preflight(client, "/api/alice/tasks", APP, "GET", "authorization, x-forwarded-for, cookie")
     assert words(response, "Access-Control-Allow-Headers") == {"authorization"}
 
 
 def answers(alice: Person) -> dict[int, TestResponse]:
-    """One answer of each status, as a page of the configured origin sees it."""
+    """Return a response of each status to requests from the configured origin."""
     headers = {"Origin": APP}
     alice.add()
     sent = [
@@ -126,7 +126,7 @@ def test_every_status_can_be_read_by_the_configured_origin(make_app: Callable[..
     assert set(by_status) == {200, 201, 204, 304, 400, 401, 403, 404, 405, 409, 410, 412, 413, 415, 422, 429}
     for status, response in by_status.items():
         assert response.headers.getlist("Access-Control-Allow-Origin") == [APP], status
-        assert words(response, "Access-Control-Expose-Headers") >= SEEN, status
+        assert words(response, "Access-Control-Expose-Headers") >= RESPONSE_HEADERS, status
         assert "Access-Control-Allow-Credentials" not in response.headers, status
         assert "Origin" in response.headers["Vary"], status
 
@@ -142,7 +142,7 @@ def test_a_failing_server_can_be_read_by_the_configured_origin(make_app: Callabl
     response = FlaskClient(app).get("/fail", headers={"Origin": APP})
     assert response.status_code >= 500
     assert response.headers["Access-Control-Allow-Origin"] == APP
-    assert words(response, "Access-Control-Expose-Headers") >= SEEN
+    assert words(response, "Access-Control-Expose-Headers") >= RESPONSE_HEADERS
 
 
 @pytest.mark.parametrize(
@@ -160,24 +160,24 @@ def test_a_failing_server_can_be_read_by_the_configured_origin(make_app: Callabl
         pytest.param("", id="empty"),
     ],
 )
-def test_another_origin_is_granted_nothing(client: FlaskClient, alice: Person, origin: str):
+def test_another_origin_gets_no_cors_headers(client: FlaskClient, alice: Person, origin: str):
     assert not cors(preflight(client, "/api/alice/tasks", origin, "POST"))
     assert not cors(alice.get(headers={"Origin": origin}))
     assert not cors(client.get("/api/alice/tasks", headers={"Origin": origin}))
 
 
-def test_a_request_without_an_origin_is_told_of_none(alice: Person):
+def test_a_request_without_origin_gets_no_cors_headers(alice: Person):
     assert not cors(alice.get())
 
 
-def test_without_configured_origins_nobody_is_granted_anything(make_app: Callable[..., Flask]):
+def test_without_configured_origins_there_are_no_cors_headers(make_app: Callable[..., Flask]):
     client = make_app().test_client()
     assert not cors(preflight(client, "/api/alice/tasks", APP, "POST"))
     for origin in (APP, "null", "*"):
         assert not cors(Person(client, "alice").get(headers={"Origin": origin}))
 
 
-def test_options_that_is_no_preflight_needs_no_token_either(client: FlaskClient):
+def test_options_without_preflight_headers_needs_no_token_either(client: FlaskClient):
     response = client.options("/api/alice/tasks")
     assert response.status_code == 200
     assert set(response.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS", "POST"}

@@ -1,4 +1,4 @@
-"""Every failure leaves as a problem document, and a defect of ours leaves nothing of itself."""
+"""Error responses: every failure is a problem document, and an unexpected exception shows no details."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ ID = {"X-Request-Id": "story-1"}
 
 @pytest.fixture
 def plain(tmp_path: Path) -> Iterator[Flask]:
-    """An application on a database that was never migrated, with room for routes that fail."""
+    """An application on an empty database without tables, to which a test can add routes that fail."""
     app = build(f"sqlite:///{tmp_path}/empty.db")
-    app.test_client_class = FlaskClient  # the routes below are in no description
+    app.test_client_class = FlaskClient  # the OpenAPI document does not describe the routes below
     yield app
     with app.app_context():
         db.engine.dispose()
@@ -51,7 +51,7 @@ def problem(code: str, detail: str, **members: Any) -> dict[str, Any]:
     return {**base, "request_id": "story-1", **members}
 
 
-def test_every_kind_of_problem_stands_in_the_catalogue_once():
+def test_the_catalogue_has_every_problem_type_once():
     kinds = set(Problem.__subclasses__())
     assert set(CATALOGUE.values()) == kinds
     assert len(CATALOGUE) == len(kinds)
@@ -63,7 +63,7 @@ def test_every_kind_of_problem_stands_in_the_catalogue_once():
 
 
 @pytest.mark.parametrize("kind", CATALOGUE.values(), ids=lambda kind: kind.code)
-def test_a_problem_becomes_its_document(plain: Flask, kind: type[Problem]):
+def test_a_problem_is_responded_as_problem_json(plain: Flask, kind: type[Problem]):
     response = failing(plain, kind("What happened.", headers={"X-More": "1"}, extra=[1])).get("/fail", headers=ID)
 
     assert response.status_code == kind.status
@@ -72,7 +72,7 @@ def test_a_problem_becomes_its_document(plain: Flask, kind: type[Problem]):
     assert response.get_json() == problem(kind.code, "What happened.", extra=[1])
 
 
-def test_a_problem_given_no_headers_shares_none_with_the_next():
+def test_problems_do_not_share_a_default_headers_dictionary():
     first, second = NotFound("x"), NotFound("y")
     first.headers["X-Only"] = "first"
     assert second.headers == {}
@@ -134,9 +134,7 @@ def test_a_problem_given_no_headers_shares_none_with_the_next():
         ),
     ],
 )
-def test_whatever_is_raised_becomes_a_problem_that_echoes_nothing(
-    plain: Flask, failure: Exception, code: str, detail: str
-):
+def test_any_exception_becomes_a_problem_without_its_message(plain: Flask, failure: Exception, code: str, detail: str):
     response = failing(plain, failure).get("/fail", headers=ID)
 
     assert response.status_code == CATALOGUE[code].status
@@ -146,7 +144,7 @@ def test_whatever_is_raised_becomes_a_problem_that_echoes_nothing(
     assert ("Retry-After" in response.headers) == (response.status_code == 503)
 
 
-def test_every_http_exception_of_werkzeug_has_its_answer(plain: Flask):
+def test_every_http_exception_of_werkzeug_becomes_a_problem(plain: Flask):
     @plain.get("/abort/<int:code>")
     def view(code: int) -> str:
         abort(code)
@@ -160,7 +158,9 @@ def test_every_http_exception_of_werkzeug_has_its_answer(plain: Flask):
         assert (response.status_code >= 500) == (code >= 500), code
 
 
-def test_a_defect_is_logged_with_the_requests_id_and_not_answered(plain: Flask, caplog: pytest.LogCaptureFixture):
+def test_an_unexpected_exception_is_logged_with_the_request_id_and_not_in_the_response(
+    plain: Flask, caplog: pytest.LogCaptureFixture
+):
     with caplog.at_level(logging.ERROR, logger="taskapi"):
         response = failing(plain, LookupError("in table s3cret")).get("/fail", headers=ID)
 
@@ -178,8 +178,8 @@ def test_a_defect_is_logged_with_the_requests_id_and_not_answered(plain: Flask, 
         assert trace not in response.data
 
 
-def test_a_missing_table_is_our_defect_and_tells_nothing_of_it(plain: Flask):
-    """A blanket rule for database errors once called it unavailable, and clients waited for what never came."""
+def test_a_missing_table_is_500_without_details(plain: Flask):
+    """A general handler for database errors once returned 503 here, and clients retried in vain."""
     response = Person(plain.test_client(), "alice").get(headers=ID)
 
     assert response.status_code == 500
@@ -206,7 +206,7 @@ QUOTES_CONTENT: dict[str, Callable[[], object]] = {
 
 
 @pytest.mark.parametrize("fail", QUOTES_CONTENT.values(), ids=QUOTES_CONTENT)
-def test_the_log_of_a_defect_names_types_and_lines_but_no_message(
+def test_the_logged_stack_trace_has_types_and_lines_but_no_message(
     plain: Flask, caplog: pytest.LogCaptureFixture, fail: Callable[[], object]
 ):
     plain.add_url_rule("/fail", view_func=fail)
@@ -217,11 +217,11 @@ def test_the_log_of_a_defect_names_types_and_lines_but_no_message(
     assert "test_errors.py" in caplog.text
 
 
-@pytest.mark.parametrize("columns", [{"id": 1}, {"id": 2, "completed": None}], ids=["violated key", "refused row"])
-def test_no_database_error_writes_content_to_the_log(
+@pytest.mark.parametrize("columns", [{"id": 1}, {"id": 2, "completed": None}], ids=["violated key", "rejected row"])
+def test_no_database_error_logs_the_content_of_a_row(
     app: Flask, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, columns: dict[str, Any]
 ):
-    """PostgreSQL's message holds the key that was violated, or the row that was refused, and SQLAlchemy's the values."""
+    """The message of PostgreSQL contains the violated key or the rejected row, and that of SQLAlchemy the values."""
     person = Person(app.test_client(), MARKER)
     person.add()
 
@@ -231,7 +231,7 @@ def test_no_database_error_writes_content_to_the_log(
 
     with app.app_context(), pytest.raises(IntegrityError) as failure:
         violate(User(MARKER))
-    assert MARKER not in str(failure.value), "a command of the operator would print it"
+    assert MARKER not in str(failure.value), "a command such as flask purge would print it"
     monkeypatch.setattr(queries, "add", violate)
     with caplog.at_level(logging.DEBUG):
         assert person.post(json={"title": MARKER}).status_code == 500
@@ -255,7 +255,7 @@ def test_the_details_of_an_unavailable_database_are_not_logged(plain: Flask, cap
 @pytest.mark.parametrize(
     "path", ["/", "/api", "/api/", "/api/alice/nothing", "/nothing", "/problems/nothing", "/%00", "/é"]
 )
-def test_an_address_that_serves_nothing_is_404(client: FlaskClient, path: str):
+def test_an_unknown_path_is_404(client: FlaskClient, path: str):
     response = client.get(path, headers=ID)
     assert response.status_code == 404
     assert response.get_json() == problem(
@@ -275,7 +275,7 @@ def test_an_address_that_serves_nothing_is_404(client: FlaskClient, path: str):
         ("PROPFIND", "/docs", "GET, HEAD, OPTIONS"),
     ],
 )
-def test_a_method_that_is_not_known_is_405_and_says_which_are(client: FlaskClient, method: str, path: str, allow: str):
+def test_an_unknown_method_is_405_with_allow(client: FlaskClient, method: str, path: str, allow: str):
     response = client.open(path, method=method, headers=ID)
     assert response.status_code == 405
     assert response.headers["Allow"] == allow
@@ -296,7 +296,7 @@ def test_a_body_that_is_too_large_is_413(alice: Person):
         pytest.param({}, id="none"),
     ],
 )
-def test_a_body_that_is_no_json_is_415(alice: Person, options: dict[str, str]):
+def test_a_body_of_another_media_type_than_json_is_415(alice: Person, options: dict[str, str]):
     response = alice.post(data=b'{"title": "x"}', headers=ID, **options)
     assert response.status_code == 415
     assert response.get_json() == problem(
@@ -304,13 +304,13 @@ def test_a_body_that_is_no_json_is_415(alice: Person, options: dict[str, str]):
     )
 
 
-def test_a_compressed_body_is_415_and_says_what_is_taken(alice: Person):
+def test_a_compressed_body_is_415_with_accept_encoding(alice: Person):
     response = alice.post(data=b"{}", content_type="application/json", headers={**ID, "Content-Encoding": "gzip"})
     assert response.status_code == 415
     assert response.headers["Accept-Encoding"] == "identity"
     assert response.get_json() == problem("unsupported-media-type", "Send the body uncompressed.")
 
 
-def test_a_detail_is_what_the_exception_says_in_logs_too():
+def test_the_message_of_a_problem_is_its_detail():
     assert str(ValidationFailed("Send a JSON object.")) == "Send a JSON object."
     assert InternalError.status == Problem.status

@@ -1,4 +1,4 @@
-"""Of an object or a query with many members little is looked at. What many violations cost: tasks/test_bad_input.py."""
+"""Limits on the members of an object and of a query. Tests of many violations: tasks/test_bad_input.py."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from taskapi.http.fields.strict import MAX_MEMBERS
 from tests.conftest import Person
 
 
-def test_an_object_of_many_members_is_refused_without_a_look_at_each(alice: Person):
+def test_an_object_with_too_many_members_is_rejected_as_a_whole(alice: Person):
     members = {f"x{n}": 1 for n in range(MAX_MEMBERS + 1)}
     error = {"detail": "Must have at most 100 members.", "code": "length"}
     assert alice.post(json=members).get_json()["errors"] == [{"pointer": "", **error}]
@@ -14,7 +14,7 @@ def test_an_object_of_many_members_is_refused_without_a_look_at_each(alice: Pers
     assert batch.get_json()["errors"] == [{"pointer": "/operations/0", **error}]
 
 
-def test_a_query_of_many_unknown_parameters_is_refused_in_a_few_words(alice: Person):
+def test_a_query_with_many_unknown_parameters_gets_a_short_error(alice: Person):
     refused = alice.get("?" + "&".join(f"x{n}=" for n in range(1000)))
     assert refused.status_code == 400
     assert len(refused.data) < 1000

@@ -1,7 +1,8 @@
-"""No request makes the service read more of a body than its view accepts, whatever its method and address."""
+"""No request makes the service read more of a body than its view accepts, whatever the method and path."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 
 import pytest
@@ -18,7 +19,7 @@ LARGE = {"/api/alice/tasks/batch", "/api/alice/import"}
 
 
 def paths(app: Flask) -> Iterator[str]:
-    """An address of each route, and one of none."""
+    """Yield a path of each route, and an unknown one."""
     for rule in app.url_map.iter_rules():
         values = {"user_id": "alice", "id": "1", "code": "too-large", "filename": "problem.css", "name": "problem.css"}
         with app.test_request_context():
@@ -29,7 +30,7 @@ def paths(app: Flask) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_no_route_reads_more_of_a_body_than_it_accepts(app: Flask, client: FlaskClient, method: str) -> None:
+def test_no_route_reads_more_of_a_body_than_its_limit(app: Flask, client: FlaskClient, method: str) -> None:
     read = {}
     for path in paths(app):
         for key in (None, "k"):
@@ -37,7 +38,7 @@ def test_no_route_reads_more_of_a_body_than_it_accepts(app: Flask, client: Flask
             headers = {"Authorization": f"Bearer {token('alice')}", "Content-Type": "application/json"}
             if key:
                 headers["Idempotency-Key"] = key
-            # Closed, as a server does: what is sent of a static file is a file.
+            # Closed as a server does it: the response of a static file holds an open file.
             client.open(path, method=method, headers=headers, environ_overrides=body.environ(), buffered=True).close()
             read[path] = max(body.count, read.get(path, 0))
     bounds = {path: MAX_BULK_BODY_BYTES if path in LARGE and method == "POST" else MAX_BODY_BYTES for path in read}
@@ -52,6 +53,21 @@ def test_a_large_body_of_a_delete_is_413_and_deletes_nothing(alice: Person, head
         assert (refused.status_code, refused.get_json()["code"]) == (413, "too-large")
         assert alice.data("DELETE", environ_overrides=environ).status_code == 413
     assert alice.get("/1").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", ""), ("PUT", "/1"), ("PATCH", "/1"), ("DELETE", "/1"), ("PATCH", "/1/complete"), ("POST", "/batch")],
+)
+def test_a_chunked_body_that_the_server_does_not_decode_is_411_and_changes_nothing(
+    alice: Person, method: str, path: str
+) -> None:
+    """uWSGI does not set `wsgi.input_terminated`; Werkzeug reads the body as empty, and that toggles a task."""
+    before = alice.add()
+    environ = {"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input": io.BytesIO(b'11\r\n{"completed":true}\r\n0\r\n\r\n')}
+    refused = alice.send(method, path, content_type="application/json", environ_overrides=environ)
+    assert (refused.status_code, refused.get_json()["code"]) == (411, "length-required")
+    assert alice.get("/1").get_json() == before
 
 
 def test_a_delete_may_have_a_small_body_of_any_type(alice: Person) -> None:

@@ -1,4 +1,4 @@
-"""The name of a request: the client's if it is sane, otherwise one of our own."""
+"""The request id: that of the client if it is valid, otherwise a random one."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from flask.testing import FlaskClient
 
 from tests.conftest import Person, migrate
 
-OWN = re.compile(r"[0-9a-f]{32}")
+GENERATED = re.compile(r"[0-9a-f]{32}")
 
 
 @pytest.fixture(scope="module")
 def database_url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """SQLite alone: nothing here depends on the database."""
+    """SQLite only: nothing here depends on the database."""
     url = f"sqlite:///{tmp_path_factory.mktemp('sqlite')}/taskapi.db"
     migrate(url)
     return url
 
 
 @pytest.mark.parametrize("sent", ["a", "A-1_b.c", "0" * 128, "3f2504e0-4f89-11d3-9a0c-0305e82c3301", "01J9Z3.retry-2"])
-def test_a_sane_id_is_taken_over(client: FlaskClient, sent: str):
+def test_a_valid_client_request_id_is_used(client: FlaskClient, sent: str):
     assert client.get("/healthz", headers={"X-Request-Id": sent}).headers["X-Request-Id"] == sent
 
 
@@ -47,23 +47,23 @@ def test_a_sane_id_is_taken_over(client: FlaskClient, sent: str):
         pytest.param("a\x1b[31m", id="escape-sequence"),
     ],
 )
-def test_an_insane_id_is_replaced(client: FlaskClient, sent: str):
+def test_an_invalid_client_request_id_is_replaced(client: FlaskClient, sent: str):
     response = client.get("/healthz", environ_overrides={"HTTP_X_REQUEST_ID": sent.encode().decode("latin-1")})
-    assert OWN.fullmatch(response.headers["X-Request-Id"])
+    assert GENERATED.fullmatch(response.headers["X-Request-Id"])
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\r", "\x00", "\x85"])
-def test_an_id_with_an_ending_that_could_break_out_is_replaced(client: FlaskClient, ending: str):
-    response = client.get("/healthz", environ_overrides={"HTTP_X_REQUEST_ID": f"sane{ending}"})
-    assert OWN.fullmatch(response.headers["X-Request-Id"])
+def test_a_request_id_with_a_trailing_line_break_is_replaced(client: FlaskClient, ending: str):
+    response = client.get("/healthz", environ_overrides={"HTTP_X_REQUEST_ID": f"valid{ending}"})
+    assert GENERATED.fullmatch(response.headers["X-Request-Id"])
 
 
-def test_two_requests_never_share_an_id_of_our_own(client: FlaskClient):
+def test_generated_request_ids_are_unique(client: FlaskClient):
     ids = {client.get("/healthz").headers["X-Request-Id"] for _ in range(50)}
     assert len(ids) == 50
 
 
-def test_answer_error_body_and_log_name_the_request_alike(
+def test_response_header_error_body_and_log_have_the_same_request_id(
     make_app: Callable[..., Flask], caplog: pytest.LogCaptureFixture
 ):
     app = make_app()
@@ -80,7 +80,7 @@ def test_answer_error_body_and_log_name_the_request_alike(
     assert caplog.records[0].getMessage().splitlines()[0].endswith(name)
 
 
-def test_the_id_stands_on_every_kind_of_answer(alice: Person):
+def test_every_kind_of_response_has_a_request_id(alice: Person):
     alice.add()
     headers = {"X-Request-Id": "mine"}
     answers = [

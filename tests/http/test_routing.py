@@ -1,4 +1,4 @@
-"""What our Flask leaves out changes no answer: paths lead where Werkzeug's own search leads them."""
+"""The Flask subclass routes and responds as stock Flask does: URL matching, URL building, OPTIONS, teardown."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ RULES = {
 }
 
 
-def led(app: Flask, path: str, method: str) -> Any:
-    """Where a request is led, by our context and by Werkzeug's own search."""
+def match(app: Flask, path: str, method: str) -> Any:
+    """Return (rule, view_args, error) of a request by our request context and by Werkzeug's own matching."""
     environ = {"REQUEST_METHOD": method, "PATH_INFO": path.encode().decode("latin-1"), "wsgi.url_scheme": "http"}
     environ |= {"SERVER_NAME": "localhost", "SERVER_PORT": "80", "SCRIPT_NAME": "", "QUERY_STRING": ""}
     with app.request_context(environ):
@@ -51,32 +51,32 @@ def led(app: Flask, path: str, method: str) -> Any:
     return ours, (rule, found, None)
 
 
-@pytest.mark.parametrize("path", PATHS, ids=lambda path: path[:30] or "nothing")
-def test_a_path_leads_where_werkzeug_leads_it_the_first_time_and_again(app: Flask, path: str):
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path[:30] or "empty")
+def test_cached_url_matching_equals_werkzeug_s(app: Flask, path: str):
     for method in METHODS * 2:
-        ours, theirs = led(app, path, method)
+        ours, theirs = match(app, path, method)
         assert ours == theirs, method
 
 
-def test_what_a_view_does_with_its_arguments_is_not_remembered(alice: Person):
-    """The hook takes the user out of them."""
+def test_changes_to_view_args_do_not_reach_the_route_cache(alice: Person):
+    """The guard removes `user_id` from view_args."""
     alice.add("One")
     assert [alice.get("/1").status_code for _ in range(3)] == [200] * 3
 
 
-def test_as_many_paths_are_remembered_as_is_allowed_and_no_long_ones(app: Flask):
+def test_the_route_cache_is_bounded_and_has_no_long_paths(app: Flask):
     routes: Any = app.url_map
     client = app.test_client()
     client.get(f"/api/{'x' * MAX_CACHED_PATH}/tasks")
-    routes.remembered.cache_clear()
+    routes.find_cached.cache_clear()
     for number in range(ROUTE_CACHE_SIZE + 10):
-        led(app, f"/api/{number}/tasks", "GET")
-    assert routes.remembered.cache_info().currsize == ROUTE_CACHE_SIZE
-    led(app, f"/api/{'x' * MAX_CACHED_PATH}/tasks", "GET")
-    assert routes.remembered.cache_info().misses == ROUTE_CACHE_SIZE + 10
+        match(app, f"/api/{number}/tasks", "GET")
+    assert routes.find_cached.cache_info().currsize == ROUTE_CACHE_SIZE
+    match(app, f"/api/{'x' * MAX_CACHED_PATH}/tasks", "GET")
+    assert routes.find_cached.cache_info().misses == ROUTE_CACHE_SIZE + 10
 
 
-def test_two_applications_remember_each_their_own():
+def test_each_application_has_its_own_route_cache():
     first, second = Application("first"), Application("second")
     first.add_url_rule("/here", "here", lambda: "first")
     second.add_url_rule("/here", "here", lambda: "second")
@@ -88,12 +88,12 @@ def test_two_applications_remember_each_their_own():
 @pytest.mark.parametrize(
     "host", ["localhost", "x:80", "", "a b", "\xe4\xf6", "[::1]:8000", "a" * 80, "mallory.example"]
 )
-def test_no_answer_depends_on_the_name_that_a_client_has_for_us(client: FlaskClient, host: str):
+def test_no_response_depends_on_the_host_header(client: FlaskClient, host: str):
     answered = client.get("/healthz", headers={"Host": host})
     assert (answered.status_code, answered.get_json()) == (200, {"status": "ok"})
 
 
-def test_below_a_prefix_addresses_have_it(alice: Person):
+def test_urls_include_the_script_name(alice: Person):
     sent: Any = {
         "headers": {"Authorization": f"Bearer {alice.token}"},
         "environ_overrides": {"SCRIPT_NAME": "/below"},
@@ -105,17 +105,17 @@ def test_below_a_prefix_addresses_have_it(alice: Person):
 
 
 @pytest.mark.parametrize("path", ["/api/alice/tasks", "/api/alice/tasks/7", "/api/alice/tasks/7/complete", "/healthz"])
-def test_who_asks_is_told_what_a_path_can_do(client: FlaskClient, path: str):
+def test_options_lists_the_methods_of_a_path(client: FlaskClient, path: str):
     rules = [rule for rule in client.application.url_map.iter_rules() if rule.rule == RULES.get(path, path)]
     expected = {method for rule in rules for method in rule.methods or ()}
     assert expected > {"OPTIONS"}
     for _ in range(2):
-        client.get("/api/alice/tasks")  # whatever was asked before
+        client.get("/api/alice/tasks")  # fills the cache
         assert set(client.options(path).headers["Allow"].split(", ")) == expected
 
 
 @pytest.mark.parametrize("signal", [request_tearing_down, appcontext_tearing_down])
-def test_whoever_listens_is_told_that_a_request_is_over(client: FlaskClient, signal: Any):
+def test_teardown_signals_are_sent(client: FlaskClient, signal: Any):
     told: list[object] = []
     client.get("/healthz")
     with signal.connected_to(lambda sender, **_: told.append(sender)):
@@ -124,7 +124,7 @@ def test_whoever_listens_is_told_that_a_request_is_over(client: FlaskClient, sig
     assert told == [client.application]
 
 
-def test_whoever_registers_is_told_that_a_request_is_over(make_app: Callable[..., Flask]):
+def test_teardown_functions_are_called(make_app: Callable[..., Flask]):
     app, told = make_app(), []
     app.teardown_request(lambda error: told.append(("request", error)))
     app.teardown_appcontext(lambda error: told.append(("context", error)))
@@ -132,13 +132,13 @@ def test_whoever_registers_is_told_that_a_request_is_over(make_app: Callable[...
     assert told == [("request", None), ("context", None)]
 
 
-def test_nobody_opens_a_session_of_the_orm(app: Flask):
-    """None would be closed after a request."""
+def test_there_is_no_orm_session_and_no_teardown_for_it(app: Flask):
+    """An ORM session would not be closed after the request, since its teardown function is removed."""
     assert "session" not in vars(db)
     assert not app.teardown_appcontext_funcs
 
 
-def test_what_stands_behind_a_proxy_is_found_anew_for_each_request(app: Flask):
+def test_unproxy_returns_the_object_of_the_current_request(app: Flask):
     seen = []
     for path in ("/a", "/b"):
         with app.test_request_context(path):
@@ -149,6 +149,6 @@ def test_what_stands_behind_a_proxy_is_found_anew_for_each_request(app: Flask):
         unproxy(request)
 
 
-def test_outside_of_a_request_there_are_no_addresses(make_app: Callable[..., Flask]):
+def test_url_for_outside_of_a_request_is_an_error(make_app: Callable[..., Flask]):
     with make_app().app_context(), pytest.raises(RuntimeError, match="SERVER_NAME"):
         url_for("tasks.index", user_id="alice")

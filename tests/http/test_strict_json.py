@@ -1,4 +1,4 @@
-"""Strict JSON means one thing only, or it is a ValueError: nothing else ever comes out."""
+"""The strict JSON parser: unambiguous values, or ValueError."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ VALUES: dict[str, tuple[bytes, Any]] = {
 
 
 @pytest.mark.parametrize(("raw", "value"), VALUES.values(), ids=VALUES.keys())
-def test_json_is_read(raw: bytes, value: Any) -> None:
+def test_valid_json_is_parsed(raw: bytes, value: Any) -> None:
     assert loads(raw) == value
 
 
@@ -77,7 +77,7 @@ REFUSED: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("raw", REFUSED.values(), ids=REFUSED.keys())
-def test_what_two_parsers_could_read_in_two_ways_is_a_value_error(raw: bytes) -> None:
+def test_json_that_parsers_interpret_differently_is_a_value_error(raw: bytes) -> None:
     with pytest.raises(ValueError):
         loads(raw)
 
@@ -93,12 +93,12 @@ JSON = st.recursive(
 
 
 @given(value=JSON, ascii_only=st.booleans())
-def test_whatever_can_be_said_in_json_survives(value: Any, *, ascii_only: bool) -> None:
+def test_any_json_value_round_trips(value: Any, *, ascii_only: bool) -> None:
     assert loads(json.dumps(value, ensure_ascii=ascii_only).encode()) == value
 
 
 @given(st.binary() | st.text(alphabet='{}[]":,0123456789.eE+-truefalsn\\u \ufeff').map(str.encode))
-def test_no_bytes_raise_anything_but_a_value_error(raw: bytes) -> None:
+def test_arbitrary_bytes_raise_only_value_error(raw: bytes) -> None:
     try:
         value = loads(raw)
     except ValueError:

@@ -1,4 +1,4 @@
-"""A repeated request is carried out once and answered alike each time, whatever happens in between."""
+"""Idempotency-Key: a repeated request is executed once and gets the same response, also after crashes."""
 
 from __future__ import annotations
 
@@ -30,23 +30,25 @@ from tests.conftest import Person, beyond_walls, token
 from tests.gunicorn_server import Answer, Request, Server, serve
 from tests.waiting import PATIENCE, until
 
-KEPT = ("Content-Type", "ETag", "Location")
+REPLAYED_HEADERS = ("Content-Type", "ETag", "Location")
 
 
-def keyed(key: str = "key-1", **further: str) -> dict[str, str]:
+def key_header(key: str = "key-1", **further: str) -> dict[str, str]:
     return {"Idempotency-Key": key, **further}
 
 
 def assert_replayed(first: TestResponse, again: TestResponse) -> None:
-    """The very same answer, and the word that it is not a new one."""
+    """Check that `again` is the replay of `first`: same status, body and headers, with `Idempotency-Replayed`."""
     assert "Idempotency-Replayed" not in first.headers
     assert again.headers["Idempotency-Replayed"] == "true"
     assert (again.status_code, again.data) == (first.status_code, first.data)
-    assert [again.headers.get(name) for name in KEPT] == [first.headers.get(name) for name in KEPT]
+    assert [again.headers.get(name) for name in REPLAYED_HEADERS] == [
+        first.headers.get(name) for name in REPLAYED_HEADERS
+    ]
 
 
-def everything(person: Person) -> list[Any]:
-    """All there is to see of somebody, versions included."""
+def all_data(person: Person) -> list[Any]:
+    """Return the list with its ETag, the trash and the delta feed of a person."""
     person_path = f"/api/{person.id}"
     headers = {"Authorization": f"Bearer {person.token}"}
     feed = person.client.get(f"{person_path}/changes", headers=headers)
@@ -58,7 +60,7 @@ def everything(person: Person) -> list[Any]:
     ]
 
 
-# What repeats
+# Replays
 
 WRITES: dict[str, tuple[str, str, Any]] = {
     "tasks.create": ("POST", "/tasks", {"title": "Another"}),
@@ -75,20 +77,20 @@ WRITES: dict[str, tuple[str, str, Any]] = {
     ),
     "data.import_": ("POST", "/import", {"tasks": [{"title": "Imported"}]}),
 }
-"""By endpoint: a request that changes something of three tasks, the third of them in the trash."""
+"""By endpoint: a request that changes something if there are three tasks, the third of them in the trash."""
 
 
-def test_every_post_put_and_patch_of_the_api_is_in_the_table_of_these_tests(app: Flask) -> None:
-    writing = {
+def test_every_write_endpoint_is_in_the_table_of_these_tests(app: Flask) -> None:
+    write_endpoints = {
         rule.endpoint
         for rule in app.url_map.iter_rules()
         if rule.rule.startswith("/api/") and (rule.methods or set()) & {"POST", "PUT", "PATCH"}
     }
-    assert writing == WRITES.keys() - {"tasks.delete"}
+    assert write_endpoints == WRITES.keys() - {"tasks.delete"}
 
 
 @pytest.mark.parametrize("endpoint", WRITES)
-def test_a_repetition_gets_the_first_answer_byte_for_byte_and_changes_nothing(alice: Person, endpoint: str) -> None:
+def test_a_repeated_request_gets_the_identical_response_and_changes_nothing(alice: Person, endpoint: str) -> None:
     for title in ("One", "Two", "Three"):
         alice.add(title)
     assert alice.delete("/3").status_code == 204
@@ -96,17 +98,17 @@ def test_a_repetition_gets_the_first_answer_byte_for_byte_and_changes_nothing(al
 
     def send() -> TestResponse:
         options = {} if body is None else {"json": body}
-        headers = {"Authorization": f"Bearer {alice.token}", **keyed()}
+        headers = {"Authorization": f"Bearer {alice.token}", **key_header()}
         return alice.client.open(f"/api/alice{path}", method=method, headers=headers, **options)
 
-    before = everything(alice)
+    before = all_data(alice)
     first = send()
     assert first.status_code in (200, 201, 204), first.text
-    after = everything(alice)
+    after = all_data(alice)
     assert after != before
     for _ in range(2):
         assert_replayed(first, send())
-        assert everything(alice) == after
+        assert all_data(alice) == after
 
 
 @pytest.mark.parametrize(
@@ -126,141 +128,141 @@ def test_a_repetition_gets_the_first_answer_byte_for_byte_and_changes_nothing(al
 def test_a_key_with_another_request_is_422_and_changes_nothing(
     alice: Person, method: str, path: str, body: Any
 ) -> None:
-    assert alice.post(json={"title": "First"}, headers=keyed()).status_code == 201
-    before = everything(alice)
-    response = alice.send(method, path, headers=keyed(), **({} if body is None else {"json": body}))
+    assert alice.post(json={"title": "First"}, headers=key_header()).status_code == 201
+    before = all_data(alice)
+    response = alice.send(method, path, headers=key_header(), **({} if body is None else {"json": body}))
     assert (response.status_code, response.get_json()["code"]) == (422, "key-reused")
-    assert everything(alice) == before
+    assert all_data(alice) == before
 
 
-def test_a_key_is_its_users_own(alice: Person, mallory: Person) -> None:
-    first = alice.post(json={"title": "Alice's"}, headers=keyed())
-    hers = mallory.post(json={"title": "Mallory's"}, headers=keyed())
-    assert (hers.status_code, hers.get_json()["title"]) == (201, "Mallory's")
-    assert "Idempotency-Replayed" not in hers.headers
-    assert_replayed(first, alice.post(json={"title": "Alice's"}, headers=keyed()))
-    assert_replayed(hers, mallory.post(json={"title": "Mallory's"}, headers=keyed()))
+def test_two_users_may_use_the_same_key(alice: Person, mallory: Person) -> None:
+    first = alice.post(json={"title": "Alice's"}, headers=key_header())
+    other = mallory.post(json={"title": "Mallory's"}, headers=key_header())
+    assert (other.status_code, other.get_json()["title"]) == (201, "Mallory's")
+    assert "Idempotency-Replayed" not in other.headers
+    assert_replayed(first, alice.post(json={"title": "Alice's"}, headers=key_header()))
+    assert_replayed(other, mallory.post(json={"title": "Mallory's"}, headers=key_header()))
 
 
 @pytest.mark.parametrize("key", ["", "k" * 256, "two words", "clé", "tab\there", "\x7f"], ids=ascii)
-def test_a_key_that_is_none_is_400_and_nothing_is_done(alice: Person, key: str) -> None:
-    response = alice.post(json={"title": "T"}, headers=keyed(key))
+def test_an_invalid_key_is_400_and_changes_nothing(alice: Person, key: str) -> None:
+    response = alice.post(json={"title": "T"}, headers=key_header(key))
     assert (response.status_code, response.get_json()["code"]) == (400, "bad-request")
     assert alice.titles() == []
 
 
 @pytest.mark.parametrize("key", ["k", "k" * 255, '"quoted"', "!~", "%00", "8e03978e-40d5-43dd-bc93-6894a57f9324"])
-def test_any_visible_ascii_is_a_key(alice: Person, key: str) -> None:
-    first = alice.post(json={"title": "T"}, headers=keyed(key))
+def test_any_visible_ascii_characters_are_a_valid_key(alice: Person, key: str) -> None:
+    first = alice.post(json={"title": "T"}, headers=key_header(key))
     assert first.status_code == 201
-    assert_replayed(first, alice.post(json={"title": "T"}, headers=keyed(key)))
+    assert_replayed(first, alice.post(json={"title": "T"}, headers=key_header(key)))
 
 
-def test_without_a_key_two_requests_are_two(alice: Person) -> None:
+def test_requests_without_a_key_are_all_executed(alice: Person) -> None:
     assert alice.add("T")["id"] != alice.add("T")["id"]
 
 
-# What is kept, and for how long
+# Stored responses and their lifetime
 
 
-def test_a_422_is_not_kept_and_the_key_is_free(alice: Person) -> None:
-    assert alice.post(json={"title": ""}, headers=keyed()).status_code == 422
-    assert alice.post(json={"title": "Mended"}, headers=keyed()).status_code == 201
+def test_a_422_is_not_stored_and_the_key_can_be_used_again(alice: Person) -> None:
+    assert alice.post(json={"title": ""}, headers=key_header()).status_code == 422
+    assert alice.post(json={"title": "Mended"}, headers=key_header()).status_code == 201
 
 
-def test_a_404_is_not_kept_and_the_key_is_free(alice: Person) -> None:
+def test_a_404_is_not_stored_and_the_key_can_be_used_again(alice: Person) -> None:
     alice.add()
     alice.delete("/1")
-    assert alice.put("/1", json={"title": "T"}, headers=keyed()).status_code == 404
+    assert alice.put("/1", json={"title": "T"}, headers=key_header()).status_code == 404
     assert alice.post("/1/restore").status_code == 200
-    again = alice.put("/1", json={"title": "T"}, headers=keyed())
+    again = alice.put("/1", json={"title": "T"}, headers=key_header())
     assert (again.status_code, again.headers.get("Idempotency-Replayed")) == (200, None)
 
 
-def test_a_412_is_not_kept_and_the_key_is_free(alice: Person) -> None:
+def test_a_412_is_not_stored_and_the_key_can_be_used_again(alice: Person) -> None:
     alice.add()
-    assert alice.put("/1", json={"title": "T"}, headers=keyed(**{"If-Match": '"9"'})).status_code == 412
-    again = alice.put("/1", json={"title": "T"}, headers=keyed(**{"If-Match": '"1"'}))
+    assert alice.put("/1", json={"title": "T"}, headers=key_header(**{"If-Match": '"9"'})).status_code == 412
+    again = alice.put("/1", json={"title": "T"}, headers=key_header(**{"If-Match": '"1"'}))
     assert (again.status_code, again.headers.get("Idempotency-Replayed")) == (200, None)
 
 
-def test_a_refused_batch_and_import_are_not_kept(alice: Person) -> None:
+def test_a_refused_batch_is_not_stored(alice: Person) -> None:
     refused = {"operations": [{"op": "create", "task": {"title": "T"}}, {"op": "delete", "id": 99}]}
-    assert alice.post("/batch", json=refused, headers=keyed()).status_code == 404
-    mended = {"operations": refused["operations"][:1]}
-    assert alice.post("/batch", json=mended, headers=keyed()).status_code == 200
+    assert alice.post("/batch", json=refused, headers=key_header()).status_code == 404
+    fixed = {"operations": refused["operations"][:1]}
+    assert alice.post("/batch", json=fixed, headers=key_header()).status_code == 200
     assert alice.titles() == ["T"]
 
 
-def test_a_replay_comes_before_404(alice: Person) -> None:
+def test_a_replay_takes_precedence_over_404(alice: Person) -> None:
     alice.add()
-    first = alice.put("/1", json={"title": "T"}, headers=keyed())
+    first = alice.put("/1", json={"title": "T"}, headers=key_header())
     alice.delete("/1")
-    assert_replayed(first, alice.put("/1", json={"title": "T"}, headers=keyed()))
+    assert_replayed(first, alice.put("/1", json={"title": "T"}, headers=key_header()))
 
 
-def test_a_repeated_delete_is_204_again(alice: Person) -> None:
+def test_a_repeated_delete_with_a_key_is_204_again(alice: Person) -> None:
     alice.add()
-    first = alice.delete("/1", headers=keyed())
-    assert_replayed(first, alice.delete("/1", headers=keyed()))
+    first = alice.delete("/1", headers=key_header())
+    assert_replayed(first, alice.delete("/1", headers=key_header()))
     assert alice.delete("/1").status_code == 404
 
 
-def test_a_replay_comes_before_412(alice: Person) -> None:
+def test_a_replay_takes_precedence_over_412(alice: Person) -> None:
     alice.add()
-    headers = keyed(**{"If-Match": '"1"'})
+    headers = key_header(**{"If-Match": '"1"'})
     first = alice.patch("/1/complete", headers=headers)
     assert first.status_code == 200
-    alice.put("/1", json={"title": "Changed meanwhile"})
+    alice.put("/1", json={"title": "Changed in between"})
     assert_replayed(first, alice.patch("/1/complete", headers=headers))
-    assert alice.get("/1").get_json()["title"] == "Changed meanwhile"
+    assert alice.get("/1").get_json()["title"] == "Changed in between"
 
 
-def test_a_replay_comes_before_428(make_app: Callable[..., Flask]) -> None:
+def test_a_replay_takes_precedence_over_428(make_app: Callable[..., Flask]) -> None:
     alice = Person(make_app(REQUIRE_IF_MATCH="true").test_client(), "alice")
     alice.add()
-    first = alice.put("/1", json={"title": "T"}, headers=keyed(**{"If-Match": "*"}))
-    assert_replayed(first, alice.put("/1", json={"title": "T"}, headers=keyed()))
+    first = alice.put("/1", json={"title": "T"}, headers=key_header(**{"If-Match": "*"}))
+    assert_replayed(first, alice.put("/1", json={"title": "T"}, headers=key_header()))
 
 
-def move_into_the_past(app: Flask, by: timedelta) -> None:
+def age_stored_responses(app: Flask, by: timedelta) -> None:
     with app.app_context(), beyond_walls().begin() as connection:
         connection.execute(StoredResponse.__table__.update().values(created_at=now() - by))
 
 
-def test_a_key_is_kept_for_24_hours(app: Flask, alice: Person) -> None:
-    first = alice.post(json={"title": "T"}, headers=keyed())
-    move_into_the_past(app, timedelta(hours=23, minutes=59))
-    assert_replayed(first, alice.post(json={"title": "T"}, headers=keyed()))
-    move_into_the_past(app, timedelta(hours=24, seconds=1))
-    second = alice.post(json={"title": "Anything"}, headers=keyed())
+def test_a_response_is_replayed_for_24_hours(app: Flask, alice: Person) -> None:
+    first = alice.post(json={"title": "T"}, headers=key_header())
+    age_stored_responses(app, timedelta(hours=23, minutes=59))
+    assert_replayed(first, alice.post(json={"title": "T"}, headers=key_header()))
+    age_stored_responses(app, timedelta(hours=24, seconds=1))
+    second = alice.post(json={"title": "Anything"}, headers=key_header())
     assert (second.status_code, second.get_json()["id"]) == (201, 2)
-    assert_replayed(second, alice.post(json={"title": "Anything"}, headers=keyed()))
+    assert_replayed(second, alice.post(json={"title": "Anything"}, headers=key_header()))
 
 
-def test_the_purge_removes_the_keys_past_their_time_and_no_other(app: Flask, alice: Person, mallory: Person) -> None:
-    alice.post(json={"title": "Old"}, headers=keyed("old"))
-    mallory.post(json={"title": "Old"}, headers=keyed("old"))
-    move_into_the_past(app, timedelta(hours=24, seconds=1))
-    young = alice.post(json={"title": "Young"}, headers=keyed("young"))
+def test_the_purge_removes_expired_keys_only(app: Flask, alice: Person, mallory: Person) -> None:
+    alice.post(json={"title": "Old"}, headers=key_header("old"))
+    mallory.post(json={"title": "Old"}, headers=key_header("old"))
+    age_stored_responses(app, timedelta(hours=24, seconds=1))
+    recent = alice.post(json={"title": "Young"}, headers=key_header("young"))
     result = app.test_cli_runner().invoke(args=["purge"])
     assert (result.exit_code, result.output) == (
         0,
         "0 tasks emptied; 0 tombstones, 2 idempotency keys, 0 ended sessions and 0 erased users removed\n",
     )
-    assert_replayed(young, alice.post(json={"title": "Young"}, headers=keyed("young")))
+    assert_replayed(recent, alice.post(json={"title": "Young"}, headers=key_header("young")))
 
 
-def test_erasing_everything_erases_the_keys(alice: Person) -> None:
-    alice.post(json={"title": "T"}, headers=keyed())
+def test_an_erasure_deletes_the_keys(alice: Person) -> None:
+    alice.post(json={"title": "T"}, headers=key_header())
     assert alice.client.delete("/api/alice", headers={"Authorization": f"Bearer {alice.token}"}).status_code == 204
-    again = alice.post(json={"title": "T"}, headers=keyed())
+    again = alice.post(json={"title": "T"}, headers=key_header())
     assert (again.status_code, again.headers.get("Idempotency-Replayed")) == (201, None)
 
 
-# Together or not at all
+# Atomicity
 
-COMMIT_FAILS = {
+BREAK_COMMITS = {
     "sqlite": (
         "CREATE TABLE nowhere (id INTEGER REFERENCES nowhere (id) DEFERRABLE INITIALLY DEFERRED)",
         "CREATE TRIGGER commit_fails AFTER INSERT ON tasks BEGIN INSERT INTO nowhere VALUES (1), (9); END",
@@ -276,44 +278,44 @@ COMMIT_FAILS = {
         """,
     ),
 }
-"""A constraint that is looked at when the transaction is committed, and never holds."""
+"""Statements for a deferred constraint on new tasks that always fails at COMMIT, by dialect."""
 
-COMMITS_AGAIN = {
+REPAIR_COMMITS = {
     "sqlite": ("DROP TRIGGER commit_fails", "DROP TABLE nowhere"),
     "postgresql": ("DROP TRIGGER commit_fails ON tasks", "DROP FUNCTION commit_fails"),
 }
 
 
 @contextmanager
-def commits_fail(url: str) -> Iterator[None]:
+def failing_commits(url: str) -> Iterator[None]:
     dialect = make_url(url).get_backend_name()
     engine = beyond_walls(url)
     with engine.begin() as connection:
-        for statement in COMMIT_FAILS[dialect]:
+        for statement in BREAK_COMMITS[dialect]:
             connection.execute(text(statement))
     yield
     with engine.begin() as connection:
-        for statement in COMMITS_AGAIN[dialect]:
+        for statement in REPAIR_COMMITS[dialect]:
             connection.execute(text(statement))
 
 
-def test_a_failure_at_commit_leaves_neither_the_task_nor_the_key(app: Flask, alice: Person, database_url: str) -> None:
-    with commits_fail(database_url):
-        assert alice.post(json={"title": "T"}, headers=keyed()).status_code >= 500
+def test_a_failed_commit_stores_neither_the_task_nor_the_key(app: Flask, alice: Person, database_url: str) -> None:
+    with failing_commits(database_url):
+        assert alice.post(json={"title": "T"}, headers=key_header()).status_code >= 500
         assert alice.titles() == []
         with app.app_context(), beyond_walls().connect() as connection:
             assert connection.execute(StoredResponse.__table__.select()).all() == []
-    again = alice.post(json={"title": "T"}, headers=keyed())
+    again = alice.post(json={"title": "T"}, headers=key_header())
     assert (again.status_code, again.get_json()["id"]) == (201, 1)
     assert "Idempotency-Replayed" not in again.headers
 
 
-# Two at the same time
+# Concurrent requests
 
 
 @contextmanager
-def held(url: str, user: str) -> Iterator[None]:
-    """Hold what a write of this user needs: the row of the user, or SQLite's lock for writing."""
+def blocked_writes(url: str, user: str) -> Iterator[None]:
+    """Block writes of a user: lock the row of the user's counters, or take SQLite's write lock."""
     if url.startswith("sqlite"):
         with closing(sqlite3.connect(make_url(url).database or "", isolation_level=None)) as connection:
             connection.execute("BEGIN IMMEDIATE")
@@ -328,7 +330,10 @@ def held(url: str, user: str) -> Iterator[None]:
 
 
 def wait_until_working(url: str) -> None:
-    """Wait until a request has its key and waits for its user's row. On SQLite nothing shows it: give it a moment."""
+    """Wait until a request holds the lock of its key and waits for the user's row.
+
+    SQLite does not show waiting connections, so there it sleeps.
+    """
     if url.startswith("sqlite"):
         time.sleep(0.3)
         return
@@ -343,8 +348,8 @@ def _scalar(engine: Any, statement: Any) -> Any:
 
 
 @pytest.fixture
-def patient_app(make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch) -> Flask:
-    """It waits for whoever holds what a write needs, as long as the test does."""
+def app_with_long_timeouts(make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch) -> Flask:
+    """An application with timeouts of 60 s, so that blocked writes wait as long as the test needs."""
     monkeypatch.setattr(
         taskapi.database.engine, "SESSION", {**taskapi.database.engine.SESSION, "statement_timeout": "60s"}
     )
@@ -353,15 +358,17 @@ def patient_app(make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch)
     return make_app()
 
 
-def test_while_the_first_is_under_way_the_second_is_409_or_waits(patient_app: Flask, database_url: str) -> None:
-    alice = Person(patient_app.test_client(), "alice")
+def test_a_second_request_during_the_first_is_409_or_waits_for_it(
+    app_with_long_timeouts: Flask, database_url: str
+) -> None:
+    alice = Person(app_with_long_timeouts.test_client(), "alice")
     alice.add("There already")
 
     def create() -> TestResponse:
-        return Person(patient_app.test_client(), "alice").post(json={"title": "T"}, headers=keyed())
+        return Person(app_with_long_timeouts.test_client(), "alice").post(json={"title": "T"}, headers=key_header())
 
     with ThreadPoolExecutor(2) as pool:
-        with held(database_url, "alice"):
+        with blocked_writes(database_url, "alice"):
             first: Future[TestResponse] = pool.submit(create)
             wait_until_working(database_url)
             second: Future[TestResponse] = pool.submit(create)
@@ -379,20 +386,26 @@ def test_while_the_first_is_under_way_the_second_is_409_or_waits(patient_app: Fl
     assert alice.titles() == ["T", "There already"]
 
 
-def test_another_key_and_another_user_are_not_refused_meanwhile(patient_app: Flask, database_url: str) -> None:
-    Person(patient_app.test_client(), "alice").add("There already")
+def test_a_request_in_progress_does_not_affect_other_keys_and_users(
+    app_with_long_timeouts: Flask, database_url: str
+) -> None:
+    Person(app_with_long_timeouts.test_client(), "alice").add("There already")
     with ThreadPoolExecutor(3) as pool:
-        with held(database_url, "alice"):
+        with blocked_writes(database_url, "alice"):
             work = [
-                pool.submit(Person(patient_app.test_client(), user).post, json={"title": key}, headers=keyed(key))
+                pool.submit(
+                    Person(app_with_long_timeouts.test_client(), user).post,
+                    json={"title": key},
+                    headers=key_header(key),
+                )
                 for user, key in (("alice", "a"), ("alice", "b"), ("mallory", "a"))
             ]
             if not database_url.startswith("sqlite"):
-                assert work[2].result(timeout=PATIENCE).status_code == 201  # users never wait for each other
+                assert work[2].result(timeout=PATIENCE).status_code == 201  # a write never waits for another user
         assert [each.result(timeout=PATIENCE).status_code for each in work] == [201, 201, 201]
 
 
-# In production: several processes, and some that die
+# Several processes and killed workers
 
 
 @pytest.fixture(scope="module")
@@ -408,9 +421,9 @@ def tasks(server: Server, user: str) -> Any:
     return server.send(user, Request("GET")).json
 
 
-def test_twelve_parallel_creates_with_one_key_make_one_task(server: Server, app: Flask) -> None:
-    for turn in range(3):
-        user = f"twelve-{turn}"
+def test_12_concurrent_creates_with_one_key_create_one_task(server: Server, app: Flask) -> None:
+    for run in range(3):
+        user = f"twelve-{run}"
         answers = server.race(user, [CREATE] * 12)
         made = [answer for answer in answers if answer.status == 201]
         assert {answer.status for answer in answers} <= {201, 409}
@@ -421,13 +434,13 @@ def test_twelve_parallel_creates_with_one_key_make_one_task(server: Server, app:
 
 
 def processes(port: int) -> tuple[int, list[int]]:
-    """The master that this test started on the port, and its workers."""
+    """Return the process ids of the gunicorn master that this test started on the port, and of its workers."""
     children: dict[int, list[int]] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = stat.read_text().rpartition(")")[2].split()
         except OSError:
-            continue  # it ended meanwhile
+            continue  # the process has ended
         children.setdefault(int(fields[1]), []).append(int(stat.parent.name))
     (master,) = (
         pid for pid in children[os.getpid()] if f"127.0.0.1:{port}" in Path(f"/proc/{pid}/cmdline").read_text()
@@ -436,15 +449,15 @@ def processes(port: int) -> tuple[int, list[int]]:
 
 
 def kill_workers(server: Server) -> None:
-    """As the kernel does when memory is short."""
+    """Send SIGKILL to all workers, as the OOM killer does, and wait until gunicorn has replaced them."""
     _, workers = processes(server.port)
     for worker in workers:
         os.kill(worker, signal.SIGKILL)
     until(lambda: len(set(processes(server.port)[1]) - set(workers)) == len(workers))
 
 
-def persist(server: Server, user: str, request: Request) -> Answer:
-    """A client that repeats until it is told something."""
+def retry_until_answered(server: Server, user: str, request: Request) -> Answer:
+    """Send a request until the response is neither 409 nor 503, and return it."""
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
@@ -458,7 +471,7 @@ def persist(server: Server, user: str, request: Request) -> Answer:
 
 
 def send_and_hang_up(server: Server, user: str, body: bytes) -> None:
-    """Send a create and never look at the answer."""
+    """Send a request that creates a task, and close the connection without reading the response."""
     head = (
         f"POST /api/{user}/tasks HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token(user)}\r\n"
         f"Idempotency-Key: one\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -467,7 +480,7 @@ def send_and_hang_up(server: Server, user: str, body: bytes) -> None:
         connection.sendall(head.encode() + body)
 
 
-def test_an_answer_that_was_lost_on_its_way_is_given_again(server: Server, app: Flask) -> None:
+def test_a_lost_response_is_replayed(server: Server, app: Flask) -> None:
     send_and_hang_up(server, "lost", b'{"title": "T"}')
     until(lambda: tasks(server, "lost"))
     again = server.send("lost", Request("POST", "", {"title": "T"}, CREATE.headers))
@@ -475,38 +488,38 @@ def test_an_answer_that_was_lost_on_its_way_is_given_again(server: Server, app: 
     assert [again.json] == tasks(server, "lost")
 
 
-def test_a_worker_killed_after_the_commit_and_before_the_answer_is_made_good(server: Server, app: Flask) -> None:
+def test_a_response_lost_by_a_worker_killed_after_the_commit_is_replayed(server: Server, app: Flask) -> None:
     send_and_hang_up(server, "killed-after", b'{"title": "T"}')
     until(lambda: tasks(server, "killed-after"))
     kill_workers(server)
-    again = persist(server, "killed-after", CREATE)
+    again = retry_until_answered(server, "killed-after", CREATE)
     assert (again.status, again.headers["Idempotency-Replayed"]) == (201, "true")
     assert len(tasks(server, "killed-after")) == 1
 
 
-def test_a_worker_killed_before_the_commit_leaves_nothing(server: Server, app: Flask, database_url: str) -> None:
+def test_a_worker_killed_before_the_commit_stores_nothing(server: Server, app: Flask, database_url: str) -> None:
     assert server.send("killed", Request("POST", "", {"title": "There already"})).status == 201
-    with held(database_url, "killed"):
+    with blocked_writes(database_url, "killed"):
         send_and_hang_up(server, "killed", b'{"title": "T"}')
         wait_until_working(database_url)
         kill_workers(server)
-    assert [task["title"] for task in persist(server, "killed", Request("GET")).json] == ["There already"]
-    again = persist(server, "killed", CREATE)
+    assert [task["title"] for task in retry_until_answered(server, "killed", Request("GET")).json] == ["There already"]
+    again = retry_until_answered(server, "killed", CREATE)
     assert (again.status, again.headers["Idempotency-Replayed"]) == (201, None)
     assert [task["title"] for task in tasks(server, "killed")] == ["T", "There already"]
 
 
 @pytest.mark.parametrize("delay", [0.02, 0.1, 0.3], ids=lambda delay: f"{delay * 1000:.0f}ms")
-def test_a_batch_cut_by_a_kill_at_any_moment_is_made_once_by_its_repetition(
+def test_a_batch_interrupted_by_a_killed_worker_is_executed_once_by_retries(
     server: Server, app: Flask, delay: float
 ) -> None:
     user = f"cut-{delay}"
     operations = [{"op": "create", "task": {"title": f"Task {number}"}} for number in range(100)]
     batch = Request("POST", "/batch", {"operations": operations}, (("Idempotency-Key", "one"),))
     with ThreadPoolExecutor(1) as pool:
-        cut = pool.submit(persist, server, user, batch)
+        interrupted = pool.submit(retry_until_answered, server, user, batch)
         time.sleep(delay)
         kill_workers(server)
-        assert cut.result().status == 200
-    assert persist(server, user, batch).headers["Idempotency-Replayed"] == "true"
+        assert interrupted.result().status == 200
+    assert retry_until_answered(server, user, batch).headers["Idempotency-Replayed"] == "true"
     assert len(tasks(server, user)) == 100

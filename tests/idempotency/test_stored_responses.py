@@ -1,4 +1,4 @@
-"""What is stored of the responses under idempotency keys is bounded, and holds no content of deleted tasks."""
+"""Stored responses of idempotency keys: limits, and no data of permanently deleted tasks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from taskapi.http.fields.time import rfc3339
 from taskapi.idempotency import queries
 from taskapi.idempotency.models import StoredResponse, Usage
 from tests.conftest import Person, Statements, beyond_walls
-from tests.idempotency.test_idempotency import assert_replayed, keyed, move_into_the_past
+from tests.idempotency.test_idempotency import age_stored_responses, assert_replayed, key_header
 
 DAY = 24 * 60 * 60
 
@@ -24,7 +24,7 @@ SECRET = "the-secret-of-this-task"
 
 
 def stored_bytes(app: Flask) -> list[int]:
-    """The length of each stored body, the oldest first."""
+    """Return the length of each stored body, oldest first."""
     query = select(func.length(StoredResponse.body)).order_by(StoredResponse.created_at, StoredResponse.key)
     with app.app_context(), beyond_walls().connect() as connection:
         return list(connection.execute(query).scalars())
@@ -35,8 +35,8 @@ def usage(app: Flask) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in connection.execute(select(Usage.__table__).order_by(Usage.user_id))]
 
 
-def holding(app: Flask, content: str) -> set[str]:
-    """The tables with that text in any of their columns."""
+def tables_containing(app: Flask, content: str) -> set[str]:
+    """Return the names of the tables that contain the text in any column."""
     with app.app_context(), beyond_walls().connect() as connection:
         return {
             table.name
@@ -52,29 +52,29 @@ def run_purge(app: Flask) -> None:
 
 
 def batch(person: Person, *operations: Any, key: str = "batch") -> TestResponse:
-    return person.post("/batch", json={"operations": operations}, headers=keyed(key))
+    return person.post("/batch", json={"operations": operations}, headers=key_header(key))
 
 
-def set_completed(*ids: int) -> list[dict[str, Any]]:
+def complete_operations(*ids: int) -> list[dict[str, Any]]:
     return [{"op": "complete", "id": id, "completed": True} for id in ids]
 
 
-# A batch
+# Responses of batches and imports
 
 
-def test_a_keyed_batch_over_long_tasks_stores_their_ids_only(app: Flask, alice: Person) -> None:
+def test_of_a_batch_response_only_the_ids_of_tasks_are_stored(app: Flask, alice: Person) -> None:
     made = [{"op": "create", "task": {"title": "T", "description": "é" * 10_000}} for _ in range(15)]
     assert alice.post("/batch", json={"operations": made}).status_code == 200
-    response = batch(alice, *set_completed(*range(1, 16)))
+    response = batch(alice, *complete_operations(*range(1, 16)))
     assert len(response.data) > 300_000
     assert sum(stored_bytes(app)) < 1_000
-    assert_replayed(response, batch(alice, *set_completed(*range(1, 16))))
+    assert_replayed(response, batch(alice, *complete_operations(*range(1, 16))))
 
 
-def test_a_replayed_batch_shows_each_task_as_it_is_now_and_null_for_a_deleted_one(alice: Person) -> None:
+def test_a_replayed_batch_has_the_current_tasks_and_null_for_permanently_deleted_ones(alice: Person) -> None:
     for title in ("One", "Two", "Three", "Four"):
         alice.add(title)
-    operations = [*set_completed(1, 2, 3), {"op": "delete", "id": 4}]
+    operations = [*complete_operations(1, 2, 3), {"op": "delete", "id": 4}]
     first = batch(alice, *operations)
     alice.put("/1", json={"title": "One, changed"})
     alice.delete("/2")
@@ -90,40 +90,40 @@ def test_a_replayed_batch_shows_each_task_as_it_is_now_and_null_for_a_deleted_on
     assert alice.get().headers["ETag"] == tag, "nothing was carried out again"
 
 
-def test_an_import_is_replayed_with_its_numbers(app: Flask, alice: Person) -> None:
+def test_an_import_is_replayed_with_its_counts(app: Flask, alice: Person) -> None:
     tasks = {"tasks": [{"title": SECRET, "id": 7}, {"title": "New"}]}
-    first = alice.data("POST", "/import", json=tasks, headers=keyed())
-    assert holding(app, SECRET) == {"tasks"}
+    first = alice.data("POST", "/import", json=tasks, headers=key_header())
+    assert tables_containing(app, SECRET) == {"tasks"}
     alice.delete("/7?permanent=true")
-    assert_replayed(first, alice.data("POST", "/import", json=tasks, headers=keyed()))
+    assert_replayed(first, alice.data("POST", "/import", json=tasks, headers=key_header()))
 
 
-# The bytes of a user
+# Byte limit
 
 
-def test_beyond_the_bytes_of_a_user_a_response_is_rebuilt_and_not_carried_out_again(
+def test_over_the_byte_limit_of_a_user_a_replay_is_rebuilt_from_the_current_task(
     app: Flask, alice: Person, mallory: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queries, "MAX_COPIED_BYTES", 5_000)
     members = {"title": "T", "description": "x" * 1_000}
-    first = [alice.post(json=members, headers=keyed(f"key-{number}")) for number in range(10)]
+    first = [alice.post(json=members, headers=key_header(f"key-{number}")) for number in range(10)]
     assert [response.status_code for response in first] == [201] * 10
     assert sum(stored_bytes(app)) <= 5_000
     assert stored_bytes(app)[-1] == 0
     assert usage(app) == [("alice", 10, sum(stored_bytes(app)))]
     for number, response in enumerate(first):
-        assert_replayed(response, alice.post(json=members, headers=keyed(f"key-{number}")))
+        assert_replayed(response, alice.post(json=members, headers=key_header(f"key-{number}")))
     changed = alice.put("/10", json={"title": "Changed"})
-    again = alice.post(json=members, headers=keyed("key-9"))
+    again = alice.post(json=members, headers=key_header("key-9"))
     assert (again.status_code, again.get_json()) == (201, changed.get_json())
     assert (again.headers["ETag"], again.headers["Location"]) == (changed.headers["ETag"], "/api/alice/tasks/10")
     assert len(alice.titles()) == 10
-    whole = mallory.post(json=members, headers=keyed())
+    complete = mallory.post(json=members, headers=key_header())
     mallory.put("/1", json={"title": "Changed"})
-    assert_replayed(whole, mallory.post(json=members, headers=keyed()))
+    assert_replayed(complete, mallory.post(json=members, headers=key_header()))
 
 
-def test_what_cannot_be_reduced_is_refused_beyond_the_bytes_of_a_user(
+def test_a_reduced_response_over_the_byte_limit_of_a_user_is_429(
     app: Flask, alice: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queries, "MAX_BODY_BYTES", 100)
@@ -135,59 +135,59 @@ def test_what_cannot_be_reduced_is_refused_beyond_the_bytes_of_a_user(
     assert len(stored_bytes(app)) == 1
 
 
-# The keys of a user
+# Key limit and usage
 
 
-def test_beyond_the_keys_of_a_user_a_new_one_is_429_until_the_oldest_expires(
+def test_over_the_key_limit_of_a_user_a_new_key_is_429_until_the_oldest_expires(
     app: Flask, alice: Person, mallory: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queries, "MAX_KEYS", 3)
-    first = [alice.post(json={"title": "T"}, headers=keyed(f"key-{number}")) for number in range(3)]
+    first = [alice.post(json={"title": "T"}, headers=key_header(f"key-{number}")) for number in range(3)]
     before = alice.get().headers["ETag"]
-    refused = alice.post(json={"title": "One too many"}, headers=keyed("key-3"))
+    refused = alice.post(json={"title": "One too many"}, headers=key_header("key-3"))
     assert (refused.status_code, refused.get_json()["code"]) == (429, "too-many-keys")
     assert DAY - 60 < int(refused.headers["Retry-After"]) <= DAY
     assert alice.get().headers["ETag"] == before
     for number, response in enumerate(first):
-        assert_replayed(response, alice.post(json={"title": "T"}, headers=keyed(f"key-{number}")))
-    assert mallory.post(json={"title": "T"}, headers=keyed()).status_code == 201
+        assert_replayed(response, alice.post(json={"title": "T"}, headers=key_header(f"key-{number}")))
+    assert mallory.post(json={"title": "T"}, headers=key_header()).status_code == 201
     assert alice.post(json={"title": "Without a key"}).status_code == 201
-    move_into_the_past(app, timedelta(hours=24, seconds=1))
-    assert alice.post(json={"title": "The next day"}, headers=keyed("key-3")).status_code == 201
+    age_stored_responses(app, timedelta(hours=24, seconds=1))
+    assert alice.post(json={"title": "The next day"}, headers=key_header("key-3")).status_code == 201
     assert usage(app)[0][:2] == ("alice", 1)
 
 
-def test_a_request_with_a_key_costs_the_same_however_many_keys_are_stored(
+def test_the_statements_of_a_request_do_not_depend_on_the_number_of_stored_keys(
     alice: Person, statements: Statements
 ) -> None:
     costs = []
     for number in range(40):
         statements.clear()
-        assert alice.post(json={"title": "T"}, headers=keyed(f"key-{number}")).status_code == 201
+        assert alice.post(json={"title": "T"}, headers=key_header(f"key-{number}")).status_code == 201
         costs.append(len(statements))
         assert not [sql for sql, _ in statements.sent if "count(" in sql or "sum(" in sql]
     assert set(costs[1:]) == {costs[1]}
 
 
-def test_a_key_that_is_used_again_after_a_day_is_counted_once(app: Flask, alice: Person) -> None:
-    alice.post(json={"title": "T"}, headers=keyed())
-    move_into_the_past(app, timedelta(hours=25))
-    alice.post(json={"title": "T"}, headers=keyed())
+def test_an_expired_key_that_is_used_again_is_counted_once(app: Flask, alice: Person) -> None:
+    alice.post(json={"title": "T"}, headers=key_header())
+    age_stored_responses(app, timedelta(hours=25))
+    alice.post(json={"title": "T"}, headers=key_header())
     assert usage(app)[0][:2] == ("alice", 1)
 
 
-def test_the_purge_gives_the_keys_and_the_bytes_back(app: Flask, alice: Person, mallory: Person) -> None:
+def test_the_purge_subtracts_expired_keys_and_bytes_from_the_usage(app: Flask, alice: Person, mallory: Person) -> None:
     for person in (alice, mallory):
-        person.post(json={"title": "Old"}, headers=keyed("old"))
-    move_into_the_past(app, timedelta(hours=25))
-    alice.post(json={"title": "Young"}, headers=keyed("young"))
+        person.post(json={"title": "Old"}, headers=key_header("old"))
+    age_stored_responses(app, timedelta(hours=25))
+    alice.post(json={"title": "Young"}, headers=key_header("young"))
     run_purge(app)
     assert usage(app) == [("alice", 1, *stored_bytes(app))]
 
 
-def test_the_purge_counts_the_keys_that_the_release_before_has_stored(app: Flask, alice: Person) -> None:
+def test_the_purge_counts_keys_that_the_previous_release_has_stored(app: Flask, alice: Person) -> None:
     for key in ("old", "young"):
-        alice.post(json={"title": "T"}, headers=keyed(key))
+        alice.post(json={"title": "T"}, headers=key_header(key))
     with app.app_context(), beyond_walls().begin() as connection:
         connection.execute(Usage.__table__.delete())
         old = StoredResponse.__table__.update().where(StoredResponse.key == "old")
@@ -196,21 +196,21 @@ def test_the_purge_counts_the_keys_that_the_release_before_has_stored(app: Flask
     assert usage(app) == [("alice", 1, *stored_bytes(app))]
 
 
-def test_a_response_that_the_release_before_has_stored_is_replayed(app: Flask, alice: Person) -> None:
-    """It names no task, and holds the whole response, of a batch too."""
-    one = alice.post(json={"title": "T"}, headers=keyed())
-    several = batch(alice, *set_completed(1))
+def test_a_response_that_the_previous_release_has_stored_is_replayed(app: Flask, alice: Person) -> None:
+    """Such a row has no task id, and the complete body, also of a batch."""
+    one = alice.post(json={"title": "T"}, headers=key_header())
+    several = batch(alice, *complete_operations(1))
     with app.app_context(), beyond_walls().begin() as connection:
         connection.execute(Usage.__table__.delete())
         connection.execute(StoredResponse.__table__.update().values(task_id=None, is_reduced=False))
-        whole = StoredResponse.__table__.update().where(StoredResponse.key == "batch")
-        connection.execute(whole.values(body=several.data))
+        complete = StoredResponse.__table__.update().where(StoredResponse.key == "batch")
+        connection.execute(complete.values(body=several.data))
     alice.put("/1", json={"title": "Changed"})
-    assert_replayed(one, alice.post(json={"title": "T"}, headers=keyed()))
-    assert_replayed(several, batch(alice, *set_completed(1)))
+    assert_replayed(one, alice.post(json={"title": "T"}, headers=key_header()))
+    assert_replayed(several, batch(alice, *complete_operations(1)))
 
 
-# The content of a task that is deleted permanently
+# Permanently deleted tasks
 
 
 def delete_permanently(alice: Person) -> None:
@@ -223,11 +223,11 @@ def delete_permanently_from_the_trash(alice: Person) -> None:
 
 
 def delete_permanently_with_a_key(alice: Person) -> None:
-    assert alice.delete("/1?permanent=true", headers=keyed("deletion")).status_code == 204
+    assert alice.delete("/1?permanent=true", headers=key_header("deletion")).status_code == 204
 
 
 def empty_the_trash(alice: Person) -> None:
-    """By the purge, of a task of which an import says that it has been in the trash for weeks."""
+    """Import the task as deleted 31 days ago, and run the purge, which deletes it permanently."""
     task = {"id": 1, "title": SECRET, "deleted_at": rfc3339(now() - timedelta(days=31))}
     assert alice.data("POST", "/import", json={"tasks": [task]}).status_code == 200
     run_purge(alice.client.application)
@@ -238,7 +238,7 @@ def empty_the_trash(alice: Person) -> None:
     [delete_permanently, delete_permanently_from_the_trash, delete_permanently_with_a_key, empty_the_trash],
     ids=lambda delete: delete.__name__,
 )
-def test_no_stored_response_keeps_the_content_of_a_task_that_was_deleted_permanently(
+def test_no_stored_response_contains_a_permanently_deleted_task(
     app: Flask, alice: Person, delete: Callable[[Person], None]
 ) -> None:
     requests: list[tuple[str, str, Any]] = [
@@ -252,12 +252,12 @@ def test_no_stored_response_keeps_the_content_of_a_task_that_was_deleted_permane
 
     def send(number: int) -> TestResponse:
         method, path, members = requests[number]
-        return alice.send(method, path, json=members, headers=keyed(f"key-{number}"))
+        return alice.send(method, path, json=members, headers=key_header(f"key-{number}"))
 
     assert {send(number).status_code for number in range(len(requests))} <= {200, 201}
-    assert holding(app, SECRET) == {"tasks", "idempotency_keys"}
+    assert tables_containing(app, SECRET) == {"tasks", "idempotency_keys"}
     delete(alice)
-    assert holding(app, SECRET) == set()
+    assert tables_containing(app, SECRET) == set()
     tag = alice.get().headers["ETag"]
     for number in range(5):
         again = send(number)
@@ -267,27 +267,27 @@ def test_no_stored_response_keeps_the_content_of_a_task_that_was_deleted_permane
     assert alice.get().headers["ETag"] == tag, "nothing was carried out again"
 
 
-def test_no_stored_response_keeps_the_content_of_a_next_task_that_was_taken_back(app: Flask, alice: Person) -> None:
+def test_no_stored_response_contains_a_removed_next_task(app: Flask, alice: Person) -> None:
     alice.add(SECRET, due_date="2900-01-01", recurrence="FREQ=DAILY")
     alice.patch("/1/complete", json={"completed": True})
-    unchanged = alice.put("/2", json={"title": SECRET}, headers=keyed())
+    unchanged = alice.put("/2", json={"title": SECRET}, headers=key_header())
     assert (unchanged.status_code, unchanged.get_json()["version"]) == (200, 2)
     alice.patch("/1/complete", json={"completed": False})
     assert alice.get("/2").status_code == 404
     alice.delete("/1?permanent=true")
-    assert holding(app, SECRET) == set()
-    assert alice.put("/2", json={"title": SECRET}, headers=keyed()).status_code == 410
+    assert tables_containing(app, SECRET) == set()
+    assert alice.put("/2", json={"title": SECRET}, headers=key_header()).status_code == 410
 
 
-def test_a_task_in_the_trash_is_still_replayed_as_it_was(alice: Person) -> None:
-    first = alice.post(json={"title": "T"}, headers=keyed())
+def test_a_response_with_a_task_that_is_now_in_the_trash_is_replayed_unchanged(alice: Person) -> None:
+    first = alice.post(json={"title": "T"}, headers=key_header())
     alice.delete("/1")
-    assert_replayed(first, alice.post(json={"title": "T"}, headers=keyed()))
+    assert_replayed(first, alice.post(json={"title": "T"}, headers=key_header()))
 
 
-def test_a_deleted_task_takes_the_content_of_no_other_task_along(alice: Person, mallory: Person) -> None:
-    first = [alice.post(json={"title": title}, headers=keyed(title)) for title in ("One", "Two")]
-    his = mallory.post(json={"title": "One"}, headers=keyed("One"))
+def test_a_permanent_deletion_keeps_the_stored_responses_of_other_tasks(alice: Person, mallory: Person) -> None:
+    first = [alice.post(json={"title": title}, headers=key_header(title)) for title in ("One", "Two")]
+    other = mallory.post(json={"title": "One"}, headers=key_header("One"))
     alice.delete("/1?permanent=true")
-    assert_replayed(first[1], alice.post(json={"title": "Two"}, headers=keyed("Two")))
-    assert_replayed(his, mallory.post(json={"title": "One"}, headers=keyed("One")))
+    assert_replayed(first[1], alice.post(json={"title": "Two"}, headers=key_header("Two")))
+    assert_replayed(other, mallory.post(json={"title": "One"}, headers=key_header("One")))

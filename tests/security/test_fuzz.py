@@ -28,7 +28,7 @@ from taskapi.tasks.recurrence import occurrences, rrule
 from taskapi.tasks.state import State
 from taskapi.tasks.sync import tokens
 from taskapi.tasks.sync.schemas import changes_query
-from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, compact, hs256, segment
+from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, base64url, compact, hs256
 from tests.conftest import SECRET
 
 # On a busy machine it may take long to make examples, which is no fault of theirs.
@@ -106,7 +106,7 @@ def test_a_token_that_is_edited_below_its_encoding_names_nobody(
     token = good(signers, algorithm)
     parts = [urlsafe_b64decode(text + "==") for text in token.split(".")]
     parts[part] = edited(parts[part], edits)
-    text = ".".join(segment(raw) for raw in parts)
+    text = ".".join(base64url(raw) for raw in parts)
     try:
         user = verifier.verify(text)
     except InvalidToken:
@@ -184,7 +184,7 @@ REFUSED_PLACE = (ValidationError, tokens.InvalidSyncToken, tokens.SyncTokenExpir
 
 
 @BOUNDED
-@given(SOME_TEXT | st.builds("{}.{}".format, SOME_TEXT, SOME_TEXT) | st.binary(min_size=1).map(segment))
+@given(SOME_TEXT | st.builds("{}.{}".format, SOME_TEXT, SOME_TEXT) | st.binary(min_size=1).map(base64url))
 def test_no_text_is_a_cursor_that_was_not_sealed(text: str) -> None:
     with pytest.raises((ValidationError, BadCursor)):
         of_cursor(text)
@@ -213,21 +213,21 @@ def test_no_text_is_a_place_in_the_feed_that_was_not_sealed(text: str) -> None:
     except REFUSED_PLACE:
         return
     assert text.strip() == "0"  # of who has no data: it begins at the beginning
-    assert place == tokens.SyncPosition(0, 2**63 - 1, began=0)
+    assert place == tokens.SyncPosition(0, 2**63 - 1, initial_revision=0)
 
 
 @BOUNDED
-@given(revision=st.integers(0, 9), number=st.integers(0, 2**63 - 1), began=st.integers(0, 9), edits=EDITS)
+@given(revision=st.integers(0, 9), number=st.integers(0, 2**63 - 1), initial_revision=st.integers(0, 9), edits=EDITS)
 def test_a_place_in_the_feed_that_is_edited_opens_no_other(
-    revision: int, number: int, began: int, edits: list[tuple[float, int, bytes]]
+    revision: int, number: int, initial_revision: int, edits: list[tuple[float, int, bytes]]
 ) -> None:
-    place = tokens.SyncPosition(revision, number, began)
+    place = tokens.SyncPosition(revision, number, initial_revision)
     text = edited(tokens.encode_token(place, STATE).encode(), edits).decode("utf-8", "surrogateescape")
     try:
         opened = of_since(text)
     except REFUSED_PLACE:
         return
-    assert opened in (place, tokens.SyncPosition(0, 2**63 - 1, began=0))
+    assert opened in (place, tokens.SyncPosition(0, 2**63 - 1, initial_revision=0))
     assert opened == place or text.strip() == "0"
 
 

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, compact, hs256, notice, segment
+from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, base64url, compact, hs256, logout_token
 from tests.auth.test_tokens import NOT_ACCEPTED, NOT_SIGNED, OFFERED, READ, STRICT_JSON, SUBJECTS, UNKNOWN, public_forms
 from tests.security.attacker import AUDIENCE, ISSUER, Attack, System, assert_fails, raw_bytes, request
 
@@ -50,7 +50,7 @@ SPELLINGS: dict[str, Any] = {
 
 
 def unsigned(header: dict[str, Any], signature: str) -> Make:
-    return lambda s: f"{segment(header)}.{segment(s.claims())}.{signature}"
+    return lambda s: f"{base64url(header)}.{base64url(s.claims())}.{signature}"
 
 
 UNSIGNED = {
@@ -68,7 +68,7 @@ UNSIGNED = {
     ),
     "mallory's token with alice's claims": bearer(
         lambda s: ".".join(
-            (*s.token("mallory").split(".")[:1], segment(s.claims()), s.token("mallory").rpartition(".")[2])
+            (*s.token("mallory").split(".")[:1], base64url(s.claims()), s.token("mallory").rpartition(".")[2])
         ),
         WRONG,
     ),
@@ -335,7 +335,7 @@ FORM = {
     "a good token in parts of five": bearer(lambda s: s.token("alice") + ".AA.AA", NOT_SIGNED),
     "a JWE that holds a good token": bearer(
         lambda s: ".".join(
-            (segment({"alg": "dir", "enc": "A256GCM", "cty": "JWT"}), "", segment(b"n" * 12), s.token("alice").replace(".", "_"), "AA")
+            (base64url({"alg": "dir", "enc": "A256GCM", "cty": "JWT"}), "", base64url(b"n" * 12), s.token("alice").replace(".", "_"), "AA")
         ),
         NOT_SIGNED,
     ),
@@ -438,7 +438,9 @@ CLAIMS = {
     "a session cache for a login": bearer(
         lambda s: s.signed({}, "sub", session={"userId": "alice"}, user={"id": "alice"}), "the token has no sub"
     ),
-    "a notice of sign-out for a login": bearer(lambda s: notice("alice", "s-1", iss=ISSUER, aud=AUDIENCE), OTHER_TYPE),
+    "a notice of sign-out for a login": bearer(
+        lambda s: logout_token("alice", "s-1", iss=ISSUER, aud=AUDIENCE), OTHER_TYPE
+    ),
 }
 
 
@@ -463,7 +465,7 @@ def said(**options: Any) -> Make:
 
     def make(_: System) -> str:
         made = {name: option() if callable(option) else option for name, option in options.items()}
-        return notice("alice", "s-1", **{"iss": ISSUER, "aud": AUDIENCE, **made})
+        return logout_token("alice", "s-1", **{"iss": ISSUER, "aud": AUDIENCE, **made})
 
     return make
 
@@ -471,7 +473,7 @@ def said(**options: Any) -> Make:
 NOTICES = {
     "a notice that is an access token": told(lambda s: s.token("alice", sid="s-1")),
     "a notice that nobody signed": told(
-        lambda s: f"{segment({'alg': 'none', 'typ': 'logout+jwt'})}.{segment(s.claims(sid='s-1'))}.AA"
+        lambda s: f"{base64url({'alg': 'none', 'typ': 'logout+jwt'})}.{base64url(s.claims(sid='s-1'))}.AA"
     ),
     "a notice of another secret": told(said(secret="x" * 40)),
     "a notice of another type": told(said(header={"typ": "JWT"})),
@@ -480,9 +482,9 @@ NOTICES = {
     "a notice with a nonce": told(said(nonce="n")),
     "a notice without an id": told(said(jti=None)),
     "a notice of all sessions": told(
-        lambda s: notice("alice", None, iss=ISSUER, aud=AUDIENCE)
+        lambda s: logout_token("alice", None, iss=ISSUER, aud=AUDIENCE)
     ),
-    "a notice of all users": told(lambda s: notice(None, "s-1", iss=ISSUER, aud=AUDIENCE)),
+    "a notice of all users": told(lambda s: logout_token(None, "s-1", iss=ISSUER, aud=AUDIENCE)),
     "a notice of another issuer": told(said(iss="https://mallory.example")),
     "a notice for another audience": told(said(aud="other-api")),
     "a notice that has expired": told(said(iat=lambda: later(-120), exp=lambda: later(-1))),

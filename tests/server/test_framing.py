@@ -1,4 +1,4 @@
-"""What a client sends around the content of a request is limited, and no byte of it is searched over and over."""
+"""Headers and chunk framing are limited in size, and each received byte is searched a bounded number of times."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import pytest
 from gunicorn.config import Config
 from gunicorn.http.errors import InvalidChunkExtension, InvalidChunkSize, LimitRequestHeaders, ParseException
 
-from taskapi.server import framing, protocol
-from taskapi.server.worker import DeadlineSocket
-from tests.server.test_protocol import CONFIG, NEAR, Connection, config
+from taskapi.server import framing, parser
+from taskapi.server.deadline_socket import DeadlineSocket
+from tests.server.connections import CONFIG, TRUSTED_PEER, Connection, config
 
 CHUNKED = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
-RECEIVED_AT_ONCE = 8192
-"""Bytes that gunicorn receives at a time while it does not know how many there are."""
+RECEIVE_BYTES = 8192
+"""Bytes that gunicorn receives at a time of headers."""
 
 PRODUCTION = config(limit_request_fields=64, limit_request_field_size=16_380)
 
 
-class Endless(Connection):
-    """A client that sends a beginning, and then a piece over and over, in packets of a size."""
+class EndlessConnection(Connection):
+    """Connection that receives `first` and then `piece` again and again, in packets of `packet` bytes."""
 
     def __init__(self, first: bytes, piece: bytes, packet: int = 65_536) -> None:
         super().__init__()
@@ -32,30 +32,30 @@ class Endless(Connection):
     def recv(self, size: int) -> bytes:
         size = min(size, self._packet, 8192)
         begin, self.count = self.count, self.count + size
-        assert self.count < 1_000_000, "it is received without a limit"
+        assert self.count < 1_000_000, "received without a limit"
         beyond = max(0, begin - len(self._first)) % self._period
         return (self._first[begin : begin + size] + self._pieces[beyond:])[:size]
 
 
-def parser(connection: Connection, cfg: Config = CONFIG) -> protocol.FastParser:
-    return protocol.FastParser(cfg, DeadlineSocket(connection, 1), NEAR)
+def parse(connection: Connection, cfg: Config = CONFIG) -> parser.FastParser:
+    return parser.FastParser(cfg, DeadlineSocket(connection, 1), TRUSTED_PEER)
 
 
-# The head
+# Headers
 
 
 @pytest.mark.parametrize("packet", [1, 100, 8192])
 @pytest.mark.parametrize("piece", [b"X-A: b\r\n", b"x", b"X-A: " + b"b" * 8000 + b"\r\n"], ids=["many", "one", "long"])
-def test_headers_beyond_32_kib_are_refused_and_no_more_of_them_is_received(piece: bytes, packet: int) -> None:
-    connection = Endless(b"GET / HTTP/1.1\r\nX-A: ", piece, packet)
+def test_headers_over_32_kib_are_refused_and_not_received_further(piece: bytes, packet: int) -> None:
+    connection = EndlessConnection(b"GET / HTTP/1.1\r\nX-A: ", piece, packet)
     with pytest.raises(LimitRequestHeaders):
-        next(parser(connection, PRODUCTION))
-    assert connection.count <= framing.MAX_HEADERS_BYTES + RECEIVED_AT_ONCE
+        next(parse(connection, PRODUCTION))
+    assert connection.count <= framing.MAX_HEADERS_BYTES + RECEIVE_BYTES
 
 
 def test_headers_of_almost_32_kib_are_accepted() -> None:
     lines = b"".join(b"X-%d: %s\r\n" % (number, b"x" * 15_000) for number in (1, 2))
-    request = next(parser(Connection(b"GET / HTTP/1.1\r\n" + lines + b"\r\n", 1000), PRODUCTION))
+    request = next(parse(Connection(b"GET / HTTP/1.1\r\n" + lines + b"\r\n", 1000), PRODUCTION))
     assert [name for name, _ in request.headers] == ["X-1", "X-2"]
 
 
@@ -69,17 +69,17 @@ def test_headers_that_arrive_byte_by_byte_are_searched_once(monkeypatch: pytest.
 
     monkeypatch.setattr(framing, "ends_headers", count)
     head = b"GET / HTTP/1.1\r\n" + b"\r\n".join(b"X-%d: b" % number for number in range(19)) + end
-    next(parser(Connection(head, 1)))
+    next(parse(Connection(head, 1)))
     assert sum(searched) < 5 * len(head)
 
 
 @pytest.mark.parametrize("lines", [b":\r\n" * 4000, b"X-A: b\r\n" * 1000], ids=["malformed", "well-formed"])
-def test_of_too_many_headers_none_is_read(monkeypatch: pytest.MonkeyPatch, lines: bytes) -> None:
-    read: list[bytes] = []
-    monkeypatch.setattr(protocol, "_parse_header", read.append)
+def test_too_many_headers_are_refused_before_any_is_parsed(monkeypatch: pytest.MonkeyPatch, lines: bytes) -> None:
+    parsed: list[bytes] = []
+    monkeypatch.setattr(parser, "_parse_header", parsed.append)
     with pytest.raises(ParseException):
-        next(parser(Connection(b"GET / HTTP/1.1\r\n" + lines + b"\r\n"), PRODUCTION))
-    assert read == []
+        next(parse(Connection(b"GET / HTTP/1.1\r\n" + lines + b"\r\n"), PRODUCTION))
+    assert parsed == []
 
 
 # Chunks
@@ -94,33 +94,35 @@ def small_chunks() -> Iterator[tuple[str, bytes]]:
 
 @pytest.mark.parametrize("packet", [1, 8192])
 @pytest.mark.parametrize("piece", dict(small_chunks()).values(), ids=dict(small_chunks()).keys())
-@pytest.mark.parametrize("reads", [True, False], ids=["read-by-the-application", "refused-unread"])
-def test_a_body_is_refused_when_its_chunks_are_more_framing_than_content(
+@pytest.mark.parametrize("reads", [True, False], ids=["read-by-the-application", "drained-by-the-parser"])
+def test_a_chunked_body_with_more_framing_than_its_share_is_refused(
     monkeypatch: pytest.MonkeyPatch, piece: bytes, packet: int, *, reads: bool
 ) -> None:
     lines = []
-    parse = framing.ChunkedReader.parse_chunk_size
+    parse_line = framing.LimitedChunkedReader.parse_chunk_size
 
-    def count(reader: framing.ChunkedReader, unreader: Any, data: bytes | None = None) -> tuple[int, bytes | None]:
+    def count(
+        reader: framing.LimitedChunkedReader, unreader: Any, data: bytes | None = None
+    ) -> tuple[int, bytes | None]:
         lines.append(data)
-        return parse(reader, unreader, data)
+        return parse_line(reader, unreader, data)
 
-    monkeypatch.setattr(framing.ChunkedReader, "parse_chunk_size", count)
-    connection = Endless(CHUNKED, piece, packet)
-    requests = parser(connection)
+    monkeypatch.setattr(framing.LimitedChunkedReader, "parse_chunk_size", count)
+    connection = EndlessConnection(CHUNKED, piece, packet)
+    requests = parse(connection)
     request = next(requests)
     with pytest.raises(InvalidChunkExtension):
         request.body.read(10_000_000) if reads else next(requests)
     assert len(lines) <= framing.FRAMING_ALLOWANCE / 2 + 1
-    assert connection.count <= len(lines) * len(piece) + RECEIVED_AT_ONCE + len(CHUNKED)
+    assert connection.count <= len(lines) * len(piece) + RECEIVE_BYTES + len(CHUNKED)
 
 
 @pytest.mark.parametrize("size", [32, 100, 1000, 65_536])
-def test_a_body_of_a_megabyte_may_have_chunks_of_32_bytes_or_more(size: int) -> None:
+def test_a_body_of_1_mib_in_chunks_of_32_bytes_or_more_is_accepted(size: int) -> None:
     whole, rest = divmod(1024 * 1024, size)
     chunks = (b"%x\r\n" % size + b"x" * size + b"\r\n") * whole
     chunks += b"%x\r\n" % rest + b"x" * rest + b"\r\n" if rest else b""
-    requests = parser(Connection(CHUNKED + chunks + b"0\r\n\r\nGET /next HTTP/1.1\r\n\r\n"))
+    requests = parse(Connection(CHUNKED + chunks + b"0\r\n\r\nGET /next HTTP/1.1\r\n\r\n"))
     assert len(next(requests).body.read()) == 1024 * 1024
     assert next(requests).path == "/next"
 
@@ -129,17 +131,15 @@ def test_a_body_of_a_megabyte_may_have_chunks_of_32_bytes_or_more(size: int) -> 
 @pytest.mark.parametrize(
     ("first", "piece", "limit"),
     [
-        (b"5;", b"a", framing.MAX_LINE),
-        (b"0", b"0", framing.MAX_LINE),
+        (b"5;", b"a", framing.MAX_CHUNK_LINE),
+        (b"0", b"0", framing.MAX_CHUNK_LINE),
         (b"0\r\n", b"X-A: b\r\n", framing.MAX_TRAILERS),
         (b"0\r\nX-A: ", b"b", framing.MAX_TRAILERS),
     ],
     ids=["extension", "size", "trailers", "trailer"],
 )
-def test_a_chunk_line_or_trailers_without_an_end_are_refused(
-    first: bytes, piece: bytes, limit: int, packet: int
-) -> None:
-    connection = Endless(CHUNKED + first, piece, packet)
+def test_an_endless_chunk_line_or_trailer_is_refused(first: bytes, piece: bytes, limit: int, packet: int) -> None:
+    connection = EndlessConnection(CHUNKED + first, piece, packet)
     with pytest.raises((InvalidChunkSize, LimitRequestHeaders)):
-        next(parser(connection)).body.read()
-    assert connection.count <= len(CHUNKED) + limit + 2 * RECEIVED_AT_ONCE
+        next(parse(connection)).body.read()
+    assert connection.count <= len(CHUNKED) + limit + 2 * RECEIVE_BYTES

@@ -378,7 +378,9 @@ class TestOnASocket:
 
     @pytest.mark.parametrize("length", ["10000000", "100"])
     @pytest.mark.parametrize(("method", "path"), [("POST", ""), ("PUT", "/1"), ("PATCH", "/1/complete")])
-    def test_401_and_403_are_sent_before_the_body_arrives(self, server: Server, method: str, path: str, length: str) -> None:
+    def test_401_and_403_are_sent_before_the_body_arrives(
+        self, server: Server, method: str, path: str, length: str
+    ) -> None:
         answer = server.raw(self.head(method, path, None, Content_Length=length), timeout=3)
         self.refused(answer, 401, "unauthorized")
         self.refused(server.raw(self.head(method, path, "mallory", Content_Length=length), timeout=3), 403, "forbidden")
@@ -447,9 +449,7 @@ def test_a_422_lists_at_most_100_violations(alice: Person, path: str, body: Any)
     assert len(response.data) < 20_000
 
 
-def test_an_import_stops_validating_after_100_violations(
-    alice: Person, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_import_stops_validating_after_100_violations(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     examined: list[Any] = []
     load = ImportedTask.load
     monkeypatch.setattr(ImportedTask, "load", lambda schema, task: examined.append(task) or load(schema, task))

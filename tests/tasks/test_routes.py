@@ -1,4 +1,4 @@
-"""The six endpoints, held to the contract word by word."""
+"""The six task endpoints, checked against the documented contract."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SMILE = "\N{GRINNING FACE}"
 
 
 def problem(response: TestResponse, status: int, code: str) -> dict[str, Any]:
-    """The body of a refusal, whose parts all agree."""
+    """Check that a response is a consistent problem document with this status and code, and return it."""
     assert response.status_code == status, response.text
     assert response.content_type == "application/problem+json"
     body: dict[str, Any] = response.get_json()
@@ -45,18 +45,18 @@ def pointers(response: TestResponse) -> list[tuple[str, str]]:
 
 
 def as_utf8(value: Any) -> dict[str, Any]:
-    """The options of a request whose JSON is not escaped to ASCII."""
+    """Return request options with `value` as JSON in UTF-8, not escaped to ASCII."""
     return {"data": json.dumps(value, ensure_ascii=False).encode(), "content_type": "application/json"}
 
 
 @pytest.fixture
-def strict(make_app: Callable[..., Flask]) -> Person:
-    """Alice, where If-Match is required."""
+def strict_alice(make_app: Callable[..., Flask]) -> Person:
+    """Alice on an application with REQUIRE_IF_MATCH."""
     return Person(make_app(REQUIRE_IF_MATCH="true").test_client(), "alice")
 
 
 class TestCreate:
-    def test_a_title_is_enough_and_the_rest_has_defaults(self, alice: Person) -> None:
+    def test_a_task_created_with_a_title_only_has_the_documented_defaults(self, alice: Person) -> None:
         before = datetime.now(UTC)
         response = alice.post(json={"title": "Buy milk"})
         made = response.get_json()
@@ -89,12 +89,12 @@ class TestCreate:
         moment = datetime.fromisoformat(made["created_at"])
         assert before - timedelta(milliseconds=1) <= moment <= datetime.now(UTC)
 
-    def test_everything_that_can_be_given_is_kept(self, alice: Person) -> None:
+    def test_title_description_and_completed_are_stored(self, alice: Person) -> None:
         made = alice.add("Buy milk", description="Two liters", completed=True)
         assert (made["title"], made["description"], made["completed"]) == ("Buy milk", "Two liters", True)
         assert made["completed_at"] == made["created_at"]
 
-    def test_the_answer_says_where_the_task_is_and_of_which_version(self, alice: Person) -> None:
+    def test_a_201_has_location_and_etag(self, alice: Person) -> None:
         alice.add("first")
         response = alice.post(json={"title": "second"})
         assert response.headers["Location"] == "/api/alice/tasks/2"
@@ -103,10 +103,10 @@ class TestCreate:
         assert there.get_json() == response.get_json()
         assert there.headers["ETag"] == response.headers["ETag"]
 
-    def test_ids_count_from_one_for_each_user(self, alice: Person, mallory: Person) -> None:
+    def test_ids_count_from_1_for_each_user(self, alice: Person, mallory: Person) -> None:
         assert [alice.add()["id"], mallory.add()["id"], alice.add()["id"], mallory.add()["id"]] == [1, 1, 2, 2]
 
-    def test_an_id_is_never_given_again(self, alice: Person) -> None:
+    def test_the_id_of_a_deleted_task_is_not_reused(self, alice: Person) -> None:
         assert [alice.add()["id"] for _ in range(3)] == [1, 2, 3]
         assert alice.delete("/3").status_code == 204
         assert alice.delete("/1").status_code == 204
@@ -130,7 +130,7 @@ class TestCreate:
             pytest.param("شراء الحليب \u200f", "شراء الحليب \u200f", id="right to left"),
         ],
     )
-    def test_a_title_is_trimmed_and_otherwise_kept(self, alice: Person, sent: str, kept: str) -> None:
+    def test_a_title_is_trimmed_and_otherwise_unchanged(self, alice: Person, sent: str, kept: str) -> None:
         made = alice.post(**as_utf8({"title": sent})).get_json()
         assert made["title"] == kept
         assert alice.get("/1").get_json()["title"] == kept
@@ -156,7 +156,7 @@ class TestCreate:
             pytest.param({"title": "x"}, "type", id="object"),
         ],
     )
-    def test_a_title_that_breaks_a_rule_is_refused_with_a_pointer(self, alice: Person, title: Any, code: str) -> None:
+    def test_an_invalid_title_is_422_with_a_pointer(self, alice: Person, title: Any, code: str) -> None:
         assert pointers(alice.post(json={"title": title})) == [("/title", code)]
         alice.add()
         assert pointers(alice.put("/1", json={"title": title})) == [("/title", code)]
@@ -177,7 +177,7 @@ class TestCreate:
             pytest.param(None, id="null"),
         ],
     )
-    def test_a_description_is_kept_as_it_came(self, alice: Person, description: str | None) -> None:
+    def test_a_description_is_stored_unchanged(self, alice: Person, description: str | None) -> None:
         assert alice.post(**as_utf8({"title": "x", "description": description})).status_code == 201
         assert alice.get("/1").get_json()["description"] == description
 
@@ -193,23 +193,23 @@ class TestCreate:
             pytest.param([], "type", id="array"),
         ],
     )
-    def test_a_description_that_breaks_a_rule_is_refused(self, alice: Person, description: Any, code: str) -> None:
+    def test_an_invalid_description_is_422_with_a_pointer(self, alice: Person, description: Any, code: str) -> None:
         assert pointers(alice.post(**as_utf8({"title": "x", "description": description}))) == [("/description", code)]
 
-    def test_half_a_surrogate_pair_is_refused(self, alice: Person) -> None:
+    def test_an_unpaired_surrogate_is_422(self, alice: Person) -> None:
         for half in ("\ud83d", "\ude00", "\ude00\ud83d"):
             sent = {"title": "x", "description": half}
             assert pointers(alice.post(json=sent)) == [("/description", "characters")]
 
     @pytest.mark.parametrize("value", ["yes", "true", "", 1, 0, 1.0, [], {}], ids=repr)
-    def test_completed_is_true_or_false_and_nothing_like_it(self, alice: Person, value: Any) -> None:
+    def test_completed_must_be_a_boolean(self, alice: Person, value: Any) -> None:
         alice.add()
         sent = {"title": "x", "completed": value}
         assert pointers(alice.post(json=sent)) == [("/completed", "type")]
         assert pointers(alice.put("/1", json=sent)) == [("/completed", "type")]
         assert pointers(alice.patch("/1/complete", json={"completed": value})) == [("/completed", "type")]
 
-    def test_completed_is_not_null(self, alice: Person) -> None:
+    def test_completed_must_not_be_null(self, alice: Person) -> None:
         alice.add()
         sent = {"title": "x", "completed": None}
         assert pointers(alice.post(json=sent)) == [("/completed", "null")]
@@ -217,21 +217,21 @@ class TestCreate:
         assert pointers(alice.patch("/1/complete", json={"completed": None})) == [("/completed", "null")]
 
     @pytest.mark.parametrize("junk", [None, -1, "x", [1], {"a": {"b": []}}, "2020-01-01T00:00:00Z"], ids=repr)
-    def test_read_only_members_are_passed_over(self, alice: Person, junk: Any) -> None:
+    def test_read_only_members_with_any_value_are_ignored(self, alice: Person, junk: Any) -> None:
         made = alice.add("x", **dict.fromkeys(READ_ONLY, junk))
         assert (made["id"], made["user_id"], made["version"], made["completed_at"]) == (1, "alice", 1, None)
         assert TIME.fullmatch(made["created_at"])
         changed = alice.put("/1", json=dict.fromkeys(READ_ONLY, junk))
         assert changed.get_json() == made
 
-    def test_unknown_members_are_refused_with_a_pointer_each(self, alice: Person) -> None:
+    def test_unknown_members_are_422_with_a_pointer_each(self, alice: Person) -> None:
         alice.add()
         sent = {"title": "x", "titel": "x", "done": True}
         for refused in (alice.post(json=sent), alice.put("/1", json=sent)):
             assert sorted(pointers(refused)) == [("/done", "unknown"), ("/titel", "unknown")]
         assert pointers(alice.patch("/1/complete", json={"done": True})) == [("/done", "unknown")]
 
-    def test_every_member_that_must_change_is_named_at_once(self, alice: Person) -> None:
+    def test_a_422_names_all_invalid_members(self, alice: Person) -> None:
         refused = alice.post(json={"title": "", "description": 1, "completed": "yes", "x": 1})
         assert sorted(pointers(refused)) == [
             ("/completed", "type"),
@@ -242,13 +242,13 @@ class TestCreate:
 
 
 class TestShow:
-    def test_a_task_is_shown_whole_with_its_version(self, alice: Person) -> None:
+    def test_get_returns_the_complete_task_with_its_etag(self, alice: Person) -> None:
         made = alice.add("Buy milk", description="Two liters")
         response = alice.get("/1")
         assert (response.status_code, response.get_json()) == (200, made)
         assert response.headers["ETag"] == f'"{made["version"]}"'
 
-    def test_what_the_client_has_already_is_not_sent_again(self, alice: Person) -> None:
+    def test_if_none_match_with_the_current_etag_is_304(self, alice: Person) -> None:
         alice.add()
         response = alice.get("/1", headers={"If-None-Match": '"1"'})
         assert (response.status_code, response.data) == (304, b"")
@@ -286,7 +286,7 @@ class TestShow:
 
 
 class TestUpdate:
-    def test_what_was_read_can_be_sent_back_and_changes_nothing(self, alice: Person) -> None:
+    def test_put_of_a_task_as_it_was_read_changes_nothing(self, alice: Person) -> None:
         alice.add("Buy milk", description="Two liters", completed=True)
         task, tag = alice.get("/1"), alice.get().headers["ETag"]
         same = alice.put("/1", json=task.get_json())
@@ -299,12 +299,12 @@ class TestUpdate:
         [{}, {"title": " Buy milk "}, {"completed": False}, {"description": "Two liters"}, {"version": 9}],
         ids=repr,
     )
-    def test_a_change_to_what_is_there_already_is_none(self, alice: Person, members: dict[str, Any]) -> None:
+    def test_put_of_current_values_keeps_the_version(self, alice: Person, members: dict[str, Any]) -> None:
         made = alice.add("Buy milk", description="Two liters")
         assert alice.put("/1", json=members).get_json() == made
         assert alice.revision() == 1
 
-    def test_no_body_at_all_changes_nothing(self, alice: Person) -> None:
+    def test_put_without_a_body_changes_nothing(self, alice: Person) -> None:
         made = alice.add()
         assert alice.put("/1").get_json() == made
         assert alice.put("/1", data=b"", content_type="application/json").get_json() == made
@@ -322,16 +322,16 @@ class TestUpdate:
         assert alice.put("/1", json={"description": None}).get_json()["description"] is None
         assert alice.titles("?q=liters") == []
 
-    def test_an_empty_description_is_not_the_same_as_none(self, alice: Person) -> None:
+    def test_an_empty_description_differs_from_null(self, alice: Person) -> None:
         alice.add()
         assert alice.put("/1", json={"description": ""}).get_json()["version"] == 2
         assert alice.get("/1").get_json()["description"] == ""
 
-    def test_null_does_not_clear_a_title(self, alice: Person) -> None:
+    def test_a_null_title_is_422(self, alice: Person) -> None:
         alice.add()
         assert pointers(alice.put("/1", json={"title": None})) == [("/title", "null")]
 
-    def test_completion_has_its_time_set_kept_and_cleared(self, alice: Person) -> None:
+    def test_completed_at_is_set_kept_and_cleared_with_completed(self, alice: Person) -> None:
         alice.add()
         done = alice.put("/1", json={"completed": True}).get_json()
         assert TIME.fullmatch(done["completed_at"])
@@ -342,18 +342,18 @@ class TestUpdate:
         assert alice.patch("/1/complete", json={"completed": True}).get_json() == renamed
         assert alice.put("/1", json={"completed": False}).get_json()["completed_at"] is None
 
-    def test_a_time_of_change_never_goes_back_and_creation_never_moves(self, alice: Person) -> None:
+    def test_an_update_keeps_created_at_and_updated_at_is_not_before_it(self, alice: Person) -> None:
         made = alice.add()
         changed = alice.put("/1", json={"title": "x"}).get_json()
         assert changed["created_at"] == made["created_at"] <= changed["updated_at"]
 
-    def test_nothing_is_made_where_nothing_is(self, alice: Person) -> None:
+    def test_put_of_an_absent_task_is_404_and_creates_nothing(self, alice: Person) -> None:
         alice.add()
         problem(alice.put("/2", json={"title": "x"}), 404, "not-found")
         assert alice.titles() == ["Buy milk"]
         assert alice.add()["id"] == 2
 
-    def test_a_user_who_never_wrote_has_nothing_to_change(self, alice: Person, mallory: Person) -> None:
+    def test_every_task_of_a_user_without_data_is_404(self, alice: Person, mallory: Person) -> None:
         mallory.add()
         for response in (
             alice.get("/1"),
@@ -375,7 +375,7 @@ class TestComplete:
             pytest.param({"data": b"", "content_type": "text/plain"}, id="no body and another type"),
         ],
     )
-    def test_without_a_wish_it_is_flipped(self, alice: Person, options: dict[str, Any]) -> None:
+    def test_complete_without_a_body_toggles(self, alice: Person, options: dict[str, Any]) -> None:
         made = alice.add()
         done = alice.patch("/1/complete", **options)
         task = done.get_json()
@@ -391,18 +391,18 @@ class TestComplete:
         undone = alice.patch("/1/complete", **options).get_json()
         assert undone == {**made, "version": 3, "updated_at": undone["updated_at"]}
 
-    @pytest.mark.parametrize("wish", [True, False])
-    def test_with_a_wish_it_is_set_however_often(self, alice: Person, wish: bool) -> None:  # noqa: FBT001
-        alice.add(completed=not wish)
-        first, again = (alice.patch("/1/complete", json={"completed": wish}) for _ in range(2))
-        assert first.get_json()["completed"] is wish
-        assert (first.get_json()["completed_at"] is not None) is wish
+    @pytest.mark.parametrize("completed", [True, False])
+    def test_complete_with_a_value_sets_it_and_is_idempotent(self, alice: Person, completed: bool) -> None:  # noqa: FBT001
+        alice.add(completed=not completed)
+        first, again = (alice.patch("/1/complete", json={"completed": completed}) for _ in range(2))
+        assert first.get_json()["completed"] is completed
+        assert (first.get_json()["completed_at"] is not None) is completed
         assert (again.data, again.headers["ETag"]) == (first.data, '"2"')
         assert alice.revision() == 2
 
 
 class TestDelete:
-    def test_a_deleted_task_is_gone(self, alice: Person) -> None:
+    def test_a_deleted_task_is_404_and_in_no_list(self, alice: Person) -> None:
         alice.add("stays")
         alice.add("goes")
         response = alice.delete("/2")
@@ -422,7 +422,7 @@ class TestDelete:
             problem(again, 404, "not-found")
         assert alice.revision() == 3
 
-    def test_only_the_named_task_goes_and_only_ones_own(self, alice: Person, mallory: Person) -> None:
+    def test_writes_change_only_the_named_task_of_the_same_user(self, alice: Person, mallory: Person) -> None:
         for person in (alice, mallory):
             person.add("first")
             person.add("second")
@@ -456,7 +456,7 @@ STALE = (
 
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
 class TestIfMatch:
-    def test_the_version_that_is_there_lets_a_write_through(
+    def test_a_write_with_the_current_etag_in_if_match_succeeds(
         self, alice: Person, write: tuple[str, str, dict[str, Any]]
     ) -> None:
         method, path, options = write
@@ -468,10 +468,10 @@ class TestIfMatch:
             headers = {"If-Match": condition.format(version)}
             response = alice.send(method, path.replace("1", str(number)), headers=headers, **options)
             assert response.status_code in (200, 204), condition
-            is_so = options.get("json") in ({"title": "Buy milk"}, {}, {"completed": False})
-            assert alice.revision() == version + (not is_so), "it was done"
+            unchanged = options.get("json") in ({"title": "Buy milk"}, {}, {"completed": False})
+            assert alice.revision() == version + (not unchanged)
 
-    def test_any_other_stops_it_and_shows_the_task_as_it_is(
+    def test_a_write_with_a_stale_or_invalid_if_match_is_412_with_the_current_task(
         self, alice: Person, write: tuple[str, str, dict[str, Any]]
     ) -> None:
         alice.add()
@@ -485,7 +485,7 @@ class TestIfMatch:
         assert alice.get("/1").get_json() == task
         assert alice.revision() == 2
 
-    def test_nothing_matches_where_nothing_is(self, alice: Person, write: tuple[str, str, dict[str, Any]]) -> None:
+    def test_if_match_on_a_deleted_task_is_404(self, alice: Person, write: tuple[str, str, dict[str, Any]]) -> None:
         method, path, options = write
         alice.add()
         alice.delete("/1")
@@ -493,18 +493,20 @@ class TestIfMatch:
             response = alice.send(method, path, headers={"If-Match": condition}, **options)
             problem(response, 404, "not-found")
 
-    def test_strict_mode_asks_for_it(self, strict: Person, write: tuple[str, str, dict[str, Any]]) -> None:
+    def test_a_write_without_if_match_is_428_in_strict_mode(
+        self, strict_alice: Person, write: tuple[str, str, dict[str, Any]]
+    ) -> None:
         method, path, options = write
-        problem(strict.send(method, path, **options), 404, "not-found")
-        strict.add()
-        problem(strict.send(method, path, **options), 428, "precondition-required")
-        problem(strict.send(method, path, headers={"If-Match": '"9"'}, **options), 412, "precondition-failed")
-        assert strict.send(method, path, headers={"If-Match": '"1"'}, **options).status_code in (200, 204)
+        problem(strict_alice.send(method, path, **options), 404, "not-found")
+        strict_alice.add()
+        problem(strict_alice.send(method, path, **options), 428, "precondition-required")
+        problem(strict_alice.send(method, path, headers={"If-Match": '"9"'}, **options), 412, "precondition-failed")
+        assert strict_alice.send(method, path, headers={"If-Match": '"1"'}, **options).status_code in (200, 204)
 
 
-def test_strict_mode_asks_no_condition_of_anything_but_changes(strict: Person) -> None:
-    assert strict.post(json={"title": "x"}).status_code == 201
-    assert strict.get().status_code == strict.get("/1").status_code == 200
+def test_create_and_get_need_no_if_match_in_strict_mode(strict_alice: Person) -> None:
+    assert strict_alice.post(json={"title": "x"}).status_code == 201
+    assert strict_alice.get().status_code == strict_alice.get("/1").status_code == 200
 
 
 HUGE = b"x" * 70_000
@@ -538,7 +540,7 @@ class TestOrderOfChecks:
             pytest.param(1, "alice", WRONG, 422, id="422"),
         ],
     )
-    def test_the_first_fault_in_order_is_told(
+    def test_of_several_errors_the_first_in_the_documented_order_is_reported(
         self, alice: Person, mallory: Person, method: str, path: str, id: Any, of: str, options: Any, status: int
     ) -> None:
         alice.add()
@@ -546,15 +548,15 @@ class TestOrderOfChecks:
         assert alice.send(method, f"/{id}{path}", of=of, **options).status_code == status
 
     @pytest.mark.parametrize("options", [JUNK, WRONG, {"query_string": "x=1"}], ids=["400", "422", "parameter"])
-    def test_strict_mode_is_told_after_404_and_before_the_body(
-        self, strict: Person, method: str, path: str, options: Any
+    def test_428_comes_after_404_and_before_errors_in_the_body(
+        self, strict_alice: Person, method: str, path: str, options: Any
     ) -> None:
-        strict.add()
-        assert strict.send(method, f"/2{path}", **options).status_code == 404
-        assert strict.send(method, f"/1{path}", **options).status_code == 428
+        strict_alice.add()
+        assert strict_alice.send(method, f"/2{path}", **options).status_code == 404
+        assert strict_alice.send(method, f"/1{path}", **options).status_code == 428
 
     @pytest.mark.parametrize("options", [BIG, TEXT, JUNK, WRONG, {"query_string": "x=1"}], ids=lambda o: str(o)[:20])
-    def test_without_a_valid_token_nothing_else_is_told(
+    def test_without_a_valid_token_every_error_is_401(
         self, client: FlaskClient, method: str, path: str, options: Any
     ) -> None:
         forged = {"Authorization": f"Bearer {token('alice', secret='x' * 32)}"}
@@ -564,7 +566,7 @@ class TestOrderOfChecks:
                 problem(response, 401, "unauthorized")
 
 
-SIX = {
+ENDPOINTS = {
     "index": ("GET", "", 200, {}),
     "create": ("POST", "", 201, {"json": {"title": "x"}}),
     "show": ("GET", "/1", 200, {}),
@@ -574,9 +576,9 @@ SIX = {
 }
 
 
-@pytest.mark.parametrize(("method", "path", "status", "options"), SIX.values(), ids=SIX)
-class TestAllSix:
-    def test_a_trailing_slash_is_the_same_address(
+@pytest.mark.parametrize(("method", "path", "status", "options"), ENDPOINTS.values(), ids=ENDPOINTS)
+class TestAllEndpoints:
+    def test_a_trailing_slash_is_accepted_without_a_redirect(
         self, alice: Person, method: str, path: str, status: int, options: Any
     ) -> None:
         alice.add()
@@ -584,7 +586,7 @@ class TestAllSix:
         assert response.status_code == status
         assert response.history == ()
 
-    def test_an_answer_names_itself_and_may_be_kept_by_its_user_only(
+    def test_a_response_has_a_request_id_and_is_private_in_caches(
         self, alice: Person, method: str, path: str, status: int, options: Any
     ) -> None:
         alice.add()
@@ -594,7 +596,7 @@ class TestAllSix:
         assert {"Authorization", "Origin"} <= {name.strip() for name in headers["Vary"].split(",")}
         assert headers["X-Content-Type-Options"] == "nosniff"
 
-    def test_parameters_belong_to_the_list_alone(
+    def test_an_unknown_query_parameter_is_400_on_every_endpoint(
         self, alice: Person, method: str, path: str, status: int, options: Any
     ) -> None:
         made = alice.add()
@@ -603,13 +605,13 @@ class TestAllSix:
         assert [(fault["pointer"], fault["code"]) for fault in faults] == [("/canary", "unknown")]
         assert alice.get().get_json() == [made]
 
-    def test_a_doubled_slash_is_no_address_and_no_redirect(
+    def test_a_double_slash_is_404_or_405_and_no_redirect(
         self, alice: Person, method: str, path: str, status: int, options: Any
     ) -> None:
         made = alice.add()
         for address in (f"//api/alice/tasks{path}", f"/api//alice/tasks{path}", f"/api/alice//tasks{path}"):
             headers = {"Authorization": f"Bearer {alice.token}"}
-            # The base is given, because `//api` alone would be read as the name of a host.
+            # With `base_url`, because the client would read `//api` alone as a host name.
             response = alice.client.open(
                 address, base_url="http://localhost", method=method, headers=headers, **options
             )
@@ -617,7 +619,7 @@ class TestAllSix:
         assert alice.get().get_json() == [made]
 
 
-def test_head_answers_as_get_does_without_the_body(alice: Person) -> None:
+def test_head_has_the_status_and_headers_of_get_without_the_body(alice: Person) -> None:
     alice.add()
     for path in ("", "/1"):
         got, head = alice.get(path), alice.send("HEAD", path)
@@ -635,7 +637,7 @@ METHODS = {
 
 
 @pytest.mark.parametrize(("path", "allowed"), METHODS.items())
-def test_options_lists_the_methods_and_needs_no_token(client: FlaskClient, path: str, allowed: str) -> None:
+def test_options_lists_the_methods_without_a_token(client: FlaskClient, path: str, allowed: str) -> None:
     for slash in ("", "/"):
         response = client.options(f"/api/alice/tasks{path}{slash}")
         assert (response.status_code, response.data) == (200, b"")
@@ -643,7 +645,7 @@ def test_options_lists_the_methods_and_needs_no_token(client: FlaskClient, path:
 
 
 @pytest.mark.parametrize(("path", "allowed"), METHODS.items())
-def test_another_method_is_told_which_there_are_even_without_a_token(
+def test_an_unsupported_method_is_405_with_allow_even_without_a_token(
     alice: Person, client: FlaskClient, path: str, allowed: str
 ) -> None:
     alice.add()
@@ -656,7 +658,7 @@ def test_another_method_is_told_which_there_are_even_without_a_token(
                 problem(response, 405, "method-not-allowed")
 
 
-def test_an_absent_task_and_a_deleted_one_are_refused_in_the_same_words(alice: Person) -> None:
+def test_an_absent_and_a_deleted_task_get_the_same_404(alice: Person) -> None:
     alice.add()
     alice.delete("/1")
     for path in ("/1", "/2"):

@@ -1,4 +1,4 @@
-"""A repeating task, from completion to completion."""
+"""Series of recurring tasks: completing one creates the next, reopening it removes the next."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ TASK = {
     "recurrence": "FREQ=WEEKLY",
 }
 
-WAYS: dict[str, Callable[[Person, dict[str, Any]], Any]] = {
+COMPLETIONS: dict[str, Callable[[Person, dict[str, Any]], Any]] = {
     "by toggling": lambda person, task: person.patch(f"/{task['id']}/complete"),
     "by setting": lambda person, task: person.patch(f"/{task['id']}/complete", json={"completed": True}),
     "by PUT": lambda person, task: person.put(f"/{task['id']}", json={"completed": True}),
-    "by PUT of all of it": lambda person, task: person.put(f"/{task['id']}", json={**task, "completed": True}),
+    "by PUT of the complete task": lambda person, task: person.put(f"/{task['id']}", json={**task, "completed": True}),
     "by PATCH": lambda person, task: person.patch(f"/{task['id']}", json={"completed": True}),
     "in a batch": lambda person, task: person.post(
         "/batch", json={"operations": [{"op": "complete", "id": task["id"], "completed": True}]}
@@ -46,7 +46,7 @@ WAYS: dict[str, Callable[[Person, dict[str, Any]], Any]] = {
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[datetime], None]:
-    """Sets the time of the writes; it is the noon of 21 November 2026 in UTC."""
+    """Set the time of writes to noon UTC on November 21, 2026; returns a function that sets another time."""
 
     def set_to(moment: datetime) -> None:
         monkeypatch.setattr(queries, "now", lambda: moment)
@@ -70,7 +70,7 @@ def show(person: Person, id: int) -> dict[str, Any]:
 
 
 def changes(person: Person) -> list[dict[str, Any]]:
-    """What the feed tells a reader who knew the first version of everything."""
+    """Return the items of the delta feed from its start."""
     headers = {"Authorization": f"Bearer {person.token}"}
     items: list[dict[str, Any]] = person.client.get(f"/api/{person.id}/changes", headers=headers).get_json()["items"]
     return items
@@ -84,12 +84,12 @@ def total(person: Person) -> int:
 
 @pytest.mark.usefixtures("clock")
 class TestCompleting:
-    @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
-    def test_makes_the_next_task_once_with_everything_but_the_date(
-        self, alice: Person, way: Callable[[Person, dict[str, Any]], Any]
+    @pytest.mark.parametrize("complete_by", COMPLETIONS.values(), ids=COMPLETIONS)
+    def test_completing_creates_the_next_task_with_all_members_except_the_date(
+        self, alice: Person, complete_by: Callable[[Person, dict[str, Any]], Any]
     ) -> None:
         task = alice.add(**TASK)
-        assert way(alice, task).status_code == 200
+        assert complete_by(alice, task).status_code == 200
         next_task, done = alice.get().get_json()
         assert done == {
             **task,
@@ -114,14 +114,14 @@ class TestCompleting:
         assert next_task["position"] > done["position"]
         assert total(alice) == 2
 
-    def test_answers_with_the_id_of_the_next_task(self, alice: Person) -> None:
+    def test_completing_returns_the_id_of_the_next_task(self, alice: Person) -> None:
         task = alice.add(**TASK)
         response = alice.patch(f"/{task['id']}/complete")
         assert response.get_json() == show(alice, 1)
         assert response.get_json()["next_task_id"] == 2
         assert response.headers["ETag"] == f'"{response.get_json()["version"]}"'
 
-    def test_is_one_transaction(self, alice: Person, app: Flask, statements: Statements) -> None:
+    def test_completing_is_one_transaction(self, alice: Person, app: Flask, statements: Statements) -> None:
         task, commits = alice.add(**TASK), []
         with app.app_context():
             engine = db.engine
@@ -135,14 +135,14 @@ class TestCompleting:
         assert len(commits) == 1
         assert all("alice" in str(parameters) for statement, parameters in statements.sent if "tasks" in statement)
 
-    def test_again_makes_no_second(self, alice: Person) -> None:
+    def test_completing_again_creates_no_second_next_task(self, alice: Person) -> None:
         alice.add(**TASK)
         first = complete(alice, 1)
         assert complete(alice, 1) == first
         assert alice.put("/1", json={**first, "title": "Changed"}).get_json()["next_task_id"] == 2
         assert [task["id"] for task in alice.get().get_json()] == [2, 1]
 
-    def test_goes_on_from_task_to_task_in_one_series(self, alice: Person) -> None:
+    def test_next_tasks_continue_one_series(self, alice: Person) -> None:
         alice.add(**TASK)
         for id in (1, 2, 3):
             complete(alice, id)
@@ -151,53 +151,53 @@ class TestCompleting:
         assert [task["series_id"] for task in tasks] == [1, 1, 1, 1]
         assert [task["next_task_id"] for task in tasks] == [2, 3, 4, None]
 
-    def test_a_task_that_does_not_repeat_makes_nothing(self, alice: Person) -> None:
+    def test_completing_a_task_without_a_rule_creates_no_task(self, alice: Person) -> None:
         alice.add(due_date="2026-11-20")
         task = complete(alice, 1)
         assert (task["series_id"], task["next_task_id"]) == (None, None)
         assert len(alice.get().get_json()) == 1
 
-    def test_takes_the_rule_that_is_sent_with_it(self, alice: Person) -> None:
+    def test_completing_uses_the_rule_that_is_sent_with_it(self, alice: Person) -> None:
         alice.add(**TASK)
         alice.put("/1", json={"completed": True, "recurrence": "FREQ=DAILY"})
         assert show(alice, 2)["recurrence"] == "FREQ=DAILY"
         assert show(alice, 2)["due_date"] == "2026-11-21"
 
-    def test_an_edit_of_what_was_completed_before_is_no_completion(self, alice: Person, clock: Any) -> None:
+    def test_an_update_of_a_completed_task_creates_no_next_task(self, alice: Person, clock: Any) -> None:
         alice.add(completed=True, due_date="2026-11-20")
         clock(NOON.replace(hour=13))
         for members in ({"recurrence": "FREQ=DAILY", "completed": True}, {"title": "Changed", "completed": True}):
             assert alice.put("/1", json=members).get_json()["next_task_id"] is None
         assert len(alice.get().get_json()) == 1
 
-    def test_of_others_is_not_touched(self, alice: Person, mallory: Person) -> None:
+    def test_completing_changes_no_task_of_another_user(self, alice: Person, mallory: Person) -> None:
         mallory.add(**TASK)
         alice.add(**TASK)
         before = mallory.get().get_json()
         complete(alice, 1)
         assert mallory.get().get_json() == before
 
-    def test_only_the_version_that_is_expected(self, alice: Person) -> None:
+    def test_completing_with_a_stale_if_match_is_412_and_creates_no_task(self, alice: Person) -> None:
         alice.add(**TASK)
         assert alice.patch("/1/complete", headers={"If-Match": '"9"'}).status_code == 412
         assert len(alice.get().get_json()) == 1
 
 
-class TestTheNextDate:
+class TestNextDate:
     @pytest.mark.parametrize(
         ("due", "rule", "expected"),
         [
-            ("2026-11-20", "FREQ=DAILY", "2026-11-21"),  # today is not before today
+            ("2026-11-20", "FREQ=DAILY", "2026-11-21"),  # today itself is allowed
             ("2026-11-21", "FREQ=DAILY", "2026-11-22"),
-            ("2026-12-10", "FREQ=DAILY", "2026-12-11"),  # early: after the date it had
+            ("2026-12-10", "FREQ=DAILY", "2026-12-11"),  # completed early: after the due date
             ("2020-02-29", "FREQ=YEARLY", "2028-02-29"),
             ("2016-01-01", "FREQ=DAILY;INTERVAL=2", "2026-11-22"),
             ("2026-01-31", "FREQ=MONTHLY", "2026-12-31"),
             ("2026-11-06", "FREQ=WEEKLY;INTERVAL=2", "2026-12-04"),
         ],
-        ids=["today", "tomorrow", "early", "leap day", "years overdue", "31st", "in step"],
+        ids=["today", "tomorrow", "early", "leap day", "years overdue", "31st", "interval kept"],
     )
-    def test_is_after_the_due_date_and_not_before_today(
+    def test_the_next_date_is_after_the_due_date_and_not_before_today(
         self, alice: Person, clock: Any, due: str, rule: str, expected: str
     ) -> None:
         alice.add(due_date=due, recurrence=rule)
@@ -214,7 +214,7 @@ class TestTheNextDate:
         ],
         ids=["late", "early", "monthly", "the same weekday"],
     )
-    def test_from_completion_is_reckoned_from_the_day_of_completion(
+    def test_with_repeat_from_completion_the_next_date_is_computed_from_the_day_of_completion(
         self, alice: Person, clock: Any, due: str, rule: str, expected: str
     ) -> None:
         alice.add(due_date=due, recurrence=rule, repeat_from="completion")
@@ -227,7 +227,7 @@ class TestTheNextDate:
         ("zone", "today"),
         [("Pacific/Kiritimati", "2026-11-22"), ("Pacific/Pago_Pago", "2026-11-21"), ("Asia/Kathmandu", "2026-11-21")],
     )
-    def test_today_is_that_of_the_task_s_zone(
+    def test_today_is_the_date_in_the_time_zone_of_the_task(
         self, alice: Person, clock: Any, zone: str, today: str, repeat_from: str
     ) -> None:
         members = {"due_date": "2026-11-01", "due_time": "09:00", "time_zone": zone, "repeat_from": repeat_from}
@@ -236,14 +236,16 @@ class TestTheNextDate:
         tomorrow = f"{today[:-2]}{int(today[-2:]) + 1}"
         assert show(alice, 2)["due_date"] == (today if repeat_from == "due" else tomorrow)
 
-    def test_keeps_the_clock_of_the_zone_over_the_change_to_winter(self, alice: Person, clock: Any) -> None:
+    def test_the_next_task_keeps_its_local_time_across_the_end_of_daylight_saving_time(
+        self, alice: Person, clock: Any
+    ) -> None:
         clock(datetime(2026, 10, 20, tzinfo=UTC))
         alice.add(due_date="2026-10-20", due_time="09:00", time_zone="Europe/Berlin", recurrence="FREQ=WEEKLY")
         complete(alice, 1)
         assert show(alice, 1)["due_at"] == "2026-10-20T07:00:00.000Z"
         assert show(alice, 2)["due_at"] == "2026-10-27T08:00:00.000Z"
 
-    def test_on_the_last_day_there_is_can_be_reached_and_completed(self, alice: Person, clock: Any) -> None:
+    def test_a_task_on_the_last_possible_date_is_created_and_ends_the_series(self, alice: Person, clock: Any) -> None:
         alice.add(due_date="2999-12-30", recurrence="FREQ=DAILY")
         complete(alice, 1)
         assert show(alice, 2)["due_date"] == "2999-12-31"
@@ -252,26 +254,26 @@ class TestTheNextDate:
 
 
 @pytest.mark.usefixtures("clock")
-class TestTheEnd:
-    def test_comes_after_count_tasks(self, alice: Person) -> None:
+class TestEndOfSeries:
+    def test_a_series_ends_after_count_tasks(self, alice: Person) -> None:
         alice.add(due_date="2026-11-21", recurrence="FREQ=DAILY;COUNT=3")
         for id in (1, 2, 3):
             complete(alice, id)
         assert [task["next_task_id"] for task in alice.get("?sort=created_at").get_json()] == [2, 3, None]
         assert alice.get("/4").status_code == 404
 
-    def test_comes_with_until(self, alice: Person) -> None:
+    def test_a_series_ends_at_until(self, alice: Person) -> None:
         alice.add(due_date="2026-11-21", recurrence="FREQ=DAILY;UNTIL=20261122")
         for id in (1, 2):
             complete(alice, id)
         assert [task["due_date"] for task in alice.get("?sort=created_at").get_json()] == ["2026-11-21", "2026-11-22"]
 
-    def test_comes_at_once_when_until_is_over(self, alice: Person) -> None:
+    def test_a_series_whose_until_has_passed_has_no_next_task(self, alice: Person) -> None:
         alice.add(due_date="2025-01-01", recurrence="FREQ=DAILY;UNTIL=20250110")
         assert complete(alice, 1)["next_task_id"] is None
 
-    @pytest.mark.parametrize("query", ["", "?permanent=true"], ids=["into the trash", "for good"])
-    def test_comes_with_the_deletion_of_the_open_task(self, alice: Person, query: str) -> None:
+    @pytest.mark.parametrize("query", ["", "?permanent=true"], ids=["into the trash", "permanently"])
+    def test_deleting_the_open_task_ends_the_series(self, alice: Person, query: str) -> None:
         alice.add(**TASK)
         complete(alice, 1)
         assert alice.delete(f"/2{query}").status_code == 204
@@ -280,22 +282,22 @@ class TestTheEnd:
         complete(alice, 1)
         assert alice.get("?status=pending").get_json() == []
 
-    @pytest.mark.parametrize("query", ["", "?permanent=true"], ids=["into the trash", "for good"])
-    def test_nothing_follows_a_deletion(self, alice: Person, query: str) -> None:
+    @pytest.mark.parametrize("query", ["", "?permanent=true"], ids=["into the trash", "permanently"])
+    def test_deleting_a_recurring_task_creates_no_next_task(self, alice: Person, query: str) -> None:
         alice.add(**TASK)
         assert alice.delete(f"/1{query}").status_code == 204
         assert alice.patch("/1/complete").status_code == 404
         assert alice.get().get_json() == []
 
-    def test_comes_when_the_rule_is_cleared(self, alice: Person) -> None:
+    def test_clearing_the_rule_ends_the_series(self, alice: Person) -> None:
         alice.add(**TASK)
         alice.put("/1", json={"recurrence": None})
         assert complete(alice, 1)["next_task_id"] is None
 
 
 @pytest.mark.usefixtures("clock")
-class TestTakingBack:
-    def test_removes_the_untouched_next_task(self, alice: Person) -> None:
+class TestReopening:
+    def test_reopening_removes_the_unchanged_next_task(self, alice: Person) -> None:
         alice.add(**TASK)
         complete(alice, 1)
         headers = {"Authorization": f"Bearer {alice.token}"}
@@ -311,8 +313,8 @@ class TestTakingBack:
         assert sorted(items, key=lambda item: item["id"]) == [task, tombstone]
         assert total(alice) == 1
 
-    @pytest.mark.parametrize("way", ["toggle", "put", "patch", "batch"])
-    def test_goes_every_way(self, alice: Person, way: str) -> None:
+    @pytest.mark.parametrize("reopen_by", ["toggle", "put", "patch", "batch"])
+    def test_reopening_by_any_request_removes_the_next_task(self, alice: Person, reopen_by: str) -> None:
         alice.add(**TASK)
         done = complete(alice, 1)
         answers = {
@@ -323,10 +325,10 @@ class TestTakingBack:
                 "/batch", json={"operations": [{"op": "complete", "id": 1, "completed": False}]}
             ),
         }
-        assert answers[way]().status_code == 200
+        assert answers[reopen_by]().status_code == 200
         assert [task["id"] for task in alice.get().get_json()] == [1]
 
-    def test_and_completing_again_makes_another_with_a_new_id(self, alice: Person) -> None:
+    def test_completing_after_reopening_creates_a_next_task_with_a_new_id(self, alice: Person) -> None:
         alice.add(**TASK)
         complete(alice, 1)
         complete(alice, 1, completed=False)
@@ -334,28 +336,28 @@ class TestTakingBack:
         assert [task["id"] for task in alice.get().get_json()] == [3, 1]
         assert show(alice, 3)["due_date"] == "2026-11-27"
 
-    TOUCHES: dict[str, Callable[[Person], Any]] = {
+    CHANGES: dict[str, Callable[[Person], Any]] = {
         "edited": lambda alice: alice.put("/2", json={"title": "Mine"}),
         "completed": lambda alice: alice.patch("/2/complete"),
         "moved": lambda alice: alice.post("/2/move", json={"after": None}),
         "deleted and restored": lambda alice: alice.delete("/2") and alice.post("/2/restore"),
     }
 
-    @pytest.mark.parametrize("touch", TOUCHES.values(), ids=TOUCHES)
-    def test_keeps_a_next_task_that_was_worked_on(self, alice: Person, touch: Callable[[Person], Any]) -> None:
+    @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+    def test_reopening_keeps_a_changed_next_task(self, alice: Person, change: Callable[[Person], Any]) -> None:
         alice.add(**TASK)
         complete(alice, 1)
-        assert touch(alice).status_code == 200
-        kept = show(alice, 2)
+        assert change(alice).status_code == 200
+        next_task = show(alice, 2)
         task = complete(alice, 1, completed=False)
         assert (task["completed"], task["next_task_id"]) == (False, 2)
-        assert show(alice, 2) == kept
+        assert show(alice, 2) == next_task
         again = complete(alice, 1)
         assert again["next_task_id"] == 2
-        assert show(alice, 2) == kept
+        assert show(alice, 2) == next_task
 
-    def test_keeps_what_an_import_brought(self, alice: Person, mallory: Person) -> None:
-        """Whether an imported task was worked on is not known, so it is never taken back."""
+    def test_reopening_keeps_an_imported_next_task(self, alice: Person, mallory: Person) -> None:
+        """The service does not know whether an imported task was changed, so it never removes one."""
         alice.add(**TASK)
         complete(alice, 1)
         alice.put("/2", json={"description": "With notes of mine"})
@@ -366,7 +368,7 @@ class TestTakingBack:
         complete(mallory, 1, completed=False)
         assert show(mallory, 2)["description"] == "With notes of mine"
 
-    def test_takes_back_only_what_is_of_the_series(self, alice: Person) -> None:
+    def test_reopening_never_removes_a_task_of_another_series(self, alice: Person) -> None:
         alice.add("another")
         headers = {"Authorization": f"Bearer {alice.token}"}
         crafted = {"id": 2, "title": "x", "completed": True, "next_task_id": 1}
@@ -376,7 +378,7 @@ class TestTakingBack:
 
 
 class TestRaces:
-    def test_two_completions_make_one_next_task(self, app: Flask) -> None:
+    def test_concurrent_completions_create_one_next_task(self, app: Flask) -> None:
         people = [Person(app.test_client(), "alice") for _ in range(6)]
         people[0].add(**TASK)
         barrier = threading.Barrier(len(people))
@@ -391,7 +393,7 @@ class TestRaces:
         assert [(task["id"], task["next_task_id"]) for task in tasks] == [(2, None), (1, 2)]
         assert total(people[0]) == 2
 
-    def test_racing_toggles_leave_one_open_task_of_the_series(self, app: Flask) -> None:
+    def test_concurrent_toggles_leave_one_open_task_of_the_series(self, app: Flask) -> None:
         people = [Person(app.test_client(), "alice") for _ in range(7)]
         people[0].add(**TASK)
         barrier = threading.Barrier(len(people))
@@ -407,7 +409,7 @@ class TestRaces:
         assert done["next_task_id"] == open_task["id"]
         assert total(people[0]) == 2
 
-    def test_a_completion_and_a_deletion_of_the_same_task_never_lose_the_count(self, app: Flask) -> None:
+    def test_a_concurrent_completion_and_deletion_keep_the_task_counter_correct(self, app: Flask) -> None:
         people = [Person(app.test_client(), "alice") for _ in range(2)]
         people[0].add(**TASK)
         barrier = threading.Barrier(2)
@@ -421,44 +423,44 @@ class TestRaces:
         with ThreadPoolExecutor(2) as pool:
             completed, deleted = pool.map(race, people)
         assert deleted == 204
-        left = people[0].get().get_json()
-        assert [task["id"] for task in left] == ([2] if completed == 200 else [])
-        assert total(people[0]) == len(left)
+        remaining = people[0].get().get_json()
+        assert [task["id"] for task in remaining] == ([2] if completed == 200 else [])
+        assert total(people[0]) == len(remaining)
 
 
-class TestTheQuota:
+class TestQuota:
     @pytest.fixture
-    def full(self, make_app: Callable[..., Flask]) -> Person:
+    def alice_at_quota(self, make_app: Callable[..., Flask]) -> Person:
         alice = Person(make_app(MAX_TASKS_PER_USER="3").test_client(), "alice")
         alice.add(**TASK)
         alice.add("b")
         alice.add("c")
         return alice
 
-    @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
-    def test_is_409_and_everything_stays_as_it_was(
-        self, full: Person, way: Callable[[Person, dict[str, Any]], Any]
+    @pytest.mark.parametrize("complete_by", COMPLETIONS.values(), ids=COMPLETIONS)
+    def test_completing_a_recurring_task_at_the_quota_is_409_and_changes_nothing(
+        self, alice_at_quota: Person, complete_by: Callable[[Person, dict[str, Any]], Any]
     ) -> None:
-        before = full.get()
-        answer = way(full, show(full, 1))
+        before = alice_at_quota.get()
+        answer = complete_by(alice_at_quota, show(alice_at_quota, 1))
         assert (answer.status_code, answer.get_json()["code"]) == (409, "quota-exceeded")
-        after = full.get()
+        after = alice_at_quota.get()
         assert (after.get_json(), after.headers["ETag"]) == (before.get_json(), before.headers["ETag"])
-        assert total(full) == 3
+        assert total(alice_at_quota) == 3
 
-    def test_is_free_again_after_a_deletion_and_no_id_was_lost(self, full: Person) -> None:
-        assert full.patch("/1/complete").status_code == 409
-        full.delete("/3")
-        assert complete(full, 1)["next_task_id"] == 4
+    def test_completing_works_after_a_deletion_and_the_refused_one_used_no_id(self, alice_at_quota: Person) -> None:
+        assert alice_at_quota.patch("/1/complete").status_code == 409
+        alice_at_quota.delete("/3")
+        assert complete(alice_at_quota, 1)["next_task_id"] == 4
 
-    def test_counts_a_task_that_was_taken_back_no_longer(self, full: Person) -> None:
-        full.delete("/3")
+    def test_a_removed_next_task_does_not_count_toward_the_quota(self, alice_at_quota: Person) -> None:
+        alice_at_quota.delete("/3")
         for _ in range(3):
-            complete(full, 1)
-            complete(full, 1, completed=False)
-        assert full.post(json={"title": "the third"}).status_code == 201
-        assert full.post(json={"title": "the fourth"}).status_code == 409
+            complete(alice_at_quota, 1)
+            complete(alice_at_quota, 1, completed=False)
+        assert alice_at_quota.post(json={"title": "the third"}).status_code == 201
+        assert alice_at_quota.post(json={"title": "the fourth"}).status_code == 409
 
-    def test_does_not_stand_in_the_way_of_the_end_of_a_series(self, full: Person) -> None:
-        full.put("/1", json={"recurrence": "FREQ=DAILY;COUNT=1"})
-        assert complete(full, 1)["next_task_id"] is None
+    def test_the_last_task_of_a_series_can_be_completed_at_the_quota(self, alice_at_quota: Person) -> None:
+        alice_at_quota.put("/1", json={"recurrence": "FREQ=DAILY;COUNT=1"})
+        assert complete(alice_at_quota, 1)["next_task_id"] is None

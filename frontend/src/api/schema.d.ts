@@ -34,12 +34,12 @@ export interface paths {
             };
             cookie?: never;
         };
-        /** Look at one task. */
+        /** Get one task. */
         get: operations["tasks_show"];
-        /** Change a task: members that are not sent keep their value, null clears. */
+        /** Change the members that are sent, as PATCH does; the others keep their values, and null clears one. */
         put: operations["tasks_update"];
         post?: never;
-        /** Put a task into the trash, or delete it for good. */
+        /** Move a task to the trash, or delete it permanently. */
         delete: operations["tasks_delete"];
         options?: never;
         head?: never;
@@ -63,28 +63,8 @@ export interface paths {
         delete?: never;
         options?: never;
         head?: never;
-        /** Flip completion, or set it: only the latter can be repeated safely. */
+        /** Toggle completion, or set it with `completed`, which is safe to repeat. */
         patch: operations["tasks_complete"];
-        trace?: never;
-    };
-    "/api/{user_id}/tasks/{id}/restore": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                id: number;
-                user_id: string;
-            };
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /** Take a task out of the trash. */
-        post: operations["tasks_restore"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
         trace?: never;
     };
     "/api/{user_id}/tasks/{id}/move": {
@@ -99,8 +79,28 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Put a task next to another one in the manual order. */
+        /** Move a task before or after another one in the manual order. */
         post: operations["tasks_move"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/{user_id}/tasks/{id}/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Restore a task from the trash. */
+        post: operations["tasks_restore"];
         delete?: never;
         options?: never;
         head?: never;
@@ -118,27 +118,8 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Make up to 100 changes: all of them, or none. */
+        /** Make up to 100 changes, all or none. */
         post: operations["data_batch"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/{user_id}/changes": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                user_id: string;
-            };
-            cookie?: never;
-        };
-        /** What has changed since a token, with tombstones; without a token, everything. */
-        get: operations["data_changes"];
-        put?: never;
-        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -154,8 +135,27 @@ export interface paths {
             };
             cookie?: never;
         };
-        /** How many tasks there are of each kind. */
+        /** Count your tasks by kind. */
         get: operations["data_stats"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/{user_id}/changes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        /** List what has changed since a sync token, with tombstones; without a token, everything. */
+        get: operations["data_changes"];
         put?: never;
         post?: never;
         delete?: never;
@@ -173,7 +173,7 @@ export interface paths {
             };
             cookie?: never;
         };
-        /** Everything, as JSON that can be imported again, as CSV or as iCalendar. */
+        /** Export all tasks as JSON that can be imported again, as CSV or as iCalendar. */
         get: operations["data_export"];
         put?: never;
         post?: never;
@@ -194,7 +194,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Bring tasks in, all or none: those of a known id are changed, the others made. */
+        /** Import tasks, all or none: a task whose id exists is changed, any other is created. */
         post: operations["data_import_"];
         delete?: never;
         options?: never;
@@ -214,7 +214,7 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Erase everything there is of you, at once and for good. */
+        /** Erase all of your data, permanently. */
         delete: operations["data_erase"];
         options?: never;
         head?: never;
@@ -245,7 +245,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Alive: asks nothing of anyone, so a dead database gets no healthy worker killed. */
+        /** Report liveness, without access to the database: its failure must not restart healthy workers. */
         get: operations["health_healthz"];
         put?: never;
         post?: never;
@@ -262,7 +262,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Ready: the database answers, its schema is one that this code can work with, and it keeps users apart. */
+        /** Report readiness: the database is reachable and migrated, and row-level security applies. */
         get: operations["health_readyz"];
         put?: never;
         post?: never;
@@ -294,7 +294,7 @@ export interface components {
             tags: string[];
             /**
              * Format: date
-             * @description A day, the same wherever it is read.
+             * @description A calendar day without a time zone.
              */
             due_date: string | null;
             /** @example 09:30 */
@@ -303,7 +303,7 @@ export interface components {
             time_zone: string | null;
             /**
              * Format: date-time
-             * @description The instant, when date, time and zone are all set.
+             * @description The instant, if date, time and zone are all set.
              * @example 2026-11-21T09:30:00.000Z
              */
             due_at: string | null;
@@ -313,7 +313,7 @@ export interface components {
             repeat_from: "due" | "completion";
             /** @description The first task of the series. */
             series_id: number | null;
-            /** @description What completing it made. */
+            /** @description The next task of the series. */
             next_task_id: number | null;
             /** @description Sorts as text; set by `move`. */
             position: string;
@@ -331,7 +331,7 @@ export interface components {
             updated_at: string;
             /**
              * Format: date-time
-             * @description Since when it is in the trash.
+             * @description When it was moved to the trash.
              * @example 2026-11-21T09:30:00.000Z
              */
             deleted_at: string | null;
@@ -420,9 +420,9 @@ export interface components {
             completed?: boolean;
         };
         Move: {
-            /** @description The task it shall stand before; null: at the end. */
+            /** @description Put the task before this one; null: at the end. */
             before?: number | null;
-            /** @description The task it shall stand after; null: at the start. */
+            /** @description Put the task after this one; null: at the start. */
             after?: number | null;
         };
         Operation: {
@@ -644,7 +644,7 @@ export interface operations {
             query?: {
                 /** @description A page of very long tasks ends earlier, at about 4 MiB, with a `next` link. */
                 limit?: number;
-                /** @description From the `next` link of the page before. */
+                /** @description From the `next` link of the previous page. */
                 cursor?: string;
                 /** @description `-` reverses; undated tasks stay last. */
                 sort?: "created_at" | "-created_at" | "updated_at" | "-updated_at" | "due" | "-due" | "priority" | "-priority" | "title" | "-title" | "position" | "-position" | "created" | "-created" | "due_date" | "-due_date";
@@ -659,13 +659,13 @@ export interface operations {
                 due_to?: string;
                 /** @description Only tasks without a due date. */
                 no_due?: "true";
-                /** @description Open tasks whose time is past, by the clock in `tz`. */
+                /** @description Open tasks that are overdue by local time in `tz`. */
                 overdue?: "true";
                 /** @description For `overdue`; UTC unless given. */
                 tz?: string;
                 /** @description In title or description; case and accents are folded. */
                 q?: string;
-                /** @description What is in the trash, instead. */
+                /** @description Tasks in the trash instead of live ones. */
                 trash?: "true";
                 /** @description `total` adds `X-Total-Count`. */
                 include?: "total";
@@ -1429,7 +1429,7 @@ export interface operations {
     tasks_delete: {
         parameters: {
             query?: {
-                /** @description For good, in the trash or not; otherwise into the trash. */
+                /** @description `true` deletes permanently, from the trash or not; `false` moves to the trash. */
                 permanent?: "true" | "false";
             };
             header?: {
@@ -2158,7 +2158,7 @@ export interface operations {
             };
         };
     };
-    tasks_restore: {
+    tasks_move: {
         parameters: {
             query?: never;
             header?: {
@@ -2173,9 +2173,9 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: {
+        requestBody: {
             content: {
-                "application/json": components["schemas"]["Nothing"];
+                "application/json": components["schemas"]["Move"];
             };
         };
         responses: {
@@ -2257,7 +2257,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description You have as many tasks as is allowed (`quota-exceeded`); The same request is still under way (`in-flight`) */
+            /** @description The same request is still under way (`in-flight`) */
             409: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
@@ -2413,7 +2413,7 @@ export interface operations {
             };
         };
     };
-    tasks_move: {
+    tasks_restore: {
         parameters: {
             query?: never;
             header?: {
@@ -2428,9 +2428,9 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody: {
+        requestBody?: {
             content: {
-                "application/json": components["schemas"]["Move"];
+                "application/json": components["schemas"]["Nothing"];
             };
         };
         responses: {
@@ -2512,7 +2512,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The same request is still under way (`in-flight`) */
+            /** @description You have as many tasks as is allowed (`quota-exceeded`); The same request is still under way (`in-flight`) */
             409: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
@@ -2888,10 +2888,134 @@ export interface operations {
             };
         };
     };
+    data_stats: {
+        parameters: {
+            query?: {
+                /** @description The time zone whose local time decides what is overdue or due today. */
+                tz?: string;
+            };
+            header?: never;
+            path: {
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Stats"];
+                };
+            };
+            /** @description A query parameter is wrong (`bad-parameter`) */
+            400: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A valid token is required (`unauthorized`) */
+            401: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This path belongs to another user (`forbidden`) */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests (`too-many-requests`) */
+            429: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal server error (`internal`) */
+            500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The service cannot answer right now (`unavailable`) */
+            503: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     data_changes: {
         parameters: {
             query?: {
-                /** @description `next` of the answer before; without it, everything. */
+                /** @description `next` of the previous response; without it, everything. */
                 since?: string;
                 /** @description A page of very long tasks ends earlier, at about 4 MiB, with `has_more`. */
                 limit?: number;
@@ -2993,130 +3117,6 @@ export interface operations {
                     RateLimit: components["headers"]["RateLimit"];
                     "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     Link: components["headers"]["Link"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Too many requests (`too-many-requests`) */
-            429: {
-                headers: {
-                    "X-Request-Id": components["headers"]["X-Request-Id"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    Vary: components["headers"]["Vary"];
-                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
-                    RateLimit: components["headers"]["RateLimit"];
-                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
-                    "Retry-After": components["headers"]["Retry-After"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Internal server error (`internal`) */
-            500: {
-                headers: {
-                    "X-Request-Id": components["headers"]["X-Request-Id"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    Vary: components["headers"]["Vary"];
-                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
-                    RateLimit: components["headers"]["RateLimit"];
-                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description The service cannot answer right now (`unavailable`) */
-            503: {
-                headers: {
-                    "X-Request-Id": components["headers"]["X-Request-Id"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    Vary: components["headers"]["Vary"];
-                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
-                    RateLimit: components["headers"]["RateLimit"];
-                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
-                    "Retry-After": components["headers"]["Retry-After"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    data_stats: {
-        parameters: {
-            query?: {
-                /** @description By whose clock tasks are overdue or due today. */
-                tz?: string;
-            };
-            header?: never;
-            path: {
-                user_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description OK */
-            200: {
-                headers: {
-                    "X-Request-Id": components["headers"]["X-Request-Id"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    Vary: components["headers"]["Vary"];
-                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
-                    RateLimit: components["headers"]["RateLimit"];
-                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Stats"];
-                };
-            };
-            /** @description A query parameter is wrong (`bad-parameter`) */
-            400: {
-                headers: {
-                    "X-Request-Id": components["headers"]["X-Request-Id"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    Vary: components["headers"]["Vary"];
-                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
-                    RateLimit: components["headers"]["RateLimit"];
-                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description A valid token is required (`unauthorized`) */
-            401: {
-                headers: {
-                    "X-Request-Id": components["headers"]["X-Request-Id"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    Vary: components["headers"]["Vary"];
-                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
-                    RateLimit: components["headers"]["RateLimit"];
-                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
-                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description This path belongs to another user (`forbidden`) */
-            403: {
-                headers: {
-                    "X-Request-Id": components["headers"]["X-Request-Id"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    Vary: components["headers"]["Vary"];
-                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
-                    RateLimit: components["headers"]["RateLimit"];
-                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {

@@ -13,7 +13,7 @@ from .strict import MAX_VIOLATIONS, NOT_AN_OBJECT, StrictField, StrictSchema, Vi
 
 
 class Tags(StrictField):
-    """Up to `most` labels, each a line of 1 to `longest` code points, trimmed; no two alike but for case."""
+    """An array of up to `most` labels, each one line of 1 to `longest` code points, trimmed; unique without case."""
 
     def __init__(self, *, most: int, longest: int, **options: Any) -> None:
         self._most = most
@@ -27,18 +27,18 @@ class Tags(StrictField):
         if len(value) > self._most:
             raise refuse("length", f"Must have at most {self._most} tags.")
         tags: dict[str, str] = {}
-        wrong: dict[int, Any] = {}
+        errors: dict[int, Any] = {}
         for index, item in enumerate(value):
             try:
                 tag = self._tag.deserialize(item)
             except ValidationError as error:
-                wrong[index] = error.messages
+                errors[index] = error.messages
                 continue
             if tag.casefold() in tags:
-                wrong[index] = [Violation("unique", "Is there already; case makes no difference.")]
+                errors[index] = [Violation("unique", "Is there already; case makes no difference.")]
             tags[tag.casefold()] = tag
-        if wrong:
-            raise ValidationError(wrong)
+        if errors:
+            raise ValidationError(errors)
         return tuple(tags.values())
 
 
@@ -50,13 +50,13 @@ class Repeated(fields.List[Any]):
         super().__init__(value, metadata={"maxItems": most, **metadata}, **options)
 
     def _deserialize(self, value: Any, *rest: Any, **options: Any) -> list[Any]:
-        if len(value) > self._most:  # before any of them is looked at
+        if len(value) > self._most:  # before the values are parsed
             raise refuse("length", f"May be given at most {self._most} times.")
         return super()._deserialize(value, *rest, **options)
 
 
 class Members(StrictField):
-    """A JSON object, looked into elsewhere."""
+    """A JSON object whose members another schema validates later."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__({"type": "object"}, **options)
@@ -68,7 +68,7 @@ class Members(StrictField):
 
 
 class Objects(StrictField):
-    """An array of `least` to `most` objects, each as a schema has it."""
+    """An array of `least` to `most` objects, each loaded with `schema`."""
 
     def __init__(self, schema: type[StrictSchema], *, least: int, most: int, **options: Any) -> None:
         self.schema, self._least, self._most = schema(), least, most
@@ -80,18 +80,18 @@ class Objects(StrictField):
             raise refuse("type", "Must be an array.")
         if not self._least <= len(value) <= self._most:
             raise refuse("length", f"Must have {self._least} to {self._most} items.")
-        wrong: dict[int, Any] = {}
+        errors: dict[int, Any] = {}
         items = []
         for index, item in yielding(enumerate(value), every=20):
-            if len(wrong) == MAX_VIOLATIONS:
+            if len(errors) == MAX_VIOLATIONS:
                 break
             if not isinstance(item, dict):
-                wrong[index] = [NOT_AN_OBJECT]
+                errors[index] = [NOT_AN_OBJECT]
                 continue
             try:
                 items.append(self.schema.load(item))
             except ValidationError as error:
-                wrong[index] = error.messages
-        if wrong:
-            raise ValidationError(wrong)
+                errors[index] = error.messages
+        if errors:
+            raise ValidationError(errors)
         return items

@@ -13,13 +13,13 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _CONTROL_BUT_BREAKS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 MAX_INTEGER = 10**18 - 1
-"""What fits into a bigint of any database."""
+"""Maximum integer: 18 digits fit into a bigint."""
 
 
 class Text(StrictField):
     """A string of `least` to `most` code points without control characters; line breaks and tabs if `multiline`.
 
-    One-line text is trimmed first; multi-line text is kept as it came.
+    One-line text is trimmed first; multi-line text is not changed.
     """
 
     def __init__(self, *, least: int = 0, most: int, multiline: bool = False, **options: Any) -> None:
@@ -47,7 +47,7 @@ class Text(StrictField):
 
 
 class Flag(StrictField):
-    """JSON `true` or `false`: neither "yes" nor 1."""
+    """JSON `true` or `false`; "yes" and 1 are rejected."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__({"type": "boolean"}, **options)
@@ -59,7 +59,7 @@ class Flag(StrictField):
 
 
 class Integer(StrictField):
-    """A whole number from 1 on, as ids and versions are: neither "5" nor 5.0."""
+    """A positive whole number, such as an id or a version; "5" and 5.0 are rejected."""
 
     def __init__(self, **options: Any) -> None:
         shape = {"type": "integer", "minimum": 1, "maximum": MAX_INTEGER}
@@ -74,15 +74,15 @@ class Integer(StrictField):
 
 
 class Choice(StrictField):
-    """One of some words, mapped to what it means."""
+    """One of the strings in `words`, which maps them to their values in Python."""
 
     def __init__(self, words: Mapping[str, Any], **options: Any) -> None:
         self._words = words
-        # In JSON Schema null must stand among the values, whatever the type allows.
+        # In JSON Schema `enum` must contain null, too, even if `type` allows it.
         values = [*words, *([None] if options.get("allow_none") else [])]
         super().__init__({"type": "string", "enum": values}, **options)
-        # Of several words for one meaning, the first.
-        self.outgoing = {meaning: word for word, meaning in reversed([*words.items()])}.__getitem__
+        # If several words have the same value, output the first.
+        self.outgoing = {value: word for word, value in reversed([*words.items()])}.__getitem__
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
         if not isinstance(value, str) or value not in self._words:
@@ -105,12 +105,12 @@ class Count(StrictField):
 
 
 class Several(StrictField):
-    """Some of a list of words, separated by commas, in a query string."""
+    """Comma-separated strings in a query parameter, each one of `words`, which maps them to their values in Python."""
 
     def __init__(self, words: Mapping[str, Any], **options: Any) -> None:
         self._words = words
-        some = "|".join(words)
-        shape = {"type": "string", "pattern": f"^({some})(,({some}))*$"}
+        alternatives = "|".join(words)
+        shape = {"type": "string", "pattern": f"^({alternatives})(,({alternatives}))*$"}
         super().__init__(shape, **options)
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> frozenset[Any]:
@@ -121,7 +121,7 @@ class Several(StrictField):
 
 
 class Number(StrictField):
-    """A count that goes out."""
+    """A non-negative integer, output only."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__({"type": "integer", "minimum": 0}, **options)

@@ -11,7 +11,7 @@ from marshmallow import RAISE, Schema, ValidationError, fields, pre_load
 
 
 class Violation(str):
-    """What is wrong with one value: a sentence for people, and a `code` for programs. It never holds the value."""
+    """The message of a validation error, for people, with a `code` for programs. It never contains the value."""
 
     __slots__ = ("code",)
 
@@ -29,19 +29,19 @@ class Violation(str):
 NOT_AN_OBJECT = Violation("type", "Must be a JSON object.")
 
 _NAMEABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
-"""An unknown member whose name may stand in the answer: a misspelling, not a payload."""
+"""Names of unknown members that a response may contain: misspellings, not payloads."""
 
 MAX_VIOLATIONS = 100
-"""How many violations a response names: a body of 1 MiB may have 150,000, and each takes time and 100 bytes."""
+"""Maximum violations in a response: a body of 1 MiB may have 150,000, and each takes time and 100 bytes."""
 
 MAX_MEMBERS = 100
-"""How many members an object may have to be looked at; no shape has more than 30."""
+"""Maximum members of an object; one with more is rejected as a whole. No schema has more than 30."""
 
 
 def violations(error: ValidationError) -> list[dict[str, str]]:
-    """The `errors` of a problem document: a JSON Pointer (RFC 6901), a sentence and a code for each violation.
+    """Return the `errors` member of a problem document: pointer (RFC 6901), detail and code of each violation.
 
-    At most `MAX_VIOLATIONS` of them, in the order of the document.
+    Returns at most `MAX_VIOLATIONS`, in the order of the validated document.
     """
     return [
         {"pointer": pointer, "detail": str(violation), "code": violation.code}
@@ -50,6 +50,10 @@ def violations(error: ValidationError) -> list[dict[str, str]]:
 
 
 def _flatten(messages: Any, pointer: str) -> Iterable[tuple[str, Violation]]:
+    """Yield the violations in nested messages of marshmallow, with their JSON Pointers below `pointer`.
+
+    A violation of a member whose name is not `_NAMEABLE` gets the pointer of the object around it.
+    """
     if isinstance(messages, Violation):
         yield pointer, messages
     elif isinstance(messages, Mapping):
@@ -62,7 +66,7 @@ def _flatten(messages: Any, pointer: str) -> Iterable[tuple[str, Violation]]:
 
 
 class StrictSchema(Schema):
-    """Knows its members and refuses all others, but passes over the `ignored` ones: GET, edit, PUT works."""
+    """A schema that rejects unknown members, except those in `ignored`, so that a client can PUT what it got by GET."""
 
     ignored: ClassVar[Set[str]] = frozenset()
 
@@ -75,16 +79,17 @@ class StrictSchema(Schema):
         unknown = RAISE
 
     @pre_load
-    def _pass_over(self, data: Any, **_: Any) -> Any:
+    def _remove_ignored(self, data: Any, **_: Any) -> Any:
+        """Remove the ignored members; reject an object with too many members."""
         if len(data) > MAX_MEMBERS:
             raise refuse("length", f"Must have at most {MAX_MEMBERS} members.")
         return {name: value for name, value in data.items() if name not in self.ignored}
 
 
 class StrictField(fields.Field[Any]):
-    """A field of a JSON Schema shape that refuses in `violations`' words.
+    """Base of the fields: `shape` is its JSON Schema, and `violations` has the messages of the standard errors.
 
-    `outgoing` makes of a value, never None, what goes out; without it a value goes out as it is.
+    `outgoing` converts a value that is not None to JSON; if it is None the value is not converted.
     """
 
     violations: ClassVar[dict[str, Violation]] = {
@@ -105,5 +110,5 @@ class StrictField(fields.Field[Any]):
 
 
 def refuse(code: str, detail: str) -> ValidationError:
-    """An error to raise from a field or a schema."""
+    """Return a `ValidationError` with one violation, for a field or a schema to raise."""
     return ValidationError([Violation(code, detail)])

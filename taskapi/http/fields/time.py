@@ -13,21 +13,21 @@ import orjson
 from .strict import StrictField, refuse
 
 FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2999, 12, 31)
-"""The days a task may be due on: every instant of them exists in every zone and in every database."""
+"""Bounds of a due date: in this range every time exists in every time zone and in every database."""
 
 
 def rfc3339(moment: datetime) -> str:
-    """An aware time in UTC with milliseconds, cut off and not rounded, as JavaScript's `toISOString` writes it."""
+    """Format an aware datetime in UTC with milliseconds, truncated, as JavaScript's `toISOString` does (RFC 3339)."""
     if moment.tzinfo is not UTC:
         moment = moment.astimezone(UTC)
-    # orjson writes a time in a third of what `isoformat` takes, in quotes: with six digits of a second, or with none.
+    # orjson takes a third of the time of `isoformat`. Its output is quoted, with six fractional digits or none.
     if moment.microsecond:
         return orjson.dumps(moment)[1:24].decode() + "Z"
     return orjson.dumps(moment)[1:20].decode() + ".000Z"
 
 
 class Timestamp(StrictField):
-    """A time that goes out, as `rfc3339` writes it."""
+    """RFC 3339 timestamp, output only."""
 
     outgoing = staticmethod(rfc3339)
 
@@ -37,7 +37,7 @@ class Timestamp(StrictField):
 
 
 class Day(StrictField):
-    """A calendar date, `YYYY-MM-DD`, never an instant: it is the same day wherever it is read."""
+    """A calendar date, `YYYY-MM-DD`, without a time zone."""
 
     def __init__(self, **options: Any) -> None:
         shape = {"type": "string", "format": "date", "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"}
@@ -56,7 +56,7 @@ class Day(StrictField):
 
 
 class WallTime(StrictField):
-    """A time of day on the wall, `HH:MM`, kept as text: it sorts as it reads."""
+    """A local time of day, `HH:MM`, stored as text, which sorts correctly."""
 
     def __init__(self, **options: Any) -> None:
         shape = {"type": "string", "pattern": r"^([01][0-9]|2[0-3]):[0-5][0-9]$", "examples": ["09:30"]}
@@ -88,12 +88,13 @@ class TimeZone(StrictField):
 
 @cache
 def _zones() -> frozenset[str]:
-    # Two files beside the zones are none: the clock of whichever machine answers, and "not configured".
+    """Return the names of all IANA time zones."""
+    # Without two files that are not zones: the zone of this machine, and the placeholder "not configured".
     return frozenset(available_timezones() - {"localtime", "Factory"})
 
 
 class Instant(Timestamp):
-    """A time that comes back in, as it went out."""
+    """RFC 3339 timestamp in a request, in UTC; parsed to an aware datetime with milliseconds."""
 
     def __init__(self, **options: Any) -> None:
         shape = {"pattern": r"^[0-9]{4}(-[0-9]{2}){2}T[0-9:]{8}(\.[0-9]{1,6})?Z$"}

@@ -1,4 +1,4 @@
-"""Several changes in one request: all of them are made, or none."""
+"""Apply the operations of a batch in one transaction, all or none."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ..statements.rows import TaskRow
 from ..trash import queries as trash
 
 MAX_SPANS = 24_000
-"""What the searches for next due dates may examine in one batch, about 30 ms; rules in common use take 1 to 10 each."""
+"""Spans that all searches for next due dates of a batch may examine, about 30 ms; common rules take 1 to 10 each."""
 
 
 class OperationFailed(Exception):
-    """The operation at `index` cannot be made, because of `cause`; so none was."""
+    """The operation at `index` failed because of `cause`, a domain error; the batch is rolled back."""
 
     def __init__(self, index: int, cause: Exception) -> None:
         super().__init__()
@@ -30,21 +30,22 @@ class OperationFailed(Exception):
 
 @writes
 def apply(user: User, operations: Sequence[Mapping[str, Any]]) -> list[TaskRow | None]:
-    """Make the operations one after the other, in one transaction; the task after each, None for one that is gone.
+    """Apply the operations in order, in one transaction; return the task after each, None for a deleted one.
 
-    Raises `OperationFailed` around what stood in the way of one.
+    `operations` are as `OperationIn` loads them. Raises `OperationFailed`.
     """
     rows = []
     with search_budget(MAX_SPANS):
         for index, operation in yielding(enumerate(operations), every=4):
             try:
-                rows.append(_perform(user, operation))
-            except DOMAIN_ERRORS as refusal:
-                raise OperationFailed(index, refusal) from refusal
+                rows.append(_apply_one(user, operation))
+            except DOMAIN_ERRORS as error:
+                raise OperationFailed(index, error) from error
     return rows
 
 
-def _perform(user: User, operation: Mapping[str, Any]) -> TaskRow | None:
+def _apply_one(user: User, operation: Mapping[str, Any]) -> TaskRow | None:
+    """Apply one operation; return the task after it, None for a deletion. Raises `DOMAIN_ERRORS`."""
     name = operation["op"]
     if name == "create":
         return queries.add(user, operation["task"])

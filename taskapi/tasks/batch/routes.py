@@ -6,7 +6,7 @@ from flask import Response, g
 from marshmallow import ValidationError
 
 from ...http.errors import Problem
-from ...http.large_responses import large
+from ...http.large_responses import with_large_response_permit
 from ...http.request import accepts, json_body, query_parameters
 from ...http.response import json_response
 from ..blueprints import MAX_BULK_BODY_BYTES, data_bp
@@ -18,11 +18,11 @@ from .schemas import batch_in
 
 
 @data_bp.post("/tasks/batch", strict_slashes=False)
-@accepts("application/json", most=MAX_BULK_BODY_BYTES)
-@large
+@accepts("application/json", max_bytes=MAX_BULK_BODY_BYTES)
+@with_large_response_permit
 @idempotent
 def batch() -> Response:
-    """Make up to 100 changes: all of them, or none."""
+    """Make up to 100 changes, all or none."""
     query_parameters(no_parameters)
     operations = json_body(batch_in)["operations"]
     try:

@@ -1,4 +1,4 @@
-"""Body of a batch."""
+"""Schema of the body of a batch: up to 100 operations, each with the members of its kind."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from ...http.fields.strict import StrictSchema, Violation, refuse
 from ..schemas import task_in
 
 MAX_OPERATIONS = 100
+"""Maximum operations in one batch."""
 
 
 class OperationIn(StrictSchema):
-    """One change of a batch; `version` is its If-Match."""
+    """One operation of a batch. `version` corresponds to If-Match; `task` is loaded with `TaskIn`."""
 
     op = Choice({name: name for name in ("create", "update", "complete", "delete", "restore", "move")}, required=True)
     id = Integer(metadata={"description": "The task; not with `create`."})
@@ -26,17 +27,19 @@ class OperationIn(StrictSchema):
     after = Integer(allow_none=True, metadata={"description": "With `move`; or `before`."})
 
     @validates_schema(skip_on_field_errors=True)
-    def _of_its_kind(self, data: dict[str, Any], **_: Any) -> None:
-        needed, further = MEMBERS_OF_OPERATION[data["op"]]
-        for member in needed - data.keys():
+    def _check_members(self, data: dict[str, Any], **_: Any) -> None:
+        """Reject missing members and members of other operations."""
+        required, optional = MEMBERS_OF_OPERATION[data["op"]]
+        for member in required - data.keys():
             raise ValidationError({member: [Violation("required", f"Is required with `{data['op']}`.")]})
-        for member in data.keys() - needed - further - {"op"}:
+        for member in data.keys() - required - optional - {"op"}:
             raise ValidationError({member: [Violation("unknown", f"Does not go with `{data['op']}`.")]})
-        if data["op"] == "move" and len(data.keys() & further & {"before", "after"}) != 1:
+        if data["op"] == "move" and len(data.keys() & optional & {"before", "after"}) != 1:
             raise refuse("conflict", "Give `before` or `after`, and not both.")
 
     @post_load
-    def _with_task(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+    def _load_task(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """Load `task` with `TaskIn`; for an update all its members are optional."""
         if "task" not in data:
             return data
         try:
@@ -53,11 +56,11 @@ MEMBERS_OF_OPERATION: dict[str, tuple[set[str], set[str]]] = {
     "restore": ({"id"}, {"version"}),
     "move": ({"id"}, {"version", "before", "after"}),
 }
-"""By operation: what it needs, and what it may have."""
+"""By operation: its required and its optional members."""
 
 
 class BatchIn(StrictSchema):
-    """Changes to be made together."""
+    """The body of `POST /tasks/batch`."""
 
     operations = Objects(OperationIn, least=1, most=MAX_OPERATIONS, required=True)
 

@@ -52,5 +52,5 @@ def decode_cursor(selection: Selection, state: State) -> KeysetValues | None:
 def _sign(payload: bytes, selection: Selection, state: State) -> bytes:
     """Return the truncated HMAC-SHA256 of a cursor's payload together with the sort and the filters."""
     # The filters are signed but not stored in the cursor: with other filters the signature does not match.
-    text = f"taskapi.cursor {selection.filters}\n".encode(errors="surrogatepass")
+    text = f"taskapi.cursor {selection.signed_filters}\n".encode(errors="surrogatepass")
     return hmac.digest(state.epoch.encode(), text + payload, "sha256")[:SIGNATURE_BYTES]

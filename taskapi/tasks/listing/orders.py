@@ -37,7 +37,7 @@ class Order:
 
     @classmethod
     @cache
-    def of(cls, sort: str) -> Order:
+    def for_sort(cls, sort: str) -> Order:
         """Return the order of a value of `SORTS`, such as `-due`; a leading `-` means descending. Cached."""
         name = sort.removeprefix("-")
         undated_last = name == "due"
@@ -45,12 +45,12 @@ class Order:
         return cls(keys, sort.startswith("-"), undated_last)
 
     @property
-    def clauses(self) -> list[Any]:
+    def order_by(self) -> list[Any]:
         """The expressions of the ORDER BY clause."""
         first, rest = (self.keys[:1], self.keys[1:]) if self.undated_last else ((), self.keys)
         return [*first, *(key.desc() if self.descending else key for key in rest)]
 
-    def beyond(self, keyset: Sequence[Any]) -> ColumnElement[bool]:
+    def keyset_condition(self, keyset: Sequence[Any]) -> ColumnElement[bool]:
         """Return the WHERE condition of the rows that sort after these keyset values (keyset pagination).
 
         `keyset` has one value or `bindparam` for each key. No key is NULL. Each value is bound with the type of its

@@ -1,4 +1,4 @@
-"""Queries of the list."""
+"""SELECT statements of the task list: a page by keyset pagination, the number of all tasks, and the filters."""
 
 from __future__ import annotations
 
@@ -7,14 +7,7 @@ from functools import cache, lru_cache
 from itertools import cycle, islice
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Integer,
-    bindparam,
-    func,
-    or_,
-    select,
-)
+from sqlalchemy import ColumnElement, Integer, bindparam, func, or_, select
 
 from ...auth.tokens import User
 from ...database.base import now
@@ -24,7 +17,7 @@ from ...database.unit_of_work import execute, fetch, reads
 from ..members import PRIORITIES
 from ..models import Task
 from ..overdue import overdue
-from ..pages import KeysetValues, Page, Walk, longest_short
+from ..pages import KeysetValues, Page, PageQuery, max_short_bytes
 from ..state import SELECT_STATE, State, read_state, state_of
 from ..statements.rows import OWNER, TaskRow
 from .orders import Order
@@ -34,104 +27,125 @@ from .selection import Selection
 
 @reads
 def page(user: User, selection: Selection, after: KeysetValues | None) -> Page:
-    """The next `selection.limit` tasks after a place, by keyset: rows that come or go elsewhere shift nothing.
+    """Read the next `selection.limit` tasks after the keyset values `after`, or the first ones if it is None.
 
-    The descriptions of long tasks are left out: see `pages`, and `long_page`.
+    Keyset pagination: inserts and deletions before the page do not shift it. The descriptions of long tasks are left
+    out (`pages`); `long_page` reads them.
     """
-    if selection.is_plain:
-        (rows,) = fetch(_short_page(user, selection, after))
+    if selection.is_unfiltered:
+        (rows,) = fetch(_bind_page(user, selection, after))
     else:
-        walk = _walk(user, selection, after)
-        rows = execute(walk.short(selection.limit + 1, longest_short(selection.limit))).all()
+        query = _filtered_query(user, selection, after)
+        rows = execute(query.short(selection.limit + 1, max_short_bytes(selection.limit))).all()
     return _page(rows, selection)
 
 
 @reads
 def long_page(user: User, selection: Selection, after: KeysetValues | None, short: Page) -> Page:
-    """The page that was read without its long tasks, with them; it may end earlier then, at about `MAX_BYTES`."""
+    """Read the page `short` again with all descriptions; it may end earlier, at about `pages.MAX_BYTES`."""
 
-    def read(most: int, most_bytes: int) -> Sequence[TaskRow]:
-        if selection.is_plain:
-            values = {**_place_values(after), "owner": user.id, "most": most, "bytes": most_bytes}
-            return fetch(_plain_long_page(selection.sort, after is not None)(**values))[0]
-        return execute(_walk(user, selection, after).bounded(most, most_bytes)).all()
+    def read(max_rows: int, max_bytes: int) -> Sequence[TaskRow]:
+        """Execute the statement of the whole page with these bounds."""
+        if selection.is_unfiltered:
+            values = {**_keyset_binds(after), "owner": user.id, "max_rows": max_rows, "max_bytes": max_bytes}
+            return fetch(_prepared_long_page(selection.sort, after is not None)(**values))[0]
+        return execute(_filtered_query(user, selection, after).bounded(max_rows, max_bytes)).all()
 
-    return short.whole(read)
+    return short.read_long(read)
 
 
 @reads
 def state_and_page(user: User, selection: Selection, after: KeysetValues | None) -> tuple[State, Page]:
-    """Where the user's data stands, and a page of it; `state` and `page` in one round trip if it is plain."""
-    if selection.is_plain:
-        found, rows = fetch(SELECT_STATE(owner=user.id), _short_page(user, selection, after))
-        stands, selected = state_of(found), _page(rows, selection)
+    """Read the user's state and a page as `page` does; without filters in one round trip. Caches the state."""
+    if selection.is_unfiltered:
+        state_rows, rows = fetch(SELECT_STATE(owner=user.id), _bind_page(user, selection, after))
+        state, selected = state_of(state_rows), _page(rows, selection)
     else:
-        stands, selected = read_state(user), page(user, selection, after)
-    _last_state(user.id)[:] = [stands]
-    return stands, selected
+        state, selected = read_state(user), page(user, selection, after)
+    _last_state(user.id)[:] = [state]
+    return state, selected
 
 
 def last_state(user: User) -> State | None:
-    """Where the user's data stood when this worker saw a page of it last, if it remembers."""
+    """Return the state that this worker read last with a page of this user, or None if it is not in the cache.
+
+    It may be outdated: a caller verifies it, for a cursor by its signature.
+    """
     return next(iter(_last_state(user.id)), None)
 
 
 @lru_cache(maxsize=4096)
 def _last_state(_user_id: str) -> list[State]:
-    # A place for each user. What stands in it may be old, or of another database: it is compared before it counts.
+    """Return the user's slot in the cache of states: an empty list, or a list of one state.
+
+    `lru_cache` serves as a bounded store per user. The state may be outdated, or of another database in tests.
+    """
     return []
 
 
 def _page(rows: Rows, selection: Selection) -> Page:
-    return Page.of(rows, selection.limit, len(Order.of(selection.sort).keys))
+    """Make a page of the rows of a statement that selected one row more than `selection.limit`."""
+    return Page.from_rows(rows, selection.limit, len(Order.for_sort(selection.sort).keys))
 
 
-def _short_page(user: User, selection: Selection, after: KeysetValues | None) -> BoundStatement:
+def _bind_page(user: User, selection: Selection, after: KeysetValues | None) -> BoundStatement:
+    """Bind the values of the prepared statement of an unfiltered page without the descriptions of long tasks."""
     limit = selection.limit
-    bounds = {"most": limit + 1, "longest": longest_short(limit)}
+    bounds = {"max_rows": limit + 1, "max_text_bytes": max_short_bytes(limit)}
     if after is None:
-        return _unfiltered_page(selection.sort, False)(owner=user.id, **bounds)
-    return _unfiltered_page(selection.sort, True)(owner=user.id, **bounds, **_place_values(after))
+        return _prepared_page(selection.sort, False)(owner=user.id, **bounds)
+    return _prepared_page(selection.sort, True)(owner=user.id, **bounds, **_keyset_binds(after))
 
 
-def _place_values(after: KeysetValues | None) -> dict[str, Any]:
-    return {f"place{number}": key for number, key in enumerate(after or ())}
-
-
-@cache
-def _unfiltered_page(sort: str, goes_on: bool) -> Prepared:  # noqa: FBT001
-    """A page of all that is not in the trash, from the beginning or from a place."""
-    return Prepared(_plain_walk(sort, goes_on=goes_on).short(_MOST, bindparam("longest", type_=Integer)))
+def _keyset_binds(after: KeysetValues | None) -> dict[str, Any]:
+    """Return the values of the bind parameters `key0`, `key1`… of `_unfiltered_query`."""
+    return {f"key{number}": value for number, value in enumerate(after or ())}
 
 
 @cache
-def _plain_long_page(sort: str, goes_on: bool) -> Prepared:  # noqa: FBT001
-    return Prepared(_plain_walk(sort, goes_on=goes_on).bounded(_MOST, bindparam("bytes", type_=Integer)))
+def _prepared_page(sort: str, has_cursor: bool) -> Prepared:  # noqa: FBT001
+    """Prepare the statement of a page of all live tasks, without the descriptions of long ones."""
+    query = _unfiltered_query(sort, has_cursor=has_cursor)
+    return Prepared(query.short(_MAX_ROWS, bindparam("max_text_bytes", type_=Integer)))
 
 
-_MOST = bindparam("most", type_=Integer)
+@cache
+def _prepared_long_page(sort: str, has_cursor: bool) -> Prepared:  # noqa: FBT001
+    """Prepare the statement of a page of all live tasks with all descriptions, bounded by bytes."""
+    query = _unfiltered_query(sort, has_cursor=has_cursor)
+    return Prepared(query.bounded(_MAX_ROWS, bindparam("max_bytes", type_=Integer)))
 
 
-def _plain_walk(sort: str, *, goes_on: bool) -> Walk:
-    order = Order.of(sort)
-    place: list[Any] = [bindparam(f"place{number}") for number in range(len(order.keys))]
-    conditions = [Task.user_id == OWNER, Task.deleted_at.is_(None), *([order.beyond(place)] if goes_on else [])]
-    return Walk(conditions, order.keys, order.clauses)
+_MAX_ROWS = bindparam("max_rows", type_=Integer)
 
 
-def _walk(user: User, selection: Selection, after: KeysetValues | None) -> Walk:
-    order = Order.of(selection.sort)
-    conditions = [*_conditions(user, selection), *([] if after is None else [order.beyond(after)])]
-    return Walk(conditions, order.keys, order.clauses)
+def _unfiltered_query(sort: str, *, has_cursor: bool) -> PageQuery:
+    """Return the query of all live tasks, with bind parameters for the owner and, after a cursor, its keyset values."""
+    order = Order.for_sort(sort)
+    keyset: list[Any] = [bindparam(f"key{number}") for number in range(len(order.keys))]
+    conditions = [
+        Task.user_id == OWNER,
+        Task.deleted_at.is_(None),
+        *([order.keyset_condition(keyset)] if has_cursor else []),
+    ]
+    return PageQuery(conditions, order.keys, order.order_by)
+
+
+def _filtered_query(user: User, selection: Selection, after: KeysetValues | None) -> PageQuery:
+    """Return the query of the selected tasks that sort after the keyset values `after`."""
+    order = Order.for_sort(selection.sort)
+    conditions = [*_conditions(user, selection), *([] if after is None else [order.keyset_condition(after)])]
+    return PageQuery(conditions, order.keys, order.order_by)
 
 
 @reads
 def count(user: User, selection: Selection) -> int:
-    """How many tasks all pages of a selection hold."""
+    """Count the tasks of a selection on all pages."""
     return int(execute(select(func.count()).select_from(Task).where(*_conditions(user, selection))).scalar_one())
 
 
 def _conditions(user: User, selection: Selection) -> list[ColumnElement[bool]]:
+    """Return the WHERE conditions of a selection: the owner first, then one for each filter."""
     conditions: list[ColumnElement[bool]] = [Task.user_id == user.id]
     if selection.trash:
         conditions += [Task.deleted_at.is_not(None), Task.purged_at.is_(None)]
@@ -140,7 +154,8 @@ def _conditions(user: User, selection: Selection) -> list[ColumnElement[bool]]:
     if selection.completed is not None:
         conditions.append(Task.completed.is_(selection.completed))
     if selection.priorities:
-        # Always as many as there are priorities: the text of the statement must not depend on how many were sent.
+        # Repeat the values up to the number of priorities, so that the text of the statement (a key of SQLAlchemy's and
+        # psycopg's caches) does not depend on how many were sent.
         conditions.append(Task.priority.in_([*islice(cycle(selection.priorities), len(PRIORITIES))]))
     if selection.tags:
         conditions.append(has_every(Task.folded_tags, [f"\n{tag}\n" for tag in selection.tags]))

@@ -1,4 +1,4 @@
-"""Query string of the list."""
+"""Schema of the query string of `GET /tasks`, which loads to a `Selection`."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from ..schemas import MAX_CURSOR, MAX_PAGE, MAX_TAG, MAX_TAGS
 from .selection import SORTS, Selection
 
 MAX_QUERY = 200
+"""Maximum characters of the search text `q`."""
 
 
 class ListQuery(StrictSchema):
-    """The query string of the list."""
+    """The query string of `GET /tasks`."""
 
     limit = Count(
         least=1,
@@ -27,7 +28,7 @@ class ListQuery(StrictSchema):
         load_default=MAX_PAGE,
         metadata={"description": "A page of very long tasks ends earlier, at about 4 MiB, with a `next` link."},
     )
-    cursor = Text(most=MAX_CURSOR, metadata={"description": "From the `next` link of the page before."})
+    cursor = Text(most=MAX_CURSOR, metadata={"description": "From the `next` link of the previous page."})
     sort = Choice(SORTS, load_default="-created_at", metadata={"description": "`-` reverses; undated tasks stay last."})
     status = Choice({"all": None, "pending": False, "completed": True})
     completed = Choice({"true": True, "false": False})
@@ -41,14 +42,15 @@ class ListQuery(StrictSchema):
     due_from = Day()
     due_to = Day(metadata={"description": "Inclusive."})
     no_due = Choice({"true": True}, metadata={"description": "Only tasks without a due date."})
-    overdue = Choice({"true": True}, metadata={"description": "Open tasks whose time is past, by the clock in `tz`."})
+    overdue = Choice({"true": True}, metadata={"description": "Open tasks that are overdue by local time in `tz`."})
     tz = TimeZone(metadata={"description": "For `overdue`; UTC unless given."})
     q = Text(most=MAX_QUERY, metadata={"description": "In title or description; case and accents are folded."})
-    trash = Choice({"true": True}, metadata={"description": "What is in the trash, instead."})
+    trash = Choice({"true": True}, metadata={"description": "Tasks in the trash instead of live ones."})
     include = Choice({"total": True}, metadata={"description": "`total` adds `X-Total-Count`."})
 
     @validates_schema
-    def _without_contradiction(self, data: dict[str, Any], **_: Any) -> None:
+    def _check_combinations(self, data: dict[str, Any], **_: Any) -> None:
+        """Reject parameters that exclude one another."""
         if "status" in data and "completed" in data:
             raise refuse("conflict", "Give `status` or `completed`, not both.")
         if "no_due" in data and not data.keys().isdisjoint({"due_from", "due_to", "overdue"}):
@@ -57,7 +59,8 @@ class ListQuery(StrictSchema):
             raise refuse("conflict", "Give `tz` with `overdue` only.")
 
     @post_load
-    def _selection(self, data: dict[str, Any], **_: Any) -> Selection:
+    def _make_selection(self, data: dict[str, Any], **_: Any) -> Selection:
+        """Make a `Selection` of the parameters; the search text and the tags are folded, as the columns are."""
         return Selection(
             limit=data["limit"],
             sort=data["sort"],

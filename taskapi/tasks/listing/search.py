@@ -9,33 +9,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, Text, literal
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy import ColumnElement, Text, literal
 
-
-class _Position(FunctionElement[int]):
-    """SQL function: position of a substring in a text, counted from 1; 0 if the text does not contain it."""
-
-    inherit_cache = True
-    type = Integer()
-
-
-@compiles(_Position)
-def _strpos(position: _Position, compiler: Any, **options: Any) -> str:
-    """Compile to `strpos` (PostgreSQL)."""
-    return f"strpos({compiler.process(position.clauses, **options)})"
-
-
-@compiles(_Position, "sqlite")
-def _instr(position: _Position, compiler: Any, **options: Any) -> str:
-    """Compile to `instr` (SQLite)."""
-    return f"instr({compiler.process(position.clauses, **options)})"
+from ...database.text import position
 
 
 def contains(column: Any, text: str) -> ColumnElement[bool]:
     """Return the SQL condition that `column` contains `text`, compared exactly.
 
-    For a search that ignores case and accents, pass a folded column and a text folded with `selection.fold`.
+    For a search that ignores case and accents, pass a folded column and a text folded with `folding.fold`.
     """
-    return _Position(column, literal(text, Text)) > 0
+    return position(column, literal(text, Text)) > 0

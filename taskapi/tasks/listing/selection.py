@@ -1,4 +1,4 @@
-"""Filters, sort and page size of the task list, and the text folding that search and sort by title use."""
+"""Filters, sort and page size of the task list."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ ORDERS = ("created_at", "updated_at", "due", "priority", "title", "position")
 
 ALIASES = {"created": "created_at", "due_date": "due"}
 """Alternative spellings of values of `ORDERS` in the query parameter `sort`."""
-
 
 SORTS = {sign + name: sign + ALIASES.get(name, name) for name in (*ORDERS, *ALIASES) for sign in ("", "-")}
 """Each allowed value of the query parameter `sort` and its canonical form (`-created` -> `-created_at`)."""
@@ -40,11 +39,11 @@ class Selection:
     with_total: bool = False
 
     @cached_property
-    def is_plain(self) -> bool:
+    def is_unfiltered(self) -> bool:
         """True if no filter is set and the trash is not selected, so that every live task belongs to the list."""
         return self == Selection(self.limit, self.sort, cursor=self.cursor, with_total=self.with_total)
 
     @cached_property
-    def filters(self) -> str:
+    def signed_filters(self) -> str:
         """Text of the sort and all filters, which the signature of a cursor covers: see `cursors`."""
         return repr(replace(self, limit=0, cursor=None, with_total=False))

@@ -16,7 +16,7 @@ from .schemas import move_in
 @tasks_bp.post("/<task:id>/move", strict_slashes=False)
 @idempotent
 def move(id: str) -> Response:
-    """Put a task next to another one in the manual order."""
+    """Move a task before or after another one in the manual order."""
     with task_precondition(id) as target:
         ((side, other),) = json_body(move_in).items()
         return task_response(queries.move(g.user, *target, before=side == "before", other=other))

@@ -1,4 +1,4 @@
-"""When a task is due: a date is a date, never an instant; only with a time and a zone does it become one."""
+"""Due dates: the columns derived from date, time and time zone. A due date is an instant only with time and zone."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ from ...http.fields.strict import Violation
 from . import occurrences
 
 SCHEDULE_MEMBERS = ("due_date", "due_time", "time_zone", "recurrence", "repeat_from")
-"""What a client can say about time. They hang together, so a change to one is checked with all of them."""
+"""The members about time. They depend on each other, so a change of one is validated with all of them."""
 
 _NEEDS = (("due_time", "due_date"), ("time_zone", "due_time"), ("recurrence", "due_date"))
+"""Pairs of a member and the member that it requires."""
 
 
 def changes_schedule(values: Mapping[str, Any]) -> bool:
-    """Whether a change says anything about time."""
+    """Return True if any of `SCHEDULE_MEMBERS` is among the members in `values`."""
     return not values.keys().isdisjoint(SCHEDULE_MEMBERS)
 
 
 def derive_due_columns(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the columns derived from `SCHEDULE_MEMBERS`. Raises ValidationError for a contradiction."""
-    wrong = {
+    violations = {
         member: [Violation("needs", f"Needs `{needed}`: set both, or clear this one too.")]
         for member, needed in _NEEDS
         if values[member] is not None and values[needed] is None
     }
-    if wrong:
-        raise ValidationError(wrong)
+    if violations:
+        raise ValidationError(violations)
     return {
         "due_at": due_instant(values["due_date"], values["due_time"], values["time_zone"]),
         "due_order": due_sort_key(values["due_date"], values["due_time"]),
@@ -39,9 +40,10 @@ def derive_due_columns(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_next_occurrence(values: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> None:
-    """Refuse a rule that never comes again, once `derive_due_columns` has passed it; what was there `before` may stay.
+    """Raise ValidationError if the recurrence rule has no occurrence after the due date.
 
-    The last task of a series has such a rule too: it is made, edited and completed like any other.
+    Called after `derive_due_columns`. Rule and due date that were stored `before` are not checked: the last task of a
+    series has such a rule, and must remain editable.
     """
     rule, due = values["recurrence"], values["due_date"]
     if rule is not None and (before is None or (rule, due) != (before["recurrence"], before["due_date"])):
@@ -49,10 +51,10 @@ def check_next_occurrence(values: Mapping[str, Any], before: Mapping[str, Any] |
 
 
 def due_instant(day: date | None, clock: str | None, zone: str | None) -> datetime | None:
-    """The moment, in UTC, that a clock in that zone shows; None unless all three are known.
+    """Return the instant in UTC of a local date and time (`HH:MM`) in an IANA time zone; None if one is missing.
 
-    A time that the clock skips in spring is taken as if it had not yet been put forward, one that it shows twice
-    in autumn as the first (RFC 5545, section 3.3.5; PEP 495, fold 0).
+    A local time skipped in spring is taken with the offset before the transition, one that occurs twice in autumn is
+    the first (RFC 5545, section 3.3.5; PEP 495, fold 0).
     """
     if day is None or clock is None or zone is None:
         return None
@@ -60,10 +62,10 @@ def due_instant(day: date | None, clock: str | None, zone: str | None) -> dateti
 
 
 def due_sort_key(day: date | None, clock: str | None) -> str:
-    """Text that sorts as due dates do: by day, within it by time, without a time last; empty for no date."""
+    """Return text that sorts like due dates: by day, then by time, without a time last; empty for no date."""
     return "" if day is None else f"{day.isoformat()}T{clock or '~'}"
 
 
 def today(zone: str | None, now: datetime) -> date:
-    """The day it is in a zone; in UTC if there is none."""
+    """Return the local date of the instant `now` in an IANA time zone; in UTC for None."""
     return now.astimezone(ZoneInfo(zone) if zone else UTC).date()

@@ -1,15 +1,15 @@
-"""The counters of a user."""
+"""Statements on the user's row: its revision, the last task id and the number of live tasks.
+
+Every write increments the revision first, or locks the user's row before that, so the writes of one user are serialized
+and those of different users never block each other. What is read after that in the same transaction cannot change
+before its end. A user without a row has no task either, even if another request inserts one meanwhile: `TaskNotFound`.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    bindparam,
-    case,
-    update,
-)
+from sqlalchemy import BigInteger, bindparam, case, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ...auth.tokens import User
@@ -22,14 +22,9 @@ from .quota import check_quota
 from .rows import OWNER
 
 Counters = Any
-"""A named tuple of a user's revision, the id given last, and how many tasks are live."""
-
+"""A named tuple of a user's `revision`, `last_task_id` and `live_tasks`."""
 
 _COUNTERS = (models.User.revision, models.User.last_task_id, models.User.live_tasks)
-
-
-_TASKS, _FLOOR = bindparam("tasks", type_=BigInteger), bindparam("floor", type_=BigInteger)
-
 
 BUMP_REVISION = Prepared(
     update(models.User)
@@ -41,7 +36,9 @@ BUMP_REVISION = Prepared(
     )
     .returning(*_COUNTERS)
 )
+"""Add to the user's counters; binds `owner`, `by` (to the revision), `ids` and `live`. No row for a new user."""
 
+_TASKS, _MIN_LAST_ID = bindparam("tasks", type_=BigInteger), bindparam("min_last_id", type_=BigInteger)
 
 _ALLOCATE = {
     dialect.__name__.rpartition(".")[2]: Prepared(
@@ -51,7 +48,9 @@ _ALLOCATE = {
             index_elements=[models.User.user_id],
             set_={
                 "revision": models.User.revision + 1,
-                "last_task_id": case((models.User.last_task_id < _FLOOR, _FLOOR), else_=models.User.last_task_id)
+                "last_task_id": case(
+                    (models.User.last_task_id < _MIN_LAST_ID, _MIN_LAST_ID), else_=models.User.last_task_id
+                )
                 + _TASKS,
                 "live_tasks": models.User.live_tasks + _TASKS,
             },
@@ -60,34 +59,38 @@ _ALLOCATE = {
     )
     for dialect in (postgresql, sqlite)
 }
+"""By dialect: insert the user's row with the counters of the first tasks, or add to an existing row."""
 
 
 def bump_revision(user: User, by: int = 1, *, ids: int = 0, live: int = 0) -> Counters:
-    """Count the user's revision, and with it ids given and live tasks; this locks the user's row.
+    """Add `by` to the user's revision, `ids` to the last task id and `live` to the live tasks; locks the user's row.
 
-    Raises `TaskNotFound` for a user who never wrote, and so has no task, and `QuotaExceeded`.
+    Returns the counters after that. Raises `TaskNotFound` for a user who never wrote and so has no task, and
+    `QuotaExceeded`.
     """
-    (found,) = fetch(BUMP_REVISION(owner=user.id, by=by, ids=ids, live=live))
-    if not found:
+    (rows,) = fetch(BUMP_REVISION(owner=user.id, by=by, ids=ids, live=live))
+    if not rows:
         raise TaskNotFound
     if live > 0:
-        check_quota(found[0].live_tasks)
-    counters: Counters = found[0]
+        check_quota(rows[0].live_tasks)
+    counters: Counters = rows[0]
     return counters
 
 
 def allocate_ids(user: User, tasks: int = 1, *, last_task_id: int = 0) -> Counters:
-    """Count up for new tasks, making the user's row if it is not there.
+    """Increment the revision and allocate the ids of `tasks` new tasks; inserts the user's row if it is missing.
 
-    `last_task_id` is what the ids have come to at least, before those of these tasks. Raises `QuotaExceeded`.
+    The new ids come after `last_task_id`, and after all ids allocated before. Returns the counters after that; its
+    `last_task_id` is the last of the new ids. Raises `QuotaExceeded`.
     """
-    (found,) = fetch(bind_allocation(user, tasks, last_task_id))
+    (rows,) = fetch(bind_allocation(user, tasks, last_task_id))
     if tasks:
-        check_quota(found[0].live_tasks)
-    counters: Counters = found[0]
+        check_quota(rows[0].live_tasks)
+    counters: Counters = rows[0]
     return counters
 
 
 def bind_allocation(user: User, tasks: int, last_task_id: int = 0) -> BoundStatement:
-    ids = {"floor": last_task_id, "first": last_task_id + tasks}
+    """Bind the values of the statement of `allocate_ids`, for a caller that sends it together with others."""
+    ids = {"min_last_id": last_task_id, "first": last_task_id + tasks}
     return _ALLOCATE[db.engine.dialect.name](owner=user.id, epoch=models.new_epoch(), tasks=tasks, **ids)

@@ -1,4 +1,4 @@
-"""Domain errors of statements on tasks."""
+"""Domain errors that statements on tasks raise; the transaction is rolled back, so nothing has changed."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from .rows import TaskRow
 
 
 class TaskNotFound(Exception):
-    """The user has no such task."""
+    """The user has no task with this id, or not in the state that the operation needs."""
 
 
 class VersionConflict(Exception):
-    """The task is not of a version that the caller expects; `current` is what it is."""
+    """The version of the task is none of those expected (If-Match). `current` is the row as it is."""
 
     def __init__(self, current: TaskRow) -> None:
         super().__init__()
@@ -20,7 +20,7 @@ class VersionConflict(Exception):
 
 
 class QuotaExceeded(Exception):
-    """The user would have more tasks than is allowed, outside of the trash or `in_trash`."""
+    """The user would have more than `quota` live tasks, or more than `quota` tasks in the trash if `in_trash`."""
 
     def __init__(self, quota: int, *, in_trash: bool = False) -> None:
         super().__init__()
@@ -29,4 +29,4 @@ class QuotaExceeded(Exception):
 
 
 DOMAIN_ERRORS = (TaskNotFound, VersionConflict, QuotaExceeded, ValidationError)
-"""What a statement module raises when it cannot do what was asked; nothing was changed then."""
+"""All exceptions by which statement modules reject an operation."""

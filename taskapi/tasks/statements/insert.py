@@ -1,4 +1,4 @@
-"""INSERT."""
+"""INSERT of one new task, sent in one round trip with the statement that allocates its id."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    insert,
-    select,
-)
+from sqlalchemy import insert, select
 
 from ...auth.tokens import User
 from ...database.prepared import Prepared
@@ -21,8 +18,7 @@ from .counters import bind_allocation
 from .quota import check_quota
 from .rows import COLUMNS, MEMBER_BINDS, OWNER, TaskRow, task_columns
 
-# What follows is sent together with a statement that counts, and takes what it has counted from the row it has locked.
-
+# INSERT … SELECT takes id and revision from the user's row, which the statement before it has updated and locked.
 _COUNTER_COLUMNS = {
     "user_id": models.User.user_id,
     "id": models.User.last_task_id,
@@ -30,7 +26,6 @@ _COUNTER_COLUMNS = {
     "created_revision": models.User.revision,
     "position": positions.initial_position_sql(models.User.last_task_id),
 }
-
 
 _INSERT_NEXT = Prepared(
     insert(Task)
@@ -43,7 +38,10 @@ _INSERT_NEXT = Prepared(
 
 
 def insert_next(user: User, moment: datetime, values: Mapping[str, Any]) -> TaskRow:
-    """Count up for one new task and insert it; `values` are the members that were sent. Raises `QuotaExceeded`."""
+    """Allocate the next id and insert a task with it; `values` are the members of the request.
+
+    Raises `QuotaExceeded`, and ValidationError for contradictory members about time.
+    """
     columns = task_columns(moment, values)
     schedule.check_next_occurrence(columns)
     (counters,), (row,) = fetch(bind_allocation(user, 1), _INSERT_NEXT(owner=user.id, **columns))

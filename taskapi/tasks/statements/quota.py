@@ -1,7 +1,8 @@
 """Quotas of a user: live tasks, tasks in the trash, and tombstones of the delta feed.
 
-The quota counts live tasks only, so adding and deleting in turn would store rows without a bound, for 30 and 90 days.
-Counting them takes time, so that is done once for `CHECK_EVERY` ids: rows are added with new ids or by an import.
+The quota of live tasks alone would not bound the stored rows: a user who adds and deletes tasks in turn fills the trash
+for 30 days and the tombstones for 90. Counting those rows takes time, so they are counted at every `CHECK_EVERY`th new
+id only, and after an import.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from ..models import Task
 from .errors import QuotaExceeded
 
 CHECK_EVERY = 500
-"""Ids between two counts."""
+"""New ids between two counts of the trash and the tombstones."""
 
 TRASH_FACTOR = 2
-"""The trash may hold this many times as many tasks as `MAX_TASKS_PER_USER` allows outside of it."""
+"""Maximum number of tasks in the trash, as a multiple of `MAX_TASKS_PER_USER`."""
 
 MAX_TOMBSTONES = 100_000
-"""Tombstones of a user. Beyond, the oldest are removed before their 90 days; older feed tokens then get 410."""
+"""Maximum tombstones of a user. The oldest beyond are removed before their 90 days; older sync tokens then get 410."""
 
 
 def check_quota(live_tasks: int) -> None:
@@ -34,30 +35,32 @@ def check_quota(live_tasks: int) -> None:
 
 
 def check_stored_tasks_after(user: User, new_id: int) -> None:
-    """Check the bounds if this new id is one of those at which they are checked. Raises `QuotaExceeded`."""
+    """Call `check_stored_tasks` if `new_id` is a multiple of `CHECK_EVERY`. Raises `QuotaExceeded`."""
     if new_id % CHECK_EVERY == 0:
         check_stored_tasks(user)
 
 
-@writes  # part of the write that added the tasks
+@writes  # joins the transaction of the write that added the tasks
 def check_stored_tasks(user: User) -> None:
-    """Raise `QuotaExceeded` if the trash holds too many tasks, and remove the oldest of too many tombstones."""
-    mine = Task.user_id == user.id
-    emptied = case((Task.purged_at.is_not(None), 1), else_=0)
-    counts = select(func.count(), func.coalesce(func.sum(emptied), 0)).where(mine, Task.deleted_at.is_not(None))
-    found: Any = execute(counts).one()
-    deleted, tombstones = found
-    most = TRASH_FACTOR * setting("MAX_TASKS_PER_USER")
-    if deleted - tombstones > most:
-        raise QuotaExceeded(most, in_trash=True)
-    if tombstones > MAX_TOMBSTONES:
+    """Raise `QuotaExceeded` if the trash is full, and remove the oldest tombstones beyond `MAX_TOMBSTONES`."""
+    is_tombstone = case((Task.purged_at.is_not(None), 1), else_=0)
+    counts: Any = execute(
+        select(func.count().label("deleted"), func.coalesce(func.sum(is_tombstone), 0).label("tombstones")).where(
+            Task.user_id == user.id, Task.deleted_at.is_not(None)
+        )
+    ).one()
+    max_in_trash = TRASH_FACTOR * setting("MAX_TASKS_PER_USER")
+    if counts.deleted - counts.tombstones > max_in_trash:
+        raise QuotaExceeded(max_in_trash, in_trash=True)
+    if counts.tombstones > MAX_TOMBSTONES:
         _remove_oldest_tombstones(user)
 
 
 def _remove_oldest_tombstones(user: User) -> None:
+    """Remove the tombstones beyond the newest `MAX_TOMBSTONES`, and raise `sync_floor` to the last removed revision."""
     tombstones = (Task.user_id == user.id, Task.purged_at.is_not(None))
     newest_first = select(Task.revision).where(*tombstones).order_by(Task.revision.desc())
-    last = execute(newest_first.offset(MAX_TOMBSTONES).limit(1)).scalar_one()
-    execute(delete(Task).where(*tombstones, Task.revision <= last))
-    floor = case((models.User.sync_floor < last, last), else_=models.User.sync_floor)
-    execute(update(models.User).where(models.User.user_id == user.id).values(sync_floor=floor))
+    last_removed = execute(newest_first.offset(MAX_TOMBSTONES).limit(1)).scalar_one()
+    execute(delete(Task).where(*tombstones, Task.revision <= last_removed))
+    raised = case((models.User.sync_floor < last_removed, last_removed), else_=models.User.sync_floor)
+    execute(update(models.User).where(models.User.user_id == user.id).values(sync_floor=raised))

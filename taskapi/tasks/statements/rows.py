@@ -1,4 +1,4 @@
-"""Columns of a task row."""
+"""The columns of a task row: those that are read, those of a new task, and those of a tombstone."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    BindParameter,
-    bindparam,
-)
+from sqlalchemy import BindParameter, bindparam
 
 from ...auth.tokens import User
 from .. import positions
@@ -19,15 +16,13 @@ from ..models import Task
 from ..recurrence import schedule
 
 TaskRow = Any
-"""A named tuple of the columns that `COLUMNS` names: what a task shows of itself."""
-
+"""A named tuple of `COLUMNS`: everything that the JSON of a task needs."""
 
 OWNER: BindParameter[str] = bindparam("owner")
-
+"""Bind parameter of the user's id in prepared statements."""
 
 TASK: BindParameter[int] = bindparam("task")
-"""Whose a prepared statement is, and about which task."""
-
+"""Bind parameter of the task's id in prepared statements."""
 
 COLUMNS = (
     Task.user_id,
@@ -53,7 +48,17 @@ COLUMNS = (
     Task.updated_at,
     Task.deleted_at,
 )
+"""The columns that every statement on tasks returns."""
 
+MEMBER_BINDS = {
+    name: bindparam(name, type_=Task.__table__.c[name].type)
+    for name in (
+        *DEFAULTS,
+        *("title", "completed_at", "created_at", "updated_at", "due_at", "due_order"),
+        *("folded_title", "folded_description", "folded_tags"),
+    )
+}
+"""Bind parameters of the columns of `task_columns`, for prepared statements."""
 
 TOMBSTONE: Mapping[str, Any] = {
     **DEFAULTS,
@@ -69,21 +74,11 @@ TOMBSTONE: Mapping[str, Any] = {
     "folded_tags": (),
     "due_order": "",
 }
-"""What is left of a task when its content is gone: its id, so that it is never given again and the feed can tell."""
-
-
-MEMBER_BINDS = {
-    name: bindparam(name, type_=Task.__table__.c[name].type)
-    for name in (
-        *DEFAULTS,
-        *("title", "completed_at", "created_at", "updated_at", "due_at", "due_order"),
-        *("folded_title", "folded_description", "folded_tags"),
-    )
-}
+"""Columns of a task whose content is removed. Its row stays, so that the delta feed can report the deletion."""
 
 
 def new_row(user: User, id: int, revision: int, moment: datetime, values: Mapping[str, Any]) -> dict[str, Any]:
-    """All columns of a new task; `values` are the members that were sent."""
+    """Return all columns of a new task; `values` are its members."""
     return {
         "position": positions.initial_position(id),
         **task_columns(moment, values),
@@ -95,7 +90,10 @@ def new_row(user: User, id: int, revision: int, moment: datetime, values: Mappin
 
 
 def task_columns(moment: datetime, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Those that do not depend on which task it is."""
+    """Return the columns of a new task that do not depend on its id: members with defaults, times, derived columns.
+
+    Raises ValidationError for contradictory members about time.
+    """
     members = {**DEFAULTS, **values}
     return {
         "completed_at": moment if members["completed"] else None,

@@ -1,4 +1,4 @@
-"""UPDATE."""
+"""UPDATE of a task, atomic (compare and set), sent in one round trip with the increment of the user's revision."""
 
 from __future__ import annotations
 
@@ -6,17 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    ColumnElement,
-    bindparam,
-    case,
-    func,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import BigInteger, Boolean, ColumnElement, bindparam, case, func, or_, select, update
 
 from ...auth.tokens import User
 from ...database.base import UTCDateTime
@@ -38,36 +28,29 @@ _COLUMN_GROUPS = {
     "tags": ("tags", "folded_tags"),
     "time": (*schedule.SCHEDULE_MEMBERS, "due_at", "due_order"),
 }
-"""What a change may set; the columns of a part are set together, or none of them."""
-
+"""The columns that a change can set. All columns of a group are set together, or none of them."""
 
 _SETS = {
-    name: bindparam(f"sets_{part}", type_=Boolean)  # one for all of a part
-    for part, names in _COLUMN_GROUPS.items()
+    name: bindparam(f"sets_{group}", type_=Boolean)  # the columns of a group share one bind parameter
+    for group, names in _COLUMN_GROUPS.items()
     for name in names
 }
-
+"""By column: whether a change sets it."""
 
 _UNCHANGED = dict.fromkeys(_SETS) | {"tags": (), "folded_tags": ()}
-"""Stands for what is not set, which nobody looks at."""
-
+"""Values bound for the columns that a change does not set; the CASE of `_CHANGE` ignores them."""
 
 _VERSION, _MOMENT = bindparam("version", type_=BigInteger), bindparam("moment", type_=UTCDateTime)
-
-
 _MATCHES_VERSION = (
     *(Task.user_id == OWNER, Task.id == TASK, Task.deleted_at.is_(None)),
     or_(_VERSION.is_(None), Task.revision == _VERSION),
 )
-
-
 _STAMPS = {
     "updated_at": _MOMENT,
     "revision": select(models.User.revision).where(models.User.user_id == OWNER).scalar_subquery(),
 }
 
-
-# One statement for every set of members: one for each set would be prepared on every connection.
+# One statement for every set of members. A statement for each set would be prepared on every connection.
 _CHANGE = Prepared(
     update(Task)
     .where(
@@ -91,7 +74,6 @@ _CHANGE = Prepared(
     .returning(*COLUMNS)
 )
 
-
 _TOGGLE = Prepared(
     update(Task)
     .where(*_MATCHES_VERSION)
@@ -99,45 +81,46 @@ _TOGGLE = Prepared(
     .returning(*COLUMNS)
 )
 
-
 _REMOVE = Prepared(update(Task).where(*_MATCHES_VERSION).values(deleted_at=_MOMENT, **_STAMPS).returning(*COLUMNS))
 
 
 def set_members(
     user: User, id: int, version: int | None, moment: datetime, columns: Mapping[str, Any]
 ) -> TaskRow | None:
-    """Count up, compare and set; None if there is no such live task of that version, or nothing would change.
+    """Increment the revision and set columns of a live task, if it has this version (None: any) and a value differs.
 
-    Of a group of `_COLUMN_GROUPS` either all columns are given or none. Raises `TaskNotFound` for a user without tasks.
+    `columns` has either all columns of a group of `_COLUMN_GROUPS` or none. Returns the row after that, or None if no
+    row matched. Raises `TaskNotFound` for a user who never wrote.
     """
-    sets = {f"sets_{part}": names[0] in columns for part, names in _COLUMN_GROUPS.items()}
+    sets = {f"sets_{group}": names[0] in columns for group, names in _COLUMN_GROUPS.items()}
     return _write(user, _CHANGE, id, version, moment, **{**_UNCHANGED, **columns, **sets})
 
 
 def toggle_completed(user: User, id: int, version: int | None, moment: datetime) -> TaskRow | None:
-    """Count up and flip a task's completion; None if there is no such live task of that version.
+    """Increment the revision and negate `completed` of a live task, if it has this version (None: any).
 
-    Raises `TaskNotFound` for a user who never wrote.
+    Returns the row after that, or None if no row matched. Raises `TaskNotFound` for a user who never wrote.
     """
     return _write(user, _TOGGLE, id, version, moment)
 
 
 def move_to_trash(user: User, id: int, version: int | None, moment: datetime) -> TaskRow | None:
-    """Count up and put a task into the trash; None if there is no such live task of that version.
+    """Increment the revision and set `deleted_at` of a live task, if it has this version (None: any).
 
-    Raises `TaskNotFound` for a user who never wrote.
+    Returns the row after that, or None if no row matched. Raises `TaskNotFound` for a user who never wrote.
     """
     return _write(user, _REMOVE, id, version, moment, live=-1)
 
 
 def _write(
-    user: User, write: Prepared, id: int, version: int | None, moment: datetime, *, live: int = 0, **columns: Any
+    user: User, statement: Prepared, id: int, version: int | None, moment: datetime, *, live: int = 0, **columns: Any
 ) -> TaskRow | None:
-    counted, rows = fetch(
+    """Send the increment of the counters and one UPDATE in one round trip; return the updated row, if any."""
+    counters, rows = fetch(
         BUMP_REVISION(owner=user.id, by=1, ids=0, live=live),
-        write(**columns, owner=user.id, task=id, version=version, moment=moment),
+        statement(**columns, owner=user.id, task=id, version=version, moment=moment),
     )
-    if not counted:
+    if not counters:
         raise TaskNotFound
     return rows[0] if rows else None
 
@@ -145,6 +128,6 @@ def _write(
 def update_task(
     user: User, id: int, revision: int, columns: Mapping[str, Any], *conditions: ColumnElement[bool]
 ) -> TaskRow | None:
-    """Compare and set in one statement; None if there is no such task that meets the conditions."""
+    """Set columns and the revision of a task that meets the conditions; return the row after that, or None."""
     statement = update(Task).where(Task.user_id == user.id, Task.id == id, *conditions)
     return execute(statement.values(**columns, revision=revision).returning(*COLUMNS)).one_or_none()

@@ -1,4 +1,4 @@
-"""Numbers about a user's tasks, in one statement."""
+"""The numbers of a user's tasks by kind, counted in one statement."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ from ..overdue import due_today, overdue
 
 @reads
 def stats(user: User, zone: str) -> dict[str, Any]:
-    """How many tasks there are of each kind; `overdue` and `due_today` by the clock in the zone."""
+    """Count the user's tasks by kind; `overdue` and `due_today` by local time in `zone`, an IANA name."""
     moment, live = now(), Task.deleted_at.is_(None)
-    counted = {
+    conditions = {
         "total": live,
         "pending": and_(live, Task.completed.is_(False)),
         "completed": and_(live, Task.completed.is_(True)),
         "overdue": and_(live, overdue(zone, moment)),
         "due_today": and_(live, due_today(zone, moment)),
         "trash": Task.deleted_at.is_not(None),
-        **{word: and_(live, Task.priority == number) for word, number in PRIORITIES.items()},
+        **{name: and_(live, Task.priority == number) for name, number in PRIORITIES.items()},
     }
-    columns = (_count(condition).label(name) for name, condition in counted.items())
-    numbers = execute(select(*columns).where(Task.user_id == user.id, Task.purged_at.is_(None))).one()._asdict()
-    by_priority = {word: numbers.pop(word) for word in PRIORITIES}
-    return {**numbers, "by_priority": by_priority}
+    columns = (_count(condition).label(name) for name, condition in conditions.items())
+    counts = execute(select(*columns).where(Task.user_id == user.id, Task.purged_at.is_(None))).one()._asdict()
+    by_priority = {name: counts.pop(name) for name in PRIORITIES}
+    return {**counts, "by_priority": by_priority}
 
 
 def _count(condition: ColumnElement[bool]) -> Any:
+    """Return the SQL expression that counts the rows that meet a condition."""
     return func.count(case((condition, 1)))

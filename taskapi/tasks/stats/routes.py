@@ -13,5 +13,5 @@ from .schemas import stats_query
 
 @data_bp.get("/stats", strict_slashes=False)
 def stats() -> Response:
-    """How many tasks there are of each kind."""
+    """Count your tasks by kind."""
     return json_response(queries.stats(g.user, query_parameters(stats_query)["tz"]))

@@ -12,7 +12,10 @@ from ...http.fields.time import TimeZone
 class StatsQuery(StrictSchema):
     """The query string of `GET /stats`."""
 
-    tz = TimeZone(load_default="UTC", metadata={"description": "By whose clock tasks are overdue or due today."})
+    tz = TimeZone(
+        load_default="UTC",
+        metadata={"description": "The time zone whose local time decides what is overdue or due today."},
+    )
 
 
 class StatsOut(Schema):

@@ -1,1 +1,1 @@
-"""The delta feed."""
+"""The delta feed: changes since a sync token, with tombstones for deleted tasks."""

@@ -1,4 +1,9 @@
-"""Queries of the delta feed."""
+"""SELECT statements of the delta feed: the tasks that changed after a revision, in the order of their revisions.
+
+Every write of a user gets its revision under the lock of the user's row, so revisions become visible in order: a client
+that has read one revision has read all before it. With a global sequence or with timestamps a client misses rows whose
+transaction commits late.
+"""
 
 from __future__ import annotations
 
@@ -7,31 +12,32 @@ from sqlalchemy import or_, tuple_
 from ...auth.tokens import User
 from ...database.unit_of_work import execute, reads
 from ..models import Task
-from ..pages import Page, Walk, longest_short
+from ..pages import Page, PageQuery, max_short_bytes
 from .tokens import SyncPosition
 
 
 @reads
 def page(user: User, since: SyncPosition, limit: int) -> Page:
-    """What changed after a place, and, of what was deleted, only what the reader may have seen.
+    """Read the next `limit` changes after a position; a deleted task only if the client may have received it before.
 
-    The descriptions of long tasks are left out: see `pages`, and `long_page`.
+    The descriptions of long tasks are left out (`pages`); `long_page` reads them.
     """
-    rows = execute(_walk(user, since).short(limit + 1, longest_short(limit))).all()
-    return Page.of(rows, limit, keys=0)
+    rows = execute(_query(user, since).short(limit + 1, max_short_bytes(limit))).all()
+    return Page.from_rows(rows, limit, keys=0)
 
 
 @reads
 def long_page(user: User, since: SyncPosition, short: Page) -> Page:
-    """The page that was read without its long tasks, with them; it may end earlier then."""
-    return short.whole(lambda most, most_bytes: execute(_walk(user, since).bounded(most, most_bytes)).all())
+    """Read the page `short` again with all descriptions; it may end earlier, at about `pages.MAX_BYTES`."""
+    return short.read_long(lambda max_rows, max_bytes: execute(_query(user, since).bounded(max_rows, max_bytes)).all())
 
 
-def _walk(user: User, since: SyncPosition) -> Walk:
-    place = tuple_(since.revision, since.id, types=[Task.revision.type, Task.id.type])
+def _query(user: User, since: SyncPosition) -> PageQuery:
+    """Return the query of the rows after a position, without tombstones that a full sync does not need."""
+    position = tuple_(since.revision, since.id, types=[Task.revision.type, Task.id.type])
     conditions = (
         Task.user_id == user.id,
-        tuple_(Task.revision, Task.id) > place,
-        or_(Task.deleted_at.is_(None), Task.revision > since.began),
+        tuple_(Task.revision, Task.id) > position,
+        or_(Task.deleted_at.is_(None), Task.revision > since.initial_revision),
     )
-    return Walk(conditions, (), (Task.revision, Task.id))
+    return PageQuery(conditions, (), (Task.revision, Task.id))

@@ -13,7 +13,7 @@ from ..schemas import MAX_CURSOR, MAX_PAGE
 class ChangesQuery(StrictSchema):
     """The query string of `GET /changes`."""
 
-    since = Text(most=MAX_CURSOR, metadata={"description": "`next` of the answer before; without it, everything."})
+    since = Text(most=MAX_CURSOR, metadata={"description": "`next` of the previous response; without it, everything."})
     limit = Count(
         least=1,
         most=MAX_PAGE,

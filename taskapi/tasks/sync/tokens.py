@@ -1,4 +1,4 @@
-"""Sync tokens."""
+"""Sync tokens of the delta feed: a position in the feed, signed with HMAC-SHA256 under the user's epoch."""
 
 from __future__ import annotations
 
@@ -13,86 +13,91 @@ from ..state import State
 
 _EPOCH_ID = re.compile(r"[0-9a-f]{8}")
 
-
 _NO_DATA = "0"
-"""The token of who has no data yet, and no epoch to sign with. It opens nothing: its bearer begins at the beginning."""
-
+"""The token of a user without data, who has no epoch to sign with. It stands for the beginning of the feed."""
 
 _LAST_ID = 2**63 - 1
-"""The id of a place that no row of its revision comes after."""
+"""The `id` of a position after all rows of its revision."""
 
 
 class SyncTokenExpired(Exception):
-    """The feed cannot continue from there: its tombstones are gone, or it is of another epoch of the user's data."""
+    """The feed cannot continue at this token: tombstones after it are removed, or the epoch has changed (erasure)."""
 
 
 class InvalidSyncToken(Exception):
-    """Not a token of this feed."""
+    """Not a token of this user's feed."""
 
 
 @dataclass(frozen=True)
 class SyncPosition:
-    """A place in the feed: after this row, for a reader who began with what was live at a revision.
+    """The position in the feed after the row (`revision`, `id`).
 
-    A reader who is told what is there needs no word of what had gone before it came.
+    `initial_revision` is the user's revision when the client's first sync began. That sync lists live tasks only, so
+    the client needs no tombstone of a task that was deleted at or before that revision.
     """
 
     revision: int
     id: int
-    began: int
+    initial_revision: int
 
     @property
-    def known(self) -> int:
-        """The last revision of which no tombstone is still to be told."""
-        return max(self.began, self.revision if self.id == _LAST_ID else self.revision - 1)
+    def tombstones_known_until(self) -> int:
+        """The revision up to which the client needs no further tombstones; compared with `State.sync_floor`."""
+        return max(self.initial_revision, self.revision if self.id == _LAST_ID else self.revision - 1)
 
     def is_at_end(self, state: State) -> bool:
-        """Whether everything was told. It is not in the middle of a walk, of which each page has the same ETag."""
+        """Return True if no change follows, after a complete walk: every page of a walk has the same ETag."""
         return self.id == _LAST_ID and self.revision == state.revision
 
 
-def end(page: Page, since: SyncPosition, state: State) -> SyncPosition:
-    """The place after a page, that began after `since`.
+def position_after(page: Page, since: SyncPosition, state: State) -> SyncPosition:
+    """Return the position after a page that started at `since`.
 
-    `state` was read before: a reader who has come to the end knows of everything up to its revision at least.
+    `state` was read before the page, so at the end of the feed the client has everything up to its revision at least.
     """
-    reached = page.last.revision if page.last else since.revision
+    revision = page.last.revision if page.last else since.revision
     if page.following is None:
-        return SyncPosition(max(reached, state.revision), _LAST_ID, since.began)
-    # Rows of one write share a revision, so a page may end in the middle of one.
-    cut = page.following.revision == reached
-    return SyncPosition(reached, page.last.id if cut and page.last else _LAST_ID, since.began)
+        return SyncPosition(max(revision, state.revision), _LAST_ID, since.initial_revision)
+    # The rows of one write share a revision, so a page may end between them.
+    is_split = page.following.revision == revision
+    return SyncPosition(revision, page.last.id if is_split and page.last else _LAST_ID, since.initial_revision)
 
 
-def encode_token(place: SyncPosition, state: State) -> str:
-    """A token for what comes after a place."""
+def encode_token(position: SyncPosition, state: State) -> str:
+    """Return the token of a position: the public id of the epoch, and the position signed with the epoch."""
     if not state.revision:
         return _NO_DATA
-    return f"{state.epoch_id}.{_serializer(state).dumps([place.revision, place.id, place.began])}"
+    values = [position.revision, position.id, position.initial_revision]
+    return f"{state.epoch_id}.{_serializer(state).dumps(values)}"
 
 
 def decode_token(token: str | None, state: State) -> SyncPosition:
-    """The place a token stands for; the beginning without one. Raises `SyncTokenExpired` and `InvalidSyncToken`."""
+    """Verify a token and return its position; None stands for the start of a first sync.
+
+    Raises `SyncTokenExpired` and `InvalidSyncToken`.
+    """
     if token is None:
-        return SyncPosition(0, 0, began=state.revision)
-    since = SyncPosition(0, _LAST_ID, began=0) if token == _NO_DATA else _verify_token(token, state)
-    # From the future is a place in data that was set back to a backup.
-    if since.known < state.sync_floor or since.revision > state.revision:
+        return SyncPosition(0, 0, initial_revision=state.revision)
+    since = SyncPosition(0, _LAST_ID, initial_revision=0) if token == _NO_DATA else _verify_token(token, state)
+    # A revision above the user's comes from data that was replaced by an older backup.
+    if since.tombstones_known_until < state.sync_floor or since.revision > state.revision:
         raise SyncTokenExpired
     return since
 
 
 def _verify_token(token: str, state: State) -> SyncPosition:
-    life, _, sealed = token.partition(".")
-    if life != state.epoch_id:
-        raise SyncTokenExpired if _EPOCH_ID.fullmatch(life) else InvalidSyncToken
+    """Check epoch and signature of a token. Raises `SyncTokenExpired` for another epoch, else `InvalidSyncToken`."""
+    epoch_id, _, signed = token.partition(".")
+    if epoch_id != state.epoch_id:
+        raise SyncTokenExpired if _EPOCH_ID.fullmatch(epoch_id) else InvalidSyncToken
     try:
-        return SyncPosition(*_serializer(state).loads(sealed))
+        return SyncPosition(*_serializer(state).loads(signed))
     except BadData as error:
         raise InvalidSyncToken from error
 
 
 def _serializer(state: State) -> URLSafeSerializer:
+    """Return a serializer that signs with the user's epoch (itsdangerous, HMAC-SHA256)."""
     return URLSafeSerializer(
         state.epoch,
         salt="taskapi.feed",

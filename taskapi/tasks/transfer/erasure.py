@@ -1,4 +1,4 @@
-"""Erase all data of a user."""
+"""Erase all data of a user, permanently."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from ..statements.counters import allocate_ids
 
 @writes
 def erase(user: User) -> None:
-    """Delete everything of the user: tasks, trash, tombstones and idempotency keys.
+    """Delete all tasks, trash, tombstones and idempotency keys of the user.
 
-    The counters stay and count on, so that no version and no id is given twice: an `If-Match` from before the erasure
-    matches no task after it. A new epoch makes cursors and feed tokens from before invalid.
+    The row of the counters stays for 90 days (`purge`), so that no version and no id is used twice: an `If-Match` from
+    before the erasure matches no task created after it. A new epoch invalidates earlier cursors and sync tokens.
     """
-    # Other writes of this user wait for the row of the counters, so it is there and locked from first to last: where
-    # it was missing, a task could be added in between, and be deleted without its key.
+    # Inserts the user's row if it is missing, and locks it until the end. Without a row, another request could add a
+    # task between the two deletions, which then would be deleted while its idempotency key stays.
     counters = allocate_ids(user, 0)
     execute(delete(Task).where(Task.user_id == user.id))
     idempotency.delete_all(user)
-    mine = models.User.user_id == user.id
-    if counters.revision == 1:  # the row was inserted just now: this user never wrote, and no version was ever given
-        execute(delete(models.User).where(mine))
+    own_row = models.User.user_id == user.id
+    if counters.revision == 1:  # inserted by allocate_ids: the user never wrote, so no version was ever used
+        execute(delete(models.User).where(own_row))
     else:
         values = {"live_tasks": 0, "epoch": models.new_epoch(), "erased_at": now()}
-        execute(update(models.User).where(mine).values(values))
+        execute(update(models.User).where(own_row).values(values))

@@ -1,4 +1,4 @@
-"""Read all tasks of a user in chunks."""
+"""Read all tasks of a user in chunks, so that an export of any size needs bounded memory."""
 
 from __future__ import annotations
 
@@ -9,26 +9,28 @@ from ...concurrency import slots
 from ...concurrency.slots import Slot
 from ...database.unit_of_work import execute, reads
 from ..models import Task
-from ..pages import Page, Walk, longest_short
+from ..pages import Page, PageQuery, max_short_bytes
 from ..statements.rows import TaskRow
 
-EXPORT_CHUNK_ROWS, PIECE_BYTES = 100, 256 * 1024
-"""Tasks that an export reads at a time, and their bytes: what an export of any size holds in memory."""
+EXPORT_CHUNK_ROWS, EXPORT_CHUNK_BYTES = 100, 256 * 1024
+"""Maximum tasks and bytes of text that an export reads at a time and holds in memory."""
 
 
 def export(user: User, *, trash: bool) -> Iterator[TaskRow]:
-    """Every task by id, with those in the trash if they are wanted; in pieces, each as it is when it is read.
+    """Return an iterator of all tasks by id, with those in the trash if `trash`.
 
-    The first piece is read at once. No concurrency slot is held while one is sent.
+    The first chunk is read at once, each further one when the iterator reaches it: no snapshot of the whole. Only
+    reading holds a concurrency slot of the worker, sending does not.
     """
-    return _rows(user, _export_chunk(user, 0, trash=trash), slots.later(), trash=trash)
+    return _iterate(user, _export_chunk(user, 0, trash=trash), slots.later(), trash=trash)
 
 
-def _rows(user: User, page: Page, slot: Slot, *, trash: bool) -> Iterator[TaskRow]:
+def _iterate(user: User, page: Page, slot: Slot, *, trash: bool) -> Iterator[TaskRow]:
+    """Yield the rows of `page` and of the chunks after it, each of which is read inside `slot`."""
     yield from page.rows
     while page.following is not None and page.last is not None:
         after = page.last.id
-        del page  # the client may not have taken all of it
+        del page  # free its rows before the wait for a slot
         with slot():
             page = _export_chunk(user, after, trash=trash)
         yield from page.rows
@@ -36,13 +38,15 @@ def _rows(user: User, page: Page, slot: Slot, *, trash: bool) -> Iterator[TaskRo
 
 @reads
 def _export_chunk(user: User, after: int, *, trash: bool) -> Page:
+    """Read the next tasks after the id `after`, up to `EXPORT_CHUNK_ROWS` and `EXPORT_CHUNK_BYTES`, at least one."""
     conditions = [Task.user_id == user.id, Task.id > after, Task.purged_at.is_(None)]
     if not trash:
         conditions.append(Task.deleted_at.is_(None))
-    walk = Walk(conditions, (), (Task.id,))
-    page = Page.of(
-        execute(walk.short(EXPORT_CHUNK_ROWS + 1, longest_short(EXPORT_CHUNK_ROWS))).all(), EXPORT_CHUNK_ROWS, keys=0
-    )
+    query = PageQuery(conditions, (), (Task.id,))
+    rows = execute(query.short(EXPORT_CHUNK_ROWS + 1, max_short_bytes(EXPORT_CHUNK_ROWS))).all()
+    page = Page.from_rows(rows, EXPORT_CHUNK_ROWS, keys=0)
     if not page.has_long:
         return page
-    return page.whole(lambda most, most_bytes: execute(walk.bounded(most, most_bytes)).all(), PIECE_BYTES)
+    return page.read_long(
+        lambda max_rows, max_bytes: execute(query.bounded(max_rows, max_bytes)).all(), EXPORT_CHUNK_BYTES
+    )

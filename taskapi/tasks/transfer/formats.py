@@ -1,6 +1,6 @@
-"""Tasks as other programs read them: JSON that imports again, CSV for spreadsheets, iCalendar for calendars.
+"""Export formats: JSON that can be imported again, and CSV for spreadsheets (ical.py has iCalendar).
 
-Each is a stream of pieces of text, of one task at a time.
+Each is a generator of bytes, one piece for a task.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from ..schemas import task_out
 from ..statements.rows import TaskRow
 
 FORMAT = "taskapi"
+"""The member `format` of an exported document."""
 
 _COLUMNS = (
     *("id", "title", "description", "completed", "completed_at", "priority", "tags", "due_date", "due_time"),
@@ -23,11 +24,11 @@ _COLUMNS = (
 )
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""How a text begins that a spreadsheet would compute (OWASP, CSV injection), the signs of East Asian width too."""
+"""First characters of a cell that a spreadsheet evaluates (OWASP, CSV injection), with their full-width forms."""
 
 
 def as_json(rows: Iterable[TaskRow]) -> Iterator[bytes]:
-    """One document, `{"format": "taskapi", "tasks": […]}`, a task a line."""
+    """Serialize to one JSON document, `{"format": "taskapi", "tasks": […]}`, with one task per line."""
     yield b'{"format":"%s","tasks":[' % FORMAT.encode()
     separator = b"\n"
     for row in yielding(rows, every=100):
@@ -37,7 +38,7 @@ def as_json(rows: Iterable[TaskRow]) -> Iterator[bytes]:
 
 
 def as_csv(rows: Iterable[TaskRow]) -> Iterator[bytes]:
-    """RFC 4180 with a header, in UTF-8 with the mark that spreadsheets know it by; no cell is ever a formula."""
+    """Serialize to CSV with a header (RFC 4180), in UTF-8 with a byte order mark; no cell is a formula."""
     yield b"\xef\xbb\xbf" + _csv_line(_COLUMNS)
     for row in yielding(rows, every=100):
         members = {**task_out.dump(row), "tags": ", ".join(row.tags)}
@@ -45,12 +46,14 @@ def as_csv(rows: Iterable[TaskRow]) -> Iterator[bytes]:
 
 
 def _csv_line(cells: Iterable[str]) -> bytes:
+    """Encode one line of CSV."""
     line = io.StringIO()
     csv.writer(line).writerow(cells)
     return line.getvalue().encode()
 
 
 def _csv_cell(value: object) -> str:
+    """Format a value as a cell: null empty, booleans in lower case, a quote before text that would be a formula."""
     if value is None or isinstance(value, bool):
         return "" if value is None else str(value).lower()
     text = str(value)

@@ -23,27 +23,27 @@ _FORMATS = {
 
 @data_bp.get("/export", strict_slashes=False)
 def export() -> Response:
-    """Everything, as JSON that can be imported again, as CSV or as iCalendar."""
+    """Export all tasks as JSON that can be imported again, as CSV or as iCalendar."""
     name = query_parameters(export_query)["format"]
     write, media_type, trash = _FORMATS[name]
     with Permit(g.user.id) as permit:
         permit.wait()
         rows = exports.export(g.user, trash=trash)
-        return permit.keep(stream(write(rows), media_type, filename=f"tasks.{name}"), None)
+        return permit.hold_until_closed(stream(write(rows), media_type, filename=f"tasks.{name}"), None)
 
 
 @data_bp.post("/import", strict_slashes=False)
-@accepts("application/json", most=MAX_BULK_BODY_BYTES)
+@accepts("application/json", max_bytes=MAX_BULK_BODY_BYTES)
 @idempotent
 def import_() -> Response:
-    """Bring tasks in, all or none: those of a known id are changed, the others made."""
+    """Import tasks, all or none: a task whose id exists is changed, any other is created."""
     query_parameters(no_parameters)
     return json_response(imports.import_tasks(g.user, json_body(import_in)["tasks"]))
 
 
 @data_bp.delete("", strict_slashes=False)
 def erase() -> Response:
-    """Erase everything there is of you, at once and for good."""
+    """Erase all of your data, permanently."""
     query_parameters(no_parameters)
     erasure.erase(g.user)
     return no_content()

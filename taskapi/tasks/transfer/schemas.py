@@ -1,4 +1,4 @@
-"""Export query, import body and result."""
+"""Schemas of the export's query string, and of the body and the result of an import."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from ..schemas import TaskIn
 from .imports import MAX_IMPORTED_ID
 
 MAX_IMPORTED = 10_000
+"""Maximum number of tasks in one import."""
 
 
 class ImportedTask(TaskIn):
-    """A task as an export wrote it; all but the title may be missing."""
+    """A task of an exported document; only the title is required."""
 
     id = Integer(metadata={"maximum": MAX_IMPORTED_ID})
     completed_at = Instant(allow_none=True)
@@ -32,20 +33,22 @@ class ImportedTask(TaskIn):
     ignored = frozenset({"user_id", "version", "due_at"})
 
     @validates_schema(skip_on_field_errors=True)
-    def _of_sane_number(self, data: dict[str, Any], **_: Any) -> None:
+    def _check_ids(self, data: dict[str, Any], **_: Any) -> None:
+        """Reject ids above `MAX_IMPORTED_ID`."""
         for name in ("id", "series_id"):
             if (data.get(name) or 1) > MAX_IMPORTED_ID:
                 raise ValidationError({name: [Violation("range", f"Must be at most {MAX_IMPORTED_ID}.")]})
 
 
 class ImportIn(StrictSchema):
-    """The document that an export is."""
+    """The body of `POST /import`: the document of a JSON export."""
 
     format = Choice({"taskapi": "taskapi"})
     tasks = Objects(ImportedTask, least=0, most=MAX_IMPORTED, required=True)
 
     @validates_schema(skip_on_field_errors=True)
-    def _once_each(self, data: dict[str, Any], **_: Any) -> None:
+    def _check_unique_ids(self, data: dict[str, Any], **_: Any) -> None:
+        """Reject an id that appears twice. Tasks without an id are never equal: their negative index stands for it."""
         seen = set()
         for index, task in enumerate(data["tasks"]):
             if task.get("id") in seen:
@@ -54,13 +57,13 @@ class ImportIn(StrictSchema):
 
 
 class ExportQuery(StrictSchema):
-    """The query string of the export."""
+    """The query string of `GET /export`."""
 
     format = Choice({name: name for name in ("json", "csv", "ics")}, load_default="json")
 
 
 class ImportOut(Schema):
-    """What an import did."""
+    """The numbers of created, updated and unchanged tasks; described in OpenAPI, not used to dump."""
 
     created = Number(required=True)
     updated = Number(required=True)
@@ -68,6 +71,4 @@ class ImportOut(Schema):
 
 
 import_in = ImportIn()
-
-
 export_query = ExportQuery()

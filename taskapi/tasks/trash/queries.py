@@ -1,4 +1,4 @@
-"""Deleting, in two steps: into the trash, from where a task can come back, and out of it for good."""
+"""Delete tasks in two steps: into the trash, from which a task can be restored, and permanently to a tombstone."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ from ..statements.update import move_to_trash, update_task
 
 @writes
 def remove(user: User, id: int, expected: Set[int] | None) -> None:
-    """Put a task into the trash. Raises `TaskNotFound` and `VersionConflict`."""
+    """Move a live task to the trash. Raises `TaskNotFound` and `VersionConflict`."""
     if move_to_trash(user, id, queries.resolve_if_match(user, id, expected), now()) is None:
-        queries.find(user, id, expected)  # says what stands in the way
+        queries.find(user, id, expected)  # raises TaskNotFound or VersionConflict
 
 
 @writes
 def restore(user: User, id: int, expected: Set[int] | None) -> TaskRow:
-    """Take a task out of the trash; one that is not in it stays as it is.
+    """Restore a task from the trash; a live task is returned unchanged.
 
     Raises `TaskNotFound`, `VersionConflict` and `QuotaExceeded`.
     """
     revision = bump_revision(user).revision
     columns = {"deleted_at": None, "updated_at": now()}
-    row = update_task(user, id, revision, columns, *_IN_TRASH, *_of_version(user, id, expected))
+    row = update_task(user, id, revision, columns, *_IN_TRASH, *_matches_version(user, id, expected))
     if row is None:
         row = find(user, id, expected)
-        bump_revision(user, -1)  # it is there already
+        bump_revision(user, -1)  # the task is live already: take the increment back
         return row
-    # Last, so that the quota stands in nobody's way whose task is not in the trash, or not of that version.
+    # Checked last, so that 404 and 412 precede the 409 of the quota, and a live task is never rejected.
     bump_revision(user, 0, live=1)
     return row
 
 
 @writes
 def destroy(user: User, id: int, expected: Set[int] | None) -> None:
-    """Delete a task permanently, in the trash or not; a tombstone stays for the feed.
+    """Delete a task permanently, live or in the trash. A tombstone stays for the delta feed.
 
     Raises `TaskNotFound` and `VersionConflict`.
     """
@@ -55,14 +55,14 @@ def destroy(user: User, id: int, expected: Set[int] | None) -> None:
         bump_revision(user, 0, live=-1)
     deleted_at = func.coalesce(Task.deleted_at, literal(moment, UTCDateTime))
     update_task(user, id, revision, {**TOMBSTONE, "deleted_at": deleted_at, "purged_at": moment, "updated_at": moment})
-    idempotency.forget_content(user, id)
+    idempotency.delete_task_content(user, id)
 
 
 @reads
 def find(user: User, id: int, expected: Set[int] | None = None) -> TaskRow:
-    """The task of this id, in the trash or not. Raises `TaskNotFound` and `VersionConflict`."""
-    there = (Task.user_id == user.id, Task.id == id, Task.purged_at.is_(None))
-    row = execute(select(*COLUMNS).where(*there)).one_or_none()
+    """Return the task with this id, live or in the trash. Raises `TaskNotFound` and `VersionConflict`."""
+    stored = (Task.user_id == user.id, Task.id == id, Task.purged_at.is_(None))
+    row = execute(select(*COLUMNS).where(*stored)).one_or_none()
     if row is None:
         raise TaskNotFound
     if expected is not None and row.revision not in expected:
@@ -73,11 +73,12 @@ def find(user: User, id: int, expected: Set[int] | None = None) -> TaskRow:
 _IN_TRASH = (Task.deleted_at.is_not(None), Task.purged_at.is_(None))
 
 
-def _of_version(user: User, id: int, expected: Set[int] | None) -> tuple[ColumnElement[bool], ...]:
-    """The condition that a task has the version it is expected to have. Raises `TaskNotFound` and `VersionConflict`.
+def _matches_version(user: User, id: int, expected: Set[int] | None) -> tuple[ColumnElement[bool], ...]:
+    """Return the condition that the task has an expected version, empty for None.
 
-    Of several it is the one that the task has, which cannot change before the end of the transaction: the text of the
-    statement must not depend on how many versions a client sends.
+    Of several versions the condition names the current one, which cannot change before the end of the transaction:
+    the text of a statement must not depend on how many versions a client sends. Raises `TaskNotFound` and
+    `VersionConflict`.
     """
     if expected is None:
         return ()

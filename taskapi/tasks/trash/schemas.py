@@ -12,7 +12,7 @@ class DeleteQuery(StrictSchema):
     permanent = Choice(
         {"true": True, "false": False},
         load_default=False,
-        metadata={"description": "For good, in the trash or not; otherwise into the trash."},
+        metadata={"description": "`true` deletes permanently, from the trash or not; `false` moves to the trash."},
     )
 
 

@@ -1,4 +1,4 @@
-"""An application on a SQLite file of its own, and what stands in its way."""
+"""Fixtures: an application on its own SQLite file, a short time limit, native threads, a held write lock."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def threads() -> Iterator[Threads]:
 
 @pytest.fixture
 def locked(file: Path) -> Iterator[sqlite3.Connection]:
-    """Another process in the middle of a write."""
+    """A second connection that holds the write lock."""
     with closing(sqlite3.connect(file, isolation_level=None, check_same_thread=False)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield other

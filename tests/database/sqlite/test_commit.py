@@ -1,4 +1,4 @@
-"""A COMMIT that fails says whether the change may be saved."""
+"""A failed COMMIT on SQLite is uncertain if the transaction may be in the log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from taskapi.database import sqlite
+from taskapi.database import sqlite, sqlite_errors
 from taskapi.database.failures import DatabaseUnavailable
 from tests.conftest import Person
 from tests.database.sqlite.work import ALICE, revision, start
@@ -21,7 +21,7 @@ from tests.database.sqlite.work import ALICE, revision, start
 
 @contextmanager
 def full_disk(file: Path) -> Iterator[None]:
-    """No file of this process grows beyond what the log has now; a write that needs more fails."""
+    """Limit the size of this process's files to that of the log (RLIMIT_FSIZE), so that larger writes fail."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (Path(f"{file}-wal").stat().st_size, limits[1]))
     try:
@@ -30,8 +30,8 @@ def full_disk(file: Path) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def test_on_a_full_disk_a_write_says_that_nothing_was_saved(app: Flask, file: Path) -> None:
-    """The failure is that of COMMIT, which SQLite has rolled back."""
+def test_on_a_full_disk_a_write_is_503_and_not_uncertain(app: Flask, file: Path) -> None:
+    """COMMIT fails, and SQLite rolls back."""
     alice = Person(app.test_client(), "alice")
     alice.add("Before")
     with full_disk(file):
@@ -51,16 +51,16 @@ def test_on_a_full_disk_a_write_says_that_nothing_was_saved(app: Flask, file: Pa
         pytest.param(sqlite3.SQLITE_FULL, False, id="full"),
         pytest.param(sqlite3.SQLITE_IOERR_WRITE, False, id="write"),
         pytest.param(sqlite3.SQLITE_BUSY, False, id="busy"),
-        # The last page of the transaction stands in the log by then: a recovery finds it complete.
+        # The last page of the transaction is in the log by then: a recovery finds it complete.
         pytest.param(sqlite3.SQLITE_IOERR_FSYNC, True, id="fsync"),
         pytest.param(sqlite3.SQLITE_IOERR_SHMSIZE, True, id="index"),
     ],
 )
-def test_what_a_failed_commit_means(code: int, uncertain: bool) -> None:  # noqa: FBT001
+def test_which_failed_commits_may_be_committed(code: int, uncertain: bool) -> None:  # noqa: FBT001
     error = sqlite3.OperationalError("failed")
     error.sqlite_errorcode = code
-    assert sqlite.may_be_saved(error) is uncertain
-    assert sqlite.is_unavailable(error)
+    assert sqlite_errors.may_be_committed(error) is uncertain
+    assert sqlite_errors.is_unavailable(error)
 
 
 @pytest.mark.usefixtures("app")

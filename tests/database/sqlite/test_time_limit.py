@@ -12,32 +12,32 @@ from sqlalchemy import text
 
 from taskapi.auth.tokens import User
 from taskapi.concurrency import slots
-from taskapi.database import sqlite, unit_of_work
+from taskapi.database import sqlite, sqlite_lanes, transaction
 from taskapi.database.base import db
 from taskapi.database.failures import DatabaseUnavailable
 from taskapi.database.unit_of_work import execute, reads, rows, writes
 from tests.database.sqlite.work import ALICE, COUNT, ENDLESS, LONG, Threads, count, pool, revision, start
 
-# Statements that take long.
+# Long statements.
 
 
 @pytest.mark.usefixtures("impatient")
 class TestTimeLimit:
     def test_a_read_that_takes_too_long_is_unavailable(self) -> None:
-        with pytest.raises(DatabaseUnavailable, match=r"^interrupted$"):  # and no value of the statement
+        with pytest.raises(DatabaseUnavailable, match=r"^interrupted$"):  # without the statement's values
             count(ALICE, ENDLESS)
         assert count(ALICE, 5) == 5, "the connection is as good as before"
 
     def test_a_prepared_statement_that_takes_too_long_is_unavailable(self) -> None:
         @reads
         def search(_owner: User) -> Any:
-            connection: Any = unit_of_work._current_unit()._driver
+            connection: Any = transaction.current_unit()._driver
             return connection.rows(str(COUNT).replace(":n", "?"), (ENDLESS,))
 
         with pytest.raises(DatabaseUnavailable, match="interrupted"):
             search(ALICE)
 
-    def test_a_write_that_takes_too_long_leaves_nothing_and_says_so(self) -> None:
+    def test_a_write_that_takes_too_long_is_rolled_back_and_not_uncertain(self) -> None:
         @writes
         def work(owner: User) -> None:
             start(owner)
@@ -87,8 +87,8 @@ class TestNativeThreads:
         start(ALICE, LONG)
         assert revision(ALICE) == LONG
         assert threads.calls >= 2, "the count and the insertion"
-        assert sqlite.WRITER.acquire_now(), "the lane of writers is free"
-        sqlite.WRITER.release()
+        assert sqlite_lanes.WRITER.acquire_now(), "the lane of writers is free"
+        sqlite_lanes.WRITER.release()
 
     def test_many_values_go_to_a_thread_at_once(self, threads: Threads) -> None:
         attempts = []
@@ -131,13 +131,13 @@ class TestNativeThreads:
 
         threads.meanwhile = look
         for number in range(sqlite.LONG_READS):
-            assert sqlite.LONG_READER.acquire_now(f"u-{number}")
+            assert sqlite_lanes.LONG_READER.acquire_now(f"u-{number}")
         try:
             with slots.held(semaphore):
                 assert rows(text(str(COUNT).replace(":n", str(LONG))))[0][0] == LONG
         finally:
             for number in range(sqlite.LONG_READS):
-                sqlite.LONG_READER.release(f"u-{number}")
+                sqlite_lanes.LONG_READER.release(f"u-{number}")
         assert seen == [False]
 
     def test_rows_can_be_read_in_every_way(self) -> None:

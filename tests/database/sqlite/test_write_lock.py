@@ -1,4 +1,4 @@
-"""Waits for SQLite's write lock are sleeps, and take nothing that other requests need."""
+"""A request that waits for SQLite's write lock sleeps, without a concurrency slot and without a connection."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sqlalchemy import text
 
 from taskapi.auth.tokens import User
 from taskapi.concurrency import slots
-from taskapi.database import sqlite
+from taskapi.database import sqlite_lanes
 from taskapi.database.base import db
 from taskapi.database.failures import DatabaseUnavailable
 from taskapi.database.unit_of_work import rows, writes
@@ -28,7 +28,7 @@ from tests.waiting import PATIENCE, until
 
 @contextmanager
 def released_at_pause(locked: sqlite3.Connection, number: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
-    """Release the lock in the pause of that number; what was held in each pause: a slot, and how many connections."""
+    """Release the lock in the given pause; yield what was held in each pause: a slot, and the number of connections."""
     held: list[Any] = []
     semaphore = threading.BoundedSemaphore(1)
 
@@ -50,7 +50,7 @@ class TestWriteLock:
     def test_a_writer_that_waits_sleeps_without_slot_and_connection(
         self, locked: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """SQLite's own wait is a sleep inside of C, which stops all requests of a gevent worker."""
+        """SQLite's own wait sleeps inside C, which blocks all requests of a gevent worker."""
         with released_at_pause(locked, 8, monkeypatch) as held:
             start(ALICE)
         assert len(held) == 8
@@ -80,7 +80,7 @@ class TestWriteLock:
 
         with ThreadPoolExecutor(20) as executor:
             writing = [executor.submit(write, number) for number in range(20)]
-            until(lambda: sqlite.WRITER.waiting == 19)
+            until(lambda: sqlite_lanes.WRITER.waiting == 19)
             for _ in range(50):
                 with slots.held(semaphore):
                     assert revision(ALICE) is None
@@ -94,7 +94,7 @@ class TestWriteLock:
     def test_all_writers_that_wait_are_unavailable_at_the_same_deadline(
         self, impatient: Flask, locked: sqlite3.Connection
     ) -> None:
-        """One after the other they waited for the sum of their deadlines."""
+        """Waiting one after the other took the sum of their timeouts."""
         outcomes = []
 
         def write(number: int) -> None:
@@ -106,7 +106,7 @@ class TestWriteLock:
 
         with ThreadPoolExecutor(40) as executor:
             for one in [executor.submit(write, number) for number in range(40)]:
-                one.result(8)  # in turn it would be 12 s
+                one.result(8)  # one after the other it would be 12 s
         assert outcomes == [False] * 40
         locked.execute("ROLLBACK")
         assert revision(ALICE) is None
@@ -120,7 +120,7 @@ class TestWriteLock:
         assert revision(ALICE) == 1
 
     def test_a_read_that_meets_a_lock_tries_again(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """As during the recovery of a log; a connection in exclusive mode shows it."""
+        """Readers meet a lock during the recovery of a log; a connection in exclusive mode simulates it."""
         start(ALICE)
         db.engine.dispose()
         with closing(sqlite3.connect(file, isolation_level=None)) as other:

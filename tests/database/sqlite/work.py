@@ -1,4 +1,4 @@
-"""Work on SQLite that takes as long as a test wants, and native threads that are counted."""
+"""Units of work of a chosen duration on SQLite, and native threads that count their calls."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ R = TypeVar("R")
 
 
 class Threads:
-    """Native threads as a gevent worker has them, counted."""
+    """Native threads, like those of a gevent worker, that count calls."""
 
     def __init__(self) -> None:
         self.pool = ThreadPoolExecutor(4)

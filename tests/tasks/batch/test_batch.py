@@ -16,7 +16,7 @@ from taskapi.tasks.batch.schemas import MAX_OPERATIONS
 from taskapi.tasks.recurrence import occurrences
 from taskapi.tasks.recurrence.occurrences import search_budget
 from tests.conftest import Person
-from tests.tasks.recurrence.test_rrule import ALLOWED
+from tests.tasks.recurrence.test_rrule import VALID_RULES
 
 LIMIT = 1024 * 1024
 
@@ -122,9 +122,13 @@ CREATE = {"op": "create", "task": {"title": "new"}}
     ],
     ids=str,
 )
-def test_a_failed_operation_rolls_back_the_whole_batch(alice_with_3_tasks: Person, operation: dict[str, Any], status: int, pointer: str) -> None:
+def test_a_failed_operation_rolls_back_the_whole_batch(
+    alice_with_3_tasks: Person, operation: dict[str, Any], status: int, pointer: str
+) -> None:
     before = everything(alice_with_3_tasks)
-    response = batch(alice_with_3_tasks, CREATE, {"op": "delete", "id": 2}, {"op": "move", "id": 1, "after": 4}, operation, CREATE)
+    response = batch(
+        alice_with_3_tasks, CREATE, {"op": "delete", "id": 2}, {"op": "move", "id": 1, "after": 4}, operation, CREATE
+    )
     assert response.status_code == status
     (fault,) = response.get_json()["errors"]
     assert fault["pointer"] == f"/operations/3{pointer}"
@@ -261,7 +265,7 @@ def test_mallory_cannot_send_a_batch_for_alice_or_change_her_tasks(alice: Person
 
 # CPU time
 
-HARD = "FREQ=DAILY;INTERVAL=7;BYDAY=MO;COUNT=9"
+EXPENSIVE_RULE = "FREQ=DAILY;INTERVAL=7;BYDAY=MO;COUNT=9"
 """A rule without a matching day for a task due on a Tuesday: the search examines the months of a century."""
 
 
@@ -275,27 +279,29 @@ def completions(number: int) -> list[dict[str, Any]]:
 
 
 def test_all_recurrence_searches_of_a_batch_share_one_budget(alice: Person) -> None:
-    create_recurring(alice, MAX_OPERATIONS, HARD)
+    create_recurring(alice, MAX_OPERATIONS, EXPENSIVE_RULE)
     before = everything(alice)
     with search_budget(10**6) as one:
-        assert occurrences.next_date(HARD, date(2026, 12, 1), date(2026, 12, 1)) is None
+        assert occurrences.next_date(EXPENSIVE_RULE, date(2026, 12, 1), date(2026, 12, 1)) is None
     response = batch(alice, *completions(MAX_OPERATIONS))
     assert response.status_code == 422, response.text
     (fault,) = response.get_json()["errors"]
     assert (fault["pointer"], fault["code"]) == (f"/operations/{MAX_SPANS // one.spent}", "recurrence")
     assert everything(alice) == before
     assert batch(alice, *completions(MAX_SPANS // one.spent)).status_code == 200
-    assert alice.patch(f"/{MAX_OPERATIONS}/complete").status_code == 200, "a request for one task has a budget of its own"
+    assert alice.patch(f"/{MAX_OPERATIONS}/complete").status_code == 200, (
+        "a request for one task has a budget of its own"
+    )
 
 
 def test_an_update_that_exceeds_the_budget_has_a_pointer_to_its_task(alice: Person) -> None:
-    create_recurring(alice, MAX_OPERATIONS, HARD)
+    create_recurring(alice, MAX_OPERATIONS, EXPENSIVE_RULE)
     operations = [{"op": "update", "id": id, "task": {"completed": True}} for id in range(1, MAX_OPERATIONS + 1)]
     (fault,) = batch(alice, *operations).get_json()["errors"]
     assert fault["pointer"].endswith("/task")
 
 
-@pytest.mark.parametrize("kept", [kept for _, kept in ALLOWED.values()], ids=ALLOWED)
+@pytest.mark.parametrize("kept", [kept for _, kept in VALID_RULES.values()], ids=VALID_RULES)
 def test_a_batch_of_100_completions_with_a_common_rule_is_within_the_budget(kept: str) -> None:
     due = date(2026, 12, 1)
     with search_budget(MAX_SPANS):

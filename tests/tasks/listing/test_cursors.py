@@ -1,4 +1,4 @@
-"""Cursors: sealed for one walk of one user, and long enough for any title."""
+"""Pagination cursors: signed, valid for one user, sort and set of filters, and short enough for any title."""
 
 from __future__ import annotations
 
@@ -25,32 +25,32 @@ SELECTION = Selection(limit=10)
 
 
 @pytest.mark.parametrize(
-    "place", [(1,), ("long" * 200, 5), (2**62, 2**62), ("", 1), ('タスク "\\ \U0001f95b', 5)], ids=repr
+    "keyset", [(1,), ("long" * 200, 5), (2**62, 2**62), ("", 1), ('タスク "\\ \U0001f95b', 5)], ids=repr
 )
-def test_a_place_comes_back_as_it_was(place: tuple[Any, ...]) -> None:
-    cursor = encode_cursor(place, SELECTION, STATE)
-    assert decode_cursor(replace(SELECTION, cursor=cursor, limit=500), replace(STATE, revision=99)) == place
+def test_decoding_a_cursor_returns_the_keyset_values(keyset: tuple[Any, ...]) -> None:
+    cursor = encode_cursor(keyset, SELECTION, STATE)
+    assert decode_cursor(replace(SELECTION, cursor=cursor, limit=500), replace(STATE, revision=99)) == keyset
 
 
-def test_without_a_cursor_there_is_no_place() -> None:
+def test_a_selection_without_a_cursor_has_no_keyset_values() -> None:
     assert decode_cursor(SELECTION, STATE) is None
 
 
-def test_a_cursor_needs_no_escaping_in_an_address() -> None:
+def test_a_cursor_is_url_safe() -> None:
     cursor = encode_cursor(("~/?&=+ é" * 20, 1), SELECTION, STATE)
     assert set(cursor) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
 
 
-def test_what_a_page_ended_with_fits_whatever_the_title() -> None:
-    chance = random.Random(0)
+def test_a_cursor_of_any_title_is_shorter_than_the_limit() -> None:
+    rng = random.Random(0)
     characters = [chr(code) for code in range(0xA0, sys.maxunicode) if unicodedata.category(chr(code))[0] not in "CZ"]
     longest = sorted(characters, key=lambda character: len(fold(character).encode()), reverse=True)[:100]
     for pool in (characters, longest, [c for c in characters if c > "\uffff"]):
-        titles = ["".join(chance.choices(pool, k=MAX_TITLE)) for _ in range(50)]
+        titles = ["".join(rng.choices(pool, k=MAX_TITLE)) for _ in range(50)]
         assert max(len(encode_cursor((fold(title), 2**62), SELECTION, STATE)) for title in titles) < MAX_CURSOR * 2 / 3
 
 
-def test_no_cursor_opens_with_another_walk_or_another_life_of_the_user() -> None:
+def test_a_cursor_with_other_filters_or_another_epoch_is_refused() -> None:
     cursor = encode_cursor((1,), SELECTION, STATE)
     for selection, state in (
         (replace(SELECTION, sort="created_at"), STATE),
@@ -62,30 +62,30 @@ def test_no_cursor_opens_with_another_walk_or_another_life_of_the_user() -> None
             decode_cursor(replace(selection, cursor=cursor), state)
 
 
-def test_no_changed_cursor_opens() -> None:
+def test_a_cursor_with_any_changed_character_is_refused() -> None:
     cursor = encode_cursor((12345, 678), SELECTION, STATE)
     assert len(cursor) > 30
-    for n in range(len(cursor) - 1):  # the last character has bits that stand for nothing
+    for n in range(len(cursor) - 1):  # without the last character, of which base64 ignores some bits
         changed = cursor[:n] + ("A" if cursor[n] != "A" else "B") + cursor[n + 1 :]
         for broken in (changed, cursor[:n], cursor + cursor[n]):
             with pytest.raises(BadCursor):
                 decode_cursor(replace(SELECTION, cursor=broken), STATE)
 
 
-@pytest.mark.parametrize("place", [[1], ["a", "b"], {"a": 1}, 5, None, [[1], [2]], []], ids=repr)
-def test_nobody_can_forge_one_for_a_user_who_never_wrote(mallory: Person, place: Any) -> None:
-    # There is no row to hold an epoch then, and the key must not be one that the source tells.
+@pytest.mark.parametrize("keyset", [[1], ["a", "b"], {"a": 1}, 5, None, [[1], [2]], []], ids=repr)
+def test_a_cursor_forged_for_a_user_without_data_is_400(mallory: Person, keyset: Any) -> None:
+    # Such a user has no row and no stored epoch. The key of the signature must not be a constant of the source code.
     for key in ("", "None", "0"):
-        forged = encode_cursor(place, Selection(limit=1, sort="title"), State(0, key))
+        forged = encode_cursor(keyset, Selection(limit=1, sort="title"), State(0, key))
         assert mallory.get(f"?sort=title&cursor={forged}").status_code == 400
 
 
 def next_page(alice: Person, filters: str = "") -> str:
-    """The address, below the tasks, of what follows a page of one."""
+    """Return path and query of the second page of one task, relative to `/tasks`."""
     return alice.get(f"?limit=1{filters}").headers["Link"].partition("/tasks")[2].partition(">")[0]
 
 
-def test_a_cursor_opens_in_a_worker_that_has_not_sealed_it(alice: Person) -> None:
+def test_a_cursor_is_valid_in_another_worker(alice: Person) -> None:
     alice.add("One")
     alice.add("Two")
     address = next_page(alice)
@@ -95,26 +95,26 @@ def test_a_cursor_opens_in_a_worker_that_has_not_sealed_it(alice: Person) -> Non
 
 
 @pytest.mark.parametrize("filters", ["", "&q=o"], ids=["plain", "filtered"])
-def test_a_worker_that_remembers_the_life_before_opens_no_cursor_of_it(alice: Person, filters: str) -> None:
+def test_a_cursor_from_before_an_erasure_is_400_in_a_worker_with_a_stale_state(alice: Person, filters: str) -> None:
     for title in ("Old one", "Old two"):
         alice.add(title)
     address = next_page(alice, filters)
-    remembered = queries.last_state(User("alice"))
-    assert remembered
+    cached = queries.last_state(User("alice"))
+    assert cached
     assert alice.data("DELETE").status_code == 204
     for titles in ([], ["New one", "New two"]):
         for title in titles:
             alice.add(title)
-        assert queries.last_state(User("alice")) == remembered, "nobody told the worker"
+        assert queries.last_state(User("alice")) == cached, "the worker still has the stale state"
         refused = alice.get(address)
         assert (refused.status_code, refused.json["code"]) == (400, "bad-cursor")
-        queries._last_state("alice")[:] = [remembered]
+        queries._last_state("alice")[:] = [cached]
 
 
-def test_a_worker_that_remembers_another_life_opens_the_cursors_of_this_one(alice: Person) -> None:
+def test_a_current_cursor_is_valid_in_a_worker_with_a_stale_state(alice: Person) -> None:
     alice.add("One")
     alice.add("Two")
     address = next_page(alice)
     queries._last_state("alice")[:] = [STATE]
     assert [task["title"] for task in alice.get(address).json] == ["One"]
-    assert queries.last_state(User("alice")) != STATE, "it has learned"
+    assert queries.last_state(User("alice")) != STATE, "the cached state has been updated"

@@ -1,4 +1,4 @@
-"""A search finds exact substrings of the folded text, and never with LIKE, whose cost grows with the pattern."""
+"""Search finds exact substrings of the folded text, without LIKE, whose cost grows with the pattern."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from taskapi.tasks.models import Task
 from tests.conftest import Person, Statements, beyond_walls
 
 
-def test_search_and_tags_send_no_like(alice: Person, statements: Statements):
+def test_search_and_tag_filters_do_not_use_like(alice: Person, statements: Statements):
     """LIKE compared 200 characters at each of 10,000 positions: up to 0.17 s for one task, on either database."""
     alice.add("Buy milk", tags=["home"])
     statements.clear()
@@ -22,16 +22,16 @@ def test_search_and_tags_send_no_like(alice: Person, statements: Statements):
 
 
 @pytest.mark.parametrize("query", ["%", "_", "\\", "/", "100%", "a_b", "'", '"', "C++", "*", "日本", "🎉"])
-def test_every_character_of_a_search_stands_for_itself(alice: Person, query: str):
+def test_a_search_has_no_wildcards(alice: Person, query: str):
     alice.add(f"before {query} after", tags=[f"x{query}y"])
     alice.add("before after axb 1000", description="no such thing", tags=["x-y"])
-    found = alice.get(query_string={"q": query}).get_json()
-    assert [task["id"] for task in found] == [1]
-    tagged = alice.get(query_string={"tag": f"x{query}y"}).get_json()
-    assert [task["id"] for task in tagged] == [1]
+    tasks = alice.get(query_string={"q": query}).get_json()
+    assert [task["id"] for task in tasks] == [1]
+    tagged_tasks = alice.get(query_string={"tag": f"x{query}y"}).get_json()
+    assert [task["id"] for task in tagged_tasks] == [1]
 
 
-def test_a_tag_is_found_whole_and_a_task_without_description_is_searched(alice: Person):
+def test_a_tag_filter_matches_whole_tags_and_a_search_works_without_descriptions(alice: Person):
     alice.add("One", tags=["home", "work"])
     alice.add("Two", tags=["homework"])
     assert alice.titles("?tag=home") == ["One"]
@@ -40,12 +40,12 @@ def test_a_tag_is_found_whole_and_a_task_without_description_is_searched(alice: 
     assert alice.titles("?q=three") == []
 
 
-def test_a_search_for_nothing_but_an_accent_finds_everything(alice: Person):
+def test_a_search_for_an_accent_alone_matches_every_task(alice: Person):
     alice.add("One", description="text")
-    assert alice.titles("?q=%CC%81") == ["One"], "folded, it is empty"
+    assert alice.titles("?q=%CC%81") == ["One"], "an accent alone folds to an empty text"
 
 
-def test_text_that_folding_multiplies_is_stored_up_to_a_limit(app: Flask, alice: Person):
+def test_the_folded_text_is_truncated_at_its_limit(app: Flask, alice: Person):
     """U+FDFA is one character, and 18 when it is folded."""
     alice.add("One", description="needle " + "\ufdfa" * 9_900)
     with app.app_context(), beyond_walls().connect() as connection:

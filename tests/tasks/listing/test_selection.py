@@ -1,4 +1,4 @@
-"""Folding: what search and the order of titles rest on."""
+"""Text folding for search and sort, aliases of sorts, and the filters that a cursor is signed with."""
 
 from __future__ import annotations
 
@@ -50,45 +50,45 @@ from taskapi.tasks.listing.selection import SORTS, Selection
         ("a\nb\tc", "a\nb\tc"),
     ],
 )
-def test_case_and_accents_are_gone_and_all_else_is_kept(text: str, folded: str) -> None:
+def test_folding_removes_case_and_accents_and_keeps_everything_else(text: str, folded: str) -> None:
     assert fold(text) == folded
 
 
-def test_a_kana_with_a_voicing_mark_is_another_kana() -> None:
+def test_folding_keeps_the_voicing_mark_of_kana() -> None:
     assert fold("カ") not in fold("ガ")
 
 
-def test_no_character_keeps_a_case_that_a_database_could_fold_by_itself() -> None:
-    # LIKE ignores the case of ASCII letters in SQLite and of none in PostgreSQL: they agree where there is no case.
+def test_no_folded_character_is_an_ascii_capital() -> None:
+    # SQLite's LIKE ignores the case of ASCII letters, PostgreSQL's does not: without capitals the two agree.
     everything = fold("".join(chr(code) for code in range(sys.maxunicode + 1)))
     assert not set(string.ascii_uppercase) & set(everything)
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
-def test_what_is_folded_stays_as_it_is(text: str) -> None:
+def test_folding_is_idempotent(text: str) -> None:
     assert fold(fold(text)) == fold(text)
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
-def test_the_way_a_text_is_composed_and_its_capitals_make_no_difference(text: str) -> None:
+def test_folding_ignores_the_unicode_normalization_form_and_case(text: str) -> None:
     for form in ("NFC", "NFD", "NFKC", "NFKD"):
         assert fold(unicodedata.normalize(form, text)) == fold(text)
     assert fold(text.casefold()) == fold(text)
 
 
-@pytest.mark.parametrize(("spelling", "meant"), [("created", "created_at"), ("-created", "-created_at")])
-def test_an_alias_means_the_same_order(spelling: str, meant: str) -> None:
-    assert SORTS[spelling] == SORTS[meant] == meant
+@pytest.mark.parametrize(("alias", "canonical"), [("created", "created_at"), ("-created", "-created_at")])
+def test_an_alias_of_a_sort_has_the_canonical_value(alias: str, canonical: str) -> None:
+    assert SORTS[alias] == SORTS[canonical] == canonical
 
 
-def test_a_walk_is_another_one_with_any_other_filter_but_not_with_another_page_size() -> None:
-    walk = Selection(limit=10)
+def test_the_signed_filters_depend_on_sort_and_filters_but_not_on_page_size_or_total() -> None:
+    selection = Selection(limit=10)
     for other in (
-        replace(walk, sort="created_at"),
-        replace(walk, completed=True),
-        replace(walk, completed=False),
-        replace(walk, q=""),
-        replace(walk, q="x"),
+        replace(selection, sort="created_at"),
+        replace(selection, completed=True),
+        replace(selection, completed=False),
+        replace(selection, q=""),
+        replace(selection, q="x"),
     ):
-        assert other.filters != walk.filters
-    assert replace(walk, limit=20, cursor="x", with_total=True).filters == walk.filters
+        assert other.signed_filters != selection.signed_filters
+    assert replace(selection, limit=20, cursor="x", with_total=True).signed_filters == selection.signed_filters

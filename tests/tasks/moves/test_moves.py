@@ -1,4 +1,4 @@
-"""Manual order: a task is put next to another, whatever the places look like."""
+"""Manual order: POST /tasks/{id}/move puts a task before or after another, with any stored positions."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ PEOPLE = (f"mover-{number}" for number in count())
 
 
 @pytest.fixture
-def busy(make_app: Callable[..., Flask]) -> Callable[[], Person]:
-    """Ever new people, whom no rate limit stops."""
+def new_person(make_app: Callable[..., Flask]) -> Callable[[], Person]:
+    """Return a function that makes a new user without a rate limit, so that Hypothesis can run many examples."""
     client = make_app(RATE_LIMIT="off").test_client()
     return lambda: Person(client, next(PEOPLE))
 
 
-def create(person: Person, number: int) -> None:
+def create_tasks(person: Person, number: int) -> None:
     operations = [{"op": "create", "task": {"title": f"t{n}"}} for n in range(number)]
     for start in range(0, number, 100):
         assert person.post("/batch", json={"operations": operations[start : start + 100]}).status_code == 200
 
 
-def order(person: Person) -> list[int]:
+def ids_by_position(person: Person) -> list[int]:
     return [task["id"] for task in person.get("?sort=position").get_json()]
 
 
@@ -46,7 +46,7 @@ def move(person: Person, id: int, **where: int | None) -> dict[str, Any]:
 
 
 def set_positions(person: Person, positions: dict[int, str]) -> None:
-    """As code older than positions, or a hand in the database, may have left them."""
+    """Overwrite stored positions, as an older release or a manual change of the database may have left them."""
     statement = text("UPDATE tasks SET position = :position WHERE user_id = :user AND id = :id")
     with person.client.application.app_context(), beyond_walls().begin() as connection:
         for id, position in positions.items():
@@ -69,12 +69,12 @@ def set_positions(person: Person, positions: dict[int, str]) -> None:
     ],
     ids=str,
 )
-def test_a_task_is_put_before_or_after_another_or_at_an_end(
+def test_a_task_is_moved_before_or_after_another_or_to_an_end(
     alice: Person, id: int, where: dict[str, int | None], expected: list[int]
 ) -> None:
-    create(alice, 5)
+    create_tasks(alice, 5)
     move(alice, id, **where)
-    assert order(alice) == expected
+    assert ids_by_position(alice) == expected
     assert [task["id"] for task in alice.get("?sort=-position").get_json()] == expected[::-1]
 
 
@@ -92,25 +92,23 @@ def test_a_task_is_put_before_or_after_another_or_at_an_end(
     ],
     ids=str,
 )
-def test_a_task_that_stands_there_already_keeps_its_version(
-    alice: Person, id: int, where: dict[str, int | None]
-) -> None:
-    create(alice, 5)
+def test_a_move_to_the_current_position_keeps_the_version(alice: Person, id: int, where: dict[str, int | None]) -> None:
+    create_tasks(alice, 5)
     tag, before = alice.get().headers["ETag"], alice.get(f"/{id}").get_json()
     assert move(alice, id, **where) == before
     assert alice.get().headers["ETag"] == tag
-    assert order(alice) == [1, 2, 3, 4, 5]
+    assert ids_by_position(alice) == [1, 2, 3, 4, 5]
 
 
-def test_a_lone_task_can_be_moved_to_either_end(alice: Person) -> None:
+def test_a_single_task_can_be_moved_to_either_end(alice: Person) -> None:
     made = alice.add("alone")
     assert move(alice, 1, before=None) == made
     assert move(alice, 1, after=None) == made
 
 
 @pytest.mark.parametrize("where", [{"before": 9}, {"after": 9}, {"before": 3}, {"after": 3}], ids=str)
-def test_an_absent_neighbour_or_one_in_the_trash_is_404(alice: Person, where: dict[str, int]) -> None:
-    create(alice, 3)
+def test_a_move_next_to_an_absent_or_deleted_task_is_404(alice: Person, where: dict[str, int]) -> None:
+    create_tasks(alice, 3)
     alice.delete("/3")
     tag = alice.get().headers["ETag"]
     response = alice.post("/1/move", json=where)
@@ -132,16 +130,16 @@ def test_an_absent_neighbour_or_one_in_the_trash_is_404(alice: Person, where: di
     ],
     ids=str,
 )
-def test_a_move_to_nowhere_or_to_two_places_is_422(alice: Person, where: dict[str, Any], pointer: str) -> None:
-    create(alice, 2)
+def test_a_move_without_or_with_two_destinations_is_422(alice: Person, where: dict[str, Any], pointer: str) -> None:
+    create_tasks(alice, 2)
     response = alice.post("/2/move", json=where)
     assert response.status_code == 422
     assert response.get_json()["errors"][0]["pointer"] == pointer
-    assert order(alice) == [1, 2]
+    assert ids_by_position(alice) == [1, 2]
 
 
-def test_a_move_of_another_version_is_412(alice: Person) -> None:
-    create(alice, 3)
+def test_a_move_with_a_stale_if_match_is_412(alice: Person) -> None:
+    create_tasks(alice, 3)
     response = alice.post("/1/move", json={"before": None}, headers={"If-Match": '"7"'})
     assert (response.status_code, response.get_json()["current"]["id"]) == (412, 1)
     assert alice.post("/1/move", json={}, headers={"If-Match": '"7"'}).status_code == 412
@@ -149,31 +147,31 @@ def test_a_move_of_another_version_is_412(alice: Person) -> None:
     assert alice.post("/1/move", json={"before": None}, headers={"If-Match": '"1"'}).status_code == 200
 
 
-def test_mallory_cannot_move_or_stand_beside_a_task_of_alice(alice: Person, mallory: Person) -> None:
-    create(alice, 3)
+def test_mallory_cannot_move_a_task_of_alice_or_next_to_one(alice: Person, mallory: Person) -> None:
+    create_tasks(alice, 3)
     mallory.add("his")
     assert mallory.post("/1/move", of="alice", json={"before": None}).status_code == 403
     assert mallory.post("/1/move", json={"after": 3}).status_code == 404
-    assert order(alice) == [1, 2, 3]
+    assert ids_by_position(alice) == [1, 2, 3]
 
 
 @pytest.mark.parametrize("where", [{"before": None}, {"after": None}, {"after": 12}, {"before": 9}], ids=str)
-def test_a_new_task_comes_last_whatever_was_moved_where(alice: Person, where: dict[str, int | None]) -> None:
-    create(alice, 12)
+def test_a_new_task_is_last_after_any_moves(alice: Person, where: dict[str, int | None]) -> None:
+    create_tasks(alice, 12)
     for id in (3, 10, 5):
         move(alice, id, **where)
     for _ in range(3):
         made = alice.add("new")["id"]
-        assert order(alice)[-1] == made
+        assert ids_by_position(alice)[-1] == made
 
 
-def test_a_task_in_the_trash_keeps_its_place(alice: Person) -> None:
-    create(alice, 5)
+def test_a_restored_task_has_its_former_position(alice: Person) -> None:
+    create_tasks(alice, 5)
     alice.delete("/3")
     move(alice, 5, after=1)
     move(alice, 1, before=None)
     alice.post("/3/restore")
-    assert order(alice) == [5, 2, 3, 4, 1]
+    assert ids_by_position(alice) == [5, 2, 3, 4, 1]
 
 
 MOVES = st.lists(
@@ -183,7 +181,7 @@ MOVES = st.lists(
 )
 
 
-def as_a_list_would(tasks: list[int], id: int, side: str, other: int | None) -> list[int]:
+def moved_in_list(tasks: list[int], id: int, side: str, other: int | None) -> list[int]:
     if id == other:
         return tasks
     rest = [task for task in tasks if task != id]
@@ -199,26 +197,27 @@ def as_a_list_would(tasks: list[int], id: int, side: str, other: int | None) -> 
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
-    moves=MOVES, damage=st.dictionaries(st.integers(1, 6), st.sampled_from(["", "a2", "zz", "a3V", "!", "a10", "é"]))
+    moves=MOVES,
+    broken_positions=st.dictionaries(st.integers(1, 6), st.sampled_from(["", "a2", "zz", "a3V", "!", "a10", "é"])),
 )
-def test_any_moves_do_what_they_would_do_to_a_list(
-    busy: Callable[[], Person], moves: list[tuple[int, str, int | None]], damage: dict[int, str]
+def test_random_moves_give_the_same_order_as_moves_in_a_list(
+    new_person: Callable[[], Person], moves: list[tuple[int, str, int | None]], broken_positions: dict[int, str]
 ) -> None:
-    alice = busy()
-    create(alice, 6)
-    set_positions(alice, damage)
-    expected = order(alice)
+    alice = new_person()
+    create_tasks(alice, 6)
+    set_positions(alice, broken_positions)
+    expected = ids_by_position(alice)
     for id, side, other in moves:
         before = expected
-        expected = as_a_list_would(expected, id, side, other)
+        expected = moved_in_list(expected, id, side, other)
         version = alice.get(f"/{id}").get_json()["version"]
         moved = move(alice, id, **{side: other})
-        assert order(alice) == expected
-        if not damage and before == expected:
+        assert ids_by_position(alice) == expected
+        if not broken_positions and before == expected:
             assert moved["version"] == version, "nothing changed"
     alice.add("new")
-    if not damage:
-        assert order(alice) == [*expected, 7]
+    if not broken_positions:
+        assert ids_by_position(alice) == [*expected, 7]
 
 
 @pytest.mark.parametrize(
@@ -226,11 +225,11 @@ def test_any_moves_do_what_they_would_do_to_a_list(
     [({"after": 1}, 1000), ({"before": 2}, 200), ({"after": None}, 200), ({"before": None}, 200)],
     ids=str,
 )
-def test_a_thousand_moves_into_one_gap_stay_right_and_short(
-    busy: Callable[[], Person], gap: dict[str, int | None], times: int
+def test_many_moves_into_one_gap_keep_the_order_and_short_positions(
+    new_person: Callable[[], Person], gap: dict[str, int | None], times: int
 ) -> None:
-    alice = busy()
-    create(alice, 7)
+    alice = new_person()
+    create_tasks(alice, 7)
     alice.delete("/4")
     expected, ((side, other),) = [1, 2, 3, 5, 6, 7], gap.items()
     moving = [3, 5, 6, 7]
@@ -238,49 +237,51 @@ def test_a_thousand_moves_into_one_gap_stay_right_and_short(
     for number in range(times):
         id = moving[number % 4]
         operations.append({"op": "move", "id": id, side: other})
-        expected = as_a_list_would(expected, id, side, other)
+        expected = moved_in_list(expected, id, side, other)
     positions: set[str] = set()
     for start in range(0, times, 100):
         response = alice.post("/batch", json={"operations": operations[start : start + 100]})
         assert response.status_code == 200
         positions |= {task["position"] for task in response.get_json()["results"]}
-    assert order(alice) == expected
+    assert ids_by_position(alice) == expected
     assert max(map(len, positions)) <= MAX_POSITION
     alice.post("/4/restore")
-    assert len(order(alice)) == 7
-    assert alice.add("new")["id"] == order(alice)[-1]
+    assert len(ids_by_position(alice)) == 7
+    assert alice.add("new")["id"] == ids_by_position(alice)[-1]
 
 
-def test_when_there_is_no_room_all_are_numbered_anew_in_the_same_order(alice: Person) -> None:
-    create(alice, 5)
+def test_when_a_gap_is_full_all_tasks_get_new_positions_in_the_same_order(alice: Person) -> None:
+    create_tasks(alice, 5)
     alice.delete("/3")
     set_positions(alice, {2: "a2" + "0" * (MAX_POSITION - 3) + "1", 1: "a2", 3: "a2" + "1"})
     versions = {task["id"]: task["version"] for task in alice.get().get_json()}
     moved = move(alice, 5, after=1)
-    assert order(alice) == [1, 5, 2, 4]
+    assert ids_by_position(alice) == [1, 5, 2, 4]
     tasks = alice.get("?sort=position").get_json()
-    assert {task["version"] for task in tasks} == {moved["version"]}, "each changed, so each is in the feed"
+    assert {task["version"] for task in tasks} == {moved["version"]}, (
+        "every task has changed, so every task is in the delta feed"
+    )
     assert moved["version"] > max(versions.values())
     assert max(len(task["position"]) for task in tasks) <= 3
     alice.post("/3/restore")
-    assert order(alice) == [1, 5, 2, 3, 4]
+    assert ids_by_position(alice) == [1, 5, 2, 3, 4]
 
 
-@pytest.mark.parametrize("position", ["", "a1", "zz", "?"], ids=["empty", "equal", "broken", "no place"])
-def test_tasks_that_share_a_place_are_told_apart_by_the_first_move(alice: Person, position: str) -> None:
-    create(alice, 4)
+@pytest.mark.parametrize("position", ["", "a1", "zz", "?"], ids=["empty", "equal", "broken", "invalid"])
+def test_a_move_among_tasks_with_equal_or_invalid_positions_gives_the_right_order(alice: Person, position: str) -> None:
+    create_tasks(alice, 4)
     set_positions(alice, dict.fromkeys(range(1, 5), position))
-    assert order(alice) == [1, 2, 3, 4]
+    assert ids_by_position(alice) == [1, 2, 3, 4]
     move(alice, 4, after=1)
-    assert order(alice) == [1, 4, 2, 3]
+    assert ids_by_position(alice) == [1, 4, 2, 3]
     move(alice, 1, before=3)
-    assert order(alice) == [4, 2, 1, 3]
+    assert ids_by_position(alice) == [4, 2, 1, 3]
 
 
-def test_moves_at_the_same_moment_lose_no_task_and_give_no_place_twice(make_app: Callable[..., Flask]) -> None:
+def test_concurrent_moves_lose_no_task_and_give_no_position_twice(make_app: Callable[..., Flask]) -> None:
     app = make_app(RATE_LIMIT="off")
     alice = Person(app.test_client(), "alice")
-    create(alice, 12)
+    create_tasks(alice, 12)
 
     def shuffle(seed: int) -> set[int]:
         one, draw = Person(app.test_client(), "alice"), random.Random(seed)
@@ -298,7 +299,7 @@ def test_moves_at_the_same_moment_lose_no_task_and_give_no_place_twice(make_app:
 
 
 @given(low=st.integers(0, 10**9), high=st.integers(1, 10**9))
-def test_places_of_new_tasks_sort_as_their_ids_with_room_between(low: int, high: int) -> None:
+def test_initial_positions_sort_like_ids_and_have_room_between(low: int, high: int) -> None:
     low, high = sorted((low + 1, low + 1 + high))
     place = between(initial_position(low), initial_position(high))
     assert place is not None
@@ -309,12 +310,12 @@ def test_places_of_new_tasks_sort_as_their_ids_with_room_between(low: int, high:
     ("place", "id"),
     [("a1", 1), ("a9V", 9), ("aA", 9), ("b05", 9), ("b10", 10), ("b9A", 99), ("Zz", 0), ("a0", 0), ("c123V", 123)],
 )
-def test_a_place_tells_how_far_the_ids_have_come(place: str, id: int) -> None:
+def test_implied_task_id_is_the_last_id_whose_initial_position_is_not_after(place: str, id: int) -> None:
     assert implied_task_id(place) == id
     assert initial_position(id + 1) > place
     assert id == 0 or initial_position(id) <= place
 
 
 @pytest.mark.parametrize("text", ["", "a", "b1", "zz", "?", "a1é", "a1" * 101, "A" + "0" * 26, "a10", "1a"])
-def test_what_is_no_place_is_not_taken_for_one(text: str) -> None:
+def test_an_invalid_position_implies_no_task_id(text: str) -> None:
     assert implied_task_id(text) is None

@@ -1,4 +1,4 @@
-"""When a task is due: days, times and zones, what is overdue, and what contradicts itself."""
+"""Due dates, times and time zones: validation, updates, `due_at`, date filters and the overdue filter."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from taskapi.http.fields.time import FIRST_DAY, LAST_DAY
-from taskapi.tasks import queries
+from taskapi.tasks.listing import queries as listing_queries
 from taskapi.tasks.recurrence import schedule
 from tests.conftest import Person
 
@@ -29,7 +29,7 @@ def pointers(response: TestResponse) -> list[str]:
 
 
 class TestMembers:
-    KEPT: tuple[dict[str, str], ...] = (
+    VALID: tuple[dict[str, str], ...] = (
         {"due_date": "2026-02-28"},
         {"due_date": "2028-02-29"},
         {"due_date": "1900-01-01"},
@@ -41,20 +41,20 @@ class TestMembers:
         {"due_date": "2999-12-31", "due_time": "23:59", "time_zone": "Pacific/Pago_Pago"},
     )
 
-    def test_come_back_as_they_were_sent(self, alice: Person) -> None:
-        for members in self.KEPT:
+    def test_due_members_are_returned_as_they_were_sent(self, alice: Person) -> None:
+        for members in self.VALID:
             task = alice.add(**members)
             assert {name: task[name] for name in members} == members
             assert (task["due_at"] is None) == ("time_zone" not in members)
             assert alice.get(f"/{task['id']}").get_json() == task
 
-    def test_are_null_unless_sent(self, alice: Person) -> None:
+    def test_due_members_default_to_null(self, alice: Person) -> None:
         task = alice.add()
         assert {task[name] for name in MEMBERS} == {None}
         assert task["repeat_from"] == "due"
 
     @pytest.mark.parametrize(
-        ("members", "wrong"),
+        ("members", "invalid"),
         [
             ({"due_time": "09:30"}, ["/due_time"]),
             ({"due_date": "2026-11-21", "time_zone": "UTC"}, ["/time_zone"]),
@@ -66,59 +66,73 @@ class TestMembers:
                 ["/due_date", "/due_time", "/time_zone"],
             ),
         ],
-        ids=["time", "zone without time", "zone", "time and rule", "null date", "each by itself"],
+        ids=["time", "zone without time", "zone", "time and rule", "null date", "each invalid"],
     )
-    def test_that_lack_another_are_422_with_a_pointer(
-        self, alice: Person, members: dict[str, Any], wrong: list[str]
+    def test_a_due_member_without_the_one_it_needs_is_422_with_a_pointer(
+        self, alice: Person, members: dict[str, Any], invalid: list[str]
     ) -> None:
-        assert pointers(alice.post(json={"title": "x", **members})) == wrong
+        assert pointers(alice.post(json={"title": "x", **members})) == invalid
         assert alice.get().get_json() == []
 
-    NO_DAYS: tuple[Any, ...] = (
+    INVALID_DATES: tuple[Any, ...] = (
         *("20260228", "2026-2-3", "2026-02-30", "2026-02-29", "2100-02-29", "2026-13-01", "2026-00-10", "2026-11-31"),
         *("2026-11-21T00:00:00Z", "2026-11-21T00:00:00.000Z", "2026-11-21 00:00", "2026-W47-6", "2026-325"),
         *(" 2026-11-21", "2026-11-21\n", "٢٠٢٦-١١-٢١", "0000-01-01", "1899-12-31", "3000-01-01", "10000-01-01"),
         *("tomorrow", "", 20261121, 1795219200, 2026.5, True, [], {}),
     )
 
-    def test_only_a_day_of_the_calendar_is_a_due_date(self, alice: Person) -> None:
-        for value in self.NO_DAYS:
+    def test_an_invalid_due_date_is_422_and_as_a_filter_400(self, alice: Person) -> None:
+        for value in self.INVALID_DATES:
             assert pointers(alice.post(json={"title": "x", "due_date": value})) == ["/due_date"], value
             if isinstance(value, str):
                 assert alice.get(query_string={"due_from": value}).status_code == 400, value
 
-    NO_TIMES = ("24:00", "9:30", "09:60", "0930", "09:30:00", "09:30Z", "09:30\n", "9am", "", "٠٩:٣٠", 930, 9.5, False)
+    INVALID_TIMES = (
+        "24:00",
+        "9:30",
+        "09:60",
+        "0930",
+        "09:30:00",
+        "09:30Z",
+        "09:30\n",
+        "9am",
+        "",
+        "٠٩:٣٠",
+        930,
+        9.5,
+        False,
+    )
 
-    def test_only_hours_and_minutes_are_a_due_time(self, alice: Person) -> None:
-        for value in self.NO_TIMES:
+    def test_a_due_time_other_than_hours_and_minutes_is_422(self, alice: Person) -> None:
+        for value in self.INVALID_TIMES:
             body = {"title": "x", "due_date": "2026-11-21", "due_time": value}
             assert pointers(alice.post(json=body)) == ["/due_time"], value
 
-    NO_ZONES: tuple[Any, ...] = (
+    INVALID_ZONES: tuple[Any, ...] = (
         *("Europe/Nowhere", "europe/berlin", "+01:00", "UTC+1", "CEST", "../../etc/passwd", "/etc/localtime", ""),
         *("Europe", "Europe/Berlin\n", "Europe/Berlin ", "posixrules", 1, ["UTC"]),
     )
 
-    def test_only_a_name_of_the_iana_is_a_zone(self, alice: Person) -> None:
-        for value in self.NO_ZONES:
+    def test_a_time_zone_that_is_no_iana_name_is_422(self, alice: Person) -> None:
+        for value in self.INVALID_ZONES:
             body = {"title": "x", "due_date": "2026-11-21", "due_time": "09:30", "time_zone": value}
             assert pointers(alice.post(json=body)) == ["/time_zone"], value
 
     @pytest.mark.parametrize("name", ["localtime", "Factory"])
-    def test_a_file_beside_the_zones_is_none(self, alice: Person, name: str) -> None:
-        """Debian links `localtime` to the zone of the machine: another one on each."""
+    def test_a_zone_file_that_is_no_iana_zone_is_refused(self, alice: Person, name: str) -> None:
+        """On Debian `localtime` is a link to the time zone of the machine, so it differs between machines."""
         body = {"title": "x", "due_date": "2026-11-21", "due_time": "09:30", "time_zone": name}
         assert pointers(alice.post(json=body)) == ["/time_zone"]
         assert alice.get(f"?overdue=true&tz={name}").status_code == 400
 
-    def test_every_zone_takes_the_first_and_the_last_day(self) -> None:
+    def test_the_first_and_the_last_due_date_work_in_every_time_zone(self) -> None:
         for zone in available_timezones() - {"localtime", "Factory"}:
             for day in (FIRST_DAY, LAST_DAY):
                 for clock in ("00:00", "23:59"):
                     assert isinstance(schedule.due_instant(day, clock, zone), datetime)
 
 
-FULL = {
+ALL_DUE_MEMBERS = {
     "title": "x",
     "due_date": "2026-11-21",
     "due_time": "09:30",
@@ -129,9 +143,9 @@ FULL = {
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH"])
-class TestChangingAPart:
+class TestPartialUpdates:
     @pytest.mark.parametrize(
-        ("members", "wrong"),
+        ("members", "invalid"),
         [
             ({"due_date": None}, ["/due_time", "/recurrence"]),
             ({"due_time": None}, ["/time_zone"]),
@@ -140,32 +154,32 @@ class TestChangingAPart:
             ({"title": "y", "due_time": None, "completed": True}, ["/time_zone"]),
             ({"recurrence": "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30"}, ["/recurrence"]),
         ],
-        ids=["date", "time", "date and time", "all but the rule", "among others", "a rule that never comes"],
+        ids=["date", "time", "date and time", "all but the rule", "with other members", "a rule without dates"],
     )
-    def test_that_leaves_a_contradiction_is_422_and_changes_nothing(
-        self, alice: Person, method: str, members: dict[str, Any], wrong: list[str]
+    def test_an_update_that_leaves_contradicting_due_members_is_422_and_changes_nothing(
+        self, alice: Person, method: str, members: dict[str, Any], invalid: list[str]
     ) -> None:
-        task = alice.add(**FULL)
+        task = alice.add(**ALL_DUE_MEMBERS)
         etag = alice.get().headers["ETag"]
-        assert pointers(alice.send(method, "/1", json=members)) == wrong
+        assert pointers(alice.send(method, "/1", json=members)) == invalid
         assert alice.get("/1").get_json() == task
         assert alice.get().headers["ETag"] == etag
 
-    def test_that_needs_what_is_not_there_is_422(self, alice: Person, method: str) -> None:
+    def test_an_update_of_a_due_member_without_the_one_it_needs_is_422(self, alice: Person, method: str) -> None:
         alice.add()
         assert pointers(alice.send(method, "/1", json={"due_time": "09:30"})) == ["/due_time"]
         assert pointers(alice.send(method, "/1", json={"recurrence": "FREQ=DAILY"})) == ["/recurrence"]
 
-    def test_can_be_done_one_after_the_other(self, alice: Person, method: str) -> None:
+    def test_due_members_can_be_set_one_by_one(self, alice: Person, method: str) -> None:
         alice.add()
-        for name, value in FULL.items():
+        for name, value in ALL_DUE_MEMBERS.items():
             assert alice.send(method, "/1", json={name: value}).status_code == 200
         task = alice.get("/1").get_json()
-        assert {name: task[name] for name in FULL} == FULL
+        assert {name: task[name] for name in ALL_DUE_MEMBERS} == ALL_DUE_MEMBERS
         assert task["due_at"] == "2026-11-21T08:30:00.000Z"
 
-    def test_reckons_the_instant_anew(self, alice: Person, method: str) -> None:
-        alice.add(**FULL)
+    def test_an_update_recomputes_due_at(self, alice: Person, method: str) -> None:
+        alice.add(**ALL_DUE_MEMBERS)
         for members, instant in (
             ({"due_date": "2026-07-01"}, "2026-07-01T07:30:00.000Z"),
             ({"due_time": "23:00"}, "2026-07-01T21:00:00.000Z"),
@@ -175,8 +189,8 @@ class TestChangingAPart:
         ):
             assert alice.send(method, "/1", json=members).get_json()["due_at"] == instant
 
-    def test_null_clears(self, alice: Person, method: str) -> None:
-        alice.add(**FULL)
+    def test_null_clears_all_due_members(self, alice: Person, method: str) -> None:
+        alice.add(**ALL_DUE_MEMBERS)
         body = dict.fromkeys(("due_date", "due_time", "time_zone", "recurrence", "repeat_from"))
         task = alice.send(method, "/1", json=body).get_json()
         assert {task[name] for name in MEMBERS} == {None}
@@ -184,13 +198,13 @@ class TestChangingAPart:
         assert alice.get("?no_due=true").get_json() == [task]
 
 
-class TestTheInstant:
+class TestDueAt:
     INSTANTS = (
-        # The clock is put forward from 02:00 to 03:00: a time between is taken by the offset before.
+        # The clock skips 02:00 to 03:00 in spring: a time in between has the offset before the change.
         ("2026-03-29", "01:59", "Europe/Berlin", "2026-03-29T00:59:00.000Z"),
         ("2026-03-29", "02:30", "Europe/Berlin", "2026-03-29T01:30:00.000Z"),
         ("2026-03-29", "03:00", "Europe/Berlin", "2026-03-29T01:00:00.000Z"),
-        # And back from 03:00 to 02:00: the first of both.
+        # It repeats 02:00 to 03:00 in autumn: a time in between means its first occurrence.
         ("2026-10-25", "02:30", "Europe/Berlin", "2026-10-25T00:30:00.000Z"),
         ("2026-10-25", "03:00", "Europe/Berlin", "2026-10-25T02:00:00.000Z"),
         ("2026-03-08", "02:30", "America/New_York", "2026-03-08T07:30:00.000Z"),
@@ -200,17 +214,19 @@ class TestTheInstant:
         ("2026-11-21", "23:30", "Pacific/Pago_Pago", "2026-11-22T10:30:00.000Z"),
         ("2026-11-21", "00:00", "Asia/Kathmandu", "2026-11-20T18:15:00.000Z"),
         ("2028-02-29", "12:00", "UTC", "2028-02-29T12:00:00.000Z"),
-        # Samoa had no 30 December 2011.
+        # Samoa skipped December 30, 2011.
         ("2011-12-30", "12:00", "Pacific/Apia", "2011-12-30T22:00:00.000Z"),
     )
 
-    def test_is_what_the_clock_of_the_zone_shows(self, alice: Person) -> None:
+    def test_due_at_is_the_instant_of_the_local_time_in_the_zone(self, alice: Person) -> None:
         for day, clock, zone, instant in self.INSTANTS:
             task = alice.add(due_date=day, due_time=clock, time_zone=zone)
             assert (task["due_date"], task["due_time"], task["due_at"]) == (day, clock, instant), (day, clock, zone)
             assert alice.get(f"/{task['id']}").get_json() == task
 
-    def test_and_the_date_are_the_same_wherever_the_server_stands(self, alice: Person, database_url: str) -> None:
+    def test_due_at_and_due_date_do_not_depend_on_the_time_zone_of_the_server(
+        self, alice: Person, database_url: str
+    ) -> None:
         program = (
             "import json, sys, time; from tests.conftest import Person, build\n"
             "alice = Person(build(sys.argv[1]).test_client(), 'alice')\n"
@@ -220,7 +236,7 @@ class TestTheInstant:
             "print(json.dumps([time.tzname[0], made, len(days), alice.get().get_json()]))"
         )
         environ = {name: os.environ[name] for name in ("PATH", "XDG_RUNTIME_DIR") if name in os.environ}
-        for zone, known_as, found in (("Pacific/Kiritimati", "+14", 2), ("America/Los_Angeles", "PST", 4)):
+        for zone, tz_name, found in (("Pacific/Kiritimati", "+14", 2), ("America/Los_Angeles", "PST", 4)):
             answer = subprocess.run(
                 [sys.executable, "-c", program, database_url],
                 cwd=ROOT,
@@ -229,14 +245,14 @@ class TestTheInstant:
                 check=True,
             )
             name, made, number, tasks = json.loads(answer.stdout)
-            assert (name, number) == (known_as, found)
+            assert (name, number) == (tz_name, found)
             assert (made["due_date"], made["due_at"]) == ("2026-11-21", "2026-11-20T18:15:00.000Z")
             assert alice.get().get_json() == tasks
 
 
 class TestFilters:
     @pytest.fixture
-    def dated(self, alice: Person) -> Person:
+    def alice_with_due_dates(self, alice: Person) -> Person:
         for title, members in {
             "undated": {},
             "19": {"due_date": "2026-11-19"},
@@ -257,98 +273,109 @@ class TestFilters:
         ("no_due=true", ["undated"]),
     )
 
-    def test_by_date_take_both_ends_in(self, dated: Person) -> None:
+    def test_date_filters_are_inclusive(self, alice_with_due_dates: Person) -> None:
         for query, titles in self.BY_DATE:
-            assert dated.titles(f"?{query}&sort=created_at") == titles, query
-            assert dated.get(f"?{query}&include=total").headers["X-Total-Count"] == str(len(titles)), query
+            assert alice_with_due_dates.titles(f"?{query}&sort=created_at") == titles, query
+            assert alice_with_due_dates.get(f"?{query}&include=total").headers["X-Total-Count"] == str(len(titles)), (
+                query
+            )
 
-    NONSENSE = (
+    INVALID_FILTERS = (
         *("tz=UTC", "tz=Europe/Berlin&due_from=2026-11-20", "overdue=true&tz=Nowhere", "overdue=false", "overdue=1"),
         *("no_due=true&due_from=2026-11-20", "no_due=true&overdue=true", "no_due=false", "due_from=20261120"),
         *("due_to=2026-02-30", "due_from=2026-11-20T00:00:00Z", "due_from=", "overdue=true&overdue=true"),
     )
 
-    def test_that_make_no_sense_are_400(self, alice: Person) -> None:
-        for query in self.NONSENSE:
+    def test_invalid_or_contradicting_due_filters_are_400(self, alice: Person) -> None:
+        for query in self.INVALID_FILTERS:
             response = alice.get(f"?{query}")
             assert (response.status_code, response.get_json()["code"]) == (400, "bad-parameter"), query
 
     OVERDUE: dict[str, tuple[dict[str, str], datetime, str, bool]] = {
-        "a day until it is over": ({"due_date": "2026-11-21"}, datetime(2026, 11, 21, 23, 59, tzinfo=UTC), "", False),
-        "a day when it is over": ({"due_date": "2026-11-21"}, datetime(2026, 11, 22, tzinfo=UTC), "", True),
-        "over in the east": (
+        "a date until its day ends": (
+            {"due_date": "2026-11-21"},
+            datetime(2026, 11, 21, 23, 59, tzinfo=UTC),
+            "",
+            False,
+        ),
+        "a date when its day has ended": ({"due_date": "2026-11-21"}, datetime(2026, 11, 22, tzinfo=UTC), "", True),
+        "day ended in the east": (
             {"due_date": "2026-11-21"},
             datetime(2026, 11, 21, 10, tzinfo=UTC),
             "Pacific/Kiritimati",
             True,
         ),
-        "not yet over in the east": (
+        "day not ended in the east": (
             {"due_date": "2026-11-21"},
             datetime(2026, 11, 21, 9, 59, tzinfo=UTC),
             "Pacific/Kiritimati",
             False,
         ),
-        "not yet over in the west": (
+        "day not ended in the west": (
             {"due_date": "2026-11-21"},
             datetime(2026, 11, 22, 10, 59, tzinfo=UTC),
             "Pacific/Pago_Pago",
             False,
         ),
-        "over in the west": (
+        "day ended in the west": (
             {"due_date": "2026-11-21"},
             datetime(2026, 11, 22, 11, tzinfo=UTC),
             "Pacific/Pago_Pago",
             True,
         ),
-        "a time that has come": (
+        "at the due time": (
             {"due_date": "2026-11-21", "due_time": "15:45"},
             datetime(2026, 11, 21, 10, 0, tzinfo=UTC),
             "Asia/Kathmandu",
             False,
         ),
-        "a time that is over": (
+        "after the due time": (
             {"due_date": "2026-11-21", "due_time": "15:45"},
             datetime(2026, 11, 21, 10, 1, tzinfo=UTC),
             "Asia/Kathmandu",
             True,
         ),
-        "a time of another day": (
+        "a due time tomorrow": (
             {"due_date": "2026-11-22", "due_time": "00:00"},
             datetime(2026, 11, 21, 23, 59, tzinfo=UTC),
             "UTC",
             False,
         ),
-        "its own zone and not the reader's": (
+        "the zone of the task, not of the request": (
             {"due_date": "2026-11-21", "due_time": "09:00", "time_zone": "Europe/Berlin"},
             datetime(2026, 11, 21, 8, 1, tzinfo=UTC),
             "Pacific/Pago_Pago",
             True,
         ),
-        "its own zone, before": (
+        "before the time in the zone of the task": (
             {"due_date": "2026-11-21", "due_time": "09:00", "time_zone": "Europe/Berlin"},
             datetime(2026, 11, 21, 8, 0, tzinfo=UTC),
             "Pacific/Kiritimati",
             False,
         ),
-        "never without a date": ({}, datetime(2999, 1, 1, tzinfo=UTC), "", False),
+        "without a due date": ({}, datetime(2999, 1, 1, tzinfo=UTC), "", False),
     }
 
-    def test_overdue_is_what_the_clock_says(self, alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
-        for what, (members, moment, zone, expected) in self.OVERDUE.items():
-            made = [alice.add(what, **members)["id"], alice.add("done", completed=True, **members)["id"]]
-            monkeypatch.setattr(queries, "now", lambda moment=moment: moment)
+    def test_the_overdue_filter_uses_the_clock_and_the_time_zone(
+        self, alice: Person, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for case, (members, moment, zone, expected) in self.OVERDUE.items():
+            made = [alice.add(case, **members)["id"], alice.add("done", completed=True, **members)["id"]]
+            monkeypatch.setattr(listing_queries, "now", lambda moment=moment: moment)
             query = "?overdue=true" + (f"&tz={zone}" if zone else "")
-            assert alice.titles(query) == ([what] if expected else []), what
-            assert alice.get(f"{query}&include=total").headers["X-Total-Count"] == str(int(expected)), what
+            assert alice.titles(query) == ([case] if expected else []), case
+            assert alice.get(f"{query}&include=total").headers["X-Total-Count"] == str(int(expected)), case
             for id in made:
                 alice.delete(f"/{id}")
 
-    def test_overdue_has_no_tag_because_time_passes(self, alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_overdue_list_has_no_etag_because_time_changes_it(
+        self, alice: Person, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         alice.add("it", due_date="2026-11-21")
-        monkeypatch.setattr(queries, "now", lambda: datetime(2026, 11, 21, tzinfo=UTC))
+        monkeypatch.setattr(listing_queries, "now", lambda: datetime(2026, 11, 21, tzinfo=UTC))
         first = alice.get("?overdue=true")
         assert (first.get_json(), "ETag" in first.headers) == ([], False)
-        monkeypatch.setattr(queries, "now", lambda: datetime(2026, 11, 22, tzinfo=UTC))
+        monkeypatch.setattr(listing_queries, "now", lambda: datetime(2026, 11, 22, tzinfo=UTC))
         tag = alice.get().headers["ETag"]
         assert alice.titles("?overdue=true") == ["it"]
         assert alice.get("?overdue=true", headers={"If-None-Match": tag}).status_code == 200

@@ -1,4 +1,4 @@
-"""Numbers about a user's tasks are those that counting by hand gives."""
+"""GET /stats: the counts equal those computed from the lists of tasks."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ def stats(person: Person, query: str = "", *, of: str | None = None) -> Any:
     )
 
 
-def by_hand(live: list[dict[str, Any]], trash: list[dict[str, Any]], zone: str, moment: datetime) -> dict[str, Any]:
-    there = moment.astimezone(ZoneInfo(zone))
+def expected_stats(
+    live: list[dict[str, Any]], trash: list[dict[str, Any]], zone: str, moment: datetime
+) -> dict[str, Any]:
+    local = moment.astimezone(ZoneInfo(zone))
 
     def instant(task: dict[str, Any]) -> datetime | None:
         return datetime.fromisoformat(task["due_at"]) if task["due_at"] else None
@@ -36,16 +38,16 @@ def by_hand(live: list[dict[str, Any]], trash: list[dict[str, Any]], zone: str, 
         if at := instant(task):
             return at < moment
         day = date.fromisoformat(task["due_date"])
-        return day < there.date() or (
-            day == there.date() and bool(task["due_time"]) and task["due_time"] < f"{there:%H:%M}"
+        return day < local.date() or (
+            day == local.date() and bool(task["due_time"]) and task["due_time"] < f"{local:%H:%M}"
         )
 
     def today(task: dict[str, Any]) -> bool:
         if task["completed"] or not task["due_date"]:
             return False
         if at := instant(task):
-            return at.astimezone(ZoneInfo(zone)).date() == there.date()
-        return date.fromisoformat(task["due_date"]) == there.date()
+            return at.astimezone(ZoneInfo(zone)).date() == local.date()
+        return date.fromisoformat(task["due_date"]) == local.date()
 
     return {
         "total": len(live),
@@ -58,7 +60,7 @@ def by_hand(live: list[dict[str, Any]], trash: list[dict[str, Any]], zone: str, 
     }
 
 
-def some_tasks(draw: random.Random, number: int) -> Iterator[dict[str, Any]]:
+def random_operations(draw: random.Random, number: int) -> Iterator[dict[str, Any]]:
     today = datetime.now(UTC).date()
     for _ in range(number):
         task: dict[str, Any] = {"title": "t", "completed": draw.random() < 0.3}
@@ -73,10 +75,10 @@ def some_tasks(draw: random.Random, number: int) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_numbers_are_those_that_counting_by_hand_gives(alice: Person, mallory: Person, seed: int) -> None:
+def test_stats_equal_counts_computed_from_the_lists(alice: Person, mallory: Person, seed: int) -> None:
     draw = random.Random(seed)
-    assert alice.post("/batch", json={"operations": list(some_tasks(draw, 100))}).status_code == 200
-    mallory.post("/batch", json={"operations": list(some_tasks(draw, 20))})
+    assert alice.post("/batch", json={"operations": list(random_operations(draw, 100))}).status_code == 200
+    mallory.post("/batch", json={"operations": list(random_operations(draw, 20))})
     deletions = [{"op": "delete", "id": id} for id in draw.sample(range(1, 101), 12)]
     alice.post("/batch", json={"operations": deletions})
     for deletion in deletions[:4]:
@@ -87,20 +89,22 @@ def test_the_numbers_are_those_that_counting_by_hand_gives(alice: Person, mallor
         response = stats(alice, f"?tz={zone}")
         moments.append(datetime.now(UTC))
         assert response.status_code == 200
-        assert response.get_json() in [by_hand(live, trash, zone, moment) for moment in moments]
+        assert response.get_json() in [expected_stats(live, trash, zone, moment) for moment in moments]
         overdue = alice.get(f"?overdue=true&tz={zone}").get_json()
-        assert abs(len(overdue) - response.get_json()["overdue"]) <= 1, "the list agrees, but for a passing minute"
+        assert abs(len(overdue) - response.get_json()["overdue"]) <= 1, (
+            "the list agrees, unless a minute has passed in between"
+        )
 
 
-def test_without_tasks_all_numbers_are_0(alice: Person) -> None:
+def test_stats_without_tasks_are_0(alice: Person) -> None:
     assert stats(alice).get_json() == EMPTY
     alice.add("x", priority="high")
     alice.delete("/1?permanent=true")
     assert stats(alice).get_json() == EMPTY
 
 
-def test_the_day_is_that_of_the_zone_asked_for(alice: Person) -> None:
-    # These two zones are 25 hours apart: it is never the same day in both.
+def test_due_today_and_overdue_use_the_requested_time_zone(alice: Person) -> None:
+    # These two time zones differ by 25 hours, so their dates always differ.
     ahead, behind = "Pacific/Kiritimati", "Pacific/Pago_Pago"
     alice.add("there", due_date=datetime.now(ZoneInfo(behind)).date().isoformat())
     numbers = {zone: stats(alice, f"?tz={zone}").get_json() for zone in (ahead, behind)}
@@ -109,11 +113,11 @@ def test_the_day_is_that_of_the_zone_asked_for(alice: Person) -> None:
 
 
 @pytest.mark.parametrize("query", ["?tz=Mars/Olympus", "?tz=", "?tz=UTC&tz=UTC", "?zone=UTC", "?tz=../etc/passwd"])
-def test_a_parameter_that_is_none_is_400(alice: Person, query: str) -> None:
+def test_an_invalid_or_unknown_parameter_is_400(alice: Person, query: str) -> None:
     assert stats(alice, query).status_code == 400
 
 
-def test_all_numbers_take_one_statement(alice: Person, statements: Statements) -> None:
+def test_stats_take_one_statement(alice: Person, statements: Statements) -> None:
     alice.add("x")
     statements.clear()
     assert stats(alice).status_code == 200
@@ -121,7 +125,7 @@ def test_all_numbers_take_one_statement(alice: Person, statements: Statements) -
     assert "user_id" in statement.partition("WHERE")[2]
 
 
-def test_mallory_gets_no_numbers_of_alice(alice: Person, mallory: Person) -> None:
+def test_mallory_cannot_read_the_stats_of_alice(alice: Person, mallory: Person) -> None:
     alice.add("hers")
     assert stats(mallory, of="alice").status_code == 403
     assert stats(mallory).get_json() == EMPTY

@@ -1,4 +1,4 @@
-"""Whoever follows the delta feed ends with exactly the table, whenever the reader reads and whatever others write."""
+"""A client that follows the delta feed has the same tasks as the list, for any times of reading and any writes."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ def page(person: Person, since: str | None = None, limit: int | None = None) -> 
 
 @dataclass
 class Reader:
-    """A client that keeps a copy of the tasks, by the feed alone."""
+    """A client that keeps a copy of the tasks by reading only the delta feed."""
 
-    ask: Callable[[str | None, int], tuple[int, Any]]
+    fetch_page: Callable[[str | None, int], tuple[int, Any]]
     since: str | None = None
     copy: dict[int, Any] = field(default_factory=dict)
-    told_gone: set[int] = field(default_factory=set)
+    deleted_ids: set[int] = field(default_factory=set)
     restarts: int = 0
 
     def read(self, limit: int = 1000) -> bool:
-        """One page; whether there are more."""
-        status, answer = self.ask(self.since, limit)
+        """Read one page and apply it to the copy; returns whether more pages follow. Restarts after a 410."""
+        status, answer = self.fetch_page(self.since, limit)
         if status == 410:
-            self.since, self.copy, self.told_gone = None, {}, set()
+            self.since, self.copy, self.deleted_ids = None, {}, set()
             self.restarts += 1
             return True
         assert status == 200, answer
@@ -60,10 +60,10 @@ class Reader:
             if item.get("deleted"):
                 assert item.keys() == {"id", "deleted", "deleted_at"}
                 self.copy.pop(item["id"], None)
-                self.told_gone.add(item["id"])
+                self.deleted_ids.add(item["id"])
             else:
                 self.copy[item["id"]] = item
-                self.told_gone.discard(item["id"])
+                self.deleted_ids.discard(item["id"])
         self.since = answer["next"]
         return bool(answer["has_more"])
 
@@ -73,19 +73,19 @@ class Reader:
 
 
 def reader(person: Person) -> Reader:
-    def ask(since: str | None, limit: int) -> tuple[int, Any]:
+    def fetch_page(since: str | None, limit: int) -> tuple[int, Any]:
         response = feed(person, since, limit)
         return response.status_code, response.get_json()
 
-    return Reader(ask)
+    return Reader(fetch_page)
 
 
 def table(person: Person) -> dict[int, Any]:
     return {task["id"]: task for task in person.get().get_json()}
 
 
-def age(app: Flask, days: float, *ids: int, user: str = "alice") -> None:
-    """Let tasks in the trash have been deleted so many days ago."""
+def set_deleted_days_ago(app: Flask, days: float, *ids: int, user: str = "alice") -> None:
+    """Set `deleted_at` of tasks to this many days ago."""
     with app.app_context(), beyond_walls().begin() as connection:
         aged = update(Task.__table__).where(Task.user_id == user, Task.id.in_(ids))
         connection.execute(aged.values(deleted_at=now() - timedelta(days=days)))
@@ -97,10 +97,10 @@ def purge(app: Flask) -> str:
     return result.output.strip()
 
 
-# What it says
+# Content
 
 
-def test_without_a_token_it_is_everything_live(alice: Person) -> None:
+def test_the_feed_without_a_token_has_all_live_tasks(alice: Person) -> None:
     for title in ("One", "Two", "Three"):
         alice.add(title)
     alice.delete("/2")
@@ -110,14 +110,14 @@ def test_without_a_token_it_is_everything_live(alice: Person) -> None:
     assert answer.keys() == {"items", "next", "has_more"}
 
 
-def test_changes_come_in_the_order_of_their_revisions(alice: Person) -> None:
+def test_the_feed_is_in_the_order_of_revisions(alice: Person) -> None:
     for title in ("One", "Two", "Three"):
         alice.add(title)
     alice.put("/1", json={"title": "One, later"})
     assert [item["id"] for item in page(alice)["items"]] == [2, 3, 1]
 
 
-def test_a_page_says_whether_others_follow(alice: Person) -> None:
+def test_has_more_is_true_until_the_last_page(alice: Person) -> None:
     for number in range(5):
         alice.add(str(number))
     since, seen = None, []
@@ -131,7 +131,7 @@ def test_a_page_says_whether_others_follow(alice: Person) -> None:
     assert page(alice, limit=5)["has_more"] is False
 
 
-def test_a_token_brings_what_changed_after_it_and_nothing_else(alice: Person) -> None:
+def test_the_feed_with_a_token_has_only_later_changes(alice: Person) -> None:
     alice.add("One")
     alice.add("Two")
     since = page(alice)["next"]
@@ -141,7 +141,7 @@ def test_a_token_brings_what_changed_after_it_and_nothing_else(alice: Person) ->
     assert page(alice, since) == page(alice, since), "a token can be used again"
 
 
-def test_what_is_deleted_shows_as_a_tombstone(alice: Person) -> None:
+def test_a_deleted_task_is_a_tombstone_in_the_feed(alice: Person) -> None:
     alice.add()
     since = page(alice)["next"]
     alice.delete("/1")
@@ -149,7 +149,7 @@ def test_what_is_deleted_shows_as_a_tombstone(alice: Person) -> None:
     assert page(alice, since)["items"] == [{"id": 1, "deleted": True, "deleted_at": trashed["deleted_at"]}]
 
 
-def test_what_is_restored_shows_again(alice: Person) -> None:
+def test_a_restored_task_is_in_the_feed_again(alice: Person) -> None:
     alice.add()
     alice.delete("/1")
     since = page(alice)["next"]
@@ -158,7 +158,7 @@ def test_what_is_restored_shows_again(alice: Person) -> None:
 
 
 @pytest.mark.parametrize("trashed", [False, True], ids=["live", "in-the-trash"])
-def test_what_is_deleted_for_good_shows_as_a_tombstone_without_content(alice: Person, *, trashed: bool) -> None:
+def test_a_permanently_deleted_task_is_a_tombstone_without_content(alice: Person, *, trashed: bool) -> None:
     alice.add("A secret")
     since = page(alice)["next"]
     if trashed:
@@ -170,7 +170,7 @@ def test_what_is_deleted_for_good_shows_as_a_tombstone_without_content(alice: Pe
     assert "secret" not in response.text
 
 
-def test_nothing_of_anothers_is_in_it(alice: Person, mallory: Person) -> None:
+def test_the_feed_has_no_task_of_another_user(alice: Person, mallory: Person) -> None:
     alice.add("Alice's")
     since = page(mallory)["next"]
     alice.add("Alice's")
@@ -181,7 +181,7 @@ def test_nothing_of_anothers_is_in_it(alice: Person, mallory: Person) -> None:
 # Polling
 
 
-def test_polling_with_an_etag_costs_one_statement(alice: Person, statements: Statements) -> None:
+def test_polling_the_feed_with_an_etag_takes_one_statement(alice: Person, statements: Statements) -> None:
     alice.add()
     answer = feed(alice)
     since, etag = answer.get_json()["next"], answer.headers["ETag"]
@@ -194,8 +194,8 @@ def test_polling_with_an_etag_costs_one_statement(alice: Person, statements: Sta
 
 
 @pytest.mark.parametrize("imported", [False, True], ids=["own-revisions", "one-revision"])
-def test_in_the_middle_of_a_walk_nobody_is_told_that_nothing_is_new(alice: Person, *, imported: bool) -> None:
-    """The ETag of a page was that of all the data, so `If-None-Match` hid the pages after it."""
+def test_a_page_of_the_feed_that_is_not_the_last_is_never_304(alice: Person, *, imported: bool) -> None:
+    """Regression: each page had the ETag of all data, so `If-None-Match` gave 304 for the next page."""
     if imported:
         load(alice, [{"title": str(number)} for number in range(3)])
     else:
@@ -210,8 +210,8 @@ def test_in_the_middle_of_a_walk_nobody_is_told_that_nothing_is_new(alice: Perso
     assert feed(alice, third.get_json()["next"], 1, headers=etag).status_code == 304
 
 
-def test_who_has_nothing_yet_can_poll_until_there_is_something(alice: Person) -> None:
-    """Each poll was a 410: who never wrote has no epoch, and was given a token of one made up."""
+def test_a_user_without_data_can_poll_the_feed(alice: Person) -> None:
+    """Regression: each poll was a 410, because a user without a stored epoch got a token of a random one."""
     answer = feed(alice)
     assert answer.get_json()["items"] == []
     since, etag = answer.get_json()["next"], answer.headers["ETag"]
@@ -226,50 +226,50 @@ def test_who_has_nothing_yet_can_poll_until_there_is_something(alice: Person) ->
 # Tokens
 
 
-def damaged(good: str) -> dict[str, str]:
-    life, _, sealed = good.partition(".")
+def invalid_tokens(token: str) -> dict[str, str]:
+    epoch_id, _, signed = token.partition(".")
     return {
         "empty": "",
         "garbage": "garbage",
         "digits": "17",
         "dots": "...",
-        "truncated": good[:-1],
-        "half": good[: len(good) // 2],
-        "life-alone": life,
-        "life-and-dot": f"{life}.",
-        "short-life": good[3:],
-        "one-more": good + "A",
-        "flipped": f"{life}.{'A' if sealed[0] != 'A' else 'B'}{sealed[1:]}",
-        "unsigned": f"{life}.{sealed.rpartition('.')[0]}",
-        "foreign-letters": f"{life}.タスク",
-        "null": f"{life}.\x00",
+        "truncated": token[:-1],
+        "half": token[: len(token) // 2],
+        "epoch-alone": epoch_id,
+        "epoch-and-dot": f"{epoch_id}.",
+        "short-epoch": token[3:],
+        "one-more": token + "A",
+        "flipped": f"{epoch_id}.{'A' if signed[0] != 'A' else 'B'}{signed[1:]}",
+        "unsigned": f"{epoch_id}.{signed.rpartition('.')[0]}",
+        "foreign-letters": f"{epoch_id}.タスク",
+        "null": f"{epoch_id}.\x00",
     }
 
 
-@pytest.mark.parametrize("fault", damaged("a.b"))
-def test_what_is_no_token_is_400(alice: Person, fault: str) -> None:
+@pytest.mark.parametrize("fault", invalid_tokens("a.b"))
+def test_an_invalid_sync_token_is_400(alice: Person, fault: str) -> None:
     alice.add()
-    response = feed(alice, damaged(page(alice)["next"])[fault])
+    response = feed(alice, invalid_tokens(page(alice)["next"])[fault])
     assert response.status_code == 400
     assert response.get_json()["code"] in ("bad-cursor", "bad-parameter")
 
 
-def test_a_cursor_of_the_list_is_no_token_of_the_feed(alice: Person) -> None:
+def test_a_list_cursor_as_a_sync_token_is_400(alice: Person) -> None:
     alice.add()
     alice.add()
     cursor = alice.get("?limit=1").headers["Link"].partition("cursor=")[2].partition(">")[0]
-    life = page(alice)["next"].partition(".")[0]
+    epoch_id = page(alice)["next"].partition(".")[0]
     assert feed(alice, cursor).status_code == 400
-    assert feed(alice, f"{life}.{cursor}").status_code == 400
+    assert feed(alice, f"{epoch_id}.{cursor}").status_code == 400
 
 
-def test_anothers_token_opens_nothing_and_leaves_no_gap(alice: Person, mallory: Person) -> None:
+def test_a_sync_token_of_another_user_is_410_and_with_ones_own_epoch_400(alice: Person, mallory: Person) -> None:
     alice.add()
     mallory.add()
     hers = page(alice)["next"]
-    assert feed(mallory, hers).status_code == 410  # as one of an earlier life of mallory's own data
-    life = page(mallory)["next"].partition(".")[0]
-    assert feed(mallory, f"{life}.{hers.partition('.')[2]}").status_code == 400
+    assert feed(mallory, hers).status_code == 410  # like a token from before an erasure of mallory's own data
+    epoch_id = page(mallory)["next"].partition(".")[0]
+    assert feed(mallory, f"{epoch_id}.{hers.partition('.')[2]}").status_code == 400
 
 
 def assert_gone(response: TestResponse) -> None:
@@ -277,7 +277,7 @@ def assert_gone(response: TestResponse) -> None:
     assert response.headers["Link"] == '</api/alice/changes>; rel="start"'
 
 
-def test_a_token_from_before_everything_was_erased_is_410(alice: Person) -> None:
+def test_a_sync_token_from_before_an_erasure_is_410(alice: Person) -> None:
     alice.add("Old")
     since = page(alice)["next"]
     alice.client.delete("/api/alice", headers={"Authorization": f"Bearer {alice.token}"})
@@ -288,7 +288,7 @@ def test_a_token_from_before_everything_was_erased_is_410(alice: Person) -> None
     assert [item["title"] for item in page(alice)["items"]] == ["New"]
 
 
-def test_a_token_of_data_that_was_set_back_to_a_backup_is_410(app: Flask, alice: Person) -> None:
+def test_a_sync_token_from_after_a_restored_backup_is_410(app: Flask, alice: Person) -> None:
     alice.add()
     alice.add()
     since = page(alice)["next"]
@@ -298,18 +298,20 @@ def test_a_token_of_data_that_was_set_back_to_a_backup_is_410(app: Flask, alice:
     assert_gone(feed(alice, since))
 
 
-# What is forgotten
+# Purged tombstones
 
 
-def test_the_purge_empties_the_trash_after_30_days_and_forgets_after_90(app: Flask, alice: Person) -> None:
+def test_the_purge_empties_trashed_tasks_after_30_days_and_removes_tombstones_after_90(
+    app: Flask, alice: Person
+) -> None:
     for number in range(1, 5):
         alice.add(f"Secret {number}")
     start = page(alice)["next"]
     for number in range(1, 4):
         alice.delete(f"/{number}")
-    age(app, 29.9, 1)
-    age(app, 30.1, 2)
-    age(app, 90.1, 3)
+    set_deleted_days_ago(app, 29.9, 1)
+    set_deleted_days_ago(app, 30.1, 2)
+    set_deleted_days_ago(app, 90.1, 3)
     assert (
         purge(app) == "2 tasks emptied; 1 tombstones, 0 idempotency keys, 0 ended sessions and 0 erased users removed"
     )
@@ -323,33 +325,33 @@ def test_the_purge_empties_the_trash_after_30_days_and_forgets_after_90(app: Fla
     assert (
         purge(app) == "0 tasks emptied; 0 tombstones, 0 idempotency keys, 0 ended sessions and 0 erased users removed"
     )
-    assert alice.add()["id"] == 5, "ids are never given again"
+    assert alice.add()["id"] == 5, "ids are not reused"
 
 
-def test_the_purge_is_no_news_in_the_feed_before_tombstones_go(app: Flask, alice: Person) -> None:
+def test_a_purge_that_empties_tasks_adds_nothing_to_the_feed(app: Flask, alice: Person) -> None:
     alice.add()
     alice.add()
     since = page(alice)["next"]
     alice.delete("/1")
     later = page(alice, since)["next"]
-    age(app, 31, 1)
+    set_deleted_days_ago(app, 31, 1)
     purge(app)
-    assert [item["id"] for item in page(alice, since)["items"]] == [1], "the tombstone is still told"
+    assert [item["id"] for item in page(alice, since)["items"]] == [1], "the tombstone is still in the feed"
     assert page(alice, later)["items"] == []
 
 
-def test_the_list_of_the_trash_is_news_when_the_purge_has_emptied_it(app: Flask, alice: Person) -> None:
-    """Its ETag stayed, so a client went on showing what could no longer be restored."""
+def test_the_etag_of_the_trash_changes_when_the_purge_empties_it(app: Flask, alice: Person) -> None:
+    """Regression: the ETag stayed the same, so clients showed tasks that could no longer be restored."""
     alice.add()
     alice.delete("/1")
     before = alice.get("?trash=true")
-    age(app, 31, 1)
+    set_deleted_days_ago(app, 31, 1)
     purge(app)
     after = alice.get("?trash=true", headers={"If-None-Match": before.headers["ETag"]})
     assert (after.status_code, after.get_json()) == (200, [])
 
 
-def test_a_purge_with_nothing_to_do_is_no_news(app: Flask, alice: Person) -> None:
+def test_a_purge_without_effect_keeps_the_list_etag(app: Flask, alice: Person) -> None:
     alice.add()
     alice.delete("/1")
     before = alice.get().headers["ETag"]
@@ -357,62 +359,62 @@ def test_a_purge_with_nothing_to_do_is_no_news(app: Flask, alice: Person) -> Non
     assert alice.get().headers["ETag"] == before
 
 
-def test_a_token_from_after_the_forgotten_tombstones_goes_on(app: Flask, alice: Person, mallory: Person) -> None:
+def test_a_sync_token_newer_than_the_removed_tombstones_stays_valid(app: Flask, alice: Person, mallory: Person) -> None:
     alice.add()
     alice.add()
     mallory.add()
     before = page(alice)["next"]
     hers = page(mallory)["next"]
     alice.delete("/1")
-    told = page(alice, before)["next"]
-    age(app, 91, 1)
+    later_token = page(alice, before)["next"]
+    set_deleted_days_ago(app, 91, 1)
     purge(app)
     assert_gone(feed(alice, before))
-    assert page(alice, told)["items"] == []
+    assert page(alice, later_token)["items"] == []
     assert page(mallory, hers)["items"] == []
     made = alice.add()
-    assert page(alice, told)["items"] == [made]
+    assert page(alice, later_token)["items"] == [made]
 
 
-def test_a_full_read_that_is_under_way_is_not_broken_by_an_old_floor(app: Flask, alice: Person) -> None:
+def test_a_first_sync_continues_after_a_purge_of_older_tombstones(app: Flask, alice: Person) -> None:
     for number in range(6):
         alice.add(str(number))
     alice.delete("/6")
-    walking = reader(alice)
-    assert walking.read(limit=2)
-    age(app, 91, 6)
-    purge(app)  # the floor is beyond the place, but the reader never saw the task that is forgotten
-    walking.catch_up(limit=2)
-    assert walking.copy == table(alice)
-    assert walking.restarts == 0
+    client = reader(alice)
+    assert client.read(limit=2)
+    set_deleted_days_ago(app, 91, 6)
+    purge(app)  # sync_floor is above the token's revision, but this client has never received the removed task
+    client.catch_up(limit=2)
+    assert client.copy == table(alice)
+    assert client.restarts == 0
 
 
-def test_a_full_read_is_broken_by_a_floor_that_hides_something_from_it(app: Flask, alice: Person) -> None:
+def test_a_first_sync_restarts_after_a_purge_of_tombstones_that_it_needs(app: Flask, alice: Person) -> None:
     for number in range(6):
         alice.add(str(number))
-    walking = reader(alice)
-    assert walking.read(limit=2)
+    client = reader(alice)
+    assert client.read(limit=2)
     alice.delete("/1")
-    age(app, 91, 1)
+    set_deleted_days_ago(app, 91, 1)
     purge(app)
-    walking.catch_up(limit=2)
-    assert walking.copy == table(alice)
-    assert walking.restarts == 1
+    client.catch_up(limit=2)
+    assert client.copy == table(alice)
+    assert client.restarts == 1
 
 
-def test_a_tombstone_forgotten_in_the_middle_of_its_revision_is_410(app: Flask, alice: Person) -> None:
-    """An import can bring tasks that were deleted long ago; the purge took them from a reader between two pages."""
+def test_a_purge_within_a_revision_that_two_pages_share_is_410(app: Flask, alice: Person) -> None:
+    """Regression: an import added tasks deleted long ago, and the purge removed them between two pages of a client."""
     for title in ("One", "Two"):
         alice.add(title)
-    walking = reader(alice)
-    walking.catch_up()
+    client = reader(alice)
+    client.catch_up()
     long_ago = "2001-01-01T00:00:00Z"
     load(alice, [{"id": 1, "title": "Changed"}, {"id": 2, "title": "Two", "deleted_at": long_ago}])
-    assert walking.read(limit=1)
+    assert client.read(limit=1)
     purge(app)
-    walking.catch_up(limit=1)
-    assert walking.copy == table(alice)
-    assert walking.restarts == 1
+    client.catch_up(limit=1)
+    assert client.copy == table(alice)
+    assert client.restarts == 1
 
 
 # Rows that share a revision
@@ -425,59 +427,59 @@ def load(person: Person, tasks: list[dict[str, Any]]) -> None:
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3])
-def test_an_import_is_not_torn_at_the_end_of_a_page(alice: Person, limit: int) -> None:
+def test_an_import_spanning_pages_of_the_feed_loses_no_task(alice: Person, limit: int) -> None:
     alice.add("There already")
-    walking = reader(alice)
-    walking.catch_up()
+    client = reader(alice)
+    client.catch_up()
     load(alice, [{"title": str(number)} for number in range(7)])
     assert len({task["version"] for task in table(alice).values()}) == 2
-    walking.catch_up(limit)
-    assert walking.copy == table(alice)
+    client.catch_up(limit)
+    assert client.copy == table(alice)
 
 
 @pytest.mark.parametrize("limit", [1, 2])
-def test_a_completion_that_makes_the_next_task_and_takes_it_back_is_not_torn(alice: Person, limit: int) -> None:
+def test_a_completed_and_reopened_recurring_task_spanning_pages_is_complete(alice: Person, limit: int) -> None:
     alice.add(due_date="2030-01-01", recurrence="FREQ=DAILY")
-    walking = reader(alice)
-    walking.catch_up()
+    client = reader(alice)
+    client.catch_up()
     alice.patch("/1/complete", json={"completed": True})
-    walking.catch_up(limit)
-    assert walking.copy == table(alice)
-    assert len(walking.copy) == 2
+    client.catch_up(limit)
+    assert client.copy == table(alice)
+    assert len(client.copy) == 2
     alice.patch("/1/complete", json={"completed": False})
-    walking.catch_up(limit)
-    assert walking.copy == table(alice)
-    assert walking.told_gone == {2}
+    client.catch_up(limit)
+    assert client.copy == table(alice)
+    assert client.deleted_ids == {2}
 
 
 @pytest.mark.parametrize("limit", [1, 2])
-def test_a_move_that_numbers_all_anew_is_not_torn(app: Flask, alice: Person, limit: int) -> None:
+def test_a_move_that_renumbers_all_tasks_spanning_pages_is_complete(app: Flask, alice: Person, limit: int) -> None:
     for number in range(5):
         alice.add(str(number))
     with app.app_context(), beyond_walls().begin() as connection:
-        # Two neighbours with no room between them.
+        # Two adjacent tasks with equal positions, so that there is no position between them.
         for id, position in ((1, "a1"), (2, "a1")):
             connection.execute(update(Task.__table__).where(Task.id == id).values(position=position))
-    walking = reader(alice)
-    walking.catch_up()
+    client = reader(alice)
+    client.catch_up()
     assert alice.post("/5/move", json={"before": 2}).status_code == 200
-    assert len({task["version"] for task in table(alice).values()}) == 1, "all were written"
-    walking.catch_up(limit)
-    assert walking.copy == table(alice)
+    assert len({task["version"] for task in table(alice).values()}) == 1, "all tasks were written"
+    client.catch_up(limit)
+    assert client.copy == table(alice)
 
 
-# At random
+# Random changes
 
 
-def random_change(dice: random.Random, send: Callable[..., Any], ids: int = 12) -> None:
-    """Something that a client may ask for; refusals are part of life."""
-    id = dice.randint(1, ids)
-    choice = dice.randrange(9)
+def random_change(rng: random.Random, send: Callable[..., Any], ids: int = 12) -> None:
+    """Send a random request that changes tasks; it may be refused."""
+    id = rng.randint(1, ids)
+    choice = rng.randrange(9)
     if choice <= 1:
-        repeats = {"due_date": "2030-01-31", "recurrence": "FREQ=DAILY"} if dice.random() < 0.3 else {}
-        send("POST", "", {"title": f"Task {dice.random()}", **repeats})
+        repeats = {"due_date": "2030-01-31", "recurrence": "FREQ=DAILY"} if rng.random() < 0.3 else {}
+        send("POST", "", {"title": f"Task {rng.random()}", **repeats})
     elif choice == 2:
-        send("PUT", f"/{id}", {"title": f"Changed {dice.random()}"})
+        send("PUT", f"/{id}", {"title": f"Changed {rng.random()}"})
     elif choice == 3:
         send("PATCH", f"/{id}/complete", None)
     elif choice == 4:
@@ -485,36 +487,36 @@ def random_change(dice: random.Random, send: Callable[..., Any], ids: int = 12) 
     elif choice == 5:
         send("POST", f"/{id}/restore", None)
     elif choice == 6:
-        send("POST", f"/{id}/move", {dice.choice(["before", "after"]): dice.choice([None, dice.randint(1, ids)])})
+        send("POST", f"/{id}/move", {rng.choice(["before", "after"]): rng.choice([None, rng.randint(1, ids)])})
     elif choice == 7:
         operations = [{"op": "create", "task": {"title": "T"}}, {"op": "complete", "id": id, "completed": True}]
         send("POST", "/batch", {"operations": operations})
-    elif dice.random() < 0.4:
+    elif rng.random() < 0.4:
         send("DELETE", f"/{id}?permanent=true", None)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_reader_at_random_moments_ends_with_exactly_the_table(make_app: Callable[..., Flask], seed: int) -> None:
+def test_readers_at_random_times_end_with_the_same_tasks_as_the_list(make_app: Callable[..., Flask], seed: int) -> None:
     app = make_app(RATE_LIMIT="off")
-    alice, dice = Person(app.test_client(), "alice"), random.Random(seed)
+    alice, rng = Person(app.test_client(), "alice"), random.Random(seed)
     readers = [reader(alice) for _ in range(3)]
 
     def send(method: str, path: str, body: Any) -> None:
         assert alice.send(method, path, **({} if body is None else {"json": body})).status_code < 500
 
-    for turn in range(60):
-        random_change(dice, send)
-        if turn % 20 == 19:
-            load(alice, [{"id": dice.randint(1, 6), "title": str(turn)}, {"title": "Imported"}])
-        if turn % 15 == 14:
+    for step in range(60):
+        random_change(rng, send)
+        if step % 20 == 19:
+            load(alice, [{"id": rng.randint(1, 6), "title": str(step)}, {"title": "Imported"}])
+        if step % 15 == 14:
             trashed = [task["id"] for task in alice.get("?trash=true").get_json()]
-            age(app, dice.choice([31, 91]), *dice.sample(trashed, len(trashed) // 2))
+            set_deleted_days_ago(app, rng.choice([31, 91]), *rng.sample(trashed, len(trashed) // 2))
             purge(app)
         for each in readers:
-            if dice.random() < 0.4:
-                each.read(dice.choice([1, 2, 5, 1000]))
+            if rng.random() < 0.4:
+                each.read(rng.choice([1, 2, 5, 1000]))
     for each in readers:
-        each.catch_up(dice.choice([1, 3]))
+        each.catch_up(rng.choice([1, 3]))
         assert each.copy == table(alice)
 
 
@@ -528,10 +530,10 @@ WRITERS = 8
 CHANGES = 25
 
 
-def test_under_eight_writers_a_reader_misses_nothing(server: Server, app: Flask) -> None:
-    def ask(since: str | None, limit: int) -> tuple[int, Any]:
+def test_a_reader_during_eight_concurrent_writers_misses_no_change(server: Server, app: Flask) -> None:
+    def fetch_page(since: str | None, limit: int) -> tuple[int, Any]:
         query = urlencode({"limit": limit, **({"since": since} if since else {})})
-        # Beside /tasks, below which the requests of `Server.send` are.
+        # `Server.send` sends requests to paths below /tasks only.
         with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)) as connection:
             headers = {"Authorization": f"Bearer {token('eight')}"}
             connection.request("GET", f"/api/eight/changes?{query}", headers=headers)
@@ -539,7 +541,7 @@ def test_under_eight_writers_a_reader_misses_nothing(server: Server, app: Flask)
             return response.status, json.loads(response.read())
 
     def write(seed: int) -> None:
-        dice = random.Random(seed)
+        rng = random.Random(seed)
 
         def send(method: str, path: str, body: Any) -> None:
             def done() -> bool:
@@ -547,38 +549,38 @@ def test_under_eight_writers_a_reader_misses_nothing(server: Server, app: Flask)
                 assert answer.status == 503 or answer.status < 500, answer.body
                 return answer.status != 503
 
-            until(done)  # on SQLite one of eight may wait for its turn for too long, and is told to come back
+            until(done)  # on SQLite one of eight writers may exceed the lock timeout and get a 503
 
         for _ in range(CHANGES):
-            random_change(dice, send, ids=30)
+            random_change(rng, send, ids=30)
 
     for number in range(10):
         assert server.send("eight", Request("POST", "", {"title": str(number)})).status == 201
-    live, late, done = Reader(ask), Reader(ask), Event()
-    live.catch_up()
+    steady_reader, slow_reader, done = Reader(fetch_page), Reader(fetch_page), Event()
+    steady_reader.catch_up()
 
-    def follow() -> None:
-        late.read(limit=3)
+    def read_until_done() -> None:
+        slow_reader.read(limit=3)
         while not done.is_set():
-            live.read(limit=7)
-            late.read(limit=3)
-        live.catch_up(limit=7)
-        late.catch_up(limit=3)
+            steady_reader.read(limit=7)
+            slow_reader.read(limit=3)
+        steady_reader.catch_up(limit=7)
+        slow_reader.catch_up(limit=3)
 
     with ThreadPoolExecutor(WRITERS + 1) as pool:
-        following = pool.submit(follow)
+        reading = pool.submit(read_until_done)
         try:
             for writing in [pool.submit(write, seed) for seed in range(WRITERS)]:
                 writing.result()
         finally:
             done.set()
-        following.result()
+        reading.result()
     tasks = {task["id"]: task for task in server.send("eight", Request("GET")).json}
     with app.app_context(), beyond_walls().connect() as connection:
         rows = connection.execute(Task.__table__.select().where(Task.user_id == "eight")).all()
-    gone = {row.id for row in rows if row.deleted_at is not None}
-    assert live.copy == tasks
-    assert late.copy == tasks
-    assert tasks.keys() | gone == {row.id for row in rows}
-    # A task made and deleted between two pages is told as gone as well: whoever reads from then on misses no id.
-    assert live.told_gone == gone
+    deleted = {row.id for row in rows if row.deleted_at is not None}
+    assert steady_reader.copy == tasks
+    assert slow_reader.copy == tasks
+    assert tasks.keys() | deleted == {row.id for row in rows}
+    # A task created and deleted between two pages is a tombstone in the feed too, so no id is missing.
+    assert steady_reader.deleted_ids == deleted

@@ -1,4 +1,4 @@
-"""What is left after a user has erased everything: counters, so that no version and no id is given twice."""
+"""Erasure of all data of a user: only counters remain, so that no version and no id is reused."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from taskapi.tasks.models import User
 from tests.conftest import Person, beyond_walls
 
 
-def test_of_an_erased_user_only_counters_are_left_and_never_a_row_of_one_who_never_wrote(
+def test_an_erasure_leaves_only_the_counters_and_no_row_of_a_user_without_data(
     app: Flask, alice: Person, mallory: Person
 ) -> None:
     alice.add("Secret")
@@ -25,22 +25,22 @@ def test_of_an_erased_user_only_counters_are_left_and_never_a_row_of_one_who_nev
     for person in (alice, mallory):
         assert person.data("DELETE").status_code == 204
     with app.app_context(), beyond_walls().connect() as connection:
-        left = connection.execute(User.__table__.select()).one()
-    assert left._asdict() == {
+        remaining = connection.execute(User.__table__.select()).one()
+    assert remaining._asdict() == {
         "user_id": "alice",
         "revision": before.revision + 1,
         "last_task_id": 1,
         "live_tasks": 0,
         "sync_floor": 0,
-        "epoch": left.epoch,
-        "erased_at": left.erased_at,
+        "epoch": remaining.epoch,
+        "erased_at": remaining.erased_at,
     }
-    assert left.epoch != before.epoch
+    assert remaining.epoch != before.epoch
     assert mallory.get().headers["ETag"] == '"0.0"'
 
 
-def test_no_version_and_no_id_of_before_an_erasure_is_given_again(alice: Person) -> None:
-    """`If-None-Match` was answered with a wrong 304, and `If-Match` overwrote a task that the client never saw."""
+def test_ids_and_versions_from_before_an_erasure_are_not_reused(alice: Person) -> None:
+    """Regression: `If-None-Match` gave a wrong 304, and `If-Match` overwrote a task that the client had never seen."""
     old = [alice.add(title) for title in "abc"]
     tags = [f'"{task["version"]}"' for task in old]
     alice.data("DELETE")
@@ -57,7 +57,7 @@ def test_no_version_and_no_id_of_before_an_erasure_is_given_again(alice: Person)
     assert alice.titles() == ["z", "y", "x"]
 
 
-def test_a_task_that_is_imported_after_an_erasure_has_its_id_and_a_new_version(alice: Person) -> None:
+def test_a_task_imported_after_an_erasure_keeps_its_id_and_gets_a_new_version(alice: Person) -> None:
     alice.add("a")
     document = alice.data("GET", "/export").get_json()
     tag = alice.get("/1").headers["ETag"]
@@ -67,7 +67,7 @@ def test_a_task_that_is_imported_after_an_erasure_has_its_id_and_a_new_version(a
     assert alice.put("/1", json={"title": "b"}, headers={"If-Match": tag}).status_code == 412
 
 
-def test_after_an_erasure_the_numbers_the_quota_and_the_feed_begin_with_nothing(
+def test_after_an_erasure_stats_quota_and_delta_feed_are_empty(
     make_app: Callable[..., Flask],
 ) -> None:
     alice = Person(make_app(MAX_TASKS_PER_USER="2").test_client(), "alice")
@@ -85,7 +85,7 @@ def test_after_an_erasure_the_numbers_the_quota_and_the_feed_begin_with_nothing(
     assert following["items"] == made
 
 
-def test_tasks_that_are_added_during_erasures_have_each_an_id_and_a_version_of_their_own(
+def test_tasks_created_during_erasures_have_unique_ids_and_versions(
     make_app: Callable[..., Flask],
 ) -> None:
     app = make_app(RATE_LIMIT="off")
@@ -106,13 +106,13 @@ def test_tasks_that_are_added_during_erasures_have_each_an_id_and_a_version_of_t
         assert {status for each in erasing for status in each.result()} == {204}
     assert {task["id"] for task in made} == set(range(2, 62))
     assert len({task["version"] for task in made}) == 60
-    left = {task["id"] for task in alice.get().get_json()}
-    assert left == set(range(62 - len(left), 62)), "what was added after the last erasure, and nothing else"
-    assert alice.data("GET", "/stats?tz=UTC").get_json()["total"] == len(left)
+    remaining = {task["id"] for task in alice.get().get_json()}
+    assert remaining == set(range(62 - len(remaining), 62)), "exactly the tasks created after the last erasure"
+    assert alice.data("GET", "/stats?tz=UTC").get_json()["total"] == len(remaining)
     assert alice.add("next")["id"] == 62
 
 
-def test_a_first_task_that_is_added_during_erasures_is_there_or_gone_and_so_is_its_key(
+def test_a_first_task_created_during_an_erasure_exists_exactly_if_its_idempotency_key_does(
     make_app: Callable[..., Flask],
 ) -> None:
     app = make_app(RATE_LIMIT="off")
@@ -125,8 +125,8 @@ def test_a_first_task_that_is_added_during_erasures_is_there_or_gone_and_so_is_i
         with ThreadPoolExecutor(2) as pool:
             made, erased = pool.submit(add), pool.submit(alice.data, "DELETE")
             assert (made.result().status_code, erased.result().status_code) == (201, 204)
-        there = alice.titles() == ["x"]
-        assert ("Idempotency-Replayed" in add().headers) == there
+        has_task = alice.titles() == ["x"]
+        assert ("Idempotency-Replayed" in add().headers) == has_task
         assert alice.titles() == ["x"]
 
 
@@ -139,7 +139,7 @@ def purge(app: Flask) -> str:
     return result.output.strip()
 
 
-def erased_days_ago(app: Flask, days: float) -> None:
+def set_erased_days_ago(app: Flask, days: float) -> None:
     with app.app_context(), beyond_walls().begin() as connection:
         erased = update(User.__table__).where(User.erased_at.is_not(None))
         connection.execute(erased.values(erased_at=now() - timedelta(days=days)))
@@ -156,26 +156,26 @@ def test_the_purge_removes_the_counters_of_an_erased_user_after_90_days(
     for person in (alice, mallory):
         person.add()
     assert alice.data("DELETE").status_code == 204
-    erased_days_ago(app, 89.9)
+    set_erased_days_ago(app, 89.9)
     assert purge(app).endswith("and 0 erased users removed")
     assert users(app) == {"alice", "mallory"}
-    erased_days_ago(app, 90.1)
+    set_erased_days_ago(app, 90.1)
     assert purge(app).endswith("and 1 erased users removed")
     assert users(app) == {"mallory"}
     assert alice.get().headers["ETag"] == '"0.0"'
     assert alice.add()["id"] == 1
 
 
-def test_the_purge_keeps_the_counters_of_an_erased_user_who_came_back(app: Flask, alice: Person) -> None:
+def test_the_purge_keeps_the_counters_of_an_erased_user_with_new_tasks(app: Flask, alice: Person) -> None:
     alice.add()
     alice.data("DELETE")
     alice.add("Back")
-    erased_days_ago(app, 90.1)
+    set_erased_days_ago(app, 90.1)
     for _ in range(2):
         assert purge(app).endswith("and 0 erased users removed")
     assert alice.titles() == ["Back"]
     assert alice.add()["id"] == 3
     alice.data("DELETE")
-    erased_days_ago(app, 89)
+    set_erased_days_ago(app, 89)
     assert purge(app).endswith("and 0 erased users removed")
     assert alice.add()["id"] == 4

@@ -1,4 +1,4 @@
-"""Exports of tasks with the first and the last dates, in every zone: each is complete and can be parsed."""
+"""Export formats with the first and last possible dates in every time zone: complete and parsable."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from taskapi.tasks.transfer import ical
 from tests.conftest import Person
 
 ZONES = [
-    # West and east of UTC by most today; the largest offsets there ever were, of local mean time before 1900 or so.
+    # The largest offsets from UTC today, and the largest ever: local mean time until about 1900.
     *("Etc/GMT+12", "Etc/GMT-14", "America/Juneau", "Asia/Manila"),
     *("America/New_York", "Europe/Berlin", "Asia/Kathmandu", "Pacific/Kiritimati", "UTC", "Etc/UTC"),
 ]
-ENDS = ["", ";UNTIL=99991231", ";UNTIL=00010101", ";UNTIL=29991231", ";COUNT=1", ";COUNT=999"]
+RULE_ENDS = ["", ";UNTIL=99991231", ";UNTIL=00010101", ";UNTIL=29991231", ";COUNT=1", ";COUNT=999"]
 DAYS = [FIRST_DAY.isoformat(), "2026-11-20", LAST_DAY.isoformat()]
 TIMES = ["00:00", "23:59", None]
 
@@ -31,9 +31,9 @@ def load(person: Person, tasks: list[dict[str, Any]]) -> None:
     assert response.status_code == 200, response.text
 
 
-def extremes(days: list[str]) -> list[dict[str, Any]]:
-    """Tasks of all combinations: the zones west and east, the ends of a rule, the times of a day."""
-    combinations = product(days, TIMES, [*ZONES, None], ["", *(f"FREQ=DAILY{end}" for end in ENDS)])
+def extreme_tasks(days: list[str]) -> list[dict[str, Any]]:
+    """Return tasks with all combinations of these dates, times of the day, time zones and ends of a rule."""
+    combinations = product(days, TIMES, [*ZONES, None], ["", *(f"FREQ=DAILY{end}" for end in RULE_ENDS)])
     tasks = [
         {"due_date": day, "due_time": time, "time_zone": zone, "recurrence": rule or None, "occurrence": 5}
         for day, time, zone, rule in combinations
@@ -45,13 +45,13 @@ def extremes(days: list[str]) -> list[dict[str, Any]]:
 def calendar(person: Person) -> Any:
     response = person.data("GET", "/export?format=ics")
     assert response.status_code == 200
-    assert response.data.endswith(b"END:VCALENDAR\r\n"), "it is complete"
+    assert response.data.endswith(b"END:VCALENDAR\r\n"), "the file is complete"
     return icalendar.Calendar.from_ical(response.data)
 
 
 @pytest.mark.parametrize("day", DAYS)
-def test_every_endpoint_serves_tasks_of_extreme_dates_in_every_zone(alice: Person, day: str) -> None:
-    tasks = extremes([day])
+def test_every_endpoint_works_with_the_first_and_last_dates_in_every_zone(alice: Person, day: str) -> None:
+    tasks = extreme_tasks([day])
     load(alice, tasks)
     for query in ("", "?sort=due", "?sort=-due", "?overdue=true", f"?due_from={day}&due_to={day}"):
         assert alice.get(query).status_code == 200
@@ -68,9 +68,9 @@ def test_every_endpoint_serves_tasks_of_extreme_dates_in_every_zone(alice: Perso
 
 
 @pytest.mark.parametrize("day", DAYS)
-def test_tasks_of_extreme_dates_can_be_completed_in_every_zone(alice: Person, day: str) -> None:
+def test_tasks_with_the_first_and_last_dates_can_be_completed_in_every_zone(alice: Person, day: str) -> None:
     tasks = [
-        task for task in extremes([day]) if task["due_time"] != "00:00" and task["time_zone"] in (*ZONES[:4], None)
+        task for task in extreme_tasks([day]) if task["due_time"] != "00:00" and task["time_zone"] in (*ZONES[:4], None)
     ]
     load(alice, tasks)
     for start in range(0, len(tasks), 50):
@@ -90,7 +90,7 @@ def test_tasks_of_extreme_dates_can_be_completed_in_every_zone(alice: Person, da
     ("end", "expected"),
     [("UNTIL=99991231", LAST_DAY), ("UNTIL=00010101", date(2026, 11, 20)), ("UNTIL=20261224", date(2026, 12, 24))],
 )
-def test_until_is_the_last_day_that_a_task_may_have_and_not_before_its_start(
+def test_until_in_a_calendar_is_within_the_allowed_dates_and_not_before_dtstart(
     alice: Person, zone: str, end: str, expected: date
 ) -> None:
     task = {"title": "x", "due_date": "2026-11-20", "due_time": "12:00", "time_zone": zone}
@@ -103,26 +103,26 @@ def test_until_is_the_last_day_that_a_task_may_have_and_not_before_its_start(
     assert until >= start
 
 
-@pytest.mark.parametrize(("count", "occurrence", "left"), [(3, 1, 3), (3, 3, 1), (3, 4, 1), (3, 10**18 - 1, 1)])
-def test_count_is_what_is_left_of_a_series_and_at_least_the_task_itself(
-    alice: Person, count: int, occurrence: int, left: int
+@pytest.mark.parametrize(("count", "occurrence", "remaining"), [(3, 1, 3), (3, 3, 1), (3, 4, 1), (3, 10**18 - 1, 1)])
+def test_count_in_a_calendar_is_the_number_of_remaining_tasks_and_at_least_1(
+    alice: Person, count: int, occurrence: int, remaining: int
 ) -> None:
     rule = {"recurrence": f"FREQ=DAILY;COUNT={count}", "series_id": 1, "occurrence": occurrence}
     load(alice, [{"title": "x", "due_date": "2026-11-20", **rule}])
     (todo,) = calendar(alice).walk("VTODO")
-    assert todo["rrule"]["COUNT"] == [left]
+    assert todo["rrule"]["COUNT"] == [remaining]
 
 
-def test_a_time_zone_is_described_once_for_all_exports(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
-    built: list[str] = []
+def test_a_vtimezone_is_built_once_per_process(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
     from_tzid = icalendar.Timezone.from_tzid
-    monkeypatch.setattr(icalendar.Timezone, "from_tzid", lambda name: built.append(name) or from_tzid(name))
+    monkeypatch.setattr(icalendar.Timezone, "from_tzid", lambda name: calls.append(name) or from_tzid(name))
     ical._timezone.cache_clear()
     task = {"title": "x", "due_date": "2026-11-20", "due_time": "12:00", "recurrence": "FREQ=DAILY"}
     load(alice, [{**task, "time_zone": zone} for zone in ["Asia/Manila", "Europe/Berlin"] * 3])
     for _ in range(3):
         assert len(calendar(alice).walk("VTIMEZONE")) == 2
-    assert sorted(built) == ["Asia/Manila", "Europe/Berlin"]
+    assert sorted(calls) == ["Asia/Manila", "Europe/Berlin"]
 
 
 @pytest.mark.parametrize(("format", "every"), [("json", 100), ("csv", 100), ("ics", 50)])

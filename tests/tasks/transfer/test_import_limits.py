@@ -1,4 +1,4 @@
-"""What an import may make the service read: the text of the tasks that it names."""
+"""Limit of the text of existing tasks that an import makes the service read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from taskapi.tasks.transfer import imports
 from tests.conftest import Person, Statements
 
 
-def test_an_import_that_names_more_text_than_is_read_at_once_is_422_and_reads_none_of_it(
+def test_an_import_that_names_tasks_with_too_much_text_is_422_and_does_not_read_the_text(
     alice: Person, statements: Statements, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = [alice.add("x", description="\u30bf" * 1000)["id"] for _ in range(3)]

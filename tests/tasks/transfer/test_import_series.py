@@ -1,4 +1,4 @@
-"""Positions of imported tasks in series: a collision is refused, and every recurring task can be completed."""
+"""Series positions (series_id, occurrence) of imported tasks: a duplicate is 422, and tasks can be completed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def load(person: Person, *tasks: dict[str, Any]) -> TestResponse:
     return person.data("POST", "/import", json={"tasks": tasks})
 
 
-def loaded(person: Person, *tasks: dict[str, Any]) -> None:
+def load_ok(person: Person, *tasks: dict[str, Any]) -> None:
     response = load(person, *tasks)
     assert response.status_code == 200, response.text
 
@@ -32,111 +32,123 @@ def positions(person: Person) -> dict[int, tuple[int | None, int | None]]:
     return {task["id"]: (task["series_id"], task["occurrence"]) for task in tasks}
 
 
-def at(id: int, series: int, occurrence: int, **members: Any) -> dict[str, Any]:
+def series_task(id: int, series: int, occurrence: int, **members: Any) -> dict[str, Any]:
     return {**DAILY, "id": id, "series_id": series, "occurrence": occurrence, **members}
 
 
 TRASHED = {"deleted_at": "2026-01-01T00:00:00.000Z"}
 
 COLLISIONS: dict[str, tuple[Document, Document, str]] = {
-    "two tasks of the file": ([], [at(1, 1, 1), at(2, 1, 1)], "/tasks/1/occurrence"),
-    "a task that stays": ([at(1, 1, 1)], [at(2, 1, 1)], "/tasks/0/occurrence"),
-    "a task that stays in the trash": ([at(1, 1, 1, **TRASHED)], [at(2, 1, 1)], "/tasks/0/occurrence"),
+    "two tasks of the file": ([], [series_task(1, 1, 1), series_task(2, 1, 1)], "/tasks/1/occurrence"),
+    "a task that stays": ([series_task(1, 1, 1)], [series_task(2, 1, 1)], "/tasks/0/occurrence"),
+    "a task that stays in the trash": (
+        [series_task(1, 1, 1, **TRASHED)],
+        [series_task(2, 1, 1)],
+        "/tasks/0/occurrence",
+    ),
     "only the occurrence is mentioned": (
-        [at(1, 1, 1), at(2, 1, 2)],
+        [series_task(1, 1, 1), series_task(2, 1, 2)],
         [{"id": 2, "title": "x", "occurrence": 1}],
         "/tasks/0/occurrence",
     ),
     "only the series is mentioned": (
-        [at(1, 1, 1), at(2, 2, 1)],
+        [series_task(1, 1, 1), series_task(2, 2, 1)],
         [{"id": 2, "title": "x", "series_id": 1}],
         "/tasks/0/series_id",
     ),
     "a task of the file that keeps its position unmentioned": (
-        [at(1, 1, 1)],
-        [{"id": 1, "title": "y"}, at(2, 1, 1)],
+        [series_task(1, 1, 1)],
+        [{"id": 1, "title": "y"}, series_task(2, 1, 1)],
         "/tasks/1/occurrence",
     ),
-    "the same, in the other order": ([at(1, 1, 1)], [at(2, 1, 1), {"id": 1, "title": "y"}], "/tasks/1"),
-    "a task without an id": ([at(1, 1, 1)], [{**DAILY, "series_id": 1, "occurrence": 1}], "/tasks/0/occurrence"),
+    "a task of the file that keeps its position unmentioned, second": (
+        [series_task(1, 1, 1)],
+        [series_task(2, 1, 1), {"id": 1, "title": "y"}],
+        "/tasks/1",
+    ),
+    "a task without an id": (
+        [series_task(1, 1, 1)],
+        [{**DAILY, "series_id": 1, "occurrence": 1}],
+        "/tasks/0/occurrence",
+    ),
 }
 
 
 @pytest.mark.parametrize(("before", "document", "pointer"), COLLISIONS.values(), ids=COLLISIONS)
-def test_an_import_of_two_tasks_at_one_position_is_422_and_changes_nothing(
+def test_an_import_of_two_tasks_at_one_series_position_is_422_and_changes_nothing(
     alice: Person, before: Document, document: Document, pointer: str
 ) -> None:
-    loaded(alice, *before)
-    there = positions(alice), alice.get().headers["ETag"]
+    load_ok(alice, *before)
+    state = positions(alice), alice.get().headers["ETag"]
     response = load(alice, *document)
     assert response.status_code == 422, response.text
     assert [fault["pointer"] for fault in response.get_json()["errors"]] == [pointer]
-    assert (positions(alice), alice.get().headers["ETag"]) == there
+    assert (positions(alice), alice.get().headers["ETag"]) == state
 
 
-def test_a_position_that_the_same_file_clears_may_be_taken(alice: Person) -> None:
-    loaded(alice, at(1, 1, 1), at(2, 1, 2))
-    loaded(
+def test_a_series_position_that_the_same_file_clears_may_be_used(alice: Person) -> None:
+    load_ok(alice, series_task(1, 1, 1), series_task(2, 1, 2))
+    load_ok(
         alice, {"id": 1, "title": "x", "series_id": None, "occurrence": None}, {"id": 2, "title": "x", "occurrence": 1}
     )
     assert positions(alice) == {1: (None, None), 2: (1, 1)}
 
 
-def test_a_position_of_a_permanently_deleted_task_may_be_taken(alice: Person) -> None:
-    loaded(alice, at(1, 1, 1))
+def test_the_series_position_of_a_permanently_deleted_task_may_be_used(alice: Person) -> None:
+    load_ok(alice, series_task(1, 1, 1))
     assert alice.delete("/1?permanent=true").status_code == 204
-    loaded(alice, at(2, 1, 1))
+    load_ok(alice, series_task(2, 1, 1))
     assert positions(alice) == {2: (1, 1)}
 
 
-TAKEN: dict[str, Document] = {
-    "the position of the first task": [{**DAILY, "id": 1}, at(2, 1, 1)],
-    "the position of the second task": [{**DAILY, "id": 1}, at(2, 1, 2)],
-    "both": [{**DAILY, "id": 1}, at(2, 1, 1), at(3, 1, 2)],
-    "a series without an occurrence": [{**DAILY, "id": 1, "series_id": 2}, at(2, 2, 1)],
-    "an occurrence without a series": [{**DAILY, "id": 1, "occurrence": 4}, at(2, 1, 4), at(3, 1, 5)],
-    "the successor is there, and not linked": [at(1, 1, 1), at(2, 1, 2)],
-    "the task in the trash": [{**DAILY, "id": 1}, at(2, 1, 1, **TRASHED)],
+OCCUPIED_POSITIONS: dict[str, Document] = {
+    "the position of the first task": [{**DAILY, "id": 1}, series_task(2, 1, 1)],
+    "the position of the second task": [{**DAILY, "id": 1}, series_task(2, 1, 2)],
+    "both": [{**DAILY, "id": 1}, series_task(2, 1, 1), series_task(3, 1, 2)],
+    "a series without an occurrence": [{**DAILY, "id": 1, "series_id": 2}, series_task(2, 2, 1)],
+    "an occurrence without a series": [{**DAILY, "id": 1, "occurrence": 4}, series_task(2, 1, 4), series_task(3, 1, 5)],
+    "the successor is there, and not linked": [series_task(1, 1, 1), series_task(2, 1, 2)],
+    "the task in the trash": [{**DAILY, "id": 1}, series_task(2, 1, 1, **TRASHED)],
 }
 
 
-@pytest.mark.parametrize("document", TAKEN.values(), ids=TAKEN)
-@pytest.mark.parametrize("way", ["complete", "toggle", "put", "batch"])
-def test_a_recurring_task_can_be_completed_whatever_positions_an_import_has_taken(
-    alice: Person, document: Document, way: str
+@pytest.mark.parametrize("document", OCCUPIED_POSITIONS.values(), ids=OCCUPIED_POSITIONS)
+@pytest.mark.parametrize("complete_by", ["complete", "toggle", "put", "batch"])
+def test_a_recurring_task_can_be_completed_if_imported_tasks_occupy_its_series_positions(
+    alice: Person, document: Document, complete_by: str
 ) -> None:
-    loaded(alice, *document)
+    load_ok(alice, *document)
     operation = {"op": "complete", "id": 1, "completed": True}
     response = {
         "complete": lambda: alice.patch("/1/complete", json={"completed": True}),
         "toggle": lambda: alice.patch("/1/complete"),
         "put": lambda: alice.put("/1", json={"completed": True}),
         "batch": lambda: alice.post("/batch", json={"operations": [operation]}),
-    }[way]()
+    }[complete_by]()
     assert response.status_code == 200, response.text
     task = alice.get("/1").get_json()
     assert task["completed"]
     if task["next_task_id"] is None:
-        assert {(1, 2), (1, 5)} & {*positions(alice).values()}, "a task that follows it is there already"
+        assert {(1, 2), (1, 5)} & {*positions(alice).values()}, "the next series position is occupied"
     else:
         assert alice.get(f"/{task['next_task_id']}").get_json()["due_date"] == "2900-01-02"
 
 
-def test_the_series_of_a_new_task_is_not_one_that_an_import_refers_to(alice: Person) -> None:
-    """The first task of the imported series was deleted in the account that it comes from, so no task has its id."""
-    loaded(alice, at(3, 5, 2))
+def test_a_new_task_never_joins_the_series_of_an_imported_task(alice: Person) -> None:
+    """The series id is the id of its first task, which was deleted in the account of the export and is not in the file."""
+    load_ok(alice, series_task(3, 5, 2))
     assert alice.add(**DAILY)["id"] == 6
     assert alice.patch("/6/complete").get_json()["next_task_id"] == 7
 
 
-def test_a_series_id_beyond_those_that_can_be_imported_is_422(alice: Person) -> None:
-    response = load(alice, at(1, MAX_IMPORTED_ID + 1, 1))
+def test_a_series_id_over_the_limit_is_422(alice: Person) -> None:
+    response = load(alice, series_task(1, MAX_IMPORTED_ID + 1, 1))
     assert response.status_code == 422
     assert [fault["pointer"] for fault in response.get_json()["errors"]] == ["/tasks/0/series_id"]
-    loaded(alice, at(1, MAX_IMPORTED_ID, 1))
+    load_ok(alice, series_task(1, MAX_IMPORTED_ID, 1))
 
 
-# Any import, and whatever is done after it
+# Random imports and requests after them
 
 
 ids = st.integers(1, 5)
@@ -187,8 +199,8 @@ def act(person: Person, action: str, id: int, document: Document) -> TestRespons
     st.lists(documents, min_size=1, max_size=2),
     st.lists(st.tuples(st.sampled_from(ACTIONS), st.integers(1, 8)), max_size=12),
 )
-@example([[{**DAILY, "id": 1}, at(2, 1, 1)]], [("complete", 1), ("reopen", 1), ("complete", 1)])
-@example([[at(1, 1, 1), at(2, 2, 1)], [{"id": 2, "title": "x", "series_id": 1}]], [("complete", 2)])
+@example([[{**DAILY, "id": 1}, series_task(2, 1, 1)]], [("complete", 1), ("reopen", 1), ("complete", 1)])
+@example([[series_task(1, 1, 1), series_task(2, 2, 1)], [{"id": 2, "title": "x", "series_id": 1}]], [("complete", 2)])
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
@@ -202,11 +214,11 @@ def test_no_import_makes_a_later_request_fail(
         assert act(alice, action, id, files[-1]).status_code in (200, 204, 404, 422), (action, id)
     for path in ("/export", "/export?format=csv", "/export?format=ics", "/stats", "/changes"):
         assert alice.data("GET", path).data
-    # Every open recurring task that is left can be completed, reopened and completed again.
+    # Every remaining open task can be completed, reopened and completed again.
     for task in alice.get("?status=pending").get_json():
         for completed in (True, False, True):
             response = alice.patch(f"/{task['id']}/complete", json={"completed": completed})
-            # A reopened task takes back its untouched successor, which may be one of the list.
+            # Reopening a task removes its unchanged next task, which may be one of this list.
             assert response.status_code in (200, 404), response.text
     document = alice.data("GET", "/export").get_json(force=True)
     assert alice.data("POST", "/import", json=document).get_json()["unchanged"] == len(document["tasks"])
@@ -215,27 +227,29 @@ def test_no_import_makes_a_later_request_fail(
 # The number of statements
 
 
-def test_an_import_that_changes_tasks_sends_a_statement_for_each_chunk_and_not_for_each_task(
+def test_an_import_sends_its_statements_once_per_chunk_and_not_per_task(
     app: Flask, alice: Person, statements: Statements
 ) -> None:
     document = [{**DAILY, "id": id} for id in range(1, 3 * CHUNK + 1)]
-    loaded(alice, *document)
+    load_ok(alice, *document)
     statements.clear()
-    loaded(alice, *[{**task, "title": "y"} for task in document])
+    load_ok(alice, *[{**task, "title": "y"} for task in document])
     assert len(statements) <= 4 * 3
     texts = {sql for sql, _ in statements.sent if "tasks" in sql}
     statements.clear()
-    loaded(alice, *[{**task, "title": "z"} for task in document[:7]])
-    assert {sql for sql, _ in statements.sent if "tasks" in sql} == texts, "no text depends on the number of tasks"
+    load_ok(alice, *[{**task, "title": "z"} for task in document[:7]])
+    assert {sql for sql, _ in statements.sent if "tasks" in sql} == texts, (
+        "the SQL text does not depend on the number of tasks"
+    )
     assert set(alice.titles()) == {"y", "z"}
 
 
-def test_an_import_yields_to_other_requests_for_each_chunk(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_import_yields_to_other_requests_in_each_chunk(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     yields: list[float] = []
     monkeypatch.setattr("taskapi.concurrency.cooperative.time.sleep", yields.append)
     document = [{**DAILY, "id": id} for id in range(1, 3 * CHUNK + 1)]
-    for title, least in (("x", 4), ("y", 5)):  # read, merged, compared, inserted or updated
+    for title, min_yields in (("x", 4), ("y", 5)):  # yields of a chunk: read, merge, compare, insert or update
         yields.clear()
-        loaded(alice, *[{**task, "title": title} for task in document])
-        assert len(yields) >= 3 * least
+        load_ok(alice, *[{**task, "title": title} for task in document])
+        assert len(yields) >= 3 * min_yields
         assert set(yields) == {0}

@@ -1,4 +1,4 @@
-"""Deleting in two steps: into the trash, and out of it for good."""
+"""The trash: deletion, restore and permanent deletion."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ PEOPLE = (f"person-{number}" for number in count())
 
 
 @pytest.fixture
-def busy(make_app: Callable[..., Flask]) -> Callable[[], Person]:
-    """Ever new people, whom no rate limit stops."""
+def new_person(make_app: Callable[..., Flask]) -> Callable[[], Person]:
+    """Return a function that makes a new user without a rate limit, so that Hypothesis can run many examples."""
     client = make_app(RATE_LIMIT="off").test_client()
     return lambda: Person(client, next(PEOPLE))
 
 
 def row(app: Flask, person: Person, id: int) -> dict[str, Any]:
-    """A task as the table has it."""
+    """Return the row of a task in the table."""
     query = text("SELECT * FROM tasks WHERE user_id = :user AND id = :id")
     with app.app_context(), beyond_walls().connect() as connection:
         return dict(connection.execute(query, {"user": person.id, "id": id}).mappings().one())
 
 
-def counted_and_live(app: Flask, person: Person) -> tuple[int, int]:
-    counted = text("SELECT live_tasks FROM users WHERE user_id = :user")
+def counter_and_live_tasks(app: Flask, person: Person) -> tuple[int, int]:
+    counter = text("SELECT live_tasks FROM users WHERE user_id = :user")
     live = text("SELECT count(*) FROM tasks WHERE user_id = :user AND deleted_at IS NULL")
     with app.app_context(), beyond_walls().connect() as connection:
-        return tuple(connection.execute(query, {"user": person.id}).scalar_one() for query in (counted, live))
+        return tuple(connection.execute(query, {"user": person.id}).scalar_one() for query in (counter, live))
 
 
-def test_a_deleted_task_is_in_the_trash_and_nowhere_else(alice: Person) -> None:
+def test_a_deleted_task_is_in_the_trash_only(alice: Person) -> None:
     alice.add("Kept")
     made = alice.add("Thrown away", tags=["a"])
     response = alice.delete("/2")
@@ -53,7 +53,7 @@ def test_a_deleted_task_is_in_the_trash_and_nowhere_else(alice: Person) -> None:
     assert trashed["version"] == made["version"] + 1
 
 
-def test_the_trash_list_knows_the_filters_of_the_list(alice: Person) -> None:
+def test_the_trash_can_be_filtered_and_paged_like_the_list(alice: Person) -> None:
     for title in ("Milk", "Bread", "Butter"):
         alice.delete(f"/{alice.add(title)['id']}")
     alice.add("Milk that is kept")
@@ -64,7 +64,7 @@ def test_the_trash_list_knows_the_filters_of_the_list(alice: Person) -> None:
     assert 'rel="next"' in response.headers["Link"]
 
 
-def test_a_restored_task_is_as_it_was_but_for_its_version(alice: Person) -> None:
+def test_a_restored_task_is_unchanged_except_for_its_version(alice: Person) -> None:
     made = alice.add("Back", description="d", priority="high", tags=["x"], due_date="2026-12-24")
     alice.delete("/1")
     response = alice.post("/1/restore")
@@ -76,7 +76,7 @@ def test_a_restored_task_is_as_it_was_but_for_its_version(alice: Person) -> None
     assert alice.titles() == ["Back"]
 
 
-def test_restoring_what_is_there_changes_nothing(alice: Person) -> None:
+def test_restoring_a_live_task_changes_nothing(alice: Person) -> None:
     made = alice.add("Here")
     before = alice.get().headers["ETag"]
     response = alice.post("/1/restore")
@@ -84,7 +84,7 @@ def test_restoring_what_is_there_changes_nothing(alice: Person) -> None:
     assert alice.get().headers["ETag"] == before
 
 
-def test_restoring_takes_no_members(alice: Person) -> None:
+def test_restore_with_members_is_422(alice: Person) -> None:
     alice.add("x")
     alice.delete("/1")
     response = alice.post("/1/restore", json={"title": "y"})
@@ -93,7 +93,7 @@ def test_restoring_takes_no_members(alice: Person) -> None:
     assert alice.post("/1/restore", json={}).status_code == 200
 
 
-def test_a_restore_of_another_version_is_412_with_the_task_in_the_trash(alice: Person) -> None:
+def test_a_restore_with_a_stale_if_match_is_412_with_the_task_in_the_trash(alice: Person) -> None:
     alice.add("x")
     alice.delete("/1")
     response = alice.post("/1/restore", headers={"If-Match": '"1"'})
@@ -102,7 +102,9 @@ def test_a_restore_of_another_version_is_412_with_the_task_in_the_trash(alice: P
     assert alice.post("/1/restore", headers={"If-Match": '"2"'}).status_code == 200
 
 
-def test_the_quota_counts_no_trash_and_stops_a_restore_only(make_app: Callable[..., Flask]) -> None:
+def test_the_trash_does_not_count_toward_the_quota_and_a_full_quota_refuses_a_restore(
+    make_app: Callable[..., Flask],
+) -> None:
     alice = Person(make_app(MAX_TASKS_PER_USER="2").test_client(), "alice")
     for title in "abc":
         assert alice.post(json={"title": title}).status_code == (201 if title != "c" else 409)
@@ -111,7 +113,7 @@ def test_the_quota_counts_no_trash_and_stops_a_restore_only(make_app: Callable[.
     response = alice.post("/1/restore")
     assert (response.status_code, response.get_json()["code"]) == (409, "quota-exceeded")
     assert [task["id"] for task in alice.get("?trash=true").get_json()] == [1]
-    # With a full quota nothing else changes its answer.
+    # A full quota changes no other response of this endpoint.
     assert alice.post("/2/restore").status_code == 200
     assert alice.post("/99/restore").status_code == 404
     assert alice.post("/1/restore", headers={"If-Match": '"1"'}).status_code == 412
@@ -120,7 +122,7 @@ def test_the_quota_counts_no_trash_and_stops_a_restore_only(make_app: Callable[.
 
 
 @pytest.mark.parametrize("trashed", [False, True], ids=["live", "in the trash"])
-def test_a_task_deleted_for_good_leaves_an_empty_row(app: Flask, alice: Person, *, trashed: bool) -> None:
+def test_permanent_deletion_leaves_a_row_without_content(app: Flask, alice: Person, *, trashed: bool) -> None:
     alice.add(
         "Secret title",
         description="secret text",
@@ -135,16 +137,16 @@ def test_a_task_deleted_for_good_leaves_an_empty_row(app: Flask, alice: Person, 
     if trashed:
         alice.delete("/1")
     assert alice.delete("/1?permanent=true").status_code == 204
-    left = row(app, alice, 1)
-    assert "ecret" not in str(left)
+    remaining = row(app, alice, 1)
+    assert "ecret" not in str(remaining)
     kept = {"user_id", "id", "revision", "created_revision", "created_at", "updated_at", "deleted_at", "purged_at"}
-    meaning = {name: value for name, value in left.items() if name not in kept and value}
-    assert meaning == {"repeat_from": "due"}
-    assert left["deleted_at"] is not None
-    assert left["purged_at"] is not None
+    other_columns = {name: value for name, value in remaining.items() if name not in kept and value}
+    assert other_columns == {"repeat_from": "due"}
+    assert remaining["deleted_at"] is not None
+    assert remaining["purged_at"] is not None
 
 
-def test_a_task_deleted_for_good_is_404_everywhere(alice: Person) -> None:
+def test_a_permanently_deleted_task_is_404_on_every_endpoint(alice: Person) -> None:
     alice.add("x")
     alice.add("y")
     alice.delete("/1?permanent=true")
@@ -162,10 +164,10 @@ def test_a_task_deleted_for_good_is_404_everywhere(alice: Person) -> None:
         assert (answer.status_code, answer.get_json()["detail"]) == (404, ABSENT), answer.request.path
     assert alice.get("?trash=true").get_json() == []
     assert alice.titles() == ["y"]
-    assert alice.add("z")["id"] == 3, "its id is never given again"
+    assert alice.add("z")["id"] == 3, "the id is not reused"
 
 
-def test_permanent_false_is_the_trash(alice: Person) -> None:
+def test_permanent_false_moves_the_task_to_the_trash(alice: Person) -> None:
     alice.add("x")
     assert alice.delete("/1?permanent=false").status_code == 204
     assert alice.titles("?trash=true") == ["x"]
@@ -205,7 +207,7 @@ UNKNOWN = "?forever=1"
         ("/2?permanent=true", {"If-Match": '"3"'}, 204),
     ],
 )
-def test_deleting_says_404_then_428_then_412_then_400(
+def test_delete_checks_404_then_428_then_412_then_400(
     make_app: Callable[..., Flask], path: str, headers: dict[str, str], status: int
 ) -> None:
     alice = Person(make_app(REQUIRE_IF_MATCH="true").test_client(), "alice")
@@ -223,7 +225,9 @@ def test_deleting_says_404_then_428_then_412_then_400(
     [("DELETE", "/1"), ("DELETE", "/1?permanent=true"), ("POST", "/1/restore"), ("GET", "?trash=true")],
     ids=lambda value: value,
 )
-def test_mallory_cannot_touch_the_trash_of_alice(alice: Person, mallory: Person, method: str, path: str) -> None:
+def test_mallory_cannot_read_or_change_the_trash_of_alice(
+    alice: Person, mallory: Person, method: str, path: str
+) -> None:
     alice.add("hers")
     alice.delete("/1")
     alice.add("hers too")
@@ -235,7 +239,7 @@ def test_mallory_cannot_touch_the_trash_of_alice(alice: Person, mallory: Person,
     assert (alice.get().get_json(), alice.get("?trash=true").get_json()) == before
 
 
-def trash_and_back(alice: Person, id: int) -> None:
+def delete_and_restore_in_batch(alice: Person, id: int) -> None:
     delete, restore = {"op": "delete", "id": id}, {"op": "restore", "id": id}
     create = {"op": "create", "task": {"title": "y"}}
     alice.post("/batch", json={"operations": [create, delete, restore, {**restore, "id": id + 1}]})
@@ -250,7 +254,7 @@ ACTIONS: dict[str, Callable[[Person, int], object]] = {
     "done": lambda alice, task: alice.patch(f"/{task}/complete", json={"completed": True}),
     "undone": lambda alice, task: alice.patch(f"/{task}/complete", json={"completed": False}),
     "flip": lambda alice, task: alice.patch(f"/{task}/complete"),
-    "batch": trash_and_back,
+    "batch": delete_and_restore_in_batch,
 }
 
 
@@ -261,12 +265,12 @@ ACTIONS: dict[str, Callable[[Person, int], object]] = {
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(actions=st.lists(st.tuples(st.sampled_from(sorted(ACTIONS)), st.integers(1, 5)), min_size=5, max_size=12))
-def test_the_counter_of_live_tasks_is_always_their_number(
-    busy: Callable[[], Person], actions: list[tuple[str, int]]
+def test_the_live_tasks_counter_equals_the_number_of_live_tasks_after_any_actions(
+    new_person: Callable[[], Person], actions: list[tuple[str, int]]
 ) -> None:
-    alice = busy()
+    alice = new_person()
     alice.add("first")
     for action, id in actions:
         ACTIONS[action](alice, id)
-        counted, live = counted_and_live(alice.client.application, alice)
-        assert counted == live, f"after {action} {id}"
+        counter, live = counter_and_live_tasks(alice.client.application, alice)
+        assert counter == live, f"after {action} {id}"

@@ -1,0 +1,75 @@
+"""Run work on SQLite: retry on SQLITE_BUSY, and run again in native threads when a statement takes too long.
+
+One lane per kind of work limits how much of it runs at a time in a worker (concurrency/lanes.py).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable
+from functools import partial
+from random import uniform
+from typing import TypeVar
+
+from sqlalchemy.exc import DBAPIError
+
+from ..concurrency import slots
+from ..concurrency.lanes import Lane
+from .sqlite import LONG_READS, has_threads
+from .sqlite_errors import MIN_PAUSE, is_busy, is_interrupted, retry_busy
+
+R = TypeVar("R")
+
+WRITER, LONG_READER, SYSTEM_READER = Lane(1), Lane(LONG_READS), Lane(1)
+"""SQLite has one writer at a time. `SYSTEM_READER` is for reads about no user, such as the list of ended sessions: they
+do not wait behind the long reads of users."""
+
+
+def run_in_lane(attempt: Callable[[bool], R], lane: Lane, owner: str, timeout: float) -> R:
+    """Call `attempt(in_threads)`; call it again if it met a lock, or in threads if it exceeded `INLINE_LIMIT`.
+
+    `attempt` must have no effect when it raises. A write holds `WRITER` during its attempts. A request that has to wait
+    releases its concurrency slot and takes a connection only when its lane admits it, so waiting requests do not keep
+    others from reading, and the long reads of one user do not delay those of another. Raises SQLITE_BUSY or
+    `LaneTimeout` after about `timeout` seconds of waiting.
+    """
+    in_threads = False
+    if lane is not WRITER or lane.acquire_now():
+        try:
+            return attempt(in_threads)
+        except (sqlite3.Error, DBAPIError) as error:
+            in_threads = _needs_threads(error)
+            if not in_threads and not is_busy(error):
+                raise
+        finally:
+            if lane is WRITER:
+                lane.release()
+        if in_threads:
+            # The slot is still held, so no more requests than there are slots make this first attempt between two polls
+            # of gevent's sockets.
+            time.sleep(MIN_PAUSE)
+    # Randomized: requests that began to wait together would otherwise all time out, and respond, in the same moment.
+    deadline = time.monotonic() + timeout * uniform(0.9, 1)  # noqa: S311
+    if lane is SYSTEM_READER:  # keeps its slot: its caller may hold a lock that holders of slots wait for
+        with lane.held(deadline, user=owner):
+            return _attempt_until(deadline, attempt, in_threads=in_threads)
+    with slots.released(), lane.held(deadline, owner if lane is LONG_READER else None, user=owner):
+        # Lets the gevent hub poll its sockets first: it runs up to 50 ready requests between two polls.
+        time.sleep(0.1 * MIN_PAUSE)
+        return _attempt_until(deadline, attempt, in_threads=in_threads)
+
+
+def _attempt_until(deadline: float, attempt: Callable[[bool], R], *, in_threads: bool) -> R:
+    """Call `attempt` until `deadline`, retrying on SQLITE_BUSY; move on to threads if it exceeded `INLINE_LIMIT`."""
+    try:
+        return retry_busy(partial(attempt, in_threads), deadline)
+    except (sqlite3.Error, DBAPIError) as error:
+        if in_threads or not _needs_threads(error):
+            raise
+    return retry_busy(partial(attempt, True), deadline)
+
+
+def _needs_threads(error: BaseException) -> bool:
+    """Return True if a statement exceeded `INLINE_LIMIT` and this process has native threads to run it in."""
+    return has_threads() and is_interrupted(error)

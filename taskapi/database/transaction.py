@@ -1,0 +1,154 @@
+"""The database connection and the transaction of one unit of work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextvars import ContextVar
+from typing import Any
+
+from psycopg.errors import OperationalError
+from sqlalchemy import Executable
+from sqlalchemy.engine import Connection, CursorResult, Engine
+
+from . import pipeline, prepared, sqlite
+from .prepared import BoundStatement, Rows
+
+
+class UnitOfWork:
+    """One call of a function marked @reads or @writes: its owner, its pooled connection and its transaction."""
+
+    def __init__(self, engine: Engine, owner: str, *, writable: bool) -> None:
+        self.owner = owner
+        self.writable = writable
+        self.is_committing = False
+        """True from the moment COMMIT is sent."""
+        self.lost = False
+        """True if the connection died; set by `end`."""
+        self._row_security_context: pipeline.RowSecurityContext = ("", "")
+        """The (user_id, job) last set with set_config in this transaction."""
+        self._engine = engine
+        self._pool = self._engine.pool
+        self._pooled = self._engine.raw_connection()
+        self._core: Connection | None = None
+        self.core_job = ""
+        """The row-level security job (`taskapi.job`) of the current Core statement; read by the do_execute hook."""
+
+    def uses(self, connection: Connection) -> bool:
+        """Return True if `connection` is this unit of work's Core connection."""
+        return connection is self._core
+
+    @property
+    def core(self) -> Connection:
+        """The SQLAlchemy Core connection over the pooled connection, for statements that are not `Prepared`."""
+        if self._core is None:
+            self._core = Connection(self._engine, self._pooled)
+        return self._core
+
+    @property
+    def in_transaction(self) -> bool:
+        """True between BEGIN and COMMIT or ROLLBACK."""
+        return self._driver is not None and self._driver.in_transaction
+
+    @property
+    def _driver(self) -> Any:
+        """The sqlite3 or psycopg connection; None once it is invalidated."""
+        return self._pooled.dbapi_connection
+
+    def statements_to_prepend(self, job: str = "") -> list[pipeline.PipelinedStatement]:
+        """Return the statements to send before the next one on PostgreSQL: BEGIN and set_config, if they are due."""
+        statements = []
+        # With autocommit off the driver would send BEGIN itself. Our engine never turns it off.
+        if self.writable and not self.in_transaction and self._driver.autocommit:
+            statements.append(pipeline.BEGIN)
+        context = (self.owner, job)
+        if context != self._row_security_context:
+            statements.append(pipeline.set_current_user(context))
+            if self.writable:
+                self._row_security_context = context
+        return statements
+
+    def execute(self, statement: Executable, parameters: Any, job: str) -> CursorResult[Any]:
+        """Execute a statement with SQLAlchemy Core; `job` as in `taskapi.database.unit_of_work.execute`."""
+        self.core_job = job
+        return self.core.execute(statement, parameters)
+
+    def fetch(self, calls: Sequence[BoundStatement]) -> Sequence[Rows]:
+        """Execute prepared statements, on PostgreSQL in one round trip; return the rows of each."""
+        driver = self._driver
+        if isinstance(driver, sqlite.SQLiteConnection):
+            return prepared.execute_on_sqlite(driver, calls)
+        return prepared.execute_on_postgresql(driver, self.statements_to_prepend(), calls)
+
+    def begin_on_sqlite(self, *, in_threads: bool) -> None:
+        """Choose where statements are executed (taskapi/database/sqlite_lanes.py), and begin a write's transaction."""
+        self._driver.start(in_threads=in_threads)
+        if self.writable:
+            self._driver.begin()
+
+    def commit(self) -> None:
+        """Commit. Does nothing for a read that used prepared statements only: it has no transaction.
+
+        Raises psycopg's OperationalError if the connection is closed.
+        """
+        if not self.writable and self._core is None:
+            return
+        if self._is_dead:
+            raise OperationalError("the connection was lost before the end of the work")
+        self.is_committing = True
+        if self._core is not None:
+            self._core.commit()
+        self._end_transaction(pipeline.COMMIT)
+
+    def end(self) -> None:
+        """Roll back what is not committed and return the connection to the pool; discard it if it died."""
+        try:
+            self._end_transaction(pipeline.ROLLBACK)
+        except BaseException:
+            self._pooled.invalidate()  # its transaction may still be open, so the pool must not hand it out again
+            raise
+        finally:
+            self.lost = self._is_dead
+            pool_was_replaced = self._engine.pool is not self._pool
+            if (self.lost or pool_was_replaced) and self._driver is not None:
+                self._pooled.invalidate()
+            if self.lost and not pool_was_replaced:
+                # All pooled connections go to the same failed server. Discard the pool; connections that are checked
+                # out are invalidated at checkin, by the line above.
+                self._engine.dispose()
+            (self._core or self._pooled).close()
+
+    @property
+    def _is_dead(self) -> bool:
+        """True if the driver's connection is invalidated or closed."""
+        return self._driver is None or getattr(self._driver, "closed", False)
+
+    def _end_transaction(self, command: pipeline.PipelinedStatement) -> None:
+        """Send COMMIT or ROLLBACK if a transaction is open and the connection is alive."""
+        if not self.in_transaction:
+            return
+        if isinstance(self._driver, sqlite.SQLiteConnection):
+            end = self._driver.commit if command is pipeline.COMMIT else self._driver.rollback
+            end()
+        elif not self._is_dead:
+            self._driver.run_pipeline([command])
+
+
+running_unit: ContextVar[UnitOfWork | None] = ContextVar("taskapi_unit_of_work", default=None)
+"""The unit of work of the current request, if a function marked @reads or @writes is running."""
+
+
+def statements_before_core(connection: Connection) -> list[pipeline.PipelinedStatement]:
+    """Return the statements to send before a Core statement on `connection`; none outside of a unit of work.
+
+    SQLAlchemy's own queries about a new connection (version, encoding) belong to no unit of work.
+    """
+    unit = running_unit.get()
+    return unit.statements_to_prepend(unit.core_job) if unit is not None and unit.uses(connection) else []
+
+
+def current_unit() -> UnitOfWork:
+    """Return the running unit of work; raises RuntimeError outside of a function marked @reads or @writes."""
+    unit = running_unit.get()
+    if unit is None:
+        raise RuntimeError("a statement was executed outside of a function marked @reads or @writes")
+    return unit

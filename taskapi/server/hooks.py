@@ -1,0 +1,48 @@
+"""gunicorn server hooks and settings that need code; every worker class may run with them (gunicorn.conf.py)."""
+
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+from typing import Any
+
+import gevent
+from gevent import monkey
+
+from ..database.engine import discard_inherited_pool
+from ..operations.health import log_readiness_problems
+
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  a memory file system, not a predictable name in a shared directory
+
+
+def heartbeat_directory() -> str | None:
+    """Return a directory in memory for the workers' heartbeat files; None, gunicorn's default, if there is none."""
+    return str(_SHARED_MEMORY) if _SHARED_MEMORY.is_dir() else None
+
+
+def pre_request(worker: Any, request: Any) -> None:
+    """Do nothing: gunicorn's default logs the request's path at debug level, and the access log has it anyway."""
+
+
+def pre_fork(server: Any, worker: Any) -> None:  # noqa: ARG001
+    """Exempt all objects from garbage collection: a worker that visited them would copy their shared memory pages."""
+    gc.freeze()
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """Prepare a worker process: garbage collection, its own connection pool, and the signals sent since the fork.
+
+    A database connection made before the fork would be shared by processes that read each other's results.
+    """
+    gc.enable()
+    # ThreadPoolExecutor of the gthread worker: its threads are greenlets here, which a C queue would all block. The
+    # master keeps the C queue, because its signal handlers write into it.
+    monkey.patch_queue()
+    discard_inherited_pool(worker.app.wsgi())
+    worker.inherited_signals = server.SIG_QUEUE
+
+
+def post_worker_init(worker: Any) -> None:
+    """Log in the first worker what keeps the service from being ready; it starts nevertheless."""
+    if worker.age == 1:
+        gevent.spawn(log_readiness_problems, worker.app.wsgi())

@@ -1,0 +1,98 @@
+"""HTTP/1 response writer: sends headers and first body piece together, and resets the connection of a partial response.
+
+tests/server/test_response.py compares its bytes with those of gunicorn's own Response.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+from gunicorn import util
+from gunicorn.http import wsgi
+
+MAX_JOINED_BYTES = 64 * 1024
+"""Largest piece of a body (bytes) that is copied behind the headers, to send both with one system call."""
+
+
+class FastResponse(wsgi.Response):
+    """gunicorn's Response with cached checks of header names, and with headers buffered until the body."""
+
+    headers_sent: bool
+    """Whether the status line and headers are final; they may still be in `_buffered_head`."""
+    _buffered_head = b""
+    """Encoded status line and headers, not yet sent."""
+    _resets_on_close = False
+
+    def process_headers(self, headers: Iterable[tuple[str, str]]) -> None:
+        """Validate and add the application's headers; raises for characters that would break out of the line."""
+        is_valid, append = wsgi.HEADER_VALUE_RE.fullmatch, self.headers.append
+        try:
+            for name, value in headers:
+                if _is_plain_name(name) and is_valid(value):
+                    append((name, value.strip(" \t")))
+                else:
+                    super().process_headers([(name, value)])
+        except TypeError:  # from is_valid or lru_cache: not a string
+            super().process_headers([(name, value)])  # raises gunicorn's error
+
+    def send_headers(self) -> None:
+        """Encode the status line and the headers once; they are sent with the first piece of the body."""
+        if not self.headers_sent:
+            lines = [*self.default_headers(), *[f"{name}: {value}\r\n" for name, value in self.headers], "\r\n"]
+            self._buffered_head = "".join(lines).encode("latin-1")
+            self.headers_sent = True
+            if self.response_length is None and not self._omits_body:
+                self._reset_on_close(True)
+
+    def _emit_body(self, data: bytes) -> None:
+        """Send a piece of the body, behind the headers if these were not sent yet."""
+        head, self._buffered_head = self._buffered_head, b""
+        if len(data) > MAX_JOINED_BYTES:
+            self._emit_large(head, data)
+            return
+        framed = b"%X\r\n%b\r\n" % (len(data), data) if self.chunked else data
+        self.sock.sendall(head + framed if head else framed)
+
+    def _emit_large(self, head: bytes, data: bytes) -> None:
+        """Send a large piece without a copy of it, which would use memory for as long as the client reads slowly."""
+        before, after = (head + b"%X\r\n" % len(data), b"\r\n") if self.chunked else (head, b"")
+        for part in filter(None, (before, data, after)):
+            self.sock.sendall(part)
+
+    def can_sendfile(self) -> bool:
+        """Return False: sendfile would overtake the buffered headers."""
+        return False
+
+    def close(self) -> None:
+        """Send the headers of a response without a body, and the last chunk."""
+        self.send_headers()
+        if self._buffered_head:
+            self.sock.sendall(self._buffered_head)
+        if self.chunked:
+            self.sock.sendall(b"0\r\n\r\n")
+        if self._resets_on_close:
+            self._reset_on_close(False)
+
+    def _reset_on_close(self, resets: bool) -> None:  # noqa: FBT001
+        """Set SO_LINGER so that closing the socket resets the connection while the response is incomplete.
+
+        In HTTP/1.0 the end of the connection ends the response: without a reset, a partial one would look complete.
+        The kernel resets it even if the process is killed.
+        """
+        self._resets_on_close = resets
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", resets, 0))
+
+
+@lru_cache(maxsize=256)
+def _is_plain_name(name: Any) -> bool:
+    """Return whether this is a valid header name (RFC 9110, section 5.1) that gunicorn does not treat specially."""
+    return (
+        isinstance(name, str)
+        and wsgi.TOKEN_RE.fullmatch(name) is not None
+        and name.lower() != "content-length"
+        and not util.is_hoppish(name)
+    )
