@@ -399,7 +399,7 @@ def test_a_calendar_export_is_read_alike_by_icalendar_and_vobject(alice_with_var
         ),
         (
             {"recurrence": "FREQ=WEEKLY;UNTIL=20261231;BYDAY=FR", "due_time": "23:30", "time_zone": "America/New_York"},
-            ["DTSTART;TZID=America/New_York:20261120T233000", "RRULE:FREQ=WEEKLY;UNTIL=20270101T045959Z;BYDAY=FR"],
+            ["DTSTART;TZID=America/New_York:20261120T233000", "RRULE:FREQ=WEEKLY;BYDAY=FR;UNTIL=20270101T045959Z"],
         ),
         (
             {"recurrence": "FREQ=DAILY;COUNT=5", "series_id": 1, "occurrence": 4},
