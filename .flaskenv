@@ -1,5 +1,5 @@
-# Development defaults, read by the `flask` command only: gunicorn never sees this file, and what
-# your shell already sets wins over it.
+# Development defaults, read by the `flask` command only, not by gunicorn. Variables that are already set in the shell
+# take precedence.
 FLASK_APP=wsgi.py
 FLASK_RUN_PORT=8000
 BETTER_AUTH_SECRET=taskapi-development-secret-never-use-in-production

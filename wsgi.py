@@ -1,4 +1,4 @@
-"""What gunicorn serves and the `flask` command finds: `app`."""
+"""WSGI entry point: `app`, for gunicorn (`wsgi:app`) and the `flask` command."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ from taskapi.config import ConfigError
 try:
     app = create_app()
 except ConfigError as error:
-    # The message names every problem; a traceback would only bury it.
+    # The message lists every configuration problem; a traceback would hide it.
     sys.exit(str(error))

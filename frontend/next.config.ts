@@ -1,20 +1,20 @@
 import type { NextConfig } from "next"
 
 const config: NextConfig = {
-  // So that two builds can stand side by side.
+  // Allows two builds in one checkout.
   distDir: process.env.NEXT_DIST_DIR || ".next",
   poweredByHeader: false,
-  // Has a native part that cannot be bundled. (@libsql/client and pg are on Next's own list of these.)
+  // Contains a native module, which cannot be bundled. (@libsql/client and pg are external by default in Next.js.)
   serverExternalPackages: ["@libsql/kysely-libsql"],
-  // These hold for every setting; what depends on one is in src/proxy.ts.
+  // Headers that depend on no setting; the others are in src/proxy.ts.
   headers: async () => [
     {
       source: "/:path*",
       headers: [
         { key: "X-Content-Type-Options", value: "nosniff" },
         { key: "X-Frame-Options", value: "DENY" },
-        // The address of the page for a new password contains the token for it. Not `no-referrer`: it would turn the
-        // Origin of a form into `null`, which Better Auth refuses.
+        // The URL of the reset-password page contains the reset token. Not `no-referrer`: with it, browsers send
+        // `Origin: null` with a form, which Better Auth rejects.
         { key: "Referrer-Policy", value: "strict-origin" },
         { key: "Permissions-Policy", value: "camera=(), geolocation=(), microphone=(), payment=(), usb=()" },
         { key: "Cross-Origin-Opener-Policy", value: "same-origin" },

@@ -6,7 +6,7 @@ export default defineConfig({
   test: {
     environment: "node",
     include: ["src/**/*.test.{ts,tsx}"],
-    // Signing up hashes a password with scrypt, which is slow on purpose.
+    // Sign-up hashes a password with scrypt, which is slow by design.
     testTimeout: 20_000,
     hookTimeout: 30_000,
   },

@@ -66,7 +66,7 @@ class _LazyMigrations(click.Command):
 
 
 def _purge() -> None:
-    """Forget what was deleted 30 days ago, tombstones and erased users after 90, old idempotency keys, ended sessions.
+    """Delete content of tasks deleted 30 days ago, tombstones and erased users after 90, expired keys and sessions.
 
     Run it daily. Exits with status 1 if the purge of a user or of a kind of data failed; the others are purged.
     """

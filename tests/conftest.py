@@ -196,7 +196,7 @@ def make_app(database_url: str) -> Iterator[Callable[..., Flask]]:
 def empty(url: str) -> None:
     """Delete all rows: the tests share two databases, and applications that keep no state."""
     tables = db.metadata.sorted_tables
-    with beyond_walls(url).connect() as connection:
+    with superuser_engine(url).connect() as connection:
         # One statement instead of one for each table: most tests write to two tables or none.
         filled = connection.execute(select(*(select(1).select_from(table).exists() for table in tables))).one()
         for table in itertools.compress(tables, filled):
@@ -204,22 +204,24 @@ def empty(url: str) -> None:
         connection.commit()
 
 
-_beyond_walls: dict[str, Engine] = {}
+_superuser_engines: dict[str, Engine] = {}
 _shared: dict[str, Flask] = {}
 
 
-def beyond_walls(url: str | None = None) -> Engine:
+def superuser_engine(url: str | None = None) -> Engine:
     """Return an engine whose role bypasses row-level security, for a URL or the database of the current application."""
     url = url or current_app.config["SQLALCHEMY_DATABASE_URI"]
-    if url not in _beyond_walls:
-        full = url if url.startswith("sqlite") else postgres.beyond_walls(url)
-        _beyond_walls[url] = create_engine(full, pool_pre_ping=True)  # tests end connections that are not their own
-    return _beyond_walls[url]
+    if url not in _superuser_engines:
+        full = url if url.startswith("sqlite") else postgres.as_superuser(url)
+        _superuser_engines[url] = create_engine(
+            full, pool_pre_ping=True
+        )  # tests end connections that are not their own
+    return _superuser_engines[url]
 
 
 def close(url: str) -> None:
     """Dispose the engines of a database that the tests shared."""
-    if engine := _beyond_walls.pop(url, None):
+    if engine := _superuser_engines.pop(url, None):
         engine.dispose()
     if app := _shared.pop(url, None):
         with app.app_context():
@@ -230,7 +232,7 @@ def close(url: str) -> None:
 def closed() -> Iterator[None]:
     """Dispose all shared engines at the end of the run."""
     yield
-    for url in {*_beyond_walls, *_shared}:
+    for url in {*_superuser_engines, *_shared}:
         close(url)
 
 

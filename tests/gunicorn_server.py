@@ -69,10 +69,10 @@ class Server:
             body, headers["Content-Type"] = json.dumps(request.json), "application/json"
         return self._exchange(request.method, f"/api/{user}/tasks{request.path}", body, headers, ready)
 
-    def tell(self, notice: str, ready: Callable[[], object] = lambda: None) -> Answer:
+    def send_logout_token(self, logout_token: str, ready: Callable[[], object] = lambda: None) -> Answer:
         """Send a logout token (OpenID Connect Back-Channel Logout), like the issuer."""
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        return self._exchange("POST", "/backchannel-logout", urlencode({"logout_token": notice}), headers, ready)
+        return self._exchange("POST", "/backchannel-logout", urlencode({"logout_token": logout_token}), headers, ready)
 
     def _exchange(
         self, method: str, path: str, body: str | None, headers: dict[str, str], ready: Callable[[], object]

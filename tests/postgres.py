@@ -70,7 +70,7 @@ def as_owner(url: str) -> str:
     return _text(make_url(url).set(username=OWNER, password=OWNER))
 
 
-def beyond_walls(url: str) -> str:
+def as_superuser(url: str) -> str:
     """Return the URL of the database with the superuser, who bypasses row-level security."""
     server = make_url(server_url)
     return _text(make_url(url).set(username=server.username, password=server.password))

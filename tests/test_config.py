@@ -170,7 +170,7 @@ def test_special_characters_in_the_database_password_are_preserved(password: str
 
 SHORT = "BETTER_AUTH_SECRET is shorter than 32 bytes: make one with `openssl rand -base64 32`"
 
-REFUSED: dict[str, tuple[dict[str, str], list[str]]] = {
+WEAK_SECRETS: dict[str, tuple[dict[str, str], list[str]]] = {
     "nothing set": ({}, [NO_KEY_SOURCE]),
     "empty secret": ({"BETTER_AUTH_SECRET": ""}, [NO_KEY_SOURCE]),
     "blank URL": ({"BETTER_AUTH_URL": " "}, [NO_KEY_SOURCE]),
@@ -214,7 +214,7 @@ REFUSED: dict[str, tuple[dict[str, str], list[str]]] = {
 }
 
 
-@pytest.mark.parametrize(("environ", "expected"), REFUSED.values(), ids=REFUSED.keys())
+@pytest.mark.parametrize(("environ", "expected"), WEAK_SECRETS.values(), ids=WEAK_SECRETS.keys())
 def test_a_weak_or_public_secret_is_a_config_error(environ: dict[str, str], expected: list[str]) -> None:
     assert problems(**environ) == expected
 

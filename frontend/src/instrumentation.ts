@@ -1,5 +1,5 @@
-/** Runs once when the server starts, before the first request. */
+/** Next.js hook that runs once when the server starts, before the first request. */
 export async function register(): Promise<void> {
-  // Also called for the edge runtime, which has neither files nor a database.
+  // Next.js also calls this for the edge runtime, which has no file system and no database driver.
   if (process.env.NEXT_RUNTIME === "nodejs") await (await import("./server/start")).start()
 }

@@ -22,8 +22,8 @@ function directive(headers: Headers, name: string): string | undefined {
     .find((part) => part.startsWith(`${name} `))
 }
 
-describe("the policy of a page", () => {
-  it("lets it talk to itself and to the API, and run only what has the nonce", async () => {
+describe("the Content-Security-Policy of a page", () => {
+  it("allows requests to its origin and the API, and only scripts with the nonce", async () => {
     const headers = await pageAt("https://tasks.example.com")
     expect(directive(headers, "connect-src")).toBe("connect-src 'self' https://api.example.com")
     expect(directive(headers, "default-src")).toBe("default-src 'self'")
@@ -34,12 +34,12 @@ describe("the policy of a page", () => {
     expect(headers.get("strict-transport-security")).toContain("max-age=31536000")
   })
 
-  it("has another nonce each time", async () => {
+  it("has a new nonce for each response", async () => {
     const [one, other] = [await pageAt("http://localhost:3000"), await pageAt("http://localhost:3000")]
     expect(directive(one, "script-src")).not.toBe(directive(other, "script-src"))
   })
 
-  it("promises no https where there is none, and allows eval in development only", async () => {
+  it("sends HSTS on https only, and allows eval in development only", async () => {
     const headers = await pageAt("http://localhost:3000", "development")
     expect(headers.get("strict-transport-security")).toBeNull()
     expect(directive(headers, "script-src")).toContain("'unsafe-eval'")

@@ -1,7 +1,10 @@
 import { NextResponse, type NextRequest } from "next/server"
 import { settings } from "@/server/settings"
 
-/** A policy with a new nonce for every page. Next reads the nonce from the request and puts it on its own scripts. */
+/**
+ * Add a Content-Security-Policy with a new nonce to every page, and HSTS on https. Next.js reads the nonce from the request
+ * headers and adds it to its own scripts.
+ */
 export function proxy(request: NextRequest): NextResponse {
   const nonce = Buffer.from(crypto.getRandomValues(new Uint8Array(16))).toString("base64")
   const policy = contentSecurityPolicy(nonce)
@@ -10,19 +13,20 @@ export function proxy(request: NextRequest): NextResponse {
   headers.set("content-security-policy", policy)
   const response = NextResponse.next({ request: { headers } })
   response.headers.set("content-security-policy", policy)
-  // Here and not in next.config.ts, whose headers are fixed by the build: one build serves http and https.
+  // Not in next.config.ts, whose headers are fixed at build time: one build serves http and https.
   if (settings().url.startsWith("https:"))
     response.headers.set("strict-transport-security", "max-age=31536000; includeSubDomains")
   return response
 }
 
+/** Return the Content-Security-Policy of a page: scripts with the nonce only, requests to this origin and the API only. */
 function contentSecurityPolicy(nonce: string): string {
   const { apiUrl, url, production } = settings()
   return [
     "default-src 'self'",
-    // React in development rebuilds stack traces with eval.
+    // React in development mode reconstructs stack traces with eval.
     `script-src 'self' 'nonce-${nonce}' 'strict-dynamic'${production ? "" : " 'unsafe-eval'"}`,
-    // Radix and sonner set style attributes and insert style elements, for which there is no nonce.
+    // Radix and sonner set style attributes and insert <style> elements without a nonce.
     "style-src 'self' 'unsafe-inline'",
     `connect-src 'self' ${apiUrl}`,
     "img-src 'self' data:",
@@ -35,6 +39,6 @@ function contentSecurityPolicy(nonce: string): string {
 }
 
 export const config = {
-  // Pages. Not what they load, and not what answers JSON.
+  // Pages only, not static assets and not JSON endpoints.
   matcher: ["/((?!api/|healthz|_next/static|_next/image|favicon.ico|icon.svg).*)"],
 }

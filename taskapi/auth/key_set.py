@@ -68,6 +68,7 @@ def parse_jwks(body: bytes) -> dict[str, Key]:
 
 
 def _is_same_key(one: Key, other: Key) -> bool:
+    """Return True if two keys have the same algorithm and key material."""
     return one.algorithm == other.algorithm and bool(one.material == other.material)
 
 

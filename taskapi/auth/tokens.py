@@ -109,10 +109,7 @@ class Verifier:
         }
 
     def verify(self, token: str) -> User:
-        """Verify an access token and return its user.
-
-        Raises `InvalidToken`, or `KeysUnavailable` if there is no key set.
-        """
+        """Verify an access token and return its user; raise `InvalidToken`, or `KeysUnavailable` without a key set."""
         _check_length(token)
         verified = self._cache.get(token)
         if verified is not None:
@@ -124,10 +121,7 @@ class Verifier:
         return verified.user
 
     def claims(self, token: str, types: Set[str | None]) -> dict[str, Any]:
-        """Verify a token whose `typ` is one of `types`, and return its claims; not cached, and of any lifetime.
-
-        Raises the same errors as `verify`.
-        """
+        """Verify a token with a `typ` of `types` and any lifetime; return its claims. Raises the errors of `verify`."""
         _check_length(token)
         header, claims = _parse(token, types)
         self._verify_signature(token, header)
@@ -217,6 +211,7 @@ def max_session_token_lifetime(max_lifetime: int | None) -> int:
 
 
 def _check_length(token: str) -> None:
+    """Raise `InvalidToken` if a token has more than `MAX_TOKEN_BYTES` characters."""
     if len(token) > MAX_TOKEN_BYTES:
         raise InvalidToken("the token is too long")
 

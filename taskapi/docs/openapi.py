@@ -95,6 +95,7 @@ def _method(rule: Rule) -> str:
 
 
 def _path_parameters(rule: Rule) -> list[dict[str, Any]]:
+    """Return the parameter objects of the variables in a route."""
     return [
         {"in": "path", "name": name, "required": True, "schema": _PATH_PARAMETERS[name]}
         for name in sorted(rule.arguments)

@@ -130,6 +130,7 @@ def _check_type(request: Request, media_types: tuple[str, ...]) -> None:
 
 
 def _too_large(max_bytes: int) -> str:
+    """Return the detail of a 413."""
     return f"Send at most {max_bytes} bytes."
 
 

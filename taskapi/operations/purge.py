@@ -6,11 +6,16 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from ..auth import queries as sessions
 from ..auth.tokens import User
+from ..http.errors import stack_trace
 from ..idempotency import queries as idempotency
 from ..tasks import purge as tasks
+
+R = TypeVar("R")
 
 log = logging.getLogger(__name__)
 
@@ -55,20 +60,28 @@ def purge_all() -> Report:
 def _purge_room(room: Room, removed: Counter[str]) -> int:
     """Purge one room, add its numbers to `removed`, and return how many purges failed."""
     what = " and ".join(room.counted)
-    try:
-        users = room.users_due()
-    except Exception:
-        log.exception("cannot find the users whose %s are due", what)
+    users = _attempt(room.users_due, f"find the users with {what} to remove")
+    if users is None:
         return 1
-    return sum(not _purge_user(room, user, removed, what) for user in users)
+    failures = 0
+    for user in users:
+        numbers = _attempt(partial(room.purge, user), f"purge the {what} of user {user.id!r}")
+        if numbers is None:
+            failures += 1
+        else:
+            removed.update(dict(zip(room.counted, numbers, strict=True)))
+    return failures
 
 
-def _purge_user(room: Room, user: User, removed: Counter[str], what: str) -> bool:
-    """Purge one user in one room and add its numbers to `removed`; returns False if that failed, which is logged."""
+def _attempt(action: Callable[[], R], purpose: str) -> R | None:
+    """Return the result of an action, or None if it raised, which is logged without the messages of exceptions."""
     try:
-        numbers = room.purge(user)
-    except Exception:
-        log.exception("cannot purge the %s of user %r", what, user.id)
-        return False
-    removed.update(dict(zip(room.counted, numbers, strict=True)))
-    return True
+        return action()
+    except Exception as error:  # noqa: BLE001  a failure of one user or room must not stop the purge of the others
+        _log_failure(purpose, error)
+        return None
+
+
+def _log_failure(purpose: str, error: Exception) -> None:
+    """Log what could not be done, and the stack trace."""
+    log.error("cannot %s\n%s", purpose, stack_trace(error))

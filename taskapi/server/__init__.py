@@ -1,1 +1,1 @@
-"""The gunicorn worker, its HTTP parser and writer, and its access log."""
+"""gunicorn worker, HTTP parser and response writer, access log, and server hooks."""

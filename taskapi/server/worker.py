@@ -50,8 +50,8 @@ class Worker(GeventWorker):
         self._idle_close_time: float | None = None
 
     def init_process(self) -> None:
-        """Start the worker, with the settings as attributes: gunicorn looks up thirty per request by two functions."""
-        self.cfg.__dict__.update({name: setting.get() for name, setting in self.cfg.settings.items()})
+        """Start the worker; settings do not change in its lifetime (a reload starts new workers)."""
+        cache_settings(self.cfg)
         super().init_process()
 
     def init_signals(self) -> None:
@@ -200,3 +200,11 @@ class Worker(GeventWorker):
         if time.monotonic() >= self._idle_close_time:
             for connection in [connection for connection in self._connections if connection.idle]:
                 connection.shutdown_reads()
+
+
+def cache_settings(cfg: Any) -> None:
+    """Store all settings as attributes of a gunicorn Config, which otherwise looks each up with two function calls.
+
+    gunicorn reads about thirty settings per request.
+    """
+    cfg.__dict__.update({name: setting.get() for name, setting in cfg.settings.items()})

@@ -24,7 +24,7 @@ from taskapi.database.base import db
 from tests.auth.conftest import Clock
 from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, base64url, compact, hs256, logout_claims, logout_token
 from tests.auth.key_server import KeyServer
-from tests.conftest import SECRET, Person, Statements, beyond_walls, empty, token
+from tests.conftest import SECRET, Person, Statements, empty, superuser_engine, token
 from tests.gunicorn_server import Answer, Request, Server, serve
 from tests.test_invariants import API, at
 from tests.waiting import PATIENCE
@@ -54,7 +54,7 @@ def signed_in(client: FlaskClient, user: str, session: str | None) -> Person:
 
 def row_counts(app: Flask) -> tuple[int, int]:
     """Return the numbers of rows of ended sessions and of executed logout tokens."""
-    with app.app_context(), beyond_walls().connect() as connection:
+    with app.app_context(), superuser_engine().connect() as connection:
         ended, seen = (connection.execute(select(table.__table__)).all() for table in (EndedSession, SeenLogoutToken))
     return len(ended), len(seen)
 
@@ -235,7 +235,7 @@ BAD_NOTICES: dict[str, tuple[Callable[[], str], str]] = {
         lambda: f"{base64url({'alg': 'none', 'typ': 'logout+jwt'})}.{base64url(logout_claims('alice', 's-1'))}.",
         NOT_SIGNED,
     ),
-    "of a key pair that nobody published": (
+    "of an unpublished key pair": (
         lambda: Signer("EdDSA").token(logout_claims("alice", "s-1"), typ="logout+jwt"),
         ALGORITHM,
     ),
@@ -265,7 +265,7 @@ BAD_NOTICES: dict[str, tuple[Callable[[], str], str]] = {
         "No session was ended: the token has a nonce, which a logout token must not have.",
     ),
     "without sub": (lambda: logout_token(None, "s-1"), "No session was ended: the token has no sub."),
-    "of nobody": (lambda: logout_token("", "s-1"), NO_ID.format("sub")),
+    "with an empty sub": (lambda: logout_token("", "s-1"), NO_ID.format("sub")),
     "without sid": (lambda: logout_token("alice", None), NO_ID.format("sid")),
     "of all sessions": (lambda: logout_token("alice", ""), NO_ID.format("sid")),
     "without jti": (lambda: logout_token("alice", "s-1", jti=None), NO_ID.format("jti")),
@@ -496,8 +496,8 @@ def test_logout_and_requests_of_a_session_are_503_while_the_database_is_down(
     assert alice.get().status_code == 200
     with outage(app):
         time.sleep(FRESH_FOR)
-        asked = client.get("/api/mallory/tasks", headers={"Authorization": f"Bearer {alice.token}"})
-        for response in (asked, alice.get(headers={"X-Request-Id": "r-1"}), post_logout(client, made)):
+        other_path = client.get("/api/mallory/tasks", headers={"Authorization": f"Bearer {alice.token}"})
+        for response in (other_path, alice.get(headers={"X-Request-Id": "r-1"}), post_logout(client, made)):
             assert response.status_code == 503
             assert response.headers["Retry-After"] == "1"
             assert response.get_json()["detail"] == (
@@ -571,7 +571,7 @@ def statuses(server: Server, user: str, session: str, times: int) -> set[int]:
 def test_within_a_second_of_logout_every_worker_rejects_a_copied_token(server: Server) -> None:
     copied, other = bearer("copied", "s-1"), bearer("copied", "s-2")
     meet_every_worker(server, "copied", copied)
-    assert server.tell(logout_token("copied", "s-1")).status == 200
+    assert server.send_logout_token(logout_token("copied", "s-1")).status == 200
     answered = time.monotonic()
     while time.monotonic() < answered + 0.8:
         assert {answer.status for answer in server.race("copied", [copied] * 8)} <= {200, 401}
@@ -587,7 +587,7 @@ def test_logout_at_one_deployment_ends_the_session_at_another_on_the_same_databa
 ) -> None:
     with serve(database_url, WEB_CONCURRENCY="1") as elsewhere:
         assert elsewhere.send("shared", bearer("shared", "s-1")).status == 200
-        assert server.tell(logout_token("shared", "s-1")).status == 200
+        assert server.send_logout_token(logout_token("shared", "s-1")).status == 200
         time.sleep(FRESH_FOR)
         assert elsewhere.send("shared", bearer("shared", "s-1")).status == 401
         assert elsewhere.send("shared", bearer("shared", "s-2")).status == 200
@@ -596,7 +596,7 @@ def test_logout_at_one_deployment_ends_the_session_at_another_on_the_same_databa
 def raced(server: Server, notices: list[str]) -> list[Answer]:
     start = Barrier(len(notices))
     with ThreadPoolExecutor(len(notices)) as pool:
-        return list(pool.map(lambda each: server.tell(each, start.wait), notices))
+        return list(pool.map(lambda each: server.send_logout_token(each, start.wait), notices))
 
 
 def test_concurrent_logouts_each_end_their_session_at_every_worker(server: Server) -> None:

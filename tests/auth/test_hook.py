@@ -150,7 +150,7 @@ BAD_TOKENS: dict[str, tuple[Callable[[], str], str]] = {
     "without exp": (lambda: token("alice", exp=None), "the token has no exp"),
     "not valid yet": (lambda: token("alice", nbf=int(time.time()) + 86_400, exp=2**33), "the token is not valid yet"),
     "of another secret": (lambda: token("alice", secret="x" * 40), "the signature of the token is wrong"),
-    "of nobody": (lambda: token(""), "sub of the token is not an id"),
+    "with an empty sub": (lambda: token(""), "sub of the token is not an id"),
     "unsigned": (
         lambda: f"{base64url({'alg': 'none'})}.{base64url({'sub': 'alice', 'exp': 2**33})}.AA",
         "the token is signed with an algorithm that is not accepted",

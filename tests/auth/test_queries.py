@@ -17,7 +17,7 @@ from taskapi.auth.models import EndedSession, SeenLogoutToken
 from taskapi.auth.queries import EndedSessionEntry, Replayed
 from taskapi.auth.tokens import User
 from taskapi.database.base import now
-from tests.conftest import Statements, beyond_walls
+from tests.conftest import Statements, superuser_engine
 from tests.test_invariants import owners
 
 HOUR = timedelta(hours=1)
@@ -40,7 +40,7 @@ def names(since: int = 0, most: int = 1000) -> list[tuple[int, str]]:
 
 def age(by: timedelta) -> None:
     """Move the expiry of all rows back by `by`."""
-    with beyond_walls().begin() as connection:
+    with superuser_engine().begin() as connection:
         for table in (EndedSession, SeenLogoutToken):
             for key, at in connection.execute(table.__table__.select().with_only_columns(
                 table.user_id, table.forget_at
@@ -49,7 +49,7 @@ def age(by: timedelta) -> None:
 
 
 def count(table: Any) -> int:
-    with beyond_walls().connect() as connection:
+    with superuser_engine().connect() as connection:
         return len(connection.execute(table.__table__.select()).all())
 
 

@@ -25,7 +25,7 @@ from taskapi.auth.tokens import User
 from taskapi.database.base import db
 from taskapi.database.failures import DatabaseUnavailable
 from tests.auth.conftest import Clock
-from tests.conftest import Statements, beyond_walls, empty
+from tests.conftest import Statements, empty, superuser_engine
 
 ALICE, MALLORY = User("alice", "s-1"), User("mallory", "s-1")
 
@@ -70,14 +70,14 @@ def notice(user: User, calendar: Callable[[], datetime] | None = None) -> Logout
 
 def fill(*rows: tuple[int, str], user: str = "alice", forget_at: datetime = datetime(2099, 1, 1, tzinfo=UTC)) -> None:
     """Insert (number, session id) rows directly, as if written earlier or by another worker."""
-    with beyond_walls().begin() as connection:
+    with superuser_engine().begin() as connection:
         for number, session in rows:
             row = {"user_id": user, "session_id": session, "number": number, "forget_at": forget_at}
             connection.execute(insert(EndedSession).values(**row))
 
 
 def remove(*sessions: str) -> None:
-    with beyond_walls().begin() as connection:
+    with superuser_engine().begin() as connection:
         connection.execute(EndedSession.__table__.delete().where(EndedSession.session_id.in_(sessions)))
 
 
@@ -368,7 +368,7 @@ def test_an_ended_session_is_stored_until_its_last_token_has_expired(
     view.end(notice(ALICE, calendar))
     keep = timedelta(seconds=life) + GRACE
     (entry,) = queries.ended_sessions_since(0, 10)
-    with beyond_walls().connect() as connection:
+    with superuser_engine().connect() as connection:
         (row,) = connection.execute(EndedSession.__table__.select()).all()
         (seen,) = connection.execute(SeenLogoutToken.__table__.select()).all()
     assert row.forget_at == entry.forget_at == calendar() + keep
@@ -398,7 +398,7 @@ STEPS = st.one_of(
 
 
 def rows() -> list[dict[str, Any]]:
-    with beyond_walls().connect() as connection:
+    with superuser_engine().connect() as connection:
         return [dict(row._mapping) for row in connection.execute(EndedSession.__table__.select())]
 
 
@@ -441,7 +441,7 @@ def test_after_a_read_a_worker_knows_all_ended_sessions_and_no_others(
             kept = rows(), dict(ended)
         else:
             ended = dict(kept[1])
-            with beyond_walls().begin() as connection:
+            with superuser_engine().begin() as connection:
                 connection.execute(EndedSession.__table__.delete())
                 for row in kept[0]:
                     connection.execute(insert(EndedSession).values(**row))

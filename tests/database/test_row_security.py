@@ -22,7 +22,7 @@ from taskapi.database.base import Base, db
 from taskapi.database.prepared import Prepared
 from taskapi.database.unit_of_work import PURGE, SIGN_OUTS, execute, reads, rows, writes
 from tests import postgres
-from tests.conftest import SECRET, Person, beyond_walls, build, empty, token
+from tests.conftest import SECRET, Person, build, empty, superuser_engine, token
 from tests.postgres import new_database
 from tests.test_invariants import exercise
 from tests.without_where import owner_conditions_removed
@@ -280,7 +280,7 @@ def test_ready_with_the_service_s_role(postgresql_url: str):
 
 
 def test_not_ready_with_a_superuser_role(postgresql_url: str):
-    status, detail = ready(postgres.beyond_walls(postgresql_url))
+    status, detail = ready(postgres.as_superuser(postgresql_url))
     assert status == 503
     assert detail.startswith("The database role of the service is a superuser or has BYPASSRLS: ")
 
@@ -289,7 +289,7 @@ def test_not_ready_with_a_superuser_role(postgresql_url: str):
 def changed(postgresql_server: str, postgresql_url: str) -> Iterator[Callable[[str, str], None]]:
     """Execute a statement as the superuser, and another at the end that undoes it."""
     undone: list[str] = []
-    engine = create_engine(postgres.beyond_walls(postgresql_url), isolation_level="AUTOCOMMIT")
+    engine = create_engine(postgres.as_superuser(postgresql_url), isolation_level="AUTOCOMMIT")
 
     def change(statement: str, undo: str) -> None:
         with engine.connect() as connection:
@@ -386,7 +386,7 @@ def test_without_owner_conditions_every_endpoint_responds_the_same_and_other_use
 
 def rows_of_others() -> dict[str, list[Any]]:
     """Return every row of the users of `both`, as the superuser sees them."""
-    with beyond_walls().connect() as connection:
+    with superuser_engine().connect() as connection:
         return {
             table.name: sorted(
                 map(repr, connection.execute(table.select().where(table.c.user_id.in_(["alice", "mallory"]))))

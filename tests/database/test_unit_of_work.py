@@ -31,7 +31,7 @@ from taskapi.database.engine import POOL_SIZE, POOL_TIMEOUT
 from taskapi.database.failures import ATTEMPTS, DatabaseUnavailable
 from taskapi.database.sqlite import EXTRA_CONNECTIONS
 from taskapi.database.unit_of_work import execute, reads, rows, writes
-from tests.conftest import Person, beyond_walls, build, migrate
+from tests.conftest import Person, build, migrate, superuser_engine
 from tests.waiting import PATIENCE
 
 ALICE = User("alice")
@@ -74,7 +74,7 @@ def postgresql(app: Flask) -> Engine:
 @pytest.fixture
 def operator(postgresql: Engine) -> Iterator[Engine]:
     """Another client of the same PostgreSQL server, as superuser."""
-    engine = create_engine(beyond_walls().url, isolation_level="AUTOCOMMIT")
+    engine = create_engine(superuser_engine().url, isolation_level="AUTOCOMMIT")
     yield engine
     engine.dispose()
 
@@ -642,7 +642,7 @@ def test_a_datetime_is_read_back_as_it_was_stored_in_utc(app: Flask, moment: dat
     from sqlalchemy import Column, Integer, MetaData, Table
 
     table = Table("moments", MetaData(), Column("id", Integer, primary_key=True), Column("at", UTCDateTime()))
-    engine = beyond_walls()  # the service's role cannot create tables
+    engine = superuser_engine()  # the service's role cannot create tables
     table.create(engine)
     try:
         with engine.begin() as connection:

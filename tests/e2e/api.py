@@ -15,7 +15,7 @@ from sqlalchemy import create_engine, text
 
 from tests.e2e.stack import Stack
 from tests.gunicorn_server import CLIENT_TIMEOUT
-from tests.postgres import beyond_walls
+from tests.postgres import as_superuser
 
 
 def claims(token: str) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def writers(stack: Stack, tokens: list[str]) -> Iterator[list[int]]:
 def count_stored_tasks(stack: Stack, user_id: str) -> int:
     """Count the rows of a user in the database of the API, including the trash."""
     url = stack.database_url
-    engine = create_engine(beyond_walls(url) if url.startswith("postgresql") else url)
+    engine = create_engine(as_superuser(url) if url.startswith("postgresql") else url)
     with engine.connect() as connection:
         query = text("SELECT count(*) FROM tasks WHERE user_id = :user_id")
         count: int = connection.execute(query, {"user_id": user_id}).scalar_one()

@@ -211,9 +211,9 @@ def test_a_preflight_is_not_counted_and_never_429(make_app: Make) -> None:
     app = make_app(RATE_LIMIT="1/minute", CORS_ORIGINS="https://app.example.com")
     alice = person(app)
     assert alice.get().status_code == 200
-    asked = {"Origin": "https://app.example.com", "Access-Control-Request-Method": "PUT"}
+    preflight = {"Origin": "https://app.example.com", "Access-Control-Request-Method": "PUT"}
     for _ in range(3):
-        assert app.test_client().options("/api/alice/tasks/1", headers=asked).status_code == 200
+        assert app.test_client().options("/api/alice/tasks/1", headers=preflight).status_code == 200
     refused = alice.get(headers={"Origin": "https://app.example.com"})
     assert refused.status_code == 429
     exposed = refused.headers["Access-Control-Expose-Headers"]

@@ -35,7 +35,7 @@ from taskapi.tasks.models import Task
 from taskapi.tasks.sync import routes as feed
 from taskapi.tasks.transfer import exports
 from tests.concurrency.test_slots import free
-from tests.conftest import beyond_walls, token
+from tests.conftest import superuser_engine, token
 from tests.tasks.test_pages import LONGEST, fill
 
 LARGE_PATHS = ("/tasks", "/tasks?limit=20", "/tasks?trash=true", "/tasks?q=t", "/changes", "/export")
@@ -71,7 +71,7 @@ class Reader:
 def alice(app: Flask) -> Reader:
     """A client of Alice, who has twelve of the longest tasks, and as many in the trash."""
     fill(app, [LONGEST] * 24)
-    with app.app_context(), beyond_walls().begin() as connection:
+    with app.app_context(), superuser_engine().begin() as connection:
         connection.execute(update(Task).where(Task.id > 12).values(deleted_at=now()))
     return Reader(app)
 
@@ -156,15 +156,15 @@ def test_a_request_waits_for_a_permit_without_its_slot(app: Flask, alice: Reader
 
 
 def test_a_request_waits_for_a_permit_as_long_as_documented(app: Flask, monkeypatch: pytest.MonkeyPatch):
-    asked: list[float] = []
-    monkeypatch.setattr(permits, "wait", lambda _user, seconds: asked.append(seconds))
+    timeouts: list[float] = []
+    monkeypatch.setattr(permits, "wait", lambda _user, seconds: timeouts.append(seconds))
     with app.test_request_context(), pytest.raises(ServiceUnavailable):
         monkeypatch.setattr(permits, "acquire", lambda _user: None)
         Permit("alice").wait()
     monkeypatch.setattr(permits, "held_by", lambda _user: MAX_PER_USER)
     with app.test_request_context(), pytest.raises(TooManyRequests):
         Permit("alice").wait()
-    assert asked == [large_responses.PERMIT_TIMEOUT] * 2
+    assert timeouts == [large_responses.PERMIT_TIMEOUT] * 2
 
 
 @pytest.mark.parametrize("path", ["/tasks", "/changes", "/export"])

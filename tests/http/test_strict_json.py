@@ -36,7 +36,7 @@ def test_valid_json_is_parsed(raw: bytes, value: Any) -> None:
     assert loads(raw) == value
 
 
-REFUSED: dict[str, bytes] = {
+INVALID: dict[str, bytes] = {
     "nothing": b"",
     "whitespace only": b"  ",
     "cut short": b'{"a": 1',
@@ -76,7 +76,7 @@ REFUSED: dict[str, bytes] = {
 }
 
 
-@pytest.mark.parametrize("raw", REFUSED.values(), ids=REFUSED.keys())
+@pytest.mark.parametrize("raw", INVALID.values(), ids=INVALID.keys())
 def test_json_that_parsers_interpret_differently_is_a_value_error(raw: bytes) -> None:
     with pytest.raises(ValueError):
         loads(raw)

@@ -26,8 +26,8 @@ import taskapi.database.pipeline
 import taskapi.database.unit_of_work
 from taskapi.database.base import now
 from taskapi.idempotency.models import StoredResponse
-from tests.conftest import Person, beyond_walls, token
-from tests.gunicorn_server import Answer, Request, Server, serve
+from tests.conftest import Person, superuser_engine, token
+from tests.gunicorn_server import Answer, Request, Server, launch
 from tests.waiting import PATIENCE, until
 
 REPLAYED_HEADERS = ("Content-Type", "ETag", "Location")
@@ -228,7 +228,7 @@ def test_a_replay_takes_precedence_over_428(make_app: Callable[..., Flask]) -> N
 
 def age_stored_responses(app: Flask, by: timedelta) -> None:
     """Set the creation time of all stored responses to `by` ago."""
-    with app.app_context(), beyond_walls().begin() as connection:
+    with app.app_context(), superuser_engine().begin() as connection:
         connection.execute(StoredResponse.__table__.update().values(created_at=now() - by))
 
 
@@ -292,7 +292,7 @@ REPAIR_COMMITS = {
 def failing_commits(url: str) -> Iterator[None]:
     """Context manager: make every transaction that inserts a task fail at COMMIT."""
     dialect = make_url(url).get_backend_name()
-    engine = beyond_walls(url)
+    engine = superuser_engine(url)
     with engine.begin() as connection:
         for statement in BREAK_COMMITS[dialect]:
             connection.execute(text(statement))
@@ -306,7 +306,7 @@ def test_a_failed_commit_stores_neither_the_task_nor_the_key(app: Flask, alice: 
     with failing_commits(database_url):
         assert alice.post(json={"title": "T"}, headers=key_header()).status_code >= 500
         assert alice.titles() == []
-        with app.app_context(), beyond_walls().connect() as connection:
+        with app.app_context(), superuser_engine().connect() as connection:
             assert connection.execute(StoredResponse.__table__.select()).all() == []
     again = alice.post(json={"title": "T"}, headers=key_header())
     assert (again.status_code, again.get_json()["id"]) == (201, 1)
@@ -325,7 +325,7 @@ def blocked_writes(url: str, user: str) -> Iterator[None]:
             yield
             connection.execute("ROLLBACK")
         return
-    engine = beyond_walls(url)
+    engine = superuser_engine(url)
     with engine.begin() as connection:
         locked = connection.execute(text("SELECT 1 FROM users WHERE user_id = :u FOR UPDATE"), {"u": user})
         assert locked.one()
@@ -340,7 +340,7 @@ def wait_until_working(url: str) -> None:
     if url.startswith("sqlite"):
         time.sleep(0.3)
         return
-    engine = beyond_walls(url)
+    engine = superuser_engine(url)
     waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%users%'")
     until(lambda: _scalar(engine, waiting) > 0)
 
@@ -413,10 +413,22 @@ def test_a_request_in_progress_does_not_affect_other_keys_and_users(
 
 
 @pytest.fixture(scope="module")
-def server(database_url: str) -> Iterator[Server]:
-    """A gunicorn server with several worker processes and no rate limit."""
-    with serve(database_url, RATE_LIMIT="off") as running:
-        yield running
+def gunicorn(database_url: str) -> Iterator[tuple[int, Server]]:
+    """gunicorn with several worker processes and no rate limit: the process id of its master, and a client."""
+    with launch(database_url, "wsgi:app", RATE_LIMIT="off") as (process, server):
+        yield process.pid, server
+
+
+@pytest.fixture(scope="module")
+def master(gunicorn: tuple[int, Server]) -> int:
+    """The process id of gunicorn's master."""
+    return gunicorn[0]
+
+
+@pytest.fixture(scope="module")
+def server(gunicorn: tuple[int, Server]) -> Server:
+    """A client of the gunicorn server."""
+    return gunicorn[1]
 
 
 CREATE = Request("POST", "", {"title": "T"}, (("Idempotency-Key", "one"),))
@@ -439,27 +451,13 @@ def test_12_concurrent_creates_with_one_key_create_one_task(server: Server, app:
         assert len(tasks(server, user)) == 1
 
 
-def processes(port: int) -> tuple[int, list[int]]:
-    """Return the process ids of the gunicorn master that this test started on the port, and of its workers."""
-    children: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue  # the process has ended
-        children.setdefault(int(fields[1]), []).append(int(stat.parent.name))
-    (master,) = (
-        pid for pid in children[os.getpid()] if f"127.0.0.1:{port}" in Path(f"/proc/{pid}/cmdline").read_text()
-    )
-    return master, children.get(master, [])
-
-
-def kill_workers(server: Server) -> None:
+def kill_workers(master: int) -> None:
     """Send SIGKILL to all workers, as the OOM killer does, and wait until gunicorn has replaced them."""
-    _, workers = processes(server.port)
+    children = Path(f"/proc/{master}/task/{master}/children")
+    workers = children.read_text().split()
     for worker in workers:
-        os.kill(worker, signal.SIGKILL)
-    until(lambda: len(set(processes(server.port)[1]) - set(workers)) == len(workers))
+        os.kill(int(worker), signal.SIGKILL)
+    until(lambda: len(set(children.read_text().split()) - set(workers)) == len(workers))
 
 
 def retry_until_answered(server: Server, user: str, request: Request) -> Answer:
@@ -494,21 +492,25 @@ def test_a_lost_response_is_replayed(server: Server, app: Flask) -> None:
     assert [again.json] == tasks(server, "lost")
 
 
-def test_a_response_lost_by_a_worker_killed_after_the_commit_is_replayed(server: Server, app: Flask) -> None:
+def test_a_response_lost_by_a_worker_killed_after_the_commit_is_replayed(
+    server: Server, master: int, app: Flask
+) -> None:
     send_and_hang_up(server, "killed-after", b'{"title": "T"}')
     until(lambda: tasks(server, "killed-after"))
-    kill_workers(server)
+    kill_workers(master)
     again = retry_until_answered(server, "killed-after", CREATE)
     assert (again.status, again.headers["Idempotency-Replayed"]) == (201, "true")
     assert len(tasks(server, "killed-after")) == 1
 
 
-def test_a_worker_killed_before_the_commit_stores_nothing(server: Server, app: Flask, database_url: str) -> None:
+def test_a_worker_killed_before_the_commit_stores_nothing(
+    server: Server, master: int, app: Flask, database_url: str
+) -> None:
     assert server.send("killed", Request("POST", "", {"title": "There already"})).status == 201
     with blocked_writes(database_url, "killed"):
         send_and_hang_up(server, "killed", b'{"title": "T"}')
         wait_until_working(database_url)
-        kill_workers(server)
+        kill_workers(master)
     assert [task["title"] for task in retry_until_answered(server, "killed", Request("GET")).json] == ["There already"]
     again = retry_until_answered(server, "killed", CREATE)
     assert (again.status, again.headers["Idempotency-Replayed"]) == (201, None)
@@ -517,7 +519,7 @@ def test_a_worker_killed_before_the_commit_stores_nothing(server: Server, app: F
 
 @pytest.mark.parametrize("delay", [0.02, 0.1, 0.3], ids=lambda delay: f"{delay * 1000:.0f}ms")
 def test_a_batch_interrupted_by_a_killed_worker_is_executed_once_by_retries(
-    server: Server, app: Flask, delay: float
+    server: Server, master: int, app: Flask, delay: float
 ) -> None:
     user = f"cut-{delay}"
     operations = [{"op": "create", "task": {"title": f"Task {number}"}} for number in range(100)]
@@ -525,7 +527,7 @@ def test_a_batch_interrupted_by_a_killed_worker_is_executed_once_by_retries(
     with ThreadPoolExecutor(1) as pool:
         interrupted = pool.submit(retry_until_answered, server, user, batch)
         time.sleep(delay)
-        kill_workers(server)
+        kill_workers(master)
         assert interrupted.result().status == 200
     assert retry_until_answered(server, user, batch).headers["Idempotency-Replayed"] == "true"
     assert len(tasks(server, user)) == 100

@@ -15,7 +15,7 @@ from taskapi.database.base import db, now
 from taskapi.http.fields.time import rfc3339
 from taskapi.idempotency import queries
 from taskapi.idempotency.models import StoredResponse, Usage
-from tests.conftest import Person, Statements, beyond_walls
+from tests.conftest import Person, Statements, superuser_engine
 from tests.idempotency.test_idempotency import age_stored_responses, assert_replayed, key_header
 
 DAY = 24 * 60 * 60
@@ -26,19 +26,19 @@ SECRET = "the-secret-of-this-task"
 def stored_bytes(app: Flask) -> list[int]:
     """Return the length of each stored body, oldest first."""
     query = select(func.length(StoredResponse.body)).order_by(StoredResponse.created_at, StoredResponse.key)
-    with app.app_context(), beyond_walls().connect() as connection:
+    with app.app_context(), superuser_engine().connect() as connection:
         return list(connection.execute(query).scalars())
 
 
 def usage(app: Flask) -> list[tuple[Any, ...]]:
     """Return all rows of the usage table: (user id, keys, bytes)."""
-    with app.app_context(), beyond_walls().connect() as connection:
+    with app.app_context(), superuser_engine().connect() as connection:
         return [tuple(row) for row in connection.execute(select(Usage.__table__).order_by(Usage.user_id))]
 
 
 def tables_containing(app: Flask, content: str) -> set[str]:
     """Return the names of the tables that contain the text in any column."""
-    with app.app_context(), beyond_walls().connect() as connection:
+    with app.app_context(), superuser_engine().connect() as connection:
         return {
             table.name
             for table in db.metadata.sorted_tables
@@ -192,7 +192,7 @@ def test_the_purge_subtracts_expired_keys_and_bytes_from_the_usage(app: Flask, a
 def test_the_purge_counts_keys_that_the_previous_release_has_stored(app: Flask, alice: Person) -> None:
     for key in ("old", "young"):
         alice.post(json={"title": "T"}, headers=key_header(key))
-    with app.app_context(), beyond_walls().begin() as connection:
+    with app.app_context(), superuser_engine().begin() as connection:
         connection.execute(Usage.__table__.delete())
         old = StoredResponse.__table__.update().where(StoredResponse.key == "old")
         connection.execute(old.values(created_at=now() - timedelta(hours=25)))
@@ -204,7 +204,7 @@ def test_a_response_that_the_previous_release_has_stored_is_replayed(app: Flask,
     """Such a row has no task id, and the complete body, also of a batch."""
     one = alice.post(json={"title": "T"}, headers=key_header())
     several = batch(alice, *complete_operations(1))
-    with app.app_context(), beyond_walls().begin() as connection:
+    with app.app_context(), superuser_engine().begin() as connection:
         connection.execute(Usage.__table__.delete())
         connection.execute(StoredResponse.__table__.update().values(task_id=None, is_reduced=False))
         complete = StoredResponse.__table__.update().where(StoredResponse.key == "batch")

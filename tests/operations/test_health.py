@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from taskapi.database.base import db
 from taskapi.operations.health import MIGRATION_HEAD
-from tests.conftest import Statements, beyond_walls, build, migrate
+from tests.conftest import Statements, build, migrate, superuser_engine
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def unreachable() -> Iterator[str]:
 
 def set_revision(app: Flask, revision: str | None) -> None:
     """Set the revision in `alembic_version`; None removes it."""
-    with app.app_context(), beyond_walls().begin() as connection:
+    with app.app_context(), superuser_engine().begin() as connection:
         connection.execute(text("DELETE FROM alembic_version"))
         if revision is not None:
             connection.execute(text("INSERT INTO alembic_version VALUES (:revision)"), {"revision": revision})

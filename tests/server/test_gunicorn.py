@@ -130,6 +130,40 @@ print([name for name in {LAZY_IMPORTS} if name in sys.modules])
     assert done.stdout.strip() == b"[]"
 
 
+def test_no_attribute_of_gunicorn_is_replaced():
+    """Other worker classes of gunicorn would run with the replacement."""
+    script = """
+import runpy, sys
+import gunicorn.app.wsgiapp, gunicorn.arbiter, gunicorn.workers.gthread, gunicorn.workers.sync
+
+
+def attributes():
+    modules = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "gunicorn"}
+    classes = {
+        f"{name}.{kind.__qualname__}": kind
+        for name, module in modules.items()
+        for kind in vars(module).values()
+        if isinstance(kind, type) and kind.__module__ == name
+    }
+    return {
+        (owner, name): value
+        for owner, value in {**modules, **classes}.items()
+        for name, value in vars(value).items()
+        if not name.startswith("__") or name == "__str__"
+    }
+
+
+before = attributes()
+runpy.run_path("gunicorn.conf.py")
+import wsgi
+after = attributes()
+print([name for name, value in before.items() if after.get(name) is not value])
+"""
+    environ = {"PATH": os.environ["PATH"], "BETTER_AUTH_SECRET": SECRET}
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environ, capture_output=True, check=True)
+    assert done.stdout.decode().strip() == "[]"
+
+
 # Serve
 
 
@@ -165,7 +199,7 @@ def log_of_start(url: str, folder: Path, seconds: float = PATIENCE) -> str:
 
 def test_readiness_problems_are_logged_at_the_start(postgresql_url: str, tmp_path: Path):
     assert "not ready" not in log_of_start(postgresql_url, tmp_path, 2)
-    log = log_of_start(postgres.beyond_walls(postgresql_url), tmp_path)
+    log = log_of_start(postgres.as_superuser(postgresql_url), tmp_path)
     assert "not ready: The database role of the service is a superuser or has BYPASSRLS" in log
     log = log_of_start(f"sqlite:///{tmp_path}/unmigrated.db", tmp_path)
     assert "not ready: The database is not migrated" in log

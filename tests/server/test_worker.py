@@ -10,10 +10,24 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
 
 import pytest
+from gunicorn.config import Config
 
+from taskapi.server.worker import cache_settings
 from tests.chaos.service import Service, run_service
 from tests.conftest import migrate
 from tests.gunicorn_server import CLIENT_TIMEOUT, ROOT
+
+# Settings
+
+
+def test_cached_settings_have_the_values_of_gunicorns() -> None:
+    cfg = Config()
+    names = [*cfg.settings, *(name for name, member in vars(Config).items() if isinstance(member, property))]
+    expected = {name: getattr(cfg, name) for name in names}
+    cache_settings(cfg)
+    assert {name: getattr(cfg, name) for name in names} == expected
+    assert set(cfg.settings) <= set(vars(cfg))
+
 
 # A worker with as many connections as it accepts
 

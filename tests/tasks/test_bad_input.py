@@ -15,7 +15,7 @@ from werkzeug.test import TestResponse
 from taskapi.database.base import db
 from taskapi.http.fields.strict import MAX_VIOLATIONS
 from taskapi.tasks.transfer.schemas import ImportedTask
-from tests.conftest import Person, beyond_walls, token
+from tests.conftest import Person, superuser_engine, token
 from tests.gunicorn_server import Answer, Request, Server, serve
 
 CANARY = "c4n4ry"
@@ -29,7 +29,7 @@ def rows(app: Flask) -> Rows:
     """Return a function that reads all rows of all tables."""
 
     def read() -> dict[str, Any]:
-        with app.app_context(), beyond_walls().connect() as connection:
+        with app.app_context(), superuser_engine().connect() as connection:
             return {
                 table.name: connection.execute(table.select().order_by(*table.primary_key)).all()
                 for table in db.metadata.sorted_tables

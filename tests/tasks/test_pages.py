@@ -19,7 +19,7 @@ from taskapi.tasks.models import User as Counters
 from taskapi.tasks.sync import queries as feed
 from taskapi.tasks.sync import tokens
 from taskapi.tasks.transfer import exports
-from tests.conftest import Person, Statements, beyond_walls
+from tests.conftest import Person, Statements, superuser_engine
 from tests.tasks.listing.test_list import NEXT
 
 MILK = "\U0001f95b"
@@ -38,7 +38,7 @@ def fill(app: Flask, descriptions: list[str | None], **columns: Any) -> None:
         {**row, "id": n, "revision": n, "title": f"t{n:04}", "folded_title": f"t{n:04}", "description": description}
         for n, description in enumerate(descriptions, 1)
     ]
-    with app.app_context(), beyond_walls().begin() as connection:
+    with app.app_context(), superuser_engine().begin() as connection:
         connection.execute(insert(Counters).values(user_id="alice", revision=len(rows), last_task_id=len(rows)))
         connection.execute(insert(Task), rows)
 
@@ -132,7 +132,7 @@ def test_the_delta_feed_of_the_longest_tasks_has_pages_of_4_mib_and_loses_no_tas
 
 def test_the_delta_feed_continues_within_a_revision_that_two_pages_share(app: Flask, alice: Person):
     fill(app, [LONGEST] * 230)
-    with app.app_context(), beyond_walls().begin() as connection:
+    with app.app_context(), superuser_engine().begin() as connection:
         connection.execute(update(Task).where(Task.user_id == "alice").values(revision=230))
     first = alice.data("GET", "/changes")
     ids = [task["id"] for task in first.get_json()["items"]]
@@ -187,7 +187,7 @@ def test_tasks_that_grow_between_the_two_statements_do_not_exceed_the_page_limit
     fill(app, ["x" * 3000] * 200)
     with app.app_context():
         page, read_again = page_readers[kind]()
-        with beyond_walls().begin() as connection:
+        with superuser_engine().begin() as connection:
             connection.execute(update(Task).values(description=LONGEST))
         again = read_again(page)
         assert text_bytes(again.rows) <= pages.MAX_BYTES
@@ -201,7 +201,7 @@ def test_tasks_that_are_deleted_between_the_two_statements_do_not_end_the_list(
     fill(app, [LONGEST] * 200)
     with app.app_context():
         page, read_again = page_readers[kind]()
-        with beyond_walls().begin() as connection:
+        with superuser_engine().begin() as connection:
             connection.execute(delete(Task))
         again = read_again(page)
     assert not again.rows

@@ -18,7 +18,7 @@ from taskapi.tasks.folding import fold
 from taskapi.tasks.models import Task, User
 from taskapi.tasks.statements import counters
 from taskapi.tasks.statements import update as updates
-from tests.conftest import Person, Statements, beyond_walls
+from tests.conftest import Person, Statements, superuser_engine
 from tests.gunicorn_server import Request, Server, serve
 
 MANY = 2000
@@ -41,7 +41,7 @@ def fill(app: Flask, user: str, number: int, first_revision: int = 1) -> None:
         }
         for n in range(1, number + 1)
     ]
-    with app.app_context(), beyond_walls().begin() as connection:
+    with app.app_context(), superuser_engine().begin() as connection:
         last = {"revision": first_revision - 1 + number, "last_task_id": number}
         connection.execute(insert(User).values(user_id=user, **last))
         connection.execute(insert(Task), rows)
@@ -170,7 +170,7 @@ class TestPlans:
     def alice_among_20_users(self, app: Flask) -> Person:
         """Alice among 20 users with 1,000 tasks each, after ANALYZE, with Flask's own client as in TestPagination."""
         fill(app, "alice", 1000)
-        with app.app_context(), beyond_walls().begin() as connection:
+        with app.app_context(), superuser_engine().begin() as connection:
             others = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 19)"
             for table in ("users", "tasks"):
                 names = [column.name for column in db.metadata.tables[table].columns if column.name != "user_id"]
@@ -242,7 +242,7 @@ class TestPagination:
         changed |= moved
         for title in ("", "000", "task 250", "zzz"):
             alice_with_2000_tasks.add(f"{title}!", completed=page % 2 == 0)
-        with app.app_context(), beyond_walls().begin() as connection:
+        with app.app_context(), superuser_engine().begin() as connection:
             revision = (
                 connection.execute(
                     update(User)
@@ -298,7 +298,7 @@ class TestPagination:
 
     def test_ids_and_revisions_over_32_bits_can_be_paged(self, app: Flask, alice: Person) -> None:
         fill(app, "alice", 10, first_revision=2**40)
-        with app.app_context(), beyond_walls().begin() as connection:
+        with app.app_context(), superuser_engine().begin() as connection:
             connection.execute(update(Task).values(id=Task.id + 2**41))
             connection.execute(update(User).values(last_task_id=User.last_task_id + 2**41))
         everything = [2**41 + n for n in range(10, 0, -1)]

@@ -1,70 +1,66 @@
 "use client"
 
-import { IconButton } from "@radix-ui/themes/components/icon-button"
-import { useEffect, useRef, useState, type ComponentProps } from "react"
+import { useEffect, useRef, useState } from "react"
 import { flushSync } from "react-dom"
-import { PersonIcon } from "@/icons"
+import { AccountMenuButton } from "./AccountMenuButton"
 import type { AccountMenuItems } from "./AccountMenuItems"
 
-/** The button is there at once; the menu behind it, which brings its own positioning, is loaded when nothing else is to do. */
+/**
+ * Account menu. Renders a plain button first and loads the menu, whose positioning script is large, after 1.5 s or when the
+ * button is used.
+ */
 export function AccountMenu(props: { name: string; email: string }) {
   const [Items, setItems] = useState<typeof AccountMenuItems | null>(null)
   const [open, setOpen] = useState(false)
-  const asked = useRef(false)
+  const loadStarted = useRef(false)
   const opening = useRef(false)
-  const frame = useRef<HTMLDivElement>(null)
+  const container = useRef<HTMLDivElement>(null)
 
-  function load() {
-    if (asked.current) return
-    asked.current = true
+  /** Load the menu once; a failed download is retried at the next call. */
+  function loadItems() {
+    if (loadStarted.current) return
+    loadStarted.current = true
     import("./AccountMenuItems").then(
       ({ AccountMenuItems }) => {
-        // The button is replaced by the one of the menu, which takes over the focus; unless the menu opens with it, for
-        // then the focus goes there, and taking it away would close the menu.
-        const focused = frame.current?.contains(document.activeElement)
+        // The menu replaces the plain button by its own: move the focus to it, unless the menu opens, because then its
+        // items have the focus and losing it would close the menu.
+        const focused = container.current?.contains(document.activeElement)
         flushSync(() => setItems(() => AccountMenuItems))
-        if (focused && !opening.current) frame.current?.querySelector("button")?.focus()
+        if (focused && !opening.current) container.current?.querySelector("button")?.focus()
       },
-      () => (asked.current = false), // offline; the next try asks again
+      () => (loadStarted.current = false), // offline: the next use of the button retries
     )
   }
 
-  function show() {
+  /** Open the menu as soon as it has loaded. */
+  function openMenu() {
     opening.current = true
     setOpen(true)
-    load()
+    loadItems()
   }
 
   useEffect(() => {
-    const timer = setTimeout(load, 1500)
+    const timer = setTimeout(loadItems, 1500)
     return () => clearTimeout(timer)
   }, [])
 
   return (
-    <div ref={frame}>
+    <div ref={container}>
       {Items ? (
         <Items {...props} open={open} onOpenChange={setOpen} />
       ) : (
         <AccountMenuButton
           aria-haspopup="menu"
           aria-expanded={false}
-          onPointerEnter={load}
-          onFocus={load}
-          // As the menu's own button does it: the press opens, for this button may be gone before it is let go.
+          onPointerEnter={loadItems}
+          onFocus={loadItems}
+          // Open on press as the menu's own button does: this button may be replaced before the pointer is released.
           onPointerDown={(event) => {
-            if (event.button === 0 && !event.ctrlKey) show()
+            if (event.button === 0 && !event.ctrlKey) openMenu()
           }}
-          onClick={show} // by the keyboard, or by what assists
+          onClick={openMenu} // keyboard and assistive technology send no pointer events
         />
       )}
     </div>
-  )
-}
-
-export function AccountMenuButton(props: ComponentProps<typeof IconButton>) {
-  return (
-    <IconButton variant="soft" color="gray" radius="full" size="3" {...props} aria-label="Account menu">
-      <PersonIcon />
-    </IconButton>
   )
 }

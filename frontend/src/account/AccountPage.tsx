@@ -3,11 +3,11 @@
 import { Heading } from "@radix-ui/themes/components/heading"
 import { Text } from "@radix-ui/themes/components/text"
 import Link from "next/link"
-import { ApiProvider } from "@/api/ApiProvider"
-import { BackIcon } from "@/icons"
-import { ConnectionBanner } from "@/tasks/ConnectionBanner"
-import { Problems } from "@/tasks/Problems"
-import { UnsavedGuard } from "@/tasks/UnsavedGuard"
+import { ServicesProvider } from "@/data/ServicesProvider"
+import { BackIcon } from "@/ui/icons"
+import { ConnectionBanner } from "@/feedback/ConnectionBanner"
+import { Problems } from "@/feedback/Problems"
+import { UnsavedChangesPrompt } from "@/feedback/UnsavedChangesPrompt"
 import styles from "./account.module.css"
 import { DeleteAccount } from "./DeleteAccount"
 import { PasswordForm } from "./PasswordForm"
@@ -19,10 +19,11 @@ type AccountPageProps = {
   sessionId: string
 }
 
+/** The account page: sessions, password and account deletion. */
 export function AccountPage({ apiUrl, user, sessionId }: AccountPageProps) {
   return (
-    <ApiProvider apiUrl={apiUrl} userId={user.id}>
-      <UnsavedGuard />
+    <ServicesProvider apiUrl={apiUrl} userId={user.id}>
+      <UnsavedChangesPrompt />
       <ConnectionBanner />
       <Problems>
         <main className={styles.account}>
@@ -36,7 +37,7 @@ export function AccountPage({ apiUrl, user, sessionId }: AccountPageProps) {
             <Heading as="h1" size="8">
               Account
             </Heading>
-            <Text as="p" color="gray" className={styles.who}>
+            <Text as="p" color="gray" className={styles.user}>
               {user.name} · {user.email}
             </Text>
           </header>
@@ -45,6 +46,6 @@ export function AccountPage({ apiUrl, user, sessionId }: AccountPageProps) {
           <DeleteAccount />
         </main>
       </Problems>
-    </ApiProvider>
+    </ServicesProvider>
   )
 }

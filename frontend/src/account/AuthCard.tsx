@@ -1,10 +1,11 @@
 import { Heading } from "@radix-ui/themes/components/heading"
 import type { ReactNode } from "react"
-import { CheckMark } from "@/icons"
+import { CheckMark } from "@/ui/icons"
 import styles from "./account.module.css"
 
 type AuthCardProps = { title: string; children: ReactNode; footer?: ReactNode }
 
+/** Centered card with a title: frame of the sign-in, sign-up, password and error pages. */
 export function AuthCard({ title, children, footer }: AuthCardProps) {
   return (
     <main className={styles.page}>

@@ -3,18 +3,19 @@
 import * as AlertDialog from "@radix-ui/themes/components/alert-dialog"
 import { Button } from "@radix-ui/themes/components/button"
 import { useState } from "react"
-import { OverlayTheme } from "@/app/OverlayTheme"
-import { LabelledText } from "@/form/Field"
-import { Refused } from "@/form/Refused"
-import { useSubmission } from "@/form/submission"
-import { authClient } from "@/session"
-import { useEndSession } from "@/tasks/queries"
-import { leaveUnasked } from "@/tasks/UnsavedGuard"
+import { OverlayTheme } from "@/ui/OverlayTheme"
+import { useSubmission } from "@/form/useSubmission"
+import { authClient } from "./authClient"
+import { useEndSession } from "@/data/hooks"
+import { disableUnloadPrompt } from "@/feedback/UnsavedChangesPrompt"
 import styles from "./account.module.css"
-import { load } from "./navigation"
-import { ask } from "./refusal"
+import { loadPage } from "./loadPage"
+import { AuthForm } from "./AuthForm"
+import { PasswordField } from "./CredentialFields"
+import { callAuth } from "./callAuth"
 import { Section } from "./Section"
 
+/** Section with a dialog that deletes the account after the user has entered the password. */
 export function DeleteAccount() {
   const [open, setOpen] = useState(false)
   const endSession = useEndSession()
@@ -22,17 +23,17 @@ export function DeleteAccount() {
   const form = useSubmission(async (value) => {
     const password = value("current")
     if (!password) return { field: "current", message: "Enter your password." }
-    // The server ends all sessions and erases the tasks first, and keeps the account if the API does not do it.
-    const { refusal } = await ask(() => authClient.deleteUser({ password }))
-    if (refusal) return refusal
+    // The server ends all sessions and erases the tasks first; if the API fails, it keeps the account.
+    const { error } = await callAuth(() => authClient.deleteUser({ password }))
+    if (error) return error
     endSession()
-    leaveUnasked()
-    load("/sign-up")
-    return "leaving"
+    disableUnloadPrompt()
+    loadPage("/sign-up")
+    return "redirecting"
   })
 
   return (
-    <Section title="Delete account" about="Your account and all your tasks are deleted for good.">
+    <Section title="Delete account" description="Your account and all your tasks are deleted for good.">
       <div className={styles.delete}>
         <OverlayTheme>
           <AlertDialog.Root open={open} onOpenChange={(next) => !form.busy && setOpen(next)}>
@@ -46,15 +47,8 @@ export function DeleteAccount() {
               <AlertDialog.Description size="2">
                 Every task you have will be erased. Nobody can bring it back.
               </AlertDialog.Description>
-              <form method="post" noValidate onSubmit={form.onSubmit} className={styles.form}>
-                {form.alert && <Refused>{form.alert}</Refused>}
-                <LabelledText
-                  label="Password"
-                  name="current"
-                  type="password"
-                  autoComplete="current-password"
-                  error={form.error("current")}
-                />
+              <AuthForm form={form}>
+                <PasswordField form={form} name="current" />
                 <div className={styles.dialogActions}>
                   <AlertDialog.Cancel>
                     <Button type="button" variant="soft" color="gray" disabled={form.busy}>
@@ -65,7 +59,7 @@ export function DeleteAccount() {
                     Delete everything
                   </Button>
                 </div>
-              </form>
+              </AuthForm>
             </AlertDialog.Content>
           </AlertDialog.Root>
         </OverlayTheme>

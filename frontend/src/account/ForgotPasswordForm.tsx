@@ -3,33 +3,26 @@
 import { Button } from "@radix-ui/themes/components/button"
 import { Text } from "@radix-ui/themes/components/text"
 import { useState } from "react"
-import { LabelledText } from "@/form/Field"
-import { Refused } from "@/form/Refused"
-import { useSubmission } from "@/form/submission"
-import { authClient } from "@/session"
+import { useSubmission } from "@/form/useSubmission"
+import { authClient } from "./authClient"
 import styles from "./account.module.css"
-import { ask } from "./refusal"
+import { AuthForm } from "./AuthForm"
+import { EmailField } from "./CredentialFields"
+import { callAuth } from "./callAuth"
 
+/** Form that requests a password reset link by email. */
 export function ForgotPasswordForm() {
   const [sentTo, setSentTo] = useState<string | null>(null)
   const form = useSubmission(async (value) => {
     const email = value("email").trim()
     if (!email) return { field: "email", message: "Enter your email." }
-    const { refusal } = await ask(() => authClient.requestPasswordReset({ email }))
-    if (!refusal) setSentTo(email)
-    return refusal
+    const { error } = await callAuth(() => authClient.requestPasswordReset({ email }))
+    if (!error) setSentTo(email)
+    return error
   })
   return (
-    <form method="post" noValidate onSubmit={form.onSubmit} className={styles.form}>
-      {form.alert && <Refused>{form.alert}</Refused>}
-      <LabelledText
-        label="Email"
-        name="email"
-        type="email"
-        autoComplete="email"
-        error={form.error("email")}
-        hint="A link to choose a new password is sent to it."
-      />
+    <AuthForm form={form}>
+      <EmailField form={form} hint="A link to choose a new password is sent to it." />
       <Button type="submit" size="3" loading={form.busy}>
         Send link
       </Button>
@@ -40,6 +33,6 @@ export function ForgotPasswordForm() {
           </Text>
         )}
       </div>
-    </form>
+    </AuthForm>
   )
 }

@@ -3,14 +3,15 @@
 import { Button } from "@radix-ui/themes/components/button"
 import { Text } from "@radix-ui/themes/components/text"
 import { useState } from "react"
-import { LabelledText } from "@/form/Field"
-import { Refused } from "@/form/Refused"
-import { useSubmission } from "@/form/submission"
-import { authClient } from "@/session"
+import { useSubmission } from "@/form/useSubmission"
+import { authClient } from "./authClient"
 import styles from "./account.module.css"
-import { ask } from "./refusal"
+import { AuthForm } from "./AuthForm"
+import { NewPasswordField, PasswordField } from "./CredentialFields"
+import { callAuth } from "./callAuth"
 import { Section } from "./Section"
 
+/** Section to change the password, which ends all other sessions. */
 export function PasswordForm({ email }: { email: string }) {
   const [changed, setChanged] = useState(false)
   const form = useSubmission(async (value, element) => {
@@ -19,34 +20,21 @@ export function PasswordForm({ email }: { email: string }) {
     const newPassword = value("password")
     if (!currentPassword) return { field: "current", message: "Enter your current password." }
     if (!newPassword) return { field: "password", message: "Choose a password." }
-    const { refusal } = await ask(() =>
+    const { error } = await callAuth(() =>
       authClient.changePassword({ currentPassword, newPassword, revokeOtherSessions: true }),
     )
-    if (refusal) return refusal
+    if (error) return error
     element.reset()
     setChanged(true)
     return null
   })
   return (
-    <Section title="Password" about="Changing it signs out all your other devices.">
-      <form method="post" noValidate onSubmit={form.onSubmit} className={styles.form}>
-        {form.alert && <Refused>{form.alert}</Refused>}
-        {/* Tells a password manager whose password this is. */}
+    <Section title="Password" description="Changing it signs out all your other devices.">
+      <AuthForm form={form}>
+        {/* Hidden username, by which password managers find the account. */}
         <input type="text" name="username" autoComplete="username" value={email} readOnly hidden />
-        <LabelledText
-          label="Current password"
-          name="current"
-          type="password"
-          autoComplete="current-password"
-          error={form.error("current")}
-        />
-        <LabelledText
-          label="New password"
-          name="password"
-          type="password"
-          autoComplete="new-password"
-          error={form.error("password")}
-        />
+        <PasswordField form={form} name="current" label="Current password" />
+        <NewPasswordField form={form} label="New password" />
         <div className={styles.actions}>
           <Button type="submit" loading={form.busy}>
             Change password
@@ -55,7 +43,7 @@ export function PasswordForm({ email }: { email: string }) {
             {changed && "Your password is changed."}
           </Text>
         </div>
-      </form>
+      </AuthForm>
     </Section>
   )
 }

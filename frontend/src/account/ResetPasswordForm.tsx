@@ -2,36 +2,29 @@
 
 import { Button } from "@radix-ui/themes/components/button"
 import { useRouter } from "next/navigation"
-import { LabelledText } from "@/form/Field"
-import { Refused } from "@/form/Refused"
-import { useSubmission } from "@/form/submission"
-import { authClient } from "@/session"
-import styles from "./account.module.css"
-import { ask } from "./refusal"
+import { useSubmission } from "@/form/useSubmission"
+import { authClient } from "./authClient"
+import { AuthForm } from "./AuthForm"
+import { NewPasswordField } from "./CredentialFields"
+import { callAuth } from "./callAuth"
 
+/** Form that sets a new password with the token of a reset link. */
 export function ResetPasswordForm({ token }: { token: string }) {
   const router = useRouter()
   const form = useSubmission(async (value) => {
     const newPassword = value("password")
     if (!newPassword) return { field: "password", message: "Choose a password." }
-    const { refusal } = await ask(() => authClient.resetPassword({ newPassword, token }))
-    if (refusal) return refusal
+    const { error } = await callAuth(() => authClient.resetPassword({ newPassword, token }))
+    if (error) return error
     router.replace("/sign-in?reset=1")
-    return "leaving"
+    return "redirecting"
   })
   return (
-    <form method="post" noValidate onSubmit={form.onSubmit} className={styles.form}>
-      {form.alert && <Refused>{form.alert}</Refused>}
-      <LabelledText
-        label="New password"
-        name="password"
-        type="password"
-        autoComplete="new-password"
-        error={form.error("password")}
-      />
+    <AuthForm form={form}>
+      <NewPasswordField form={form} label="New password" />
       <Button type="submit" size="3" loading={form.busy}>
         Save password
       </Button>
-    </form>
+    </AuthForm>
   )
 }

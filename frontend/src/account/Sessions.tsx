@@ -5,70 +5,73 @@ import { Button } from "@radix-ui/themes/components/button"
 import { Skeleton } from "@radix-ui/themes/components/skeleton"
 import { Text } from "@radix-ui/themes/components/text"
 import { useCallback, useEffect, useRef, useState } from "react"
-import { Refused } from "@/form/Refused"
-import { authClient } from "@/session"
+import { ErrorCallout } from "@/form/ErrorCallout"
+import { authClient } from "./authClient"
 import styles from "./account.module.css"
-import { deviceName } from "./device"
-import { ask } from "./refusal"
+import { deviceName } from "./deviceName"
+import { callAuth } from "./callAuth"
 import { Section } from "./Section"
-import { useSignOut } from "./signOut"
+import { useSignOut } from "./useSignOut"
 
 type Session = { id: string; token: string; createdAt: Date; userAgent?: string | null | undefined }
 
-const began = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "short" })
+const dateFormat = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "short" })
 
+/** The user's sessions, the current one first, each with a button that ends it. */
 export function Sessions({ currentId }: { currentId: string }) {
   const [sessions, setSessions] = useState<Session[] | null>(null)
-  const [refused, setRefused] = useState<string>()
+  const [error, setError] = useState<string>()
   const [busy, setBusy] = useState<string>()
-  const [said, setSaid] = useState("")
+  const [announcement, setAnnouncement] = useState("")
   const list = useRef<HTMLUListElement>(null)
   const signOut = useSignOut()
 
   const load = useCallback(async () => {
-    const { data, refusal } = await ask(() => authClient.listSessions())
-    if (data) setSessions(inOrder(data, currentId))
-    else if (refusal !== "leaving") setRefused(refusal.message)
+    const { data, error } = await callAuth(() => authClient.listSessions())
+    if (data) setSessions(currentFirst(data, currentId))
+    else if (error !== "redirecting") setError(error.message)
   }, [currentId])
 
-  // The answer changes the state later, not during this effect.
+  // False positive of the rule: `load` sets state after the response, not during this effect.
   // eslint-disable-next-line react-hooks/set-state-in-effect
   useEffect(() => void load(), [load])
 
-  async function change(
-    what: string,
-    done: string,
-    call: () => ReturnType<typeof authClient.revokeSessions>,
+  /** Run a request that ends sessions, then announce it and reload the list. `target`: the session id, or "others". */
+  async function revoke(
+    target: string,
+    successMessage: string,
+    request: () => ReturnType<typeof authClient.revokeSessions>,
   ) {
-    setBusy(what)
-    setRefused(undefined)
-    const { refusal } = await ask(call)
-    if (refusal === "leaving") return
-    if (refusal) setRefused(refusal.message)
+    setBusy(target)
+    setError(undefined)
+    const { error } = await callAuth(request)
+    if (error === "redirecting") return
+    if (error) setError(error.message)
     else {
-      setSaid(done)
+      setAnnouncement(successMessage)
       await load()
       list.current?.focus()
     }
     setBusy(undefined)
   }
 
-  async function leave() {
+  /** Sign out of this browser, which leaves the page; show the error if it fails. */
+  async function endCurrentSession() {
     setBusy(currentId)
-    setRefused((await signOut())?.message)
+    setError((await signOut())?.message)
     setBusy(undefined)
   }
 
   return (
-    <Section title="Sessions" about="Where you are signed in. Sign out what you do not know.">
-      {refused && (
-        <div className={styles.refused}>
-          <Refused>{refused}</Refused>
+    <Section title="Sessions" description="Where you are signed in. Sign out what you do not know.">
+      {error && (
+        <div className={styles.error}>
+          <ErrorCallout>{error}</ErrorCallout>
           {!sessions && (
             <Button
               variant="soft"
               onClick={() => {
-                setRefused(undefined)
+                setError(undefined)
                 void load()
               }}
             >
@@ -77,7 +80,7 @@ export function Sessions({ currentId }: { currentId: string }) {
           )}
         </div>
       )}
-      {!sessions && !refused && <Skeleton className={styles.sessionSkeleton} />}
+      {!sessions && !error && <Skeleton className={styles.sessionSkeleton} />}
       {sessions && (
         <ul ref={list} tabIndex={-1} aria-label="Sessions" className={styles.sessions}>
           {sessions.map((session) => {
@@ -90,19 +93,18 @@ export function Sessions({ currentId }: { currentId: string }) {
                     {device} {current && <Badge color="iris">This device</Badge>}
                   </Text>
                   <Text as="p" size="2" color="gray">
-                    Since {began.format(session.createdAt)}
+                    Since {dateFormat.format(session.createdAt)}
                   </Text>
                 </div>
                 <Button
                   variant="soft"
                   color="gray"
-
                   aria-label={`Sign out ${device}`}
                   loading={busy === session.id}
                   onClick={() =>
                     current
-                      ? void leave()
-                      : void change(session.id, `${device} is signed out.`, () =>
+                      ? void endCurrentSession()
+                      : void revoke(session.id, `${device} is signed out.`, () =>
                           authClient.revokeSession({ token: session.token }),
                         )
                   }
@@ -119,19 +121,20 @@ export function Sessions({ currentId }: { currentId: string }) {
         disabled={!sessions || sessions.length < 2}
         loading={busy === "others"}
         onClick={() =>
-          void change("others", "All other devices are signed out.", () => authClient.revokeOtherSessions())
+          void revoke("others", "All other devices are signed out.", () => authClient.revokeOtherSessions())
         }
       >
         Sign out everywhere else
       </Button>
       <p aria-live="polite" className="visually-hidden">
-        {said}
+        {announcement}
       </p>
     </Section>
   )
 }
 
-function inOrder(sessions: Session[], currentId: string): Session[] {
+/** Sort sessions: the current one first, then newest first. */
+function currentFirst(sessions: Session[], currentId: string): Session[] {
   const newest = [...sessions].sort((a, b) => b.createdAt.getTime() - a.createdAt.getTime())
   return newest.sort((a, b) => Number(b.id === currentId) - Number(a.id === currentId))
 }

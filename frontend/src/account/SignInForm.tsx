@@ -2,52 +2,40 @@
 
 import { Button } from "@radix-ui/themes/components/button"
 import { useRouter } from "next/navigation"
-import { LabelledText } from "@/form/Field"
-import { Refused } from "@/form/Refused"
-import { useSubmission } from "@/form/submission"
-import { authClient } from "@/session"
+import { useSubmission } from "@/form/useSubmission"
+import { authClient } from "./authClient"
 import styles from "./account.module.css"
-import { ask } from "./refusal"
+import { AuthForm } from "./AuthForm"
+import { EmailField, PasswordField } from "./CredentialFields"
+import { callAuth } from "./callAuth"
 import { TextLink } from "./TextLink"
 
-export function SignInForm({ mayReset }: { mayReset: boolean }) {
+/** Form to sign in with email and password. */
+export function SignInForm({ passwordResetEnabled }: { passwordResetEnabled: boolean }) {
   const router = useRouter()
   const form = useSubmission(async (value) => {
     const email = value("email").trim()
     const password = value("password")
     if (!email) return { field: "email", message: "Enter your email." }
     if (!password) return { field: "password", message: "Enter your password." }
-    const { refusal } = await ask(() => authClient.signIn.email({ email, password }))
-    if (refusal) return refusal
+    const { error } = await callAuth(() => authClient.signIn.email({ email, password }))
+    if (error) return error
     router.replace("/")
     router.refresh()
-    return "leaving"
+    return "redirecting"
   })
   return (
-    <form method="post" noValidate onSubmit={form.onSubmit} className={styles.form}>
-      {form.alert && <Refused>{form.alert}</Refused>}
-      <LabelledText
-        label="Email"
-        name="email"
-        type="email"
-        autoComplete="email"
-        error={form.error("email")}
-      />
-      <LabelledText
-        label="Password"
-        name="password"
-        type="password"
-        autoComplete="current-password"
-        error={form.error("password")}
-      />
+    <AuthForm form={form}>
+      <EmailField form={form} />
+      <PasswordField form={form} name="password" />
       <Button type="submit" size="3" loading={form.busy}>
         Sign in
       </Button>
-      {mayReset && (
-        <p className={styles.aside}>
+      {passwordResetEnabled && (
+        <p className={styles.forgotPassword}>
           <TextLink href="/forgot-password">Forgot password?</TextLink>
         </p>
       )}
-    </form>
+    </AuthForm>
   )
 }

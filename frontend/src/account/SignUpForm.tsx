@@ -2,13 +2,14 @@
 
 import { Button } from "@radix-ui/themes/components/button"
 import { useRouter } from "next/navigation"
-import { LabelledText } from "@/form/Field"
-import { Refused } from "@/form/Refused"
-import { useSubmission } from "@/form/submission"
-import { authClient } from "@/session"
-import styles from "./account.module.css"
-import { ask } from "./refusal"
+import { LabeledTextField } from "@/form/Field"
+import { useSubmission } from "@/form/useSubmission"
+import { authClient } from "./authClient"
+import { AuthForm } from "./AuthForm"
+import { EmailField, NewPasswordField } from "./CredentialFields"
+import { callAuth } from "./callAuth"
 
+/** Form to create an account. */
 export function SignUpForm() {
   const router = useRouter()
   const form = useSubmission(async (value) => {
@@ -18,33 +19,20 @@ export function SignUpForm() {
     if (!name) return { field: "name", message: "Enter your name." }
     if (!email) return { field: "email", message: "Enter your email." }
     if (!password) return { field: "password", message: "Choose a password." }
-    const { refusal } = await ask(() => authClient.signUp.email({ name, email, password }))
-    if (refusal) return refusal
+    const { error } = await callAuth(() => authClient.signUp.email({ name, email, password }))
+    if (error) return error
     router.replace("/")
     router.refresh()
-    return "leaving"
+    return "redirecting"
   })
   return (
-    <form method="post" noValidate onSubmit={form.onSubmit} className={styles.form}>
-      {form.alert && <Refused>{form.alert}</Refused>}
-      <LabelledText label="Name" name="name" autoComplete="name" error={form.error("name")} />
-      <LabelledText
-        label="Email"
-        name="email"
-        type="email"
-        autoComplete="email"
-        error={form.error("email")}
-      />
-      <LabelledText
-        label="Password"
-        name="password"
-        type="password"
-        autoComplete="new-password"
-        error={form.error("password")}
-      />
+    <AuthForm form={form}>
+      <LabeledTextField label="Name" name="name" autoComplete="name" error={form.error("name")} />
+      <EmailField form={form} />
+      <NewPasswordField form={form} label="Password" />
       <Button type="submit" size="3" loading={form.busy}>
         Sign up
       </Button>
-    </form>
+    </AuthForm>
   )
 }

@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, expect, test } from "vitest"
 import { createApi, type Api } from "./client"
 import { Connection } from "./connection"
-import { ApiError, ConflictError, SessionOver } from "./problem"
-import { Gateway } from "./service.fixture"
-import { AccessToken } from "./token"
+import { ApiError, ConflictError, SessionEnded } from "./errors"
+import { Gateway } from "@/testing/gateway"
+import { TokenProvider } from "./tokenProvider"
 
 let gateway: Gateway
 let connection: Connection
@@ -17,7 +17,7 @@ beforeEach(async () => {
 
 function connect(timeout = 10_000) {
   connection = new Connection()
-  const token = new AccessToken("alice", connection, { url: `${gateway.url}/api/auth/token` })
+  const token = new TokenProvider("alice", connection, { url: `${gateway.url}/api/auth/token` })
   api = createApi({ url: gateway.url, token, connection, timeout })
 }
 
@@ -34,35 +34,36 @@ function add() {
   })
 }
 
-test("a refused token is renewed once, and the request repeated with its body and key", async () => {
-  gateway.intercept = () => (gateway.seen.length === 1 ? { status: 401 } : { status: 201, body: { id: 1 } })
+test("a 401 refreshes the token once and repeats the request with its body and idempotency key", async () => {
+  gateway.intercept = () =>
+    gateway.requests.length === 1 ? { status: 401 } : { status: 201, body: { id: 1 } }
   expect((await add()).data).toEqual({ id: 1 })
-  const [first, second] = gateway.seen
+  const [first, second] = gateway.requests
   expect(second?.body).toBe('{"title":"Buy milk"}')
   expect(second?.body).toBe(first?.body)
   expect(second?.headers["idempotency-key"]).toBe("key")
   expect(first?.headers.authorization).toMatch(/^Bearer ey/)
   expect(second?.headers.authorization).not.toBe(first?.headers.authorization)
-  expect(gateway.tokens).toBe(2)
+  expect(gateway.tokenRequests).toBe(2)
 })
 
-test("a token that is refused twice is given up", async () => {
+test("a second 401 ends with SessionEnded", async () => {
   gateway.intercept = () => ({ status: 401 })
-  await expect(read()).rejects.toEqual(new SessionOver("refused"))
-  expect(gateway.seen).toHaveLength(2)
+  await expect(read()).rejects.toEqual(new SessionEnded("token-rejected"))
+  expect(gateway.requests).toHaveLength(2)
 })
 
-test("a session that has ended is found out by renewing", async () => {
+test("a refresh detects that the session has ended", async () => {
   gateway.intercept = () => {
     gateway.token = async () => ({ status: 401 })
     return { status: 401 }
   }
-  await expect(read()).rejects.toEqual(new SessionOver("expired"))
-  await expect(read()).rejects.toEqual(new SessionOver("expired"))
-  expect(gateway.seen).toHaveLength(1)
+  await expect(read()).rejects.toEqual(new SessionEnded("expired"))
+  await expect(read()).rejects.toEqual(new SessionEnded("expired"))
+  expect(gateway.requests).toHaveLength(1)
 })
 
-test("a problem becomes an error with the members it is about", async () => {
+test("a problem document becomes an ApiError with messages by member", async () => {
   gateway.intercept = () => ({
     status: 422,
     body: {
@@ -87,7 +88,7 @@ test("a problem becomes an error with the members it is about", async () => {
   })
 })
 
-test("what is there now comes with a conflict", async () => {
+test("a 412 becomes a ConflictError with the current task", async () => {
   gateway.intercept = () => ({
     status: 412,
     body: { code: "precondition-failed", current: { id: 1, version: 9 } },
@@ -97,26 +98,23 @@ test("what is there now comes with a conflict", async () => {
   expect(error).toMatchObject({ status: 412, current: { version: 9 } })
 })
 
-test.each([502, 503, 504])(
-  "the %i of a proxy, which is no problem document, is an error too",
-  async (status) => {
-    gateway.intercept = () => ({ status, headers: { "Retry-After": "4" }, body: "<html>Bad gateway</html>" })
-    await expect(read()).rejects.toMatchObject({ status, code: `http-${status}`, retryAfter: 4 })
-    expect(connection.reach()).toBe("away")
-  },
-)
+test.each([502, 503, 504])("a %i with an HTML body of a proxy becomes an ApiError", async (status) => {
+  gateway.intercept = () => ({ status, headers: { "Retry-After": "4" }, body: "<html>Bad gateway</html>" })
+  await expect(read()).rejects.toMatchObject({ status, code: `http-${status}`, retryAfter: 4 })
+  expect(connection.state()).toBe("unavailable")
+})
 
-test("an answer that does not come in time is an error, and the next one tells that the service is back", async () => {
+test("a timeout sets the state to unavailable, and the next response to online", async () => {
   connect(1000)
   gateway.intercept = () => "hang"
   await expect(read()).rejects.toMatchObject({ status: 0, code: "timeout" })
-  expect(connection.reach()).toBe("away")
+  expect(connection.state()).toBe("unavailable")
   gateway.intercept = () => ({ status: 200, body: [] })
   await read()
-  expect(connection.reach()).toBe("online")
+  expect(connection.state()).toBe("online")
 })
 
-test("a service that is stopped is an error of the network", async () => {
+test("a refused connection is a network error", async () => {
   gateway.intercept = () => ({ status: 200, body: [] })
   await read()
   await gateway.stop()
@@ -125,13 +123,13 @@ test("a service that is stopped is an error of the network", async () => {
   await expect(read()).resolves.toMatchObject({ data: [] })
 })
 
-test("304 is an answer", async () => {
+test("304 is returned as a response", async () => {
   gateway.intercept = () => ({ status: 304, headers: { ETag: '"5.a"' } })
   const { response } = await read()
   expect([response.status, response.headers.get("ETag")]).toEqual([304, '"5.a"'])
 })
 
-test("who gives up a request has not lost the service", async () => {
+test("an aborted request does not set the state to unavailable", async () => {
   gateway.intercept = () => "hang"
   const stop = new AbortController()
   const reading = api.GET("/api/{user_id}/tasks", {
@@ -140,5 +138,5 @@ test("who gives up a request has not lost the service", async () => {
   })
   setTimeout(() => stop.abort(), 50)
   await expect(reading).rejects.toMatchObject({ name: "AbortError" })
-  expect(connection.reach()).toBe("online")
+  expect(connection.state()).toBe("online")
 })

@@ -1,59 +1,65 @@
 import createClient, { type Client } from "openapi-fetch"
 import type { Connection } from "./connection"
-import { SessionOver, refusal, unanswered } from "./problem"
+import { SessionEnded, errorFromResponse, networkError } from "./errors"
 import type { paths } from "./schema"
-import type { AccessToken } from "./token"
+import type { TokenProvider } from "./tokenProvider"
 
 export type Api = Client<paths>
 
+/** Milliseconds until a request counts as failed. */
 const TIMEOUT = 10_000
-const AWAY = [502, 503, 504]
+/** Statuses with which a proxy reports that the API is unreachable. */
+const UNAVAILABLE_STATUSES = [502, 503, 504]
 
-type Options = { url: string; token: AccessToken; connection: Connection; timeout?: number }
+type Options = { url: string; token: TokenProvider; connection: Connection; timeout?: number }
 
 /**
- * The task service. Every call is answered with what was asked for (or 304), or throws `ApiError` or `SessionOver`.
+ * Create a typed client of the task API. Every call returns a 2xx or 304 response, or throws `ApiError` or
+ * `SessionEnded`. A 401 refreshes the access token once and repeats the request.
  *
- * This wraps `fetch` and is no middleware of openapi-fetch, because a middleware cannot send a request twice.
+ * This wraps `fetch` instead of using a middleware of openapi-fetch, because a middleware cannot send a request twice.
  */
 export function createApi({ url, token, connection, timeout = TIMEOUT }: Options): Api {
-  async function authorized(request: Request): Promise<Response> {
-    const first = await token.get()
-    const answer = await send(request, first)
-    if (answer.status !== 401) return answer
-    const second = await send(request, await token.renew(first))
-    if (second.status !== 401) return second
-    token.drop()
-    throw new SessionOver("refused")
+  /** Send a request with an access token; after a 401 refresh the token once and repeat the request. */
+  async function fetchWithToken(request: Request): Promise<Response> {
+    const firstToken = await token.get()
+    const firstResponse = await send(request, firstToken)
+    if (firstResponse.status !== 401) return firstResponse
+    const secondResponse = await send(request, await token.refresh(firstToken))
+    if (secondResponse.status !== 401) return secondResponse
+    token.clear()
+    throw new SessionEnded("token-rejected")
   }
 
-  async function send(request: Request, bearer: string): Promise<Response> {
-    // A body can be read once, and this request may have to be sent again.
+  /** Send a request with the given token. Returns the response if it is 2xx, 304 or 401; throws `ApiError` otherwise. */
+  async function send(request: Request, token: string): Promise<Response> {
+    // Clone, because a body can be read only once and a 401 makes `fetchWithToken` send this request again.
     const attempt = new Request(request.clone(), {
       signal: AbortSignal.any([request.signal, AbortSignal.timeout(timeout)]),
     })
-    attempt.headers.set("Authorization", `Bearer ${bearer}`)
-    const { response, body } = await answered(attempt, request.signal)
-    connection.note(!AWAY.includes(response.status))
+    attempt.headers.set("Authorization", `Bearer ${token}`)
+    const { response, body } = await fetchAndReadBody(attempt, request.signal)
+    connection.setReachable(!UNAVAILABLE_STATUSES.includes(response.status))
     if (response.ok || response.status === 304) return new Response(body || null, response)
     if (response.status === 401) return response
-    throw refusal(response, body)
+    throw errorFromResponse(response, body)
   }
 
-  async function answered(
+  /** Fetch and read the whole body; throw `ApiError` for a network error, but rethrow if the caller aborted. */
+  async function fetchAndReadBody(
     attempt: Request,
-    ours: AbortSignal,
+    callerSignal: AbortSignal,
   ): Promise<{ response: Response; body: string }> {
     try {
       const response = await fetch(attempt)
-      // Read here, so that an answer that breaks off counts as none.
+      // Read the body inside the try, so that a response that is cut off counts as a network error.
       return { response, body: await response.text() }
     } catch (cause) {
-      if (ours.aborted) throw cause
-      connection.note(false)
-      throw unanswered(cause)
+      if (callerSignal.aborted) throw cause
+      connection.setReachable(false)
+      throw networkError(cause)
     }
   }
 
-  return createClient<paths>({ baseUrl: url, fetch: authorized })
+  return createClient<paths>({ baseUrl: url, fetch: fetchWithToken })
 }

@@ -1,43 +1,52 @@
 import { onlineManager } from "@tanstack/react-query"
 
-/** `away`: the browser has a network, the services do not answer. `expired`: the person has to sign in again. */
-export type Reach = "online" | "offline" | "away" | "expired"
+/**
+ * `offline`: the browser has no network. `unavailable`: it has one, but the last request to the task API or to the auth
+ * server got no response. `expired`: the user has to sign in again.
+ */
+export type ConnectionState = "online" | "offline" | "unavailable" | "expired"
 
-/** Whether the services answer, told by the outcome of the last request: a browser with a network may still be alone. */
+/**
+ * Observable state of the connection to the task API and the auth server, set from the outcome of the last request:
+ * `navigator.onLine` does not show whether a server responds.
+ */
 export class Connection {
-  #answering = true
-  #session = true
+  #reachable = true
+  #signedIn = true
   readonly #listeners = new Set<() => void>()
 
-  readonly reach = (): Reach => {
+  /** Return the current state. */
+  readonly state = (): ConnectionState => {
     if (!onlineManager.isOnline()) return "offline"
-    if (!this.#session) return "expired"
-    return this.#answering ? "online" : "away"
+    if (!this.#signedIn) return "expired"
+    return this.#reachable ? "online" : "unavailable"
   }
 
+  /** Call `listener` on every change, until the returned function is called. */
   readonly subscribe = (listener: () => void): (() => void) => {
-    const ignore = onlineManager.subscribe(listener)
+    const unsubscribe = onlineManager.subscribe(listener)
     this.#listeners.add(listener)
     return () => {
-      ignore()
+      unsubscribe()
       this.#listeners.delete(listener)
     }
   }
 
-  note(answering: boolean): void {
-    if (answering === this.#answering) return
-    this.#answering = answering
-    this.#tell()
+  /** Record whether the last request got a response from a server. */
+  setReachable(reachable: boolean): void {
+    if (reachable === this.#reachable) return
+    this.#reachable = reachable
+    this.#notifyListeners()
   }
 
-  /** Whether there is a session to ask in; without one, what is unsaved waits for it. */
-  noteSession(there: boolean): void {
-    if (there === this.#session) return
-    this.#session = there
-    this.#tell()
+  /** Record whether the user has a session. Without one, unsaved changes wait until the user has signed in again. */
+  setSignedIn(signedIn: boolean): void {
+    if (signedIn === this.#signedIn) return
+    this.#signedIn = signedIn
+    this.#notifyListeners()
   }
 
-  #tell(): void {
+  #notifyListeners(): void {
     this.#listeners.forEach((listener) => listener())
   }
 }

@@ -353,27 +353,27 @@ export interface components {
             recurrence?: string | null;
             /** @enum {string|null} */
             repeat_from?: "due" | "completion" | null;
-            /** @description Passed over. */
+            /** @description Ignored. */
             readonly completed_at?: unknown;
-            /** @description Passed over. */
+            /** @description Ignored. */
             readonly created_at?: unknown;
-            /** @description Passed over. */
+            /** @description Ignored. */
             readonly deleted_at?: unknown;
-            /** @description Passed over. */
+            /** @description Ignored. */
             readonly due_at?: unknown;
-            /** @description Passed over. */
+            /** @description Ignored. */
             readonly id?: unknown;
-            /** @description Passed over. */
+            /** @description Ignored. */
             readonly next_task_id?: unknown;
-            /** @description Passed over. */
+            /** @description Ignored. */
             readonly position?: unknown;
-            /** @description Passed over. */
+            /** @description Ignored. */
             readonly series_id?: unknown;
-            /** @description Passed over. */
+            /** @description Ignored. */
             readonly updated_at?: unknown;
-            /** @description Passed over. */
+            /** @description Ignored. */
             readonly user_id?: unknown;
-            /** @description Passed over. */
+            /** @description Ignored. */
             readonly version?: unknown;
         };
         TaskUpdate: {
@@ -393,27 +393,27 @@ export interface components {
             recurrence?: string | null;
             /** @enum {string|null} */
             repeat_from?: "due" | "completion" | null;
-            /** @description Passed over. */
+            /** @description Ignored. */
             readonly completed_at?: unknown;
-            /** @description Passed over. */
+            /** @description Ignored. */
             readonly created_at?: unknown;
-            /** @description Passed over. */
+            /** @description Ignored. */
             readonly deleted_at?: unknown;
-            /** @description Passed over. */
+            /** @description Ignored. */
             readonly due_at?: unknown;
-            /** @description Passed over. */
+            /** @description Ignored. */
             readonly id?: unknown;
-            /** @description Passed over. */
+            /** @description Ignored. */
             readonly next_task_id?: unknown;
-            /** @description Passed over. */
+            /** @description Ignored. */
             readonly position?: unknown;
-            /** @description Passed over. */
+            /** @description Ignored. */
             readonly series_id?: unknown;
-            /** @description Passed over. */
+            /** @description Ignored. */
             readonly updated_at?: unknown;
-            /** @description Passed over. */
+            /** @description Ignored. */
             readonly user_id?: unknown;
-            /** @description Passed over. */
+            /** @description Ignored. */
             readonly version?: unknown;
         };
         Completion: {
@@ -558,7 +558,7 @@ export interface components {
             logout_token: string;
         };
         Nothing: Record<string, never>;
-        /** @description RFC 9457. `detail` is always a string and says how to mend the request. */
+        /** @description RFC 9457. `detail` is always a string and says how to correct the request. */
         Problem: {
             /** Format: uri-reference */
             type: string;
@@ -566,7 +566,7 @@ export interface components {
             status: number;
             detail: string;
             /** @enum {string} */
-            code: "bad-request" | "bad-parameter" | "bad-cursor" | "bad-notice" | "unauthorized" | "forbidden" | "not-found" | "method-not-allowed" | "in-flight" | "quota-exceeded" | "gone" | "task-deleted" | "precondition-failed" | "too-large" | "unsupported-media-type" | "invalid" | "key-reused" | "precondition-required" | "too-many-requests" | "too-many-keys" | "unavailable" | "internal";
+            code: "bad-request" | "bad-parameter" | "bad-cursor" | "bad-notice" | "unauthorized" | "forbidden" | "not-found" | "method-not-allowed" | "in-flight" | "quota-exceeded" | "gone" | "task-deleted" | "length-required" | "precondition-failed" | "too-large" | "unsupported-media-type" | "invalid" | "key-reused" | "precondition-required" | "too-many-requests" | "too-many-keys" | "unavailable" | "internal";
             request_id: string;
             errors?: {
                 /** @description A JSON Pointer into the body, or `/name` of a parameter. */
@@ -580,12 +580,12 @@ export interface components {
             operations: components["schemas"]["Operation"][];
         };
         BatchResult: {
-            /** @description The task after each operation; null for one that was deleted. */
+            /** @description The task after each operation; null for a deleted one. */
             results: (components["schemas"]["Task"] | null)[];
         };
         Changes: {
             items: (components["schemas"]["Task"] | components["schemas"]["Tombstone"])[];
-            /** @description Send it as `since`. */
+            /** @description The sync token for the next request: send it as `since`. */
             next: string;
             has_more: boolean;
         };
@@ -604,7 +604,7 @@ export interface components {
     parameters: never;
     requestBodies: never;
     headers: {
-        /** @description Names the request in logs and error bodies; yours, if you sent a sane one. */
+        /** @description The id of the request in logs and error bodies: the one you sent, if it is valid. */
         "X-Request-Id": string;
         /** @description `private, no-cache`; on errors, and when a session has ended, `no-store`. */
         "Cache-Control": string;
@@ -612,27 +612,27 @@ export interface components {
         Vary: string;
         /** @description `nosniff`. */
         "X-Content-Type-Options": string;
-        /** @description The version of what is answered, in quotes; for `If-Match` and `If-None-Match`. */
+        /** @description The version of the response, in quotes; for `If-Match` and `If-None-Match`. */
         ETag: string;
-        /** @description The address of the new task. */
+        /** @description The URL of the new task. */
         Location: string;
         /** @description The next page, as `<…>; rel="next"`; absent on the last. */
         Link: string;
-        /** @description How many tasks all pages hold; with `include=total` only. */
+        /** @description The number of tasks on all pages; with `include=total` only. */
         "X-Total-Count": string;
-        /** @description The challenge of RFC 6750; with `error` and `error_description` when a token came. */
+        /** @description The challenge of RFC 6750; with `error` and `error_description` if the request had a token. */
         "WWW-Authenticate": string;
-        /** @description Seconds after which another try makes sense. */
+        /** @description Seconds to wait before the next attempt. */
         "Retry-After": string;
-        /** @description How many requests are left (`r`) for so many seconds (`t`); absent when limits are off. */
+        /** @description Requests left (`r`), and seconds until one more is allowed (`t`); absent if limits are off. */
         RateLimit: string;
-        /** @description How many requests (`q`) may be made in so many seconds (`w`). */
+        /** @description The limit: requests (`q`) per window of seconds (`w`). */
         "RateLimit-Policy": string;
         /** @description `true` when this is the stored response to an earlier request with the same key. */
         "Idempotency-Replayed": string;
-        /** @description The name of the file. */
+        /** @description The name of the file to save. */
         "Content-Disposition": string;
-        /** @description The media types that would have been accepted. */
+        /** @description The accepted media types. */
         "Accept-Patch": string;
     };
     pathItems: never;
@@ -671,7 +671,7 @@ export interface operations {
                 include?: "total";
             };
             header?: {
-                /** @description Answer 304 without a body if this is still its ETag. */
+                /** @description Return 304 without a body if the ETag is still the same. */
                 "If-None-Match"?: string;
             };
             path: {
@@ -699,7 +699,7 @@ export interface operations {
                     "application/json": components["schemas"]["Task"][];
                 };
             };
-            /** @description You have it already. */
+            /** @description Not modified: the client has the current version. */
             304: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
@@ -812,7 +812,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes a repetition safe: within 24 hours it gets the stored response and changes nothing. */
+                /** @description Makes a retry safe: within 24 hours the same key returns the stored response and changes nothing. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -922,6 +922,21 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The length of the body is required (`length-required`) */
+            411: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The body is too large (`too-large`) */
             413: {
                 headers: {
@@ -1020,7 +1035,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Answer 304 without a body if this is still its ETag. */
+                /** @description Return 304 without a body if the ETag is still the same. */
                 "If-None-Match"?: string;
             };
             path: {
@@ -1047,7 +1062,7 @@ export interface operations {
                     "application/json": components["schemas"]["Task"];
                 };
             };
-            /** @description You have it already. */
+            /** @description Not modified: the client has the current version. */
             304: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
@@ -1175,9 +1190,9 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Change the task only if it is of this version (`"7"`); `*` for any. */
+                /** @description Change the task only if it has this version (`"7"`); `*` for any. */
                 "If-Match"?: string;
-                /** @description Makes a repetition safe: within 24 hours it gets the stored response and changes nothing. */
+                /** @description Makes a retry safe: within 24 hours the same key returns the stored response and changes nothing. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -1296,6 +1311,21 @@ export interface operations {
                     RateLimit: components["headers"]["RateLimit"];
                     "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The length of the body is required (`length-required`) */
+            411: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -1433,9 +1463,9 @@ export interface operations {
                 permanent?: "true" | "false";
             };
             header?: {
-                /** @description Change the task only if it is of this version (`"7"`); `*` for any. */
+                /** @description Change the task only if it has this version (`"7"`); `*` for any. */
                 "If-Match"?: string;
-                /** @description Makes a repetition safe: within 24 hours it gets the stored response and changes nothing. */
+                /** @description Makes a retry safe: within 24 hours the same key returns the stored response and changes nothing. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -1531,6 +1561,21 @@ export interface operations {
                     RateLimit: components["headers"]["RateLimit"];
                     "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The length of the body is required (`length-required`) */
+            411: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -1650,9 +1695,9 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Change the task only if it is of this version (`"7"`); `*` for any. */
+                /** @description Change the task only if it has this version (`"7"`); `*` for any. */
                 "If-Match"?: string;
-                /** @description Makes a repetition safe: within 24 hours it gets the stored response and changes nothing. */
+                /** @description Makes a retry safe: within 24 hours the same key returns the stored response and changes nothing. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -1772,6 +1817,21 @@ export interface operations {
                     RateLimit: components["headers"]["RateLimit"];
                     "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The length of the body is required (`length-required`) */
+            411: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -1907,9 +1967,9 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Change the task only if it is of this version (`"7"`); `*` for any. */
+                /** @description Change the task only if it has this version (`"7"`); `*` for any. */
                 "If-Match"?: string;
-                /** @description Makes a repetition safe: within 24 hours it gets the stored response and changes nothing. */
+                /** @description Makes a retry safe: within 24 hours the same key returns the stored response and changes nothing. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -2028,6 +2088,21 @@ export interface operations {
                     RateLimit: components["headers"]["RateLimit"];
                     "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The length of the body is required (`length-required`) */
+            411: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2162,9 +2237,9 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Change the task only if it is of this version (`"7"`); `*` for any. */
+                /** @description Change the task only if it has this version (`"7"`); `*` for any. */
                 "If-Match"?: string;
-                /** @description Makes a repetition safe: within 24 hours it gets the stored response and changes nothing. */
+                /** @description Makes a retry safe: within 24 hours the same key returns the stored response and changes nothing. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -2283,6 +2358,21 @@ export interface operations {
                     RateLimit: components["headers"]["RateLimit"];
                     "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The length of the body is required (`length-required`) */
+            411: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2417,9 +2507,9 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Change the task only if it is of this version (`"7"`); `*` for any. */
+                /** @description Change the task only if it has this version (`"7"`); `*` for any. */
                 "If-Match"?: string;
-                /** @description Makes a repetition safe: within 24 hours it gets the stored response and changes nothing. */
+                /** @description Makes a retry safe: within 24 hours the same key returns the stored response and changes nothing. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -2538,6 +2628,21 @@ export interface operations {
                     RateLimit: components["headers"]["RateLimit"];
                     "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The length of the body is required (`length-required`) */
+            411: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2672,7 +2777,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes a repetition safe: within 24 hours it gets the stored response and changes nothing. */
+                /** @description Makes a retry safe: within 24 hours the same key returns the stored response and changes nothing. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -2773,6 +2878,21 @@ export interface operations {
                     RateLimit: components["headers"]["RateLimit"];
                     "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The length of the body is required (`length-required`) */
+            411: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -3021,7 +3141,7 @@ export interface operations {
                 limit?: number;
             };
             header?: {
-                /** @description Answer 304 without a body if this is still its ETag. */
+                /** @description Return 304 without a body if the ETag is still the same. */
                 "If-None-Match"?: string;
             };
             path: {
@@ -3047,7 +3167,7 @@ export interface operations {
                     "application/json": components["schemas"]["Changes"];
                 };
             };
-            /** @description You have it already. */
+            /** @description Not modified: the client has the current version. */
             304: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
@@ -3302,7 +3422,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes a repetition safe: within 24 hours it gets the stored response and changes nothing. */
+                /** @description Makes a retry safe: within 24 hours the same key returns the stored response and changes nothing. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -3388,6 +3508,21 @@ export interface operations {
                     RateLimit: components["headers"]["RateLimit"];
                     "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The length of the body is required (`length-required`) */
+            411: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -3558,6 +3693,21 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The length of the body is required (`length-required`) */
+            411: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The body is too large (`too-large`) */
             413: {
                 headers: {
@@ -3648,6 +3798,19 @@ export interface operations {
             };
             /** @description The request is malformed (`bad-request`); The logout notice is not valid (`bad-notice`) */
             400: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The length of the body is required (`length-required`) */
+            411: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
                     "Cache-Control": components["headers"]["Cache-Control"];

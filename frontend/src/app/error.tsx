@@ -5,6 +5,7 @@ import { Text } from "@radix-ui/themes/components/text"
 import { AuthCard } from "@/account/AuthCard"
 import styles from "@/account/account.module.css"
 
+/** Error boundary of the pages. */
 export default function ErrorPage({ retry }: { error: Error; retry: () => void }) {
   return (
     <AuthCard title="Something went wrong">

@@ -1,7 +1,7 @@
 import type { Metadata, Viewport } from "next"
 import { headers } from "next/headers"
 import type { ReactNode } from "react"
-import { ThemeFrame } from "./ThemeFrame"
+import { ThemeFrame } from "@/ui/ThemeFrame"
 import "./globals.css"
 
 export const metadata: Metadata = {
@@ -19,17 +19,22 @@ export const viewport: Viewport = {
   ],
 }
 
-// Radix Themes knows dark only as a class. This sets it before the first paint, and follows when the system changes.
-const followSystem = `(()=>{const dark=matchMedia("(prefers-color-scheme: dark)");
+// Radix Themes switches to dark by a class. This script sets it before the first paint and when the system setting changes.
+const colorSchemeScript = `(()=>{const dark=matchMedia("(prefers-color-scheme: dark)");
 const follow=()=>document.documentElement.classList.toggle("dark",dark.matches);
 follow();dark.addEventListener("change",follow)})()`
 
+/** Root layout: language, theme and color scheme. */
 export default async function Layout({ children }: { children: ReactNode }) {
   const nonce = (await headers()).get("x-nonce") ?? undefined
   return (
     <html lang="en" suppressHydrationWarning>
       <body>
-        <script nonce={nonce} suppressHydrationWarning dangerouslySetInnerHTML={{ __html: followSystem }} />
+        <script
+          nonce={nonce}
+          suppressHydrationWarning
+          dangerouslySetInnerHTML={{ __html: colorSchemeScript }}
+        />
         <ThemeFrame>{children}</ThemeFrame>
       </body>
     </html>

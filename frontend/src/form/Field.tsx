@@ -3,23 +3,24 @@ import * as TextField from "@radix-ui/themes/components/text-field"
 import { useId, type ComponentProps, type ReactNode } from "react"
 import styles from "./form.module.css"
 
-/** What a control needs so that its label, its hint and its error are read together with it. */
+/** Attributes that connect a control with its label, hint and error for screen readers. */
 export type FieldProps = {
   id: string
   "aria-invalid": true | undefined
   "aria-describedby": string | undefined
 }
 
-type FieldFrame = {
+type FieldFrameProps = {
   label: string
   error?: string | undefined
   hint?: string | undefined
   children: (props: FieldProps) => ReactNode
 }
 
-export function Field({ label, error, hint, children }: FieldFrame) {
+/** Label, control, error and hint. `children` renders the control with the given attributes. */
+export function Field({ label, error, hint, children }: FieldFrameProps) {
   const id = useId()
-  const described = [error && `${id}-error`, hint && `${id}-hint`].filter(Boolean).join(" ")
+  const describedBy = [error && `${id}-error`, hint && `${id}-hint`].filter(Boolean).join(" ")
   return (
     <div className={styles.field}>
       <Text as="label" size="2" weight="medium" htmlFor={id}>
@@ -28,7 +29,7 @@ export function Field({ label, error, hint, children }: FieldFrame) {
       {children({
         id,
         "aria-invalid": error ? true : undefined,
-        "aria-describedby": described || undefined,
+        "aria-describedby": describedBy || undefined,
       })}
       {error && <FieldError id={`${id}-error`}>{error}</FieldError>}
       {hint && (
@@ -40,6 +41,7 @@ export function Field({ label, error, hint, children }: FieldFrame) {
   )
 }
 
+/** Error message below a control. */
 export function FieldError({ id, children }: { id: string; children: ReactNode }) {
   return (
     <Text as="p" size="2" color="red" id={id}>
@@ -54,7 +56,8 @@ type TextFieldProps = Omit<ComponentProps<typeof TextField.Root>, "children" | "
   hint?: string | undefined
 }
 
-export function LabelledText({ label, error, hint, ...input }: TextFieldProps) {
+/** Text field with label, error and hint. */
+export function LabeledTextField({ label, error, hint, ...input }: TextFieldProps) {
   return (
     <Field label={label} error={error} hint={hint}>
       {(field) => <TextField.Root size="3" {...input} {...field} />}

@@ -8,20 +8,21 @@ import type { Tables } from "./database"
 import type { Outbox } from "./outbox"
 import type { Settings } from "./settings"
 
-/** How long a worker of the API may still accept a token of an ended session (0.5 s), twice. Milliseconds. */
-const SETTLE = 1000
-/** How often the data is erased while new data arrives, before the deletion fails. */
-const ROUNDS = 5
+/** Milliseconds until no API worker accepts a token of an ended session any more: twice the API's bound of 0.5 s. */
+const TOKEN_CACHE_DELAY = 1000
+/** Erasures in a row that find new data before the deletion fails. */
+const MAX_ERASURES = 5
 /**
- * When the data is erased once more after the account was deleted. Longer than the API takes to receive and answer a
- * request (20 s and 5 s): one that was authenticated before its session ended may write until then. Milliseconds.
+ * Milliseconds between the deletion of an account and the final erasure of its data. Longer than the API takes to receive
+ * and process a request (20 s and 5 s): a request that was authenticated before its session ended can write until then.
  */
-const FINAL_ERASURE = 60_000
-/** How often to look for final erasures that are due. Milliseconds. */
-const INTERVAL = 10_000
-const BATCH = 50
+const FINAL_ERASURE_DELAY = 60_000
+/** Milliseconds between two polls for final erasures that are due. */
+const POLL_INTERVAL = 10_000
+/** Final erasures per poll. */
+const BATCH_SIZE = 50
 
-/** Deletes the data of a user at the API when the account is deleted, including data that is written meanwhile. */
+/** Erases the data of a user at the API when the account is deleted, including data that is written meanwhile. */
 export class AccountDeletions {
   #timer: NodeJS.Timeout | undefined
   #round: Promise<void> = Promise.resolve()
@@ -34,75 +35,79 @@ export class AccountDeletions {
   ) {}
 
   /**
-   * End all sessions of a user at the API and erase the data there; to be called before the account is deleted.
+   * End all sessions of a user at the API and erase the user's data there. Call it before the account is deleted.
    *
-   * No session can be created for the user from here on. Throws 503 if the API did not do its part: if it cannot be
-   * reached nothing has changed; if it fails later the user is signed out everywhere. The account then stays.
+   * From this call on no session can be created for the user. Throws 503 if the API fails, and the account must be kept:
+   * TASKS_NOT_ERASED if the API is unreachable, and nothing has changed; SIGNED_OUT_TASKS_NOT_ERASED if it fails later,
+   * and the user is signed out everywhere.
    */
   async prepare(userId: string): Promise<void> {
     const context = await this.context()
     if (!(await credentialIsCurrent(context, userId)))
       throw new APIError("BAD_REQUEST", { code: "INVALID_PASSWORD", message: "Invalid password" })
     try {
-      await hasNoData(context, this.settings, userId) // only to learn whether the API answers
+      await hasNoData(context, this.settings, userId) // only to check that the API responds
     } catch (error) {
-      throw notErased(error, "TASKS_NOT_ERASED")
+      throw erasureFailed(error, "TASKS_NOT_ERASED")
     }
-    await this.#schedule(userId)
+    await this.#scheduleFinalErasure(userId)
     try {
       await context.internalAdapter.deleteUserSessions(userId)
     } catch (error) {
-      await this.#cancel(userId)
+      await this.#deleteRow(userId)
       throw error
     }
     try {
-      if (!(await this.outbox.deliverAllOf(userId))) throw new Error("the API did not take a logout token")
+      if (!(await this.outbox.deliverAllOfUser(userId)))
+        throw new Error("the API did not accept a logout token")
       await this.#eraseUntilEmpty(context, userId)
     } catch (error) {
-      await this.#cancel(userId)
-      throw notErased(error, "SIGNED_OUT_TASKS_NOT_ERASED")
+      await this.#deleteRow(userId)
+      throw erasureFailed(error, "SIGNED_OUT_TASKS_NOT_ERASED")
     }
   }
 
-  /** Whether the account of a user is being deleted. */
-  async isUnderWay(userId: string): Promise<boolean> {
+  /** Return whether the account of a user is being deleted. */
+  async isInProgress(userId: string): Promise<boolean> {
     const row = await this.database
       .selectFrom("account_deletion")
       .select("erase_at")
       .where("user_id", "=", userId)
       .executeTakeFirst()
-    // A row that is older was left by a process that was killed, or the account is gone.
+    // An older row was left by a process that was killed, or the account is already deleted.
     return row !== undefined && Number(row.erase_at) > Date.now()
   }
 
+  /** Start to poll for final erasures that are due, in the background. */
   start(): void {
     this.#timer ??= setInterval(() => {
       this.#round = this.#round
-        .then(() => this.eraseDue())
+        .then(() => this.runDueErasures())
         .catch((error: unknown) => {
           console.error(`Final erasures failed: ${error instanceof Error ? error.message : error}`)
         })
-    }, INTERVAL)
+    }, POLL_INTERVAL)
     this.#timer.unref()
   }
 
+  /** Stop polling, after the erasures that are in progress. */
   async stop(): Promise<void> {
     clearInterval(this.#timer)
     await this.#round
   }
 
-  /** Erase the data of deleted accounts once more where that is due, and forget deletions that failed. */
-  async eraseDue(): Promise<void> {
+  /** Run the final erasures that are due, and delete the rows of deletions that failed. */
+  async runDueErasures(): Promise<void> {
     const due = await this.database
       .selectFrom("account_deletion")
       .selectAll()
       .where("erase_at", "<=", Date.now())
       .orderBy("erase_at")
-      .limit(BATCH)
+      .limit(BATCH_SIZE)
       .execute()
     for (const { user_id, erase_at } of due) {
-      // Claims the row for this process, and is the time of the next try if this one fails.
-      const next = Date.now() + FINAL_ERASURE
+      // Claims the row for this process; also the time of the retry if this erasure fails.
+      const next = Date.now() + FINAL_ERASURE_DELAY
       const { numUpdatedRows } = await this.database
         .updateTable("account_deletion")
         .set({ erase_at: next })
@@ -113,23 +118,24 @@ export class AccountDeletions {
       const context = await this.context()
       if (!(await context.internalAdapter.findUserById(user_id)))
         await eraseData(context, this.settings, user_id)
-      await this.#cancel(user_id, next)
+      await this.#deleteRow(user_id, next)
     }
   }
 
+  /** Erase the data and check that none is left, up to MAX_ERASURES times; throws if new data still arrives. */
   async #eraseUntilEmpty(context: AuthContext, userId: string): Promise<void> {
-    for (let round = 0; round < ROUNDS; round++) {
-      await delay(SETTLE)
-      await this.#schedule(userId)
+    for (let round = 0; round < MAX_ERASURES; round++) {
+      await delay(TOKEN_CACHE_DELAY)
+      await this.#scheduleFinalErasure(userId)
       await eraseData(context, this.settings, userId)
       if (await hasNoData(context, this.settings, userId)) return
     }
-    throw new Error(`new data arrived after each of ${ROUNDS} erasures`)
+    throw new Error(`new data arrived after each of ${MAX_ERASURES} erasures`)
   }
 
-  /** Record that the deletion is under way, and when the data is to be erased for the last time. */
-  async #schedule(userId: string): Promise<void> {
-    const erase_at = Date.now() + FINAL_ERASURE
+  /** Insert or update the row that marks the deletion as in progress and schedules the final erasure. */
+  async #scheduleFinalErasure(userId: string): Promise<void> {
+    const erase_at = Date.now() + FINAL_ERASURE_DELAY
     await this.database
       .insertInto("account_deletion")
       .values({ user_id: userId, erase_at })
@@ -137,16 +143,17 @@ export class AccountDeletions {
       .execute()
   }
 
-  /** Delete the row of a deletion; with `eraseAt`, only if no other deletion of the account began since. */
-  async #cancel(userId: string, eraseAt?: number): Promise<void> {
+  /** Delete the row of a deletion; with `eraseAt`, only if no other deletion of the account has begun since. */
+  async #deleteRow(userId: string, eraseAt?: number): Promise<void> {
     const row = this.database.deleteFrom("account_deletion").where("user_id", "=", userId)
     await (eraseAt === undefined ? row : row.where("erase_at", "=", eraseAt)).execute()
   }
 }
 
-function notErased(error: unknown, code: string): APIError {
+/** Log the reason and return the 503 with the given code. */
+function erasureFailed(error: unknown, code: string): APIError {
   const reason = error instanceof Error ? error.message : String(error)
-  console.error(`The tasks of an account that is to be deleted could not be erased: ${reason}`)
+  console.error(`The tasks of an account could not be erased before its deletion: ${reason}`)
   return new APIError("SERVICE_UNAVAILABLE", {
     code,
     message: "Your tasks could not be erased, so your account was not deleted. Please try again shortly.",

@@ -3,20 +3,22 @@ import type { AuthContext, GenericEndpointContext } from "better-auth"
 import type { Settings } from "./settings"
 import { jwtOptions } from "./tokens"
 
-const LIFETIME = 60
+/** Seconds. */
+const TOKEN_LIFETIME = 60
+/** Milliseconds. */
 const TIMEOUT = 10_000
 
-/** The API did not do what was asked of it; the message has its status and the start of its body. */
-export class ApiFailure extends Error {
+/** A request to the API failed; the message contains the status and the start of the body, or the network error. */
+export class ApiRequestError extends Error {
   override name = "ApiFailure"
 }
 
-/** Erase all data that the API has of a user. Throws `ApiFailure`. */
+/** Erase all data that the API has of a user. Throws `ApiRequestError`. */
 export async function eraseData(context: AuthContext, settings: Settings, userId: string): Promise<void> {
   await requestAsUser(context, settings, userId, { method: "DELETE", path: "", expected: 204 })
 }
 
-/** Whether the API has no task of a user, neither in the list nor in the trash. Throws `ApiFailure`. */
+/** Return whether the API has no task of a user, neither in the list nor in the trash. Throws `ApiRequestError`. */
 export async function hasNoData(context: AuthContext, settings: Settings, userId: string): Promise<boolean> {
   const body = await requestAsUser(context, settings, userId, {
     method: "GET",
@@ -40,7 +42,7 @@ async function requestAsUser(
   const now = Math.floor(Date.now() / 1000)
   const token = await signJWT({ context } as GenericEndpointContext, {
     options: jwtOptions(settings),
-    payload: { sub: userId, iat: now, exp: now + LIFETIME, jti: crypto.randomUUID() },
+    payload: { sub: userId, iat: now, exp: now + TOKEN_LIFETIME, jti: crypto.randomUUID() },
   })
   let response: Response
   let body: string
@@ -54,8 +56,8 @@ async function requestAsUser(
     })
     body = await response.text()
   } catch (error) {
-    throw new ApiFailure(error instanceof Error ? error.message : String(error))
+    throw new ApiRequestError(error instanceof Error ? error.message : String(error))
   }
-  if (response.status !== expected) throw new ApiFailure(`${response.status} ${body.slice(0, 300)}`)
+  if (response.status !== expected) throw new ApiRequestError(`${response.status} ${body.slice(0, 300)}`)
   return body
 }

@@ -1,22 +1,21 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
-import { Browser, openTrial, ORIGIN, PASSWORD, type Trial } from "./trial"
+import { describe, expect, it } from "vitest"
+import {
+  Browser,
+  openAuthEnvironment,
+  ORIGIN,
+  PASSWORD,
+  setUpAuthTests,
+  type AuthEnvironment,
+} from "@/testing/authFixture"
 
-let trial: Trial
+setUpAuthTests()
 
-beforeEach(() => {
-  for (const method of ["error", "warn", "info"] as const)
-    vi.spyOn(console, method).mockImplementation(() => {})
-})
-
-afterEach(async () => {
-  vi.restoreAllMocks()
-  await trial.close()
-})
+let env: AuthEnvironment
 
 describe("accounts", () => {
-  it("ask for a password of eight characters and for an address once", async () => {
-    trial = await openTrial("sqlite")
-    const browser = trial.browser()
+  it("need a password of eight characters and an unused email address", async () => {
+    env = await openAuthEnvironment("sqlite")
+    const browser = env.browser()
     const short = await browser.post("/sign-up/email", {
       name: "A",
       email: "a@example.com",
@@ -27,52 +26,52 @@ describe("accounts", () => {
     expect((await browser.signUp("A@Example.com")).status).toBe(422)
   })
 
-  it("are not made by strangers when SIGN_UP is closed", async () => {
-    trial = await openTrial("sqlite", { SIGN_UP: "closed" })
-    expect((await trial.browser().signUp("ada@example.com")).status).toBe(400)
+  it("cannot be created with SIGN_UP=closed", async () => {
+    env = await openAuthEnvironment("sqlite", { SIGN_UP: "closed" })
+    expect((await env.browser().signUp("ada@example.com")).status).toBe(400)
   })
 
-  it.each(["a fresh", "an old"])(
-    "stay when somebody deletes one without its password in %s session",
-    async (age) => {
-      trial = await openTrial("sqlite")
-      const browser = trial.browser()
-      await browser.signUp("ada@example.com")
-      const { adapter } = await (await trial.server.ready()).$context
-      const createdAt = new Date(Date.now() - 2 * 24 * 60 * 60 * 1000)
-      if (age === "an old") await adapter.updateMany({ model: "session", where: [], update: { createdAt } })
-      for (const body of [undefined, {}, { password: "" }, { password: null }, { token: "x" }])
-        expect((await browser.post("/delete-user", body)).status).toBe(400)
-      expect(trial.api.erasures).toEqual([])
-      // Whoever has been signed in for days may still look for a session that is not theirs, and end it.
-      expect((await browser.call("GET", "/list-sessions")).status).toBe(200)
-      expect((await browser.post("/delete-user", { password: PASSWORD })).status).toBe(200)
-    },
-  )
+  it.each(["a fresh", "an old"])("are not deleted without the password in %s session", async (age) => {
+    env = await openAuthEnvironment("sqlite")
+    const browser = env.browser()
+    await browser.signUp("ada@example.com")
+    const { adapter } = await (await env.server.ready()).$context
+    const createdAt = new Date(Date.now() - 2 * 24 * 60 * 60 * 1000)
+    if (age === "an old") await adapter.updateMany({ model: "session", where: [], update: { createdAt } })
+    for (const body of [undefined, {}, { password: "" }, { password: null }, { token: "x" }])
+      expect((await browser.post("/delete-user", body)).status).toBe(400)
+    expect(env.api.erasureTokens).toEqual([])
+    // A session that is not fresh can still list sessions, in order to end them.
+    expect((await browser.call("GET", "/list-sessions")).status).toBe(200)
+    expect((await browser.post("/delete-user", { password: PASSWORD })).status).toBe(200)
+  })
 })
 
 describe("requests", () => {
-  it.each(["https://evil.example", undefined])("from the origin %s cannot use a cookie", async (origin) => {
-    trial = await openTrial("sqlite")
-    const browser = trial.browser()
-    const signedUp = await browser.signUp("ada@example.com")
-    const cookie = signedUp.headers.getSetCookie().map((line) => line.split(";")[0])
-    const answer = await trial.server.handle(
-      new Request(`${ORIGIN}/api/auth/sign-out`, {
-        method: "POST",
-        headers: { cookie: cookie.join("; "), ...(origin ? { origin } : {}) },
-      }),
-    )
-    expect(answer.status).toBe(403)
-    expect(await browser.session()).toBeDefined()
-  })
+  it.each(["https://evil.example", undefined])(
+    "from the origin %s cannot use the session cookie",
+    async (origin) => {
+      env = await openAuthEnvironment("sqlite")
+      const browser = env.browser()
+      const signedUp = await browser.signUp("ada@example.com")
+      const cookie = signedUp.headers.getSetCookie().map((line) => line.split(";")[0])
+      const answer = await env.server.handle(
+        new Request(`${ORIGIN}/api/auth/sign-out`, {
+          method: "POST",
+          headers: { cookie: cookie.join("; "), ...(origin ? { origin } : {}) },
+        }),
+      )
+      expect(answer.status).toBe(403)
+      expect(await browser.session()).toBeDefined()
+    },
+  )
 
   it.each([
     ["http://tasks.test", false],
     ["https://tasks.test", true],
-  ])("at %s get cookies that scripts cannot read", async (url, secure) => {
-    trial = await openTrial("sqlite", { BETTER_AUTH_URL: url })
-    const answer = await trial.server.handle(
+  ])("at %s get HttpOnly cookies", async (url, secure) => {
+    env = await openAuthEnvironment("sqlite", { BETTER_AUTH_URL: url })
+    const answer = await env.server.handle(
       new Request(`${url}/api/auth/sign-up/email`, {
         method: "POST",
         headers: { "content-type": "application/json", origin: url },
@@ -86,19 +85,19 @@ describe("requests", () => {
   })
 })
 
-describe("a forgotten password", () => {
-  it("answers the same whether the address is known or not", async () => {
-    trial = await openTrial("sqlite")
-    const browser = trial.browser()
+describe("a password reset request", () => {
+  it("gets the same response for known and unknown email addresses", async () => {
+    env = await openAuthEnvironment("sqlite")
+    const browser = env.browser()
     await browser.signUp("ada@example.com")
     const known = await browser.post("/request-password-reset", { email: "ada@example.com" })
     const unknown = await browser.post("/request-password-reset", { email: "nobody@example.com" })
     expect([known.status, await known.text()]).toEqual([unknown.status, await unknown.text()])
   })
 
-  it("is not replaced in production without a way to send mail", async () => {
-    trial = await openTrial("sqlite", { NODE_ENV: "production" })
-    const browser = trial.browser()
+  it("is rejected in production without SMTP", async () => {
+    env = await openAuthEnvironment("sqlite", { NODE_ENV: "production" })
+    const browser = env.browser()
     await browser.signUp("ada@example.com")
     const answer = await browser.post("/request-password-reset", { email: "ada@example.com" })
     expect(await answer.json()).toMatchObject({ code: "RESET_PASSWORD_DISABLED" })
@@ -106,32 +105,32 @@ describe("a forgotten password", () => {
   })
 })
 
-describe("the limit of tries", () => {
+describe("the rate limit of sign-ins", () => {
   async function tries(count: number, headers: Record<string, string> = {}): Promise<number[]> {
     const statuses: number[] = []
     for (let attempt = 0; attempt < count; attempt++) {
-      const browser = new Browser(trial.server, headers)
+      const browser = new Browser(env.server, headers)
       statuses.push((await browser.signIn("nobody@example.com", "not the password")).status)
     }
     return statuses
   }
 
   it("counts by the address in CLIENT_IP_HEADER", async () => {
-    trial = await openTrial("sqlite", { AUTH_RATE_LIMIT: "on", CLIENT_IP_HEADER: "X-Real-IP" })
+    env = await openAuthEnvironment("sqlite", { AUTH_RATE_LIMIT: "on", CLIENT_IP_HEADER: "X-Real-IP" })
     expect(await tries(4, { "x-real-ip": "192.0.2.1" })).toEqual([401, 401, 401, 429])
     expect(await tries(1, { "x-real-ip": "192.0.2.2" })).toEqual([401])
-    // A header anybody can send changes nothing.
+    // X-Forwarded-For, which clients can set, is ignored.
     expect(await tries(1, { "x-real-ip": "192.0.2.1", "x-forwarded-for": "192.0.2.3" })).toEqual([429])
   })
 
-  it("does not let one lock everybody out where no address is known", async () => {
-    trial = await openTrial("sqlite", { AUTH_RATE_LIMIT: "on" })
+  it("does not let one client lock out all others without CLIENT_IP_HEADER", async () => {
+    env = await openAuthEnvironment("sqlite", { AUTH_RATE_LIMIT: "on" })
     expect(await tries(10, { "x-forwarded-for": "192.0.2.1" })).toEqual(Array(10).fill(401))
   })
 
   it("is off with AUTH_RATE_LIMIT=off", async () => {
     const environment = { AUTH_RATE_LIMIT: "off", CLIENT_IP_HEADER: "x-real-ip", NODE_ENV: "production" }
-    trial = await openTrial("sqlite", environment)
+    env = await openAuthEnvironment("sqlite", environment)
     expect(await tries(5, { "x-real-ip": "192.0.2.1" })).toEqual(Array(5).fill(401))
   })
 })

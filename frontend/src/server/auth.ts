@@ -6,12 +6,12 @@ import { jwt } from "better-auth/plugins/jwt"
 import { AccountDeletions } from "./account-deletion"
 import { recordNewCredential, swapCredential, verifyAndRecord } from "./credentials"
 import { migrate, openDatabase, type Database } from "./database"
-import { passwordResetOffered, sendPasswordReset } from "./mail"
+import { isPasswordResetAvailable, sendPasswordReset } from "./mail"
 import { Outbox } from "./outbox"
 import { requestState } from "./request-state"
 import { checkNewSession } from "./sessions"
 import { settings as current, type Settings } from "./settings"
-import { logoutNotice, sendNotice } from "./signout"
+import { createLogoutToken, sendLogoutToken } from "./logout-token"
 import { jwtOptions } from "./tokens"
 
 type Options = ReturnType<typeof authOptions>
@@ -19,17 +19,19 @@ export type Auth = ReturnType<typeof betterAuth<Options>>
 export type Session = Auth["$Infer"]["Session"]
 
 export type AuthServer = Readonly<{
-  /** Better Auth, once its database is ready. Rejects while the database is away, and may be asked again. */
+  /** Return Better Auth after the database migration. Rejects while the database is unavailable; a later call retries. */
   ready(): Promise<Auth>
-  /** Answers a request beneath /api/auth. */
+  /** Handle a request below /api/auth. Never rejects: 503 while the database is unavailable. */
   handle(request: Request): Promise<Response>
-  reachable(): Promise<boolean>
+  /** Return whether the database responds within 2 s. */
+  isDatabaseReachable(): Promise<boolean>
   outbox: Outbox
   deletions: AccountDeletions
   database: Database
   close(): Promise<void>
 }>
 
+/** Return the options of Better Auth. `context` resolves to the context of the instance that these options create. */
 function authOptions(
   settings: Settings,
   database: Database,
@@ -49,9 +51,9 @@ function authOptions(
       minPasswordLength: 8,
       disableSignUp: !settings.signUpOpen,
       password: { verify: verifyAndRecord },
-      // Whoever forgot the password may have lost it to somebody who is signed in.
+      // A forgotten password may have been stolen: end the sessions of an attacker.
       revokeSessionsOnPasswordReset: true,
-      ...(passwordResetOffered(settings)
+      ...(isPasswordResetAvailable(settings)
         ? {
             sendResetPassword: async ({ user, token }) => {
               void sendPasswordReset(settings, user.email, token)
@@ -59,18 +61,21 @@ function authOptions(
           }
         : {}),
     },
-    // By default somebody who signed in a day ago could not see the list of sessions, and end one that is not theirs.
+    // By default users cannot list and end their sessions when their sign-in is more than a day old.
     session: { freshAge: 0 },
     hooks: {
-      // Better Auth asks for the password only of those who signed in a while ago.
+      // Better Auth requires the password only if the session is not fresh; we always require it.
       before: createAuthMiddleware(async ({ path, body }) => {
         if (path !== "/delete-user") return
         const { password } = (body ?? {}) as { password?: unknown }
         if (typeof password !== "string" || password === "")
-          throw new APIError("BAD_REQUEST", { code: "INVALID_PASSWORD", message: "The password is needed." })
+          throw new APIError("BAD_REQUEST", {
+            code: "INVALID_PASSWORD",
+            message: "The password is required.",
+          })
       }),
     },
-    // Asked once the password is known to be right.
+    // Better Auth calls `beforeDelete` after it has verified the password.
     user: { deleteUser: { enabled: true, beforeDelete: (user) => deletions.prepare(user.id) } },
     plugins: [jwt(jwtOptions(settings))],
     databaseHooks: {
@@ -84,9 +89,9 @@ function authOptions(
       session: {
         create: {
           after: async (session) =>
-            checkNewSession(await context(), session, (userId) => deletions.isUnderWay(userId)),
+            checkNewSession(await context(), session, (userId) => deletions.isInProgress(userId)),
         },
-        // After, and never throwing: from `before`, an error would leave the session alive behind an answer of 200.
+        // In `after` and never throwing: an error in `before` would keep the session although the response is 200.
         delete: { after: (session) => outbox.sessionEnded(session) },
       },
     },
@@ -94,10 +99,10 @@ function authOptions(
     advanced: {
       useSecureCookies: settings.url.startsWith("https:"),
       ipAddress: { ipAddressHeaders: settings.clientIpHeader === undefined ? [] : [settings.clientIpHeader] },
-      // Better Auth reads the sessions that it deletes, 100 of them by default, to call the hook above. The notices of
-      // the others would not be sent at once, but by the next round of the outbox.
+      // Better Auth reads the sessions that it deletes, by default at most 100, to call the hook above. The logout tokens
+      // of the others would be sent only by the next round of the outbox.
       database: { defaultFindManyLimit: 1_000_000 },
-      // Said out loud, because any value of a variable named TEST would turn it off.
+      // Set explicitly, because Better Auth turns these checks off if an environment variable TEST is set.
       disableOriginCheck: false,
       disableCSRFCheck: false,
     },
@@ -105,52 +110,56 @@ function authOptions(
 }
 
 /**
- * Better Auth counts by client address, three tries to sign in in ten seconds for instance. Without a header to
- * believe it knows no address and everybody shares one count, so its own limits would let anyone lock everyone out.
- * Then the limits are those of the whole site, and far higher: they bound the work that hashing passwords makes. Ten
- * requests a second still lock everyone out, and one password can be guessed at as often: see `start.ts`, which warns.
- * Each process counts for itself.
+ * Return the rate limits of Better Auth, which counts in the memory of each process.
+ *
+ * Better Auth counts by client address (for example three sign-ins in ten seconds). Without a trusted header for the
+ * address all clients share one counter, so its default limits would let one client lock out all others. In that case
+ * the limits apply to the whole site and are far higher: they bound the CPU time for hashing passwords. Ten requests per
+ * second still lock out everyone, and one password can be guessed at that rate: `start.ts` warns about it.
  */
 function rateLimit(settings: Settings) {
   if (!settings.rateLimit) return { enabled: false }
   if (settings.clientIpHeader !== undefined) return { enabled: true }
-  const shared = { window: 10, max: 100 }
+  const sharedLimit = { window: 10, max: 100 }
   return {
     enabled: true,
     max: 100_000,
     customRules: {
-      "/sign-in/*": shared,
-      "/sign-up/*": shared,
-      "/change-password": shared,
-      "/delete-user": shared,
-      "/reset-password": shared,
+      "/sign-in/*": sharedLimit,
+      "/sign-up/*": sharedLimit,
+      "/change-password": sharedLimit,
+      "/delete-user": sharedLimit,
+      "/reset-password": sharedLimit,
       "/request-password-reset": { window: 60, max: 100 },
     },
   }
 }
 
-/** The endpoints by which a user ends sessions and does nothing else: all of them may be repeated. */
-const ENDS_SESSIONS = /\/(sign-out|revoke-session|revoke-sessions|revoke-other-sessions)$/
+/** The endpoints that only end sessions, so that the client can safely repeat them after a 503. */
+const SESSION_ENDING_PATHS = /\/(sign-out|revoke-session|revoke-sessions|revoke-other-sessions)$/
 
-export function openAuth(settings: Settings): AuthServer {
+/** Create Better Auth with its database, outbox and account deletions. Connects at the first use. */
+export function createAuthServer(settings: Settings): AuthServer {
   const database = openDatabase(settings.database)
-  // The same object; only its type names our very options, and is not assignable to the general one.
+  // A type cast only: the type of `$context` depends on our options and is not assignable to the general AuthContext.
   const context = async () => (await (await ready()).$context) as unknown as AuthContext
   const outbox = new Outbox(database.kysely, async (session) =>
-    sendNotice(settings, await logoutNotice(await context(), settings, session)),
+    sendLogoutToken(settings, await createLogoutToken(await context(), settings, session)),
   )
   const deletions = new AccountDeletions(database.kysely, settings, outbox, context)
   const options = authOptions(settings, database, outbox, deletions, context)
 
-  let prepared: Promise<Auth> | undefined
+  let readyPromise: Promise<Auth> | undefined
+  /** Initialize once; concurrent calls share the attempt, and a call after a failed one retries. */
   async function ready(): Promise<Auth> {
-    prepared ??= prepare(options, settings, database).catch((error: unknown) => {
-      prepared = undefined // the next one tries again
+    readyPromise ??= initializeAuth(options, settings, database).catch((error: unknown) => {
+      readyPromise = undefined // the next call retries
       throw error
     })
-    return prepared
+    return readyPromise
   }
 
+  /** Handle a request with Better Auth, and turn its misleading responses to database errors into 503. */
   async function handle(request: Request): Promise<Response> {
     let auth: Auth
     try {
@@ -159,19 +168,20 @@ export function openAuth(settings: Settings): AuthServer {
       console.error(
         `The database of the accounts is not ready: ${error instanceof Error ? error.message : error}`,
       )
-      return unavailable()
+      return unavailableResponse()
     }
-    const { response, failed } = await outbox.attend(async () => ({
+    const { response, statementFailed } = await outbox.runAndDeliver(async () => ({
       response: await auth.handler(request),
-      failed: requestState()?.statementFailed ?? false,
+      statementFailed: requestState()?.statementFailed ?? false,
     }))
-    // Better Auth says 500 when the database fails, but also 401, as if nobody were signed in: it takes a session that
-    // cannot be read for one that is not there.
-    const doubtful = response.status === 500 || response.status === 401
-    if (doubtful && (failed || !(await database.reachable()))) return unavailable()
-    // It also says 200 when it could not read the session that it was to delete.
-    if (failed && ENDS_SESSIONS.test(new URL(request.url).pathname)) return unavailable()
-    if (response.ok && (await outlived(auth, request))) return unavailable()
+    // When the database fails, Better Auth responds with 500, or with 401: it handles a session that it cannot read like
+    // a missing one.
+    const mayBeUnavailable = response.status === 500 || response.status === 401
+    if (mayBeUnavailable && (statementFailed || !(await database.isReachable()))) return unavailableResponse()
+    // It also responds with 200 when it could not read the session that it should delete.
+    if (statementFailed && SESSION_ENDING_PATHS.test(new URL(request.url).pathname))
+      return unavailableResponse()
+    if (response.ok && (await sessionSurvivedSignOut(auth, request))) return unavailableResponse()
     if (!response.headers.has("cache-control")) response.headers.set("cache-control", "no-store")
     return response
   }
@@ -179,7 +189,7 @@ export function openAuth(settings: Settings): AuthServer {
   return {
     ready,
     handle,
-    reachable: () => database.reachable(),
+    isDatabaseReachable: () => database.isReachable(),
     outbox,
     deletions,
     database,
@@ -191,18 +201,22 @@ export function openAuth(settings: Settings): AuthServer {
   }
 }
 
-async function prepare(options: Options, settings: Settings, database: Database): Promise<Auth> {
+/** Migrate the database, create Better Auth, and in key-pair mode the first key pair. */
+async function initializeAuth(options: Options, settings: Settings, database: Database): Promise<Auth> {
   await migrate(database, settings.tokenLifetime, async () => (await getMigrations(options)).runMigrations())
-  // Not before: it compares the tables with its own idea of them as soon as it is made.
+  // After the migration, because Better Auth compares its schema with the tables when it is created.
   const auth = betterAuth(options)
-  if (settings.tokenMode === "key-pair") await database.exclusively(() => prepareKeys(auth, settings))
+  if (settings.tokenMode === "key-pair") await database.withMigrationLock(() => prepareKeys(auth, settings))
   return auth
 }
 
-/** Before the first request: several at once would each make a key pair. Also shows a secret that fits no longer. */
+/**
+ * Create the first key pair before the first request: concurrent requests would create one each. Rejects if the private key
+ * cannot be decrypted because BETTER_AUTH_SECRET has changed.
+ */
 async function prepareKeys(auth: Auth, settings: Settings): Promise<void> {
   if (settings.keyRotation !== undefined) {
-    // A pair made before KEY_ROTATION was set knows no end, and would be used for ever.
+    // A key pair that was created before KEY_ROTATION was set has no expiry and would never be rotated.
     const { adapter } = await auth.$context
     await adapter.updateMany({
       model: "jwks",
@@ -214,10 +228,12 @@ async function prepareKeys(auth: Auth, settings: Settings): Promise<void> {
 }
 
 /**
- * Better Auth says that a sign-out worked also when the session could not be deleted, and takes the cookie away: nobody
- * could end that session any more. Then the cookie has to stay, so that the person can try again.
+ * Return whether the session of a sign-out request still exists, or may exist because it cannot be read.
+ *
+ * Better Auth responds with 200 and removes the cookie even if it could not delete the session, which could not be ended
+ * any more. The caller responds with 503 instead and keeps the cookie, so that the user can try again.
  */
-async function outlived(auth: Auth, request: Request): Promise<boolean> {
+async function sessionSurvivedSignOut(auth: Auth, request: Request): Promise<boolean> {
   if (!new URL(request.url).pathname.endsWith("/sign-out")) return false
   const { adapter, authCookies } = await auth.$context
   const cookie = parseCookies(request.headers.get("cookie") ?? "").get(authCookies.sessionToken.name)
@@ -230,25 +246,25 @@ async function outlived(auth: Auth, request: Request): Promise<boolean> {
   }
 }
 
-/** In the form of Better Auth's own errors, which its client understands. */
-function unavailable(): Response {
+/** Return a 503 in the format of Better Auth's own errors, which its client parses. */
+function unavailableResponse(): Response {
   return Response.json(
     { code: "UNAVAILABLE", message: "Signing in is not possible at the moment. Please try again shortly." },
     { status: 503, headers: { "retry-after": "5", "cache-control": "no-store" } },
   )
 }
 
-// Next loads this module once for its start and again for its routes, and anew after each change in development. They
-// must share one pool and one outbox.
-const KEY = Symbol.for("taskapi.frontend.auth")
-const shared = globalThis as typeof globalThis & { [KEY]?: AuthServer }
+// Next.js loads this module once for instrumentation and again for the routes, and after each change in development. All
+// instances must share one connection pool and one outbox, so they are stored on globalThis.
+const GLOBAL_KEY = Symbol.for("taskapi.frontend.auth")
+const globals = globalThis as typeof globalThis & { [GLOBAL_KEY]?: AuthServer }
 
-/** The one of this process. Opened at the first use and not at import: `next build` imports this as well. */
+/** Return the auth server of this process. Created at the first use and not at import: `next build` imports this module. */
 export function authServer(): AuthServer {
-  return (shared[KEY] ??= openAuth(current()))
+  return (globals[GLOBAL_KEY] ??= createAuthServer(current()))
 }
 
-/** Who is signed in, for server components. These cannot set cookies, so they do not prolong the session either. */
+/** Return the session of the signed-in user for server components. Does not extend it: they cannot set cookies. */
 export async function getSession(headers: Headers): Promise<Session | null> {
   const auth = await authServer().ready()
   return auth.api.getSession({ headers, query: { disableRefresh: true } })

@@ -1,18 +1,26 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
-import { failStatement } from "./faults.fixture"
-import { DIALECTS, openTrial, PASSWORD, type Trial } from "./trial"
+import { beforeEach, describe, expect, it, vi } from "vitest"
+import { failStatement } from "@/testing/statementFaults"
+import {
+  DIALECTS,
+  openAuthEnvironment,
+  PASSWORD,
+  setUpAuthTests,
+  type AuthEnvironment,
+} from "@/testing/authFixture"
+
+setUpAuthTests()
 
 const EMAIL = "ada@example.com"
 const NEW_PASSWORD = "the password of the reset"
 const ATTACKERS_PASSWORD = "the password of the attacker"
 
-let trial: Trial
+let env: AuthEnvironment
 /** The ids of all sessions that were ever created. */
 let created: string[]
 
 async function openWithUser(dialect: string): Promise<void> {
-  trial = await openTrial(dialect)
-  await trial.browser().signUp(EMAIL)
+  env = await openAuthEnvironment(dialect)
+  await env.browser().signUp(EMAIL)
   created = await sessions()
   const { adapter } = await internals()
   const create = adapter.create.bind(adapter)
@@ -24,7 +32,7 @@ async function openWithUser(dialect: string): Promise<void> {
 }
 
 async function internals() {
-  return (await trial.server.ready()).$context
+  return (await env.server.ready()).$context
 }
 
 async function sessions(): Promise<string[]> {
@@ -33,19 +41,19 @@ async function sessions(): Promise<string[]> {
 }
 
 async function resetToken(): Promise<string> {
-  await trial.browser().post("/request-password-reset", { email: EMAIL })
+  await env.browser().post("/request-password-reset", { email: EMAIL })
   const printed = vi.mocked(console.info).mock.calls.flat().join("\n")
   return /reset-password\?token=(\w+)/.exec(printed)?.[1] ?? ""
 }
 
 async function reset(token: string): Promise<void> {
-  const response = await trial.browser().post("/reset-password", { token, newPassword: NEW_PASSWORD })
+  const response = await env.browser().post("/reset-password", { token, newPassword: NEW_PASSWORD })
   expect(response.status).toBe(200)
 }
 
 type Step = "createSession" | "updateAccount"
 
-/** Make the next call of a step of Better Auth wait until `resume` is called. */
+/** Make the next call of a method of Better Auth's internal adapter wait until `resume` is called. */
 async function pauseBefore(step: Step): Promise<{ reached: Promise<void>; resume: () => void }> {
   const { internalAdapter } = await internals()
   const original = internalAdapter[step].bind(internalAdapter) as (...args: unknown[]) => Promise<never>
@@ -61,43 +69,50 @@ async function pauseBefore(step: Step): Promise<{ reached: Promise<void>; resume
   return { reached, resume: () => resume() }
 }
 
-/** Every session that was created and is gone has been reported to the API, each once. */
+/** Change the password, run a password reset before the given step of the change, and return the status of the change. */
+async function changePasswordDuringReset(step: Step): Promise<number> {
+  const browser = env.browser()
+  await browser.signIn(EMAIL)
+  const token = await resetToken()
+  const pause = await pauseBefore(step)
+  const change = browser.post("/change-password", {
+    currentPassword: PASSWORD,
+    newPassword: ATTACKERS_PASSWORD,
+    revokeOtherSessions: true,
+  })
+  await pause.reached
+  await reset(token)
+  pause.resume()
+  return (await change).status
+}
+
+/** Expect that the API has received one logout token for each session that was created and deleted. */
 async function expectNotices(): Promise<void> {
   const alive = await sessions()
   const ended = created.filter((sid) => !alive.includes(sid)).sort()
-  await vi.waitFor(() => expect(trial.api.sids).toEqual(ended), 15_000)
+  await vi.waitFor(() => expect(env.api.sids).toEqual(ended), 15_000)
 }
-
-beforeEach(() => {
-  for (const method of ["error", "warn", "info"] as const)
-    vi.spyOn(console, method).mockImplementation(() => {})
-})
-
-afterEach(async () => {
-  vi.restoreAllMocks()
-  await trial.close()
-})
 
 describe.each(DIALECTS)("a password reset, on %s", (dialect) => {
   beforeEach(() => openWithUser(dialect))
 
-  it("leaves no session of twelve sign-ins that run at the same time", { timeout: 40_000 }, async () => {
+  it("leaves no session of twelve concurrent sign-ins", { timeout: 40_000 }, async () => {
     const token = await resetToken()
-    const browsers = Array.from({ length: 12 }, () => trial.browser())
-    // First, so that it has stored its password and deleted the sessions while most sign-ins still verify.
+    const browsers = Array.from({ length: 12 }, () => env.browser())
+    // Start first, so that the reset deletes the sessions while most sign-ins still verify the password.
     const resetting = reset(token)
     const responses = await Promise.all(browsers.map((browser) => browser.signIn(EMAIL)))
     await resetting
     for (const response of responses) expect([200, 401]).toContain(response.status)
-    // Delivers the notice of a session that the reset deleted without having read it.
-    trial.server.outbox.start()
+    // Delivers the logout notice of a session that the reset deleted without having read it.
+    env.server.outbox.start()
     expect(await sessions()).toEqual([])
     await expectNotices()
   })
 
   it("ends the session of a sign-in that verified the old password before it", async () => {
     const token = await resetToken()
-    const browser = trial.browser()
+    const browser = env.browser()
     const pause = await pauseBefore("createSession")
     const signIn = browser.signIn(EMAIL)
     await pause.reached
@@ -114,54 +129,30 @@ describe.each(DIALECTS)("a password reset, on %s", (dialect) => {
   })
 
   it("is not overwritten by a change that verified the old password before it", async () => {
-    const browser = trial.browser()
-    await browser.signIn(EMAIL)
-    const token = await resetToken()
-    const pause = await pauseBefore("updateAccount")
-    const change = browser.post("/change-password", {
-      currentPassword: PASSWORD,
-      newPassword: ATTACKERS_PASSWORD,
-      revokeOtherSessions: true,
-    })
-    await pause.reached
-    await reset(token)
-    pause.resume()
-    expect((await change).status).toBe(400)
+    expect(await changePasswordDuringReset("updateAccount")).toBe(400)
     expect(await sessions()).toEqual([])
-    expect((await trial.browser().signIn(EMAIL, ATTACKERS_PASSWORD)).status).toBe(401)
-    expect((await trial.browser().signIn(EMAIL, NEW_PASSWORD)).status).toBe(200)
+    expect((await env.browser().signIn(EMAIL, ATTACKERS_PASSWORD)).status).toBe(401)
+    expect((await env.browser().signIn(EMAIL, NEW_PASSWORD)).status).toBe(200)
   })
 
   it("ends the session of a change that stored its password before it", async () => {
-    const browser = trial.browser()
-    await browser.signIn(EMAIL)
-    const token = await resetToken()
-    const pause = await pauseBefore("createSession")
-    const change = browser.post("/change-password", {
-      currentPassword: PASSWORD,
-      newPassword: ATTACKERS_PASSWORD,
-      revokeOtherSessions: true,
-    })
-    await pause.reached
-    await reset(token)
-    pause.resume()
-    expect((await change).status).toBe(401)
+    expect(await changePasswordDuringReset("createSession")).toBe(401)
     expect(await sessions()).toEqual([])
     await expectNotices()
   })
 
-  it("keeps the account from a deletion that verified the old password before it", async () => {
-    const browser = trial.browser()
+  it("prevents an account deletion that verified the old password before it", async () => {
+    const browser = env.browser()
     await browser.signIn(EMAIL)
     const token = await resetToken()
-    const prepare = trial.server.deletions.prepare.bind(trial.server.deletions)
-    vi.spyOn(trial.server.deletions, "prepare").mockImplementationOnce(async (userId) => {
+    const prepare = env.server.deletions.prepare.bind(env.server.deletions)
+    vi.spyOn(env.server.deletions, "prepare").mockImplementationOnce(async (userId) => {
       await reset(token)
       return prepare(userId)
     })
     expect((await browser.post("/delete-user", { password: PASSWORD })).status).toBe(400)
-    expect(trial.api.erasures).toEqual([])
-    expect((await trial.browser().signIn(EMAIL, NEW_PASSWORD)).status).toBe(200)
+    expect(env.api.erasureTokens).toEqual([])
+    expect((await env.browser().signIn(EMAIL, NEW_PASSWORD)).status).toBe(200)
   })
 })
 
@@ -169,9 +160,9 @@ describe.each(DIALECTS)("a password change, on %s", (dialect) => {
   beforeEach(() => openWithUser(dialect))
 
   it("ends the session of a sign-in that verified the old password before it", async () => {
-    const owner = trial.browser()
+    const owner = env.browser()
     await owner.signIn(EMAIL)
-    const browser = trial.browser()
+    const browser = env.browser()
     const pause = await pauseBefore("createSession")
     const signIn = browser.signIn(EMAIL)
     await pause.reached
@@ -189,7 +180,7 @@ describe.each(DIALECTS)("a sign-in, on %s", (dialect) => {
 
   it("sets no cookie when the credential cannot be read again", async () => {
     const fault = failStatement(/^select .* from "account" where/)
-    const response = await trial.browser().signIn(EMAIL)
+    const response = await env.browser().signIn(EMAIL)
     fault.end()
     expect(fault.happened()).toBe(true)
     expect(response.status).toBe(503)

@@ -4,30 +4,30 @@ import { verifyPassword } from "better-auth/crypto"
 import { requestState } from "./request-state"
 
 /** Verify a password, and record the hash that it was verified against in the state of the request. */
-export async function verifyAndRecord(given: { hash: string; password: string }): Promise<boolean> {
-  const valid = await verifyPassword(given)
+export async function verifyAndRecord(input: { hash: string; password: string }): Promise<boolean> {
+  const valid = await verifyPassword(input)
   const state = requestState()
-  if (valid && state) state.credential = given.hash
+  if (valid && state) state.passwordHash = input.hash
   return valid
 }
 
 /** Record the password hash of a new account in the state of the request. */
 export function recordNewCredential(account: { password?: string | null | undefined }): void {
   const state = requestState()
-  if (state && account.password) state.credential = account.password
+  if (state && account.password) state.passwordHash = account.password
 }
 
 /**
- * Whether the password hash that this request verified or stored is still the one of the account.
+ * Return whether the password hash that this request verified or stored is still that of the account.
  *
  * Verifying a password takes about 100 ms, in which a password reset can store another hash and delete all sessions.
  * A session that is created after that deletion would survive the reset.
  */
 export async function credentialIsCurrent(context: AuthContext, userId: string): Promise<boolean> {
-  const { credential } = requestState() ?? {}
-  if (credential === undefined) return true
+  const { passwordHash } = requestState() ?? {}
+  if (passwordHash === undefined) return true
   const account = await context.internalAdapter.findCredentialAccount(userId)
-  return account?.password === credential
+  return account?.password === passwordHash
 }
 
 /**
@@ -44,22 +44,22 @@ export async function swapCredential(
 ): Promise<false | undefined> {
   const state = requestState()
   if (!update.password || state === undefined) return undefined
-  const verified = state.credential
-  if (verified === undefined || userId === undefined) {
+  const verifiedHash = state.passwordHash
+  if (verifiedHash === undefined || userId === undefined) {
     state.credentialChanged = true
     return undefined
   }
-  const stored = await context.adapter.updateMany({
+  const updatedRows = await context.adapter.updateMany({
     model: "account",
     where: [
       { field: "userId", value: userId },
-      { field: "password", value: verified },
+      { field: "password", value: verifiedHash },
     ],
     update: { password: update.password, updatedAt: new Date() },
   })
-  if (stored === 0)
+  if (updatedRows === 0)
     throw new APIError("BAD_REQUEST", { code: "INVALID_PASSWORD", message: "Invalid password" })
-  state.credential = update.password
+  state.passwordHash = update.password
   state.credentialChanged = true
   return false
 }

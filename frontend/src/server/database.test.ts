@@ -2,56 +2,49 @@ import { stat } from "node:fs/promises"
 import { connect, createServer, type AddressInfo, type Server, type Socket } from "node:net"
 import { sql } from "kysely"
 import { Client } from "pg"
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
-import { DIALECTS, openTrial, type Trial } from "./trial"
+import { describe, expect, it } from "vitest"
+import { DIALECTS, openAuthEnvironment, setUpAuthTests, type AuthEnvironment } from "@/testing/authFixture"
 
-let trial: Trial
+setUpAuthTests()
 
-beforeEach(() => {
-  for (const method of ["error", "warn"] as const) vi.spyOn(console, method).mockImplementation(() => {})
-})
-
-afterEach(async () => {
-  vi.restoreAllMocks()
-  await trial.close()
-})
+let env: AuthEnvironment
 
 describe.each(DIALECTS)("a database, on %s", (dialect) => {
-  it("is brought up to date by whoever starts, also by several at once", async () => {
-    trial = await openTrial(dialect, { TOKEN_MODE: "key-pair" })
-    const all = [trial.server, ...Array.from({ length: 4 }, () => trial.sibling())]
+  it("is migrated at startup, also by concurrent processes", async () => {
+    env = await openAuthEnvironment(dialect, { TOKEN_MODE: "key-pair" })
+    const all = [env.server, ...Array.from({ length: 4 }, () => env.openSecondServer())]
     await Promise.all(all.map((server) => server.ready()))
-    expect(await trial.server.database.kysely.selectFrom("logout_notice").selectAll().execute()).toEqual([])
-    const { adapter } = await (await trial.server.ready()).$context
+    expect(await env.server.database.kysely.selectFrom("logout_notice").selectAll().execute()).toEqual([])
+    const { adapter } = await (await env.server.ready()).$context
     const keys = await adapter.findMany({ model: "jwks" })
-    // On one file, several processes may make a key pair each at their very first start; all are published.
+    // On one SQLite file, concurrent processes can create a key pair each at their first start; all are published.
     if (dialect === "postgresql") expect(keys).toHaveLength(1)
     else expect(keys).not.toHaveLength(0)
   })
 
-  it("is left alone by a second start", async () => {
-    trial = await openTrial(dialect)
-    const browser = trial.browser()
+  it("is unchanged after a second startup", async () => {
+    env = await openAuthEnvironment(dialect)
+    const browser = env.browser()
     await browser.signUp("ada@example.com")
-    const again = trial.sibling()
+    const again = env.openSecondServer()
     await again.ready()
-    expect(await again.reachable()).toBe(true)
+    expect(await again.isDatabaseReachable()).toBe(true)
     expect(await browser.session()).toBeDefined()
   })
 })
 
-describe("a file", () => {
-  it("has a write-ahead log, so that readers do not wait, and is for its owner alone", async () => {
-    trial = await openTrial("sqlite")
-    await trial.browser().signUp("ada@example.com")
-    const { rows } = await sql`pragma journal_mode`.execute(trial.server.database.kysely)
+describe("a SQLite file", () => {
+  it("is in WAL mode and readable by its owner only", async () => {
+    env = await openAuthEnvironment("sqlite")
+    await env.browser().signUp("ada@example.com")
+    const { rows } = await sql`pragma journal_mode`.execute(env.server.database.kysely)
     expect(rows).toEqual([{ journal_mode: "wal" }])
-    const file = trial.databaseUrl.replace("file:", "")
+    const file = env.databaseUrl.replace("file:", "")
     for (const one of [file, `${file}-wal`, `${file}-shm`]) expect((await stat(one)).mode & 0o077).toBe(0)
   })
 })
 
-/** Stands between us and PostgreSQL, and can be gone. */
+/** TCP proxy to PostgreSQL that can be stopped and started. */
 class Relay {
   readonly #sockets = new Set<Socket>()
   #server: Server | undefined
@@ -83,44 +76,41 @@ class Relay {
   }
 }
 
-describe.each(DIALECTS.filter((dialect) => dialect === "postgresql"))(
-  "a server of databases, %s",
-  (dialect) => {
-    it("may be away at the start and later; we say 503 meanwhile and heal", async () => {
-      trial = await openTrial(dialect)
-      const { host, port, database, user, password } = new Client({ connectionString: trial.databaseUrl })
-      const relay = new Relay({ host, port })
-      await relay.start()
-      await relay.stop()
-      const account = `${user ?? ""}:${encodeURIComponent(password ?? "")}`
-      const url = `postgresql://${account}@127.0.0.1:${relay.port}/${database}`
-      const server = trial.sibling({ AUTH_DATABASE_URL: url })
-      const browser = trial.browser(server)
+describe.each(DIALECTS.filter((dialect) => dialect === "postgresql"))("a database server, %s", (dialect) => {
+  it("can be unavailable at startup and later: 503 meanwhile, then normal responses again", async () => {
+    env = await openAuthEnvironment(dialect)
+    const { host, port, database, user, password } = new Client({ connectionString: env.databaseUrl })
+    const relay = new Relay({ host, port })
+    await relay.start()
+    await relay.stop()
+    const account = `${user ?? ""}:${encodeURIComponent(password ?? "")}`
+    const url = `postgresql://${account}@127.0.0.1:${relay.port}/${database}`
+    const server = env.openSecondServer({ AUTH_DATABASE_URL: url })
+    const browser = env.browser(server)
 
-      const refused = await browser.signUp("ada@example.com")
-      expect(refused.status).toBe(503)
-      expect(refused.headers.get("retry-after")).toBe("5")
-      expect(await refused.json()).toMatchObject({ code: "UNAVAILABLE" })
-      expect(await server.reachable()).toBe(false)
+    const refused = await browser.signUp("ada@example.com")
+    expect(refused.status).toBe(503)
+    expect(refused.headers.get("retry-after")).toBe("5")
+    expect(await refused.json()).toMatchObject({ code: "UNAVAILABLE" })
+    expect(await server.isDatabaseReachable()).toBe(false)
 
-      await relay.start()
-      expect((await browser.signUp("ada@example.com")).status).toBe(200)
-      const session = await browser.session()
-      expect(await server.reachable()).toBe(true)
+    await relay.start()
+    expect((await browser.signUp("ada@example.com")).status).toBe(200)
+    const session = await browser.session()
+    expect(await server.isDatabaseReachable()).toBe(true)
 
-      await relay.stop() // connections break while they are idle
-      expect((await browser.call("GET", "/get-session")).status).toBe(503)
-      expect((await browser.call("GET", "/token")).status).toBe(503)
-      expect((await browser.signIn("ada@example.com")).status).toBe(503)
-      const refusedToEnd = await browser.post("/sign-out")
-      expect(refusedToEnd.status).toBe(503)
-      expect(refusedToEnd.headers.getSetCookie()).toEqual([])
+    await relay.stop() // connections break while they are idle
+    expect((await browser.call("GET", "/get-session")).status).toBe(503)
+    expect((await browser.call("GET", "/token")).status).toBe(503)
+    expect((await browser.signIn("ada@example.com")).status).toBe(503)
+    const refusedToEnd = await browser.post("/sign-out")
+    expect(refusedToEnd.status).toBe(503)
+    expect(refusedToEnd.headers.getSetCookie()).toEqual([])
 
-      await relay.start()
-      expect(await browser.session()).toEqual(session)
-      expect((await browser.post("/sign-out")).status).toBe(200)
-      expect(await browser.session()).toBeUndefined()
-      await relay.stop()
-    })
-  },
-)
+    await relay.start()
+    expect(await browser.session()).toEqual(session)
+    expect((await browser.post("/sign-out")).status).toBe(200)
+    expect(await browser.session()).toBeUndefined()
+    await relay.stop()
+  })
+})

@@ -6,15 +6,15 @@ import { createClient } from "@libsql/client"
 import { LibsqlDialect, type libsql } from "@libsql/kysely-libsql"
 import { Kysely, PostgresDialect, sql } from "kysely"
 import { Pool } from "pg"
-import { guardSessions } from "./session-guard"
-import { postgresqlTrigger, sqliteTrigger, TRIGGER } from "./session-trigger"
-import type { DatabasePlace } from "./settings"
+import { guardSessionDeletes } from "./session-guard"
+import { postgresqlTrigger, sqliteTrigger, TRIGGER_NAME } from "./session-trigger"
+import type { DatabaseLocation } from "./settings"
 
 /**
- * A session has ended and the API does not know yet. Rows are inserted by a trigger on the table of the sessions.
- * Times are milliseconds since 1970.
+ * Pending logout notice: a session has ended and the API has not accepted its logout token yet. Rows are inserted by a
+ * trigger on the session table. `next_at`: next delivery attempt; `forget_at`: expiry (milliseconds since 1970).
  */
-export type NoticeTable = {
+export type LogoutNoticeTable = {
   sid: string
   sub: string
   attempts: number
@@ -22,62 +22,65 @@ export type NoticeTable = {
   forget_at: number
 }
 
-/** An account is being deleted, or was and its data is erased once more at `erase_at` (milliseconds since 1970). */
-export type DeletionTable = { user_id: string; erase_at: number }
+/** Account deletion in progress, or done with its final erasure due at `erase_at` (milliseconds since 1970). */
+export type AccountDeletionTable = { user_id: string; erase_at: number }
 
-export type Tables = { logout_notice: NoticeTable; account_deletion: DeletionTable }
+export type Tables = { logout_notice: LogoutNoticeTable; account_deletion: AccountDeletionTable }
 
 export type Database = Readonly<{
   kysely: Kysely<Tables>
   type: "sqlite" | "postgres"
-  /** Whether Better Auth may wrap several writes in a transaction. */
+  /** True if Better Auth may wrap several writes in a transaction. */
   transaction: boolean
-  /** Runs `work` while no other process runs its own. */
-  exclusively<T>(work: () => Promise<T>): Promise<T>
-  /** Creates or replaces the trigger that records ended sessions; `tokenLifetime` in seconds. */
+  /** Run `work` while no other process runs its own (PostgreSQL: advisory lock; SQLite: no lock, see `migrate`). */
+  withMigrationLock<T>(work: () => Promise<T>): Promise<T>
+  /** Create or replace the trigger that records ended sessions; `tokenLifetime` in seconds. */
   createTrigger(tokenLifetime: number): Promise<void>
-  reachable(): Promise<boolean>
+  /** Return whether the database responds within 2 s. */
+  isReachable(): Promise<boolean>
   close(): Promise<void>
 }>
 
-export function openDatabase(place: DatabasePlace): Database {
-  return place.kind === "file" ? openFile(place.path) : openPostgresql(place.url)
+/** Open the accounts' database; connects at the first statement. */
+export function openDatabase(location: DatabaseLocation): Database {
+  return location.kind === "file" ? openSqlite(location.path) : openPostgresql(location.url)
 }
 
-function openFile(file: string): Database {
-  // Password hashes and private keys: for the owner only. SQLite gives its other files the mode of this one.
+/** Open a SQLite file with libsql, and create it with permissions for its owner only. */
+function openSqlite(file: string): Database {
+  // Owner only, because it holds password hashes and private keys. SQLite gives the -wal and -shm files the same mode.
   mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 })
   closeSync(openSync(file, "a", 0o600))
   const client = createClient({ url: pathToFileURL(file).href, timeout: 5000 })
-  // Stays in the file. Readers then do not wait for the writer, nor the writer for them.
-  const mode = client.execute("PRAGMA journal_mode = WAL")
-  mode.catch(() => undefined) // it is reported where it is awaited
-  // The dialect brings the types of an older client, which differ in `sync()`; that is for replicas, and unused.
+  // WAL is a property of the file. With it, readers and the writer do not block each other.
+  const walMode = client.execute("PRAGMA journal_mode = WAL")
+  walMode.catch(() => undefined) // reported by `withMigrationLock`, which awaits it
+  // The dialect has the types of an older client, which differ in `sync()` only; that is for replicas and unused here.
   const dialect = new LibsqlDialect({ client: client as libsql.Client })
-  const kysely = new Kysely<Tables>({ dialect: guardSessions(dialect) })
+  const kysely = new Kysely<Tables>({ dialect: guardSessionDeletes(dialect) })
   return {
     kysely,
     type: "sqlite",
-    // A transaction of libsql holds the one write lock across awaits, and whoever else writes in this process would
-    // wait for it without giving the event loop back: both stand still until the timeout.
+    // A libsql transaction holds the write lock across awaits. Another write in this process waits for the lock inside C
+    // code and blocks the event loop, so that the transaction cannot continue: a deadlock until the timeout.
     transaction: false,
-    // Processes that share a file are rare (two `next` in one folder); `migrate` copes with losing a race.
-    exclusively: async (work) => {
-      await mode
+    // Processes that share a file are rare (two `next` in one folder); `migrate` retries after a lost race.
+    withMigrationLock: async (work) => {
+      await walMode
       return work()
     },
     createTrigger: async (tokenLifetime) => {
       const statement = sqliteTrigger(tokenLifetime)
       const named = {
         sql: "select sql from sqlite_master where type = 'trigger' and name = ?",
-        args: [TRIGGER],
+        args: [TRIGGER_NAME],
       }
       const [existing] = (await client.execute(named)).rows
-      // A batch is one transaction: sessions that another process deletes are recorded by the old or the new one.
+      // A batch is one transaction: a session that another process deletes is recorded by the old or the new trigger.
       if (existing?.sql !== statement)
-        await client.batch([`drop trigger if exists ${TRIGGER}`, statement], "write")
+        await client.batch([`drop trigger if exists ${TRIGGER_NAME}`, statement], "write")
     },
-    reachable: () => answers(kysely),
+    isReachable: () => isReachable(kysely),
     close: async () => {
       await kysely.destroy()
       client.close()
@@ -85,9 +88,10 @@ function openFile(file: string): Database {
   }
 }
 
-// Any number, as long as it is always this one.
+// Arbitrary key of the advisory lock; must be the same in all processes and versions.
 const ADVISORY_LOCK = 4_077_220_716
 
+/** Open a PostgreSQL database with a pool of 10 connections. */
 function openPostgresql(url: string): Database {
   const pool = new Pool({
     connectionString: url,
@@ -96,59 +100,65 @@ function openPostgresql(url: string): Database {
     query_timeout: 10_000,
     keepAlive: true,
   })
-  // A connection that breaks announces it, and unheard that would end the process: the pool hears those that are idle,
-  // and nobody those in use between two queries, as in a transaction. The next query fails, or gets another one.
+  // A broken connection emits "error", and an unhandled "error" event ends the process. The pool handles it for idle
+  // connections only, so add a listener for connections in use between two queries, as in a transaction. The next query
+  // then fails or gets another connection.
   pool.on("error", (error) => console.warn(`A connection to the database broke: ${error.message}`))
   pool.on("connect", (client) => client.on("error", () => undefined))
-  const kysely = new Kysely<Tables>({ dialect: guardSessions(new PostgresDialect({ pool })) })
+  const kysely = new Kysely<Tables>({ dialect: guardSessionDeletes(new PostgresDialect({ pool })) })
   return {
     kysely,
     type: "postgres",
     transaction: true,
-    // A lock of a transaction, not of a session: it also holds through a pooler, and goes with a broken connection.
-    exclusively: (work) =>
+    // A transaction-level lock: unlike a session-level one it works through PgBouncer, and ends with a broken connection.
+    withMigrationLock: (work) =>
       kysely.transaction().execute(async (lock) => {
         await sql`select pg_advisory_xact_lock(${ADVISORY_LOCK})`.execute(lock)
         return work()
       }),
     createTrigger: async (tokenLifetime) => {
       await sql.raw(postgresqlTrigger(tokenLifetime)).execute(kysely)
-      // Not replaced where it exists, because that would wait for every transaction that uses the table.
-      const existing = sql`select from pg_trigger where tgname = ${TRIGGER} and tgrelid = '"session"'::regclass`
+      // An existing trigger is not replaced, because that would wait for all transactions that use the table. Its function
+      // was replaced above.
+      const existing = sql`select from pg_trigger where tgname = ${TRIGGER_NAME} and tgrelid = '"session"'::regclass`
       if ((await existing.execute(kysely)).rows.length === 0)
         await sql
           .raw(
-            `create trigger ${TRIGGER} after delete on "session" for each row execute function ${TRIGGER}()`,
+            `create trigger ${TRIGGER_NAME} after delete on "session" for each row execute function ${TRIGGER_NAME}()`,
           )
           .execute(kysely)
     },
-    reachable: () => answers(kysely),
+    isReachable: () => isReachable(kysely),
     close: () => kysely.destroy(),
   }
 }
 
-async function answers(kysely: Kysely<Tables>): Promise<boolean> {
-  const asked = sql`select 1`.execute(kysely).then(
+/** Return whether `select 1` succeeds within 2 s. */
+async function isReachable(kysely: Kysely<Tables>): Promise<boolean> {
+  const query = sql`select 1`.execute(kysely).then(
     () => true,
     () => false,
   )
-  return Promise.race([asked, delay(2000, false, { ref: false })])
+  return Promise.race([query, delay(2000, false, { ref: false })])
 }
 
-/** Makes what is missing. `migrateAuth` brings the tables of Better Auth up to date; ours are made here. */
+/**
+ * Create or migrate the tables: those of Better Auth with `migrateAuth`, then logout_notice, account_deletion and the
+ * trigger. PostgreSQL: under an advisory lock; SQLite: with retries after a lost race. `tokenLifetime` in seconds.
+ */
 export async function migrate(
   database: Database,
   tokenLifetime: number,
   migrateAuth: () => Promise<void>,
 ): Promise<void> {
-  await database.exclusively(async () => {
-    for (let left = 10; ; left--) {
+  await database.withMigrationLock(async () => {
+    for (let retriesLeft = 10; ; retriesLeft--) {
       try {
         await migrateAuth()
         break
       } catch (error) {
-        // Two processes on one SQLite file: the other one made the table first. Look again what is still missing.
-        if (database.type !== "sqlite" || left === 0 || !lostRace(error)) throw error
+        // Two processes on one SQLite file: the other created the table first. Retry, which creates only what is missing.
+        if (database.type !== "sqlite" || retriesLeft === 0 || !isMigrationRace(error)) throw error
         await delay(200)
       }
     }
@@ -177,6 +187,7 @@ export async function migrate(
   })
 }
 
-function lostRace(error: unknown): boolean {
+/** Return whether an error of SQLite shows that another process migrates the same file. */
+function isMigrationRace(error: unknown): boolean {
   return error instanceof Error && /already exists|duplicate column|locked|SQLITE_BUSY/i.test(error.message)
 }

@@ -1,14 +1,14 @@
 import { createServer, type AddressInfo } from "node:net"
 import { afterEach, expect, it, vi } from "vitest"
-import { passwordResetOffered, sendPasswordReset } from "./mail"
+import { isPasswordResetAvailable, sendPasswordReset } from "./mail"
 import { readSettings } from "./settings"
-import { ORIGIN, SECRET } from "./trial"
+import { ORIGIN, SECRET } from "@/testing/authFixture"
 
 afterEach(() => vi.restoreAllMocks())
 
 const ENOUGH = { BETTER_AUTH_SECRET: SECRET, BETTER_AUTH_URL: ORIGIN, API_URL: ORIGIN }
 
-/** As much of SMTP as one mail takes. */
+/** Start a minimal SMTP server that records mails. */
 async function mailServer(): Promise<{ url: string; mails: string[]; close: () => void }> {
   const mails: string[] = []
   const server = createServer((socket) => {
@@ -36,7 +36,7 @@ async function mailServer(): Promise<{ url: string; mails: string[]; close: () =
   return { url: `smtp://127.0.0.1:${port}`, mails, close: () => server.close() }
 }
 
-it("is sent with a link to our own page", async () => {
+it("is sent with a link to the reset page", async () => {
   const server = await mailServer()
   const settings = readSettings({ ...ENOUGH, SMTP_URL: server.url, MAIL_FROM: "Tasks <tasks@tasks.test>" })
   await sendPasswordReset(settings, "ada@example.com", "the-token")
@@ -49,7 +49,7 @@ it("is sent with a link to our own page", async () => {
   )
 })
 
-it("is a line in the log when the mail server is away, without the link", async () => {
+it("is logged as an error without the link when the mail server is unavailable", async () => {
   const server = await mailServer()
   server.close()
   const log = vi.spyOn(console, "error").mockImplementation(() => {})
@@ -59,9 +59,9 @@ it("is a line in the log when the mail server is away, without the link", async 
   expect(log.mock.calls.flat().join()).not.toContain("the-token")
 })
 
-it("is offered where it can be sent or printed", () => {
+it("is available with SMTP or in development", () => {
   const smtp = { SMTP_URL: "smtp://mail.test", MAIL_FROM: "tasks@tasks.test" }
-  expect(passwordResetOffered(readSettings(ENOUGH))).toBe(true)
-  expect(passwordResetOffered(readSettings({ ...ENOUGH, NODE_ENV: "production" }))).toBe(false)
-  expect(passwordResetOffered(readSettings({ ...ENOUGH, ...smtp, NODE_ENV: "production" }))).toBe(true)
+  expect(isPasswordResetAvailable(readSettings(ENOUGH))).toBe(true)
+  expect(isPasswordResetAvailable(readSettings({ ...ENOUGH, NODE_ENV: "production" }))).toBe(false)
+  expect(isPasswordResetAvailable(readSettings({ ...ENOUGH, ...smtp, NODE_ENV: "production" }))).toBe(true)
 })

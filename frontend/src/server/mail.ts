@@ -1,12 +1,15 @@
 import { createTransport } from "nodemailer"
 import { settings as current, type Settings } from "./settings"
 
-/** Whether a forgotten password can be replaced. In development the link is printed instead of mailed. */
-export function passwordResetOffered(settings: Settings = current()): boolean {
+/** Return whether users can reset a forgotten password: with SMTP, or in development, where the link is logged instead. */
+export function isPasswordResetAvailable(settings: Settings = current()): boolean {
   return settings.smtp !== undefined || !settings.production
 }
 
-/** Never throws, and is not to be awaited by a request: how long it takes would tell whether the address is known. */
+/**
+ * Send the mail with a password reset link; log an error instead of throwing. A request must not await this: its duration
+ * would reveal whether the address belongs to an account.
+ */
 export async function sendPasswordReset(settings: Settings, to: string, token: string): Promise<void> {
   const link = `${settings.url}/reset-password?token=${encodeURIComponent(token)}`
   if (settings.smtp === undefined) {

@@ -1,20 +1,22 @@
 import { setTimeout as delay } from "node:timers/promises"
 import type { Kysely } from "kysely"
-import type { NoticeTable, Tables } from "./database"
+import type { LogoutNoticeTable, Tables } from "./database"
 import { requestState, withRequestState } from "./request-state"
-import type { EndedSession, Outcome } from "./signout"
+import type { EndedSession, DeliveryResult } from "./logout-token"
 
-/** Longer than any try takes: a notice that is being sent is not due for anybody else meanwhile. */
-const LEASE = 10_000
-const FIRST_RETRY = 1000
-const SLOWEST_RETRY = 60_000
-/** How long a request waits for its own notices, all together. */
-const PATIENCE = 1000
-/** How often to look for notices other processes left behind. */
-const IDLE = 5000
-const BATCH = 50
+/** Milliseconds for which a claimed notice is not due for other processes; longer than an attempt takes. */
+const CLAIM_TIME = 10_000
+/** Milliseconds; doubled after each attempt up to the maximum. */
+const MIN_RETRY_DELAY = 1000
+const MAX_RETRY_DELAY = 60_000
+/** Milliseconds that a request waits for the delivery of its own logout tokens, all together. */
+const MAX_RESPONSE_DELAY = 1000
+/** Milliseconds between two polls for notices that other processes have left. */
+const POLL_INTERVAL = 5000
+/** Notices per round. */
+const BATCH_SIZE = 50
 
-type Claim = Pick<NoticeTable, "sid" | "sub" | "attempts">
+type Notice = Pick<LogoutNoticeTable, "sid" | "sub" | "attempts">
 
 /**
  * Sends the logout tokens of ended sessions to the API. A trigger records each ended session in the transaction that
@@ -25,13 +27,12 @@ export class Outbox {
   #timer: NodeJS.Timeout | undefined
   #round: Promise<void> = Promise.resolve()
   #running = false
-  #complaint = ""
-  #blind = false
-  readonly #underway = new Set<Promise<unknown>>()
+  #lastError = ""
+  readonly #deliveries = new Set<Promise<unknown>>()
 
   constructor(
     private readonly database: Kysely<Tables>,
-    private readonly send: (session: EndedSession) => Promise<Outcome>,
+    private readonly send: (session: EndedSession) => Promise<DeliveryResult>,
   ) {}
 
   /**
@@ -41,33 +42,35 @@ export class Outbox {
   async sessionEnded(session: Readonly<{ id: string; userId: string }>): Promise<void> {
     try {
       const notice = await this.#claim({ sid: session.id, sub: session.userId, attempts: 0 })
-      if (!notice) return // another process was faster, or all tokens of the session have expired
-      const sent = this.#deliver(notice).catch((error: unknown) => this.#complain(String(error)))
-      requestState()?.sends.push(sent)
-      this.#underway.add(sent)
-      void sent.finally(() => this.#underway.delete(sent))
+      if (!notice) return // another process has claimed it, or all tokens of the session have expired
+      const sent = this.#deliver(notice).catch((error: unknown) => this.#logOnce(String(error)))
+      requestState()?.deliveries.push(sent)
+      this.#deliveries.add(sent)
+      void sent.finally(() => this.#deliveries.delete(sent))
     } catch (error) {
-      this.#complain(`A sign-out is sent later: ${error instanceof Error ? error.message : error}`)
+      this.#logOnce(
+        `The logout token of a session is sent later: ${error instanceof Error ? error.message : error}`,
+      )
     }
   }
 
   /**
-   * Run `work`, then wait up to `PATIENCE` for the logout tokens that it caused, so that the sign-out is usually in
-   * effect at the API when the browser gets the response. Once per request, not per session: an API that does not
-   * answer delays the response once.
+   * Run `work`, then wait up to MAX_RESPONSE_DELAY for the delivery of the logout tokens that it caused, so that the
+   * sign-out is usually in effect at the API when the browser gets the response. The limit is for the request, not for each
+   * session: an API that does not respond delays the response once.
    */
-  async attend<T>(work: () => Promise<T>): Promise<T> {
-    return withRequestState(async ({ sends }) => {
+  async runAndDeliver<T>(work: () => Promise<T>): Promise<T> {
+    return withRequestState(async ({ deliveries }) => {
       const result = await work()
-      if (sends.length > 0)
-        await Promise.race([Promise.all(sends), delay(PATIENCE, undefined, { ref: false })])
+      if (deliveries.length > 0)
+        await Promise.race([Promise.all(deliveries), delay(MAX_RESPONSE_DELAY, undefined, { ref: false })])
       return result
     })
   }
 
   /** Send all pending logout tokens of a user, and return whether the API has accepted every one. */
-  async deliverAllOf(sub: string): Promise<boolean> {
-    await Promise.all(requestState()?.sends ?? [])
+  async deliverAllOfUser(sub: string): Promise<boolean> {
+    await Promise.all(requestState()?.deliveries ?? [])
     const pending = () =>
       this.database.selectFrom("logout_notice").selectAll().where("sub", "=", sub).execute()
     for (const notice of await pending()) {
@@ -77,118 +80,129 @@ export class Outbox {
     return (await pending()).length === 0
   }
 
+  /** Start the rounds that deliver pending logout tokens in the background. */
   start(): void {
     if (this.#running) return
     this.#running = true
-    this.#wake(0)
+    this.#scheduleRound(0)
   }
 
+  /** Stop the rounds, after the deliveries that are in progress. */
   async stop(): Promise<void> {
     this.#running = false
     clearTimeout(this.#timer)
     await this.#round
-    await Promise.all(this.#underway)
+    await Promise.all(this.#deliveries)
   }
 
-  #wake(after: number): void {
+  /** Schedule the next round, in place of one that is scheduled already. */
+  #scheduleRound(delay: number): void {
     if (!this.#running) return
     clearTimeout(this.#timer)
     this.#timer = setTimeout(() => {
-      this.#round = this.#round.then(() => this.#tend())
-    }, after)
+      this.#round = this.#round.then(() => this.#runRound())
+    }, delay)
     this.#timer.unref()
   }
 
-  async #tend(): Promise<void> {
-    let wait = IDLE
+  /** Deliver what is due and schedule the next round: when the next notice is due, at most POLL_INTERVAL later. */
+  async #runRound(): Promise<void> {
+    let pause = POLL_INTERVAL
     try {
       await this.deliverDue()
       const next = await this.database
         .selectFrom("logout_notice")
         .select((table) => table.fn.min("next_at").as("at"))
         .executeTakeFirst()
-      // PostgreSQL hands a bigint over as text.
-      if (next?.at) wait = Math.min(IDLE, Math.max(100, Number(next.at) - Date.now()))
+      // The driver of PostgreSQL returns a bigint as a string.
+      if (next?.at) pause = Math.min(POLL_INTERVAL, Math.max(100, Number(next.at) - Date.now()))
     } catch (error) {
-      this.#complain(
-        `The table of sign-outs cannot be read: ${error instanceof Error ? error.message : error}`,
+      this.#logOnce(
+        `The table logout_notice cannot be read: ${error instanceof Error ? error.message : error}`,
       )
     }
-    this.#wake(wait)
+    this.#scheduleRound(pause)
   }
 
-  /** One round over what is due. Public for those who drive the clock themselves. */
+  /** Deliver the notices that are due, at most BATCH_SIZE. Public for tests. */
   async deliverDue(): Promise<void> {
-    await this.#forget()
+    await this.#deleteExpired()
     const due = await this.database
       .selectFrom("logout_notice")
       .selectAll()
       .where("next_at", "<=", Date.now())
       .orderBy("next_at")
-      .limit(BATCH)
+      .limit(BATCH_SIZE)
       .execute()
     for (const notice of due) {
       const claimed = await this.#claim(notice)
-      // When the API is away for one it is away for all; each gets its turn to be the one that asks.
-      if (claimed && (await this.#deliver(claimed)) === "away") break
+      // An API that is unavailable for one notice is unavailable for all. The failed notice moves to the end of the queue.
+      if (claimed && (await this.#deliver(claimed)) === "unavailable") break
     }
   }
 
-  async #forget(): Promise<void> {
+  /** Delete notices of sessions whose tokens have all expired. */
+  async #deleteExpired(): Promise<void> {
     const { numDeletedRows } = await this.database
       .deleteFrom("logout_notice")
       .where("forget_at", "<=", Date.now())
       .executeTakeFirstOrThrow()
     if (numDeletedRows > 0)
-      console.warn(`${numDeletedRows} sign-outs never reached the API; their tokens have expired by now.`)
+      console.warn(
+        `${numDeletedRows} logout tokens were never accepted by the API; the access tokens of these sessions have expired.`,
+      )
   }
 
-  /** Claim a notice for this process; undefined if another one was faster or the notice no longer exists. */
-  async #claim(notice: Claim): Promise<Claim | undefined> {
+  /** Claim a notice for this process; undefined if another process has claimed it or the notice no longer exists. */
+  async #claim(notice: Notice): Promise<Notice | undefined> {
     const claimed = { ...notice, attempts: Number(notice.attempts) + 1 }
     const { numUpdatedRows } = await this.database
       .updateTable("logout_notice")
-      .set({ attempts: claimed.attempts, next_at: Date.now() + LEASE })
+      .set({ attempts: claimed.attempts, next_at: Date.now() + CLAIM_TIME })
       .where("sid", "=", notice.sid)
       .where("attempts", "=", notice.attempts)
       .executeTakeFirstOrThrow()
     return numUpdatedRows > 0 ? claimed : undefined
   }
 
-  async #deliver(notice: Claim): Promise<Outcome["kind"]> {
+  /** Send the logout token of a claimed notice: delete the notice, or schedule the next attempt. */
+  async #deliver(notice: Notice): Promise<DeliveryResult["kind"]> {
     const outcome = await this.send({ sid: notice.sid, sub: notice.sub }).catch(
-      (error: unknown): Outcome => ({ kind: "away", reason: `it could not be signed: ${String(error)}` }),
+      (error: unknown): DeliveryResult => ({
+        kind: "unavailable",
+        reason: `signing failed: ${String(error)}`,
+      }),
     )
     if (outcome.kind === "delivered") {
       await this.database.deleteFrom("logout_notice").where("sid", "=", notice.sid).execute()
-      if (this.#complaint !== "") console.info("The API takes sign-outs again.")
-      this.#complaint = ""
+      if (this.#lastError !== "") console.info("The API accepts logout tokens again.")
+      this.#lastError = ""
       return outcome.kind
     }
-    this.#complain(
+    this.#logOnce(
       outcome.kind === "refused"
-        ? `The API refuses a sign-out (${outcome.reason}). Do the API and this server agree on secret or keys, issuer and audience? It is kept and tried again.`
-        : `A sign-out did not reach the API (${outcome.reason}). It is kept and tried again.`,
+        ? `The API refuses a logout token (${outcome.reason}). Do the API and this server agree on secret or keys, issuer and audience? It is kept and sent again.`
+        : `A logout token did not reach the API (${outcome.reason}). It is kept and sent again.`,
     )
     const pause =
       outcome.kind === "refused"
-        ? SLOWEST_RETRY
-        : Math.min(SLOWEST_RETRY, FIRST_RETRY * 2 ** Math.min(notice.attempts - 1, 16))
+        ? MAX_RETRY_DELAY
+        : Math.min(MAX_RETRY_DELAY, MIN_RETRY_DELAY * 2 ** Math.min(notice.attempts - 1, 16))
     await this.database
       .updateTable("logout_notice")
       .set({ next_at: Date.now() + pause })
       .where("sid", "=", notice.sid)
       .where("attempts", "=", notice.attempts)
       .execute()
-    // Sooner than the next idle look, for the one that just failed.
-    this.#wake(Math.min(pause, IDLE))
+    // Retry the failed notice when it is due and not only at the next poll.
+    this.#scheduleRound(Math.min(pause, POLL_INTERVAL))
     return outcome.kind
   }
 
-  /** An outage is one line in the log, not one for each try. */
-  #complain(complaint: string): void {
-    if (complaint === this.#complaint) return
-    this.#complaint = complaint
-    console.error(complaint)
+  /** Log an error unless it is the same as the last one, so that an outage does not log a line for each attempt. */
+  #logOnce(message: string): void {
+    if (message === this.#lastError) return
+    this.#lastError = message
+    console.error(message)
   }
 }

@@ -1,11 +1,11 @@
 import { AsyncLocalStorage } from "node:async_hooks"
 
-/** What the modules of this folder record about one request to Better Auth. */
+/** Data that the modules of this folder record during one request to Better Auth. */
 export type RequestState = {
   /** Logout tokens that are being sent because of this request. */
-  readonly sends: Promise<unknown>[]
+  readonly deliveries: Promise<unknown>[]
   /** The password hash that this request verified or stored last. */
-  credential: string | undefined
+  passwordHash: string | undefined
   /** This request has stored a new password hash. */
   credentialChanged: boolean
   /** A statement of this request failed, or no database connection was available for it. */
@@ -14,7 +14,7 @@ export type RequestState = {
 
 const storage = new AsyncLocalStorage<RequestState>()
 
-/** Return the state of the request that the caller works for; undefined outside of one. */
+/** Return the state of the current request (AsyncLocalStorage); undefined outside of one. */
 export function requestState(): RequestState | undefined {
   return storage.getStore()
 }
@@ -22,8 +22,8 @@ export function requestState(): RequestState | undefined {
 /** Run `work` as one request with a state of its own. */
 export async function withRequestState<T>(work: (state: RequestState) => Promise<T>): Promise<T> {
   const state: RequestState = {
-    sends: [],
-    credential: undefined,
+    deliveries: [],
+    passwordHash: undefined,
     credentialChanged: false,
     statementFailed: false,
   }

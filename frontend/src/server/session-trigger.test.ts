@@ -1,55 +1,54 @@
 import { sql } from "kysely"
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
-import { failStatement } from "./faults.fixture"
-import { DIALECTS, openTrial, PASSWORD, type Browser, type Trial } from "./trial"
+import { describe, expect, it, vi } from "vitest"
+import { failStatement } from "@/testing/statementFaults"
+import {
+  DIALECTS,
+  openAuthEnvironment,
+  PASSWORD,
+  setUpAuthTests,
+  type Browser,
+  type AuthEnvironment,
+} from "@/testing/authFixture"
+
+setUpAuthTests()
 
 const NEW_PASSWORD = "another password"
 
-let trial: Trial
+let env: AuthEnvironment
 let ada: Browser
 let email: string
 let userId: string
 
-beforeEach(() => {
-  for (const method of ["error", "warn", "info"] as const)
-    vi.spyOn(console, method).mockImplementation(() => {})
-})
-
-afterEach(async () => {
-  vi.restoreAllMocks()
-  await trial.close()
-})
-
-/** Sign a new user up who has three sessions, the first of which is the browser's; return their ids. */
+/** Sign up a new user with three sessions, one of which is the browser's; return the session ids. */
 async function signUp(): Promise<string[]> {
-  ada = trial.browser()
+  ada = env.browser()
   email = `ada-${crypto.randomUUID()}@example.com`
   expect((await ada.signUp(email)).status).toBe(200)
   userId = (await ada.session())?.userId ?? ""
-  const { internalAdapter } = await (await trial.server.ready()).$context
+  const { internalAdapter } = await (await env.server.ready()).$context
   for (let count = 0; count < 2; count++) await internalAdapter.createSession(userId)
   return sessions()
 }
 
 async function open(dialect: string): Promise<string[]> {
-  trial = await openTrial(dialect)
+  env = await openAuthEnvironment(dialect)
   return signUp()
 }
 
-/** The ids of the user's sessions. */
+/** Return the ids of the user's sessions. */
 async function sessions(): Promise<string[]> {
-  const { adapter } = await (await trial.server.ready()).$context
+  const { adapter } = await (await env.server.ready()).$context
   const where = [{ field: "userId", value: userId }]
   return (await adapter.findMany<{ id: string }>({ model: "session", where })).map(({ id }) => id).sort()
 }
 
 async function pending(): Promise<string[]> {
-  const rows = await trial.server.database.kysely.selectFrom("logout_notice").select("sid").execute()
+  const rows = await env.server.database.kysely.selectFrom("logout_notice").select("sid").execute()
   return rows.map(({ sid }) => sid).sort()
 }
 
 async function otherToken(): Promise<string> {
-  const { adapter } = await (await trial.server.ready()).$context
+  const { adapter } = await (await env.server.ready()).$context
   const own = await ada.sid()
   const where = [{ field: "userId", value: userId }]
   const all = await adapter.findMany<{ id: string; token: string }>({ model: "session", where })
@@ -64,7 +63,7 @@ async function resetToken(): Promise<string> {
 }
 
 async function expireSessions(): Promise<void> {
-  const { adapter } = await (await trial.server.ready()).$context
+  const { adapter } = await (await env.server.ready()).$context
   await adapter.updateMany({
     model: "session",
     where: [],
@@ -72,7 +71,7 @@ async function expireSessions(): Promise<void> {
   })
 }
 
-/** One and the same session at each call. */
+/** Return the last session id in sort order: the same session at each call. */
 async function lastSession(): Promise<string> {
   return (await sessions()).at(-1) ?? ""
 }
@@ -124,26 +123,26 @@ const WAYS: Way[] = [
   },
 ]
 
-/** Ways by which a user asks to end sessions, and nothing else. */
+/** The requests that only end sessions. */
 const REQUESTED = WAYS.slice(0, 4)
 
 const CASES = DIALECTS.flatMap((dialect) => WAYS.map((way) => ({ dialect, way, name: way.name })))
 
 describe.each(CASES)("on $dialect, $name", ({ dialect, way }) => {
   it(
-    "deletes no session without a notice, whichever statement about sessions fails",
+    "deletes no session without a logout notice, whichever statement about sessions fails",
     { timeout: 120_000 },
     async () => {
       await open(dialect)
       for (let nth = 1; ; nth++) {
         const all = await signUp()
         const given = (await way.prepare?.()) ?? ""
-        // Nothing is delivered, so everything has to be pending. Only account deletion waits for the delivery.
-        trial.api.answer = way.name === "account deletion" ? 200 : 503
+        // The API rejects all logout tokens, so every notice must be pending. Account deletion needs their delivery.
+        env.api.logoutStatus = way.name === "account deletion" ? 200 : 503
         const fault = failStatement(/"session"|logout_notice/, nth)
         const response = await way.run(given)
         fault.end()
-        const accounted = [...(await sessions()), ...(await pending()), ...trial.api.sids]
+        const accounted = [...(await sessions()), ...(await pending()), ...env.api.sids]
         expect(accounted).toEqual(expect.arrayContaining(all))
         if (!fault.happened()) {
           expect(response.status).toBe(200)
@@ -154,28 +153,28 @@ describe.each(CASES)("on $dialect, $name", ({ dialect, way }) => {
     },
   )
 
-  it("deletes no session when the notice cannot be inserted", async () => {
+  it("deletes no session when the logout notice cannot be inserted", async () => {
     const all = await open(dialect)
     const given = (await way.prepare?.()) ?? ""
-    await trial.server.database.kysely.schema.dropTable("logout_notice").execute()
+    await env.server.database.kysely.schema.dropTable("logout_notice").execute()
     expect((await way.run(given)).status).toBe(503)
     expect(await sessions()).toEqual(all)
-    expect(trial.api.notices).toEqual([])
+    expect(env.api.logoutTokens).toEqual([])
   })
 
-  it("leaves the notices to other processes when this one is killed right after the deletion", async () => {
+  it("leaves the logout notices to other processes when this one is killed right after the deletion", async () => {
     const all = await open(dialect)
     const given = (await way.prepare?.()) ?? ""
-    vi.spyOn(trial.server.outbox, "sessionEnded").mockResolvedValue()
+    vi.spyOn(env.server.outbox, "sessionEnded").mockResolvedValue()
     expect((await way.run(given)).status).toBe(200)
     const alive = await sessions()
     const ended = all.filter((sid) => !alive.includes(sid))
     expect(ended).toHaveLength(way.ends)
-    const sibling = trial.sibling()
+    const sibling = env.openSecondServer()
     await sibling.ready()
-    await trial.server.database.kysely.updateTable("logout_notice").set({ next_at: 0 }).execute()
+    await env.server.database.kysely.updateTable("logout_notice").set({ next_at: 0 }).execute()
     await sibling.outbox.deliverDue()
-    expect(trial.api.sids).toEqual(ended)
+    expect(env.api.sids).toEqual(ended)
     expect(await pending()).toEqual([])
   })
 })
@@ -183,7 +182,7 @@ describe.each(CASES)("on $dialect, $name", ({ dialect, way }) => {
 const READS = DIALECTS.flatMap((dialect) => REQUESTED.map((way) => ({ dialect, way, name: way.name })))
 
 describe.each(READS)("on $dialect, $name", ({ dialect, way }) => {
-  it("is a 503 that ends nothing and keeps the cookie when one read of sessions fails", async () => {
+  it("responds with 503, ends no session and keeps the cookie when a read of sessions fails", async () => {
     const all = await open(dialect)
     const given = (await way.prepare?.()) ?? ""
     for (let nth = 1; ; nth++) {
@@ -197,7 +196,7 @@ describe.each(READS)("on $dialect, $name", ({ dialect, way }) => {
       }
       expect(response.status).toBe(503)
       expect(response.headers.getSetCookie()).toEqual([])
-      // A sign-out reads once more to see whether it worked.
+      // The third read of a sign-out checks whether the session was deleted.
       if (way.name === "sign-out" && nth === 3) return
       expect(await sessions()).toEqual(all)
       expect(await pending()).toEqual([])
@@ -206,9 +205,9 @@ describe.each(READS)("on $dialect, $name", ({ dialect, way }) => {
 })
 
 describe.each(DIALECTS)("the trigger, on %s", (dialect) => {
-  it("records sessions that a statement by hand or the cascade from a user deletes", async () => {
+  it("records sessions that a manual statement or the cascade from a user deletes", async () => {
     const [first = "", ...others] = await open(dialect)
-    const { kysely } = trial.server.database
+    const { kysely } = env.server.database
     await sql`delete from "session" where "id" = ${first}`.execute(kysely)
     expect(await pending()).toEqual([first])
     await sql`delete from "user"`.execute(kysely)
@@ -218,7 +217,7 @@ describe.each(DIALECTS)("the trigger, on %s", (dialect) => {
 
   it("records nothing when the deletion is rolled back", async () => {
     const all = await open(dialect)
-    const failing = trial.server.database.kysely.transaction().execute(async (transaction) => {
+    const failing = env.server.database.kysely.transaction().execute(async (transaction) => {
       await sql`delete from "session"`.execute(transaction)
       throw new Error("rolled back")
     })
@@ -229,7 +228,7 @@ describe.each(DIALECTS)("the trigger, on %s", (dialect) => {
 
   it("records no session whose tokens have all expired", async () => {
     await open(dialect)
-    const { adapter } = await (await trial.server.ready()).$context
+    const { adapter } = await (await env.server.ready()).$context
     const lifetime = 7 * 24 * 60 * 60 * 1000
     const ended = (ago: number) => ({ expiresAt: new Date(Date.now() - lifetime + ago) })
     await adapter.updateMany({ model: "session", where: [], update: ended(-1000) })
@@ -243,13 +242,13 @@ describe.each(DIALECTS)("the trigger, on %s", (dialect) => {
     expect(await pending()).toEqual([recent])
   })
 
-  it("is replaced by a process with another TOKEN_LIFETIME, and kept by one with the same", async () => {
+  it("is replaced at startup with another TOKEN_LIFETIME only", async () => {
     await open(dialect)
-    await trial.sibling().ready()
-    await trial.sibling({ TOKEN_LIFETIME: "1h" }).ready()
+    await env.openSecondServer().ready()
+    await env.openSecondServer({ TOKEN_LIFETIME: "1h" }).ready()
     const now = Date.now()
-    await sql`delete from "session"`.execute(trial.server.database.kysely)
-    const [row] = await trial.server.database.kysely.selectFrom("logout_notice").selectAll().execute()
+    await sql`delete from "session"`.execute(env.server.database.kysely)
+    const [row] = await env.server.database.kysely.selectFrom("logout_notice").selectAll().execute()
     const kept = Number(row?.forget_at) - now
     expect(kept).toBeGreaterThan(60 * 60 * 1000)
     expect(kept).toBeLessThan(62 * 60 * 1000)

@@ -1,21 +1,23 @@
-/** How long a new notice is left to the process that ended the session, which sends it at once. Milliseconds. */
-const HANDOVER = 2000
-/** Clocks differ, and a request that began before the sign-out may still sign a token after it. Milliseconds. */
-const MARGIN = 60_000
+/** Milliseconds until a new notice is due for other processes; the process that ended the session sends it immediately. */
+const DELIVERY_DELAY = 2000
+/** Milliseconds that a notice is kept longer: clocks differ, and a request in progress can sign a token after the sign-out. */
+const CLOCK_MARGIN = 60_000
 
-export const TRIGGER = "record_ended_session"
+/** Name of the trigger, and of its function on PostgreSQL. */
+export const TRIGGER_NAME = "record_ended_session"
 
 /**
  * Return the statement that creates the SQLite trigger; see `postgresqlTrigger`.
  *
- * Better Auth stores `expiresAt` as ISO 8601 text. `min` of a NULL is NULL, so text that is no date counts as now.
+ * Better Auth stores `expiresAt` as ISO 8601 text. `coalesce` treats text that is not a date as now, because `min` with a
+ * NULL is NULL.
  */
 export function sqliteTrigger(tokenLifetime: number): string {
   const now = "cast((julianday('now') - 2440587.5) * 86400000 as integer)"
   const expires = "cast((julianday(old.expiresAt) - 2440587.5) * 86400000 as integer)"
-  return `create trigger ${TRIGGER} after delete on "session" begin
+  return `create trigger ${TRIGGER_NAME} after delete on "session" begin
   insert into logout_notice (sid, sub, attempts, next_at, forget_at)
-  select old.id, old.userId, 0, now + ${HANDOVER}, last_token + ${MARGIN}
+  select old.id, old.userId, 0, now + ${DELIVERY_DELAY}, last_token + ${CLOCK_MARGIN}
   from (select now, min(now, coalesce(expires, now)) + ${tokenLifetime * 1000} as last_token
     from (select ${now} as now, ${expires} as expires))
   where last_token > now
@@ -32,14 +34,14 @@ end`
  * (`tokenLifetime` seconds after the end of the session) needs no notice.
  */
 export function postgresqlTrigger(tokenLifetime: number): string {
-  return `create or replace function ${TRIGGER}() returns trigger language plpgsql as $$
+  return `create or replace function ${TRIGGER_NAME}() returns trigger language plpgsql as $$
 declare
   now_ms bigint := floor(extract(epoch from clock_timestamp()) * 1000);
   last_token bigint := least(now_ms, floor(extract(epoch from old."expiresAt") * 1000)) + ${tokenLifetime * 1000};
 begin
   if last_token > now_ms then
     insert into logout_notice (sid, sub, attempts, next_at, forget_at)
-    values (old.id, old."userId", 0, now_ms + ${HANDOVER}, last_token + ${MARGIN})
+    values (old.id, old."userId", 0, now_ms + ${DELIVERY_DELAY}, last_token + ${CLOCK_MARGIN})
     on conflict (sid) do nothing;
   end if;
   return null;

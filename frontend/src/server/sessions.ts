@@ -2,7 +2,7 @@ import type { AuthContext } from "better-auth"
 import { APIError } from "better-auth/api"
 import { credentialIsCurrent } from "./credentials"
 
-/** Sessions that one user may have at a time. Bounds what a revocation deletes, and the logout tokens that it sends. */
+/** Maximum sessions of one user. Bounds the rows and logout tokens of a request that ends all sessions. */
 export const MAX_SESSIONS = 100
 
 type NewSession = Readonly<{ token: string; userId: string }>
@@ -10,16 +10,16 @@ type NewSession = Readonly<{ token: string; userId: string }>
 /**
  * Check a session that was just created, before its cookie is sent; delete it and throw 401 if it must not exist.
  *
- * A password change, a reset and an account deletion first write to the database and then delete the sessions. This
- * reads after the session was written, so one of both sees the other: the deletion sees the session, or this sees the
- * new password hash or the deletion.
+ * A password change, a password reset and an account deletion first write to the database and then delete the sessions.
+ * This function reads after the session was written, so no order of the two misses both: either the deletion finds the
+ * new session, or this function finds the new password hash or the deletion.
  */
 export async function checkNewSession(
   context: AuthContext,
   session: NewSession,
-  beingDeleted: (userId: string) => Promise<boolean>,
+  isBeingDeleted: (userId: string) => Promise<boolean>,
 ): Promise<void> {
-  if (!(await credentialIsCurrent(context, session.userId)) || (await beingDeleted(session.userId))) {
+  if (!(await credentialIsCurrent(context, session.userId)) || (await isBeingDeleted(session.userId))) {
     await context.internalAdapter.deleteSession(session.token)
     throw new APIError("UNAUTHORIZED", {
       code: "INVALID_EMAIL_OR_PASSWORD",

@@ -19,7 +19,7 @@ function problems(environment: Environment): readonly string[] {
 }
 
 describe("settings", () => {
-  it("have a default wherever one is safe", () => {
+  it("have safe defaults", () => {
     expect(readSettings(ENOUGH)).toEqual({
       production: false,
       secret: ENOUGH.BETTER_AUTH_SECRET,
@@ -40,7 +40,7 @@ describe("settings", () => {
     expect(readSettings({ ...ENOUGH, NODE_ENV: "production" }).rateLimit).toBe(true)
   })
 
-  it("keep the secret to the byte, and refuse the one of development in production", () => {
+  it("do not trim the secret, and reject the development secret in production", () => {
     const secret = ` ${ENOUGH.BETTER_AUTH_SECRET} `
     expect(readSettings({ ...ENOUGH, BETTER_AUTH_SECRET: secret }).secret).toBe(secret)
     const development = {
@@ -53,7 +53,7 @@ describe("settings", () => {
     ])
   })
 
-  it("are all read", () => {
+  it("read every variable", () => {
     expect(
       readSettings({
         NODE_ENV: "production",
@@ -93,7 +93,7 @@ describe("settings", () => {
     expect(problems({ ...ENOUGH, API_URL: "" })).toEqual(["API_URL is missing."])
   })
 
-  it("name everything that is wrong at once", () => {
+  it("report all problems in one error", () => {
     const wrong = {
       BETTER_AUTH_SECRET: "short",
       BETTER_AUTH_URL: "https://tasks.example.com/app",
@@ -111,10 +111,10 @@ describe("settings", () => {
     const named = [...Object.keys(wrong), "MAIL_FROM"]
     expect(found.map((problem) => problem.split(" ")[0]).sort()).toEqual(named.sort())
     expect(new SettingsError(found).message).toContain("  - API_URL must be an origin")
-    expect(found.join()).not.toContain("short") // a secret is not printed, not even a bad one
+    expect(found.join()).not.toContain("short") // an error message never contains a secret
   })
 
-  it("refuse the secret that is printed in the source of Better Auth", () => {
+  it("reject the default secret of Better Auth", () => {
     const BETTER_AUTH_SECRET = "better-auth-secret-12345678901234567890"
     expect(problems({ ...ENOUGH, BETTER_AUTH_SECRET })).toEqual([
       "BETTER_AUTH_SECRET is the public default of Better Auth.",
@@ -126,18 +126,18 @@ describe("settings", () => {
     ["file:///srv/auth.db", "/srv/auth.db"],
     ["file:here/auth.db", path.resolve("here/auth.db")],
     ["file:/srv/with 100% in it.db", "/srv/with 100% in it.db"],
-  ])("take the file %s", (url, file) => {
+  ])("accept the database file %s", (url, file) => {
     expect(readSettings({ ...ENOUGH, AUTH_DATABASE_URL: url }).database).toEqual({ kind: "file", path: file })
   })
 
   it.each(["file::memory:", "file:", "file://host/auth.db", "auth.db", "postgresql://"])(
-    "refuse the database %s",
+    "reject the database %s",
     (url) => {
       expect(problems({ ...ENOUGH, AUTH_DATABASE_URL: url })).toHaveLength(1)
     },
   )
 
-  it.each(["0s", "-1d", "1.5h", "15", "15 m", "31d"])("refuse the lifetime %s", (text) => {
+  it.each(["0s", "-1d", "1.5h", "15", "15 m", "31d"])("reject the lifetime %s", (text) => {
     expect(problems({ ...ENOUGH, TOKEN_LIFETIME: text })).toHaveLength(1)
   })
 })

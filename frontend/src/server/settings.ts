@@ -1,23 +1,24 @@
 import path from "node:path"
 
-export type DatabasePlace =
+/** SQLite file (absolute path) or PostgreSQL URL of the accounts' database. */
+export type DatabaseLocation =
   Readonly<{ kind: "file"; path: string }> | Readonly<{ kind: "postgresql"; url: string }>
 
 export type Settings = Readonly<{
-  /** `next dev` and the tests are not production. */
+  /** True with NODE_ENV=production; `next dev` and the tests are not. */
   production: boolean
   secret: string
-  /** Our own public origin; also the issuer of every token. */
+  /** Public origin of this frontend; also the issuer (`iss`) of every token. */
   url: string
-  /** The origin of the task API, as the browser reaches it. */
+  /** Origin of the task API as browsers reach it. */
   apiUrl: string
-  /** The same API, as this server reaches it. */
+  /** Origin of the task API as this server reaches it. */
   apiInternalUrl: string
-  database: DatabasePlace
+  database: DatabaseLocation
   tokenMode: "shared-secret" | "key-pair"
   /** Seconds. */
   tokenLifetime: number
-  /** Seconds between two key pairs; undefined: one pair for good. */
+  /** Seconds between two key pairs; undefined: no rotation. */
   keyRotation: number | undefined
   audience: string
   smtp: Readonly<{ url: string; from: string }> | undefined
@@ -26,7 +27,7 @@ export type Settings = Readonly<{
   rateLimit: boolean
 }>
 
-/** Everything that is wrong with the settings, in one error: nobody should have to start five times to see five mistakes. */
+/** All problems of the settings in one error, so that they can be fixed at once. */
 export class SettingsError extends Error {
   override name = "SettingsError"
 
@@ -35,29 +36,32 @@ export class SettingsError extends Error {
   }
 }
 
-// Better Auth signs with this one, published in its source, when none is given.
+// Default secret of Better Auth, which is published in its source code.
 const PUBLIC_SECRET = "better-auth-secret-12345678901234567890"
 
-// What `make app` uses; it stands in the repository.
+// Secret of `make app`, which is in the repository.
 const DEVELOPMENT_SECRET = "taskapi-development-secret-never-use-in-production"
 
 const DAY = 24 * 60 * 60
 const UNITS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 60 * 60, d: DAY }
-const LONGEST_TOKEN = 30 * DAY
+const MAX_TOKEN_LIFETIME = 30 * DAY
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
+/** Parse and validate environment variables; an empty one counts as absent. Throws `SettingsError` with all problems. */
 export function readSettings(environment: Environment): Settings {
   const problems: string[] = []
   const get = (name: string) => environment[name]?.trim() || undefined
   const production = environment.NODE_ENV === "production"
 
+  /** Return a variable, or "" and a problem if it is missing. */
   function required(name: string): string {
     const value = get(name)
     if (value === undefined) problems.push(`${name} is missing.`)
     return value ?? ""
   }
 
+  /** Return the origin (scheme, host and port) of a URL, or "" and a problem if it has more than that. */
   function origin(name: string, text: string): string {
     if (text === "") return ""
     const url = URL.canParse(text) ? new URL(text) : undefined
@@ -67,13 +71,15 @@ export function readSettings(environment: Environment): Settings {
     return ""
   }
 
-  function choice<T extends string>(name: string, options: readonly [T, ...T[]], absent: T): T {
-    const value = get(name) ?? absent
+  /** Return one of the allowed values of a variable; `fallback` if it is missing. */
+  function choice<T extends string>(name: string, options: readonly [T, ...T[]], fallback: T): T {
+    const value = get(name) ?? fallback
     const found = options.find((option) => option === value)
     if (found === undefined) problems.push(`${name} must be ${options.join(" or ")}.`)
-    return found ?? absent
+    return found ?? fallback
   }
 
+  /** Parse a duration such as 15m to seconds. */
   function duration(name: string): number | undefined {
     const text = get(name)
     if (text === undefined) return undefined
@@ -83,7 +89,7 @@ export function readSettings(environment: Environment): Settings {
     return undefined
   }
 
-  // Not trimmed: the API verifies with the very bytes of the variable.
+  // Not trimmed: the API verifies tokens with the exact bytes of the variable.
   const secret = environment.BETTER_AUTH_SECRET ?? ""
   if (secret === "") problems.push("BETTER_AUTH_SECRET is missing.")
   if (secret === PUBLIC_SECRET) problems.push("BETTER_AUTH_SECRET is the public default of Better Auth.")
@@ -99,10 +105,10 @@ export function readSettings(environment: Environment): Settings {
 
   const tokenMode = choice("TOKEN_MODE", ["shared-secret", "key-pair"], "shared-secret")
   const tokenLifetime = duration("TOKEN_LIFETIME") ?? (tokenMode === "key-pair" ? 15 * 60 : 7 * DAY)
-  if (tokenLifetime > LONGEST_TOKEN) problems.push("TOKEN_LIFETIME must be 30d or less.")
+  if (tokenLifetime > MAX_TOKEN_LIFETIME) problems.push("TOKEN_LIFETIME must be 30d or less.")
   const keyRotation = duration("KEY_ROTATION")
   if (keyRotation !== undefined && tokenMode !== "key-pair")
-    problems.push("KEY_ROTATION has a meaning with TOKEN_MODE=key-pair only.")
+    problems.push("KEY_ROTATION needs TOKEN_MODE=key-pair.")
 
   const smtpUrl = get("SMTP_URL")
   const from = get("MAIL_FROM")
@@ -114,7 +120,7 @@ export function readSettings(environment: Environment): Settings {
   if (clientIpHeader !== undefined && !/^[a-z0-9-]+$/.test(clientIpHeader))
     problems.push("CLIENT_IP_HEADER must be the name of one header.")
 
-  const database = databasePlace(get("AUTH_DATABASE_URL"))
+  const database = parseDatabaseUrl(get("AUTH_DATABASE_URL"))
   if (database === undefined)
     problems.push(
       "AUTH_DATABASE_URL must begin with postgresql:// or be a file such as file:/srv/tasks/auth.db.",
@@ -142,21 +148,22 @@ export function readSettings(environment: Environment): Settings {
   })
 }
 
-function databasePlace(text: string | undefined): DatabasePlace | undefined {
-  // The comments keep the bundler from tracing the whole folder: the path is known at run time only.
+/** Parse AUTH_DATABASE_URL; the default is the file data/auth.db. Returns undefined if it is invalid. */
+function parseDatabaseUrl(text: string | undefined): DatabaseLocation | undefined {
+  // `turbopackIgnore` keeps the bundler from adding the whole folder: the path is known at run time only.
   if (text === undefined)
     return { kind: "file", path: path.join(/* turbopackIgnore: true */ process.cwd(), "data", "auth.db") }
-  // Left to `pg` to read: an address with a socket in it is fine there, and no URL by the standard.
+  // Not parsed here: `pg` also accepts the path of a Unix socket as host, which is not a valid URL.
   if (/^postgres(ql)?:\/\/./.test(text)) return { kind: "postgresql", url: text }
-  // `file:auth.db`, `file:/srv/auth.db` and `file:///srv/auth.db`; a database in memory would lose everybody.
+  // `file:auth.db`, `file:/srv/auth.db` and `file:///srv/auth.db`, but not `file::memory:`, which would lose all accounts.
   const [, place] = /^file:(?:\/\/(?=\/))?([^?#]+)$/.exec(text) ?? []
   if (place === undefined || place.startsWith(":") || place.startsWith("//")) return undefined
   return { kind: "file", path: path.resolve(/* turbopackIgnore: true */ place) }
 }
 
-let read: Settings | undefined
+let cached: Settings | undefined
 
-/** The settings of this process. Read at the first use and not at import: `next build` has none. */
+/** Return the settings of this process. Read at the first use and not at import: `next build` has no settings. */
 export function settings(): Settings {
-  return (read ??= readSettings(process.env))
+  return (cached ??= readSettings(process.env))
 }

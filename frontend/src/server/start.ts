@@ -1,14 +1,15 @@
 import { authServer, type AuthServer } from "./auth"
 import { settings, SettingsError } from "./settings"
 
+/** Start the auth server: check the settings, migrate the database, start the background deliveries and erasures. */
 export async function start(): Promise<void> {
-  const server = opened()
+  const server = openOrExit()
   const { production, rateLimit, clientIpHeader } = settings()
   if (production && rateLimit && clientIpHeader === undefined)
     console.warn(
-      "CLIENT_IP_HEADER is not set: tries to sign in are counted for everybody together, so anybody can use them up.",
+      "CLIENT_IP_HEADER is not set: sign-in attempts are counted for all clients together, so one client can use them up.",
     )
-  // A database that is away now may be there in a minute: every request tries again, and so does the outbox.
+  // Start even if the database is unavailable: every request retries, and so does the outbox.
   await server.ready().catch((error: unknown) => {
     console.error(
       `The database of the accounts is not ready: ${error instanceof Error ? error.message : error}`,
@@ -18,12 +19,13 @@ export async function start(): Promise<void> {
   server.deletions.start()
 }
 
-function opened(): AuthServer {
+/** Return the auth server; log invalid settings and exit with status 1. */
+function openOrExit(): AuthServer {
   try {
     return authServer()
   } catch (error) {
     console.error(error instanceof SettingsError ? error.message : error)
-    // Nothing that time would mend. Thrown on, Next would report it and go on to answer every request with 500.
+    // Exit, because Next.js would log a thrown error and then respond to every request with 500.
     process.exit(1)
   }
 }

@@ -1,16 +1,23 @@
 import { createLocalJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify, type JSONWebKeySet } from "jose"
-import { afterEach, describe, expect, it } from "vitest"
-import { DIALECTS, openTrial, ORIGIN, SECRET, type Trial } from "./trial"
+import { describe, expect, it } from "vitest"
+import {
+  DIALECTS,
+  openAuthEnvironment,
+  ORIGIN,
+  SECRET,
+  setUpAuthTests,
+  type AuthEnvironment,
+} from "@/testing/authFixture"
 
-let trial: Trial
-afterEach(() => trial.close())
+setUpAuthTests()
 
+let env: AuthEnvironment
 const secret = new TextEncoder().encode(SECRET)
 
 describe.each(DIALECTS)("with the shared secret, on %s", (dialect) => {
-  it("signs HS256 for a week, with nothing about the person", async () => {
-    trial = await openTrial(dialect)
-    const browser = trial.browser()
+  it("signs HS256 tokens for a week, without personal data", async () => {
+    env = await openAuthEnvironment(dialect)
+    const browser = env.browser()
     await browser.signUp("ada@example.com")
     const session = await browser.session()
     const token = await browser.token()
@@ -26,29 +33,29 @@ describe.each(DIALECTS)("with the shared secret, on %s", (dialect) => {
     expect(decodeJwt(await browser.token()).jti).not.toBe(payload.jti)
   })
 
-  it("publishes no key and makes none", async () => {
-    trial = await openTrial(dialect)
-    const browser = trial.browser()
+  it("publishes and creates no key pair", async () => {
+    env = await openAuthEnvironment(dialect)
+    const browser = env.browser()
     await browser.signUp("ada@example.com")
     await browser.token()
     expect((await browser.call("GET", "/jwks")).status).toBe(404)
-    const { adapter } = await (await trial.server.ready()).$context
+    const { adapter } = await (await env.server.ready()).$context
     expect(await adapter.findMany({ model: "jwks" })).toEqual([])
   })
 
-  it("puts no token on the answer about the session, and lets no answer be stored", async () => {
-    trial = await openTrial(dialect)
-    const browser = trial.browser()
+  it("sends no token with /get-session, and responses are not cacheable", async () => {
+    env = await openAuthEnvironment(dialect)
+    const browser = env.browser()
     await browser.signUp("ada@example.com")
     const answer = await browser.call("GET", "/get-session")
     expect(answer.headers.get("set-auth-jwt")).toBeNull()
     expect((await browser.call("GET", "/token")).headers.get("cache-control")).toBe("no-store")
-    expect((await trial.browser().call("GET", "/token")).status).toBe(401)
+    expect((await env.browser().call("GET", "/token")).status).toBe(401)
   })
 
   it("follows TOKEN_LIFETIME and JWT_AUDIENCE", async () => {
-    trial = await openTrial(dialect, { TOKEN_LIFETIME: "90s", JWT_AUDIENCE: "the-tasks" })
-    const browser = trial.browser()
+    env = await openAuthEnvironment(dialect, { TOKEN_LIFETIME: "90s", JWT_AUDIENCE: "the-tasks" })
+    const browser = env.browser()
     await browser.signUp("ada@example.com")
     const { aud, exp, iat } = decodeJwt(await browser.token())
     expect(aud).toBe("the-tasks")
@@ -60,12 +67,12 @@ describe.each(DIALECTS)("with a key pair, on %s", (dialect) => {
   const keyPair = { TOKEN_MODE: "key-pair" }
 
   async function published(): Promise<JSONWebKeySet> {
-    return (await (await trial.browser().call("GET", "/jwks")).json()) as JSONWebKeySet
+    return (await (await env.browser().call("GET", "/jwks")).json()) as JSONWebKeySet
   }
 
-  it("signs EdDSA for a quarter of an hour and publishes only the public half", async () => {
-    trial = await openTrial(dialect, keyPair)
-    const browser = trial.browser()
+  it("signs EdDSA tokens for 15 minutes and publishes only the public key", async () => {
+    env = await openAuthEnvironment(dialect, keyPair)
+    const browser = env.browser()
     await browser.signUp("ada@example.com")
     const token = await browser.token()
     const jwks = await published()
@@ -83,15 +90,15 @@ describe.each(DIALECTS)("with a key pair, on %s", (dialect) => {
     expect(Number(payload.exp) - Number(payload.iat)).toBe(15 * 60)
   })
 
-  it("makes one pair, however many ask first", async () => {
-    trial = await openTrial(dialect, keyPair)
+  it("creates one key pair for concurrent first requests", async () => {
+    env = await openAuthEnvironment(dialect, keyPair)
     await Promise.all(Array.from({ length: 6 }, published))
     expect((await published()).keys).toHaveLength(1)
   })
 
-  it("replaces the pair after KEY_ROTATION and still publishes the old one", async () => {
-    trial = await openTrial(dialect, { ...keyPair, KEY_ROTATION: "1s" })
-    const browser = trial.browser()
+  it("rotates the key pair after KEY_ROTATION and still publishes the old public key", async () => {
+    env = await openAuthEnvironment(dialect, { ...keyPair, KEY_ROTATION: "1s" })
+    const browser = env.browser()
     await browser.signUp("ada@example.com")
     const before = await browser.token()
     await new Promise((resolve) => setTimeout(resolve, 1100))
@@ -102,20 +109,20 @@ describe.each(DIALECTS)("with a key pair, on %s", (dialect) => {
     await jwtVerify(after, keys)
   })
 
-  it("also replaces a pair from the time before KEY_ROTATION was set", async () => {
-    trial = await openTrial(dialect, keyPair)
+  it("also rotates a key pair that was created before KEY_ROTATION was set", async () => {
+    env = await openAuthEnvironment(dialect, keyPair)
     const kid = (await published()).keys[0]?.kid
-    const later = trial.sibling({ KEY_ROTATION: "1s" })
+    const later = env.openSecondServer({ KEY_ROTATION: "1s" })
     await later.ready()
     await new Promise((resolve) => setTimeout(resolve, 1100))
     const { token } = await (await later.ready()).api.signJWT({ body: { payload: {} } })
     expect(decodeProtectedHeader(token).kid).not.toBe(kid)
   })
 
-  it("says so at the start when the secret no longer opens the private key", async () => {
-    trial = await openTrial(dialect, keyPair)
-    await trial.server.ready()
-    const other = trial.sibling({ BETTER_AUTH_SECRET: "another-secret-for-tests-0123456789abcdef" })
+  it("rejects at startup when the secret cannot decrypt the private key", async () => {
+    env = await openAuthEnvironment(dialect, keyPair)
+    await env.server.ready()
+    const other = env.openSecondServer({ BETTER_AUTH_SECRET: "another-secret-for-tests-0123456789abcdef" })
     await expect(other.ready()).rejects.toThrow(/decrypt private key/)
   })
 })

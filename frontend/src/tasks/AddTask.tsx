@@ -3,41 +3,44 @@
 import { IconButton } from "@radix-ui/themes/components/icon-button"
 import * as TextField from "@radix-ui/themes/components/text-field"
 import { useId, useRef, useState, type RefObject } from "react"
-import { ApiError, sentence } from "@/api/problem"
+import { ApiError, userMessage } from "@/api/errors"
 import { FieldError } from "@/form/Field"
-import { PlusIcon } from "@/icons"
-import { useAnnounce } from "./Announcer"
-import { useMounted } from "./mounted"
-import { useReportProblem } from "./Problems"
-import { useAddTask, useDraft } from "./queries"
-import styles from "./tasks.module.css"
+import { PlusIcon } from "@/ui/icons"
+import { useAnnounce } from "@/feedback/Announcer"
+import { useMounted } from "@/ui/useMounted"
+import { useReportProblem } from "@/feedback/Problems"
+import { useAddTask, useUnsavedDraft } from "@/data/hooks"
+import styles from "./TaskBoard.module.css"
 
-export function AddTask({ box }: { box: RefObject<HTMLInputElement | null> }) {
+/** Input that adds a task. After a rejected add it shows the title again, with the error. */
+export function AddTask({ inputRef }: { inputRef: RefObject<HTMLInputElement | null> }) {
   const [text, setText] = useState("")
   const [error, setError] = useState<string>()
-  const current = useRef("")
+  const latestText = useRef("")
   const id = useId()
   const addTask = useAddTask()
-  useDraft(text.trim() !== "")
+  useUnsavedDraft(text.trim() !== "")
   const announce = useAnnounce()
   const report = useReportProblem()
   const mounted = useMounted()
 
-  function type(next: string) {
-    current.current = next
+  function updateText(next: string) {
+    latestText.current = next
     setText(next)
   }
 
+  /** Send a new task, and show an error in the input or in the list of problems. */
   async function add(title: string) {
     try {
       await addTask({ title })
       announce("Task added.")
     } catch (cause) {
-      // The words come back, unless the box is gone or the next task is being typed already: then they wait beside it.
-      if (!mounted.current || (current.current.trim() && current.current !== title))
+      // Put the title back into the input, unless the component is unmounted or the user is typing the next title: then
+      // report it in the list of problems, with a retry button.
+      if (!mounted.current || (latestText.current.trim() && latestText.current !== title))
         return report(`“${title}” was not added.`, cause, () => void add(title))
-      type(title)
-      setError((cause instanceof ApiError && cause.fields.title) || sentence(cause))
+      updateText(title)
+      setError((cause instanceof ApiError && cause.fields.title) || userMessage(cause))
     }
   }
 
@@ -47,16 +50,16 @@ export function AddTask({ box }: { box: RefObject<HTMLInputElement | null> }) {
       method="post"
       onSubmit={(event) => {
         event.preventDefault()
-        box.current?.focus()
+        inputRef.current?.focus()
         const title = text.trim()
         if (!title) return
-        type("")
+        updateText("")
         setError(undefined)
         void add(title)
       }}
     >
       <TextField.Root
-        ref={box}
+        ref={inputRef}
         size="3"
         name="title"
         className={styles.addField ?? ""}
@@ -69,7 +72,7 @@ export function AddTask({ box }: { box: RefObject<HTMLInputElement | null> }) {
         spellCheck
         value={text}
         onChange={(event) => {
-          type(event.target.value)
+          updateText(event.target.value)
           setError(undefined)
         }}
       >

@@ -1,20 +1,21 @@
 import { Button } from "@radix-ui/themes/components/button"
 import * as Callout from "@radix-ui/themes/components/callout"
-import styles from "./tasks.module.css"
+import styles from "./TaskList.module.css"
 
-type ConflictAlertProps = { now: string; onKeep(): void; onTake(): void }
+type ConflictAlertProps = { theirVersion: string; onKeepMine(): void; onTakeTheirs(): void }
 
-export function ConflictAlert({ now, onKeep, onTake }: ConflictAlertProps) {
+/** Alert after an edit conflict: shows the other client's values and lets the user keep or discard the own edit. */
+export function ConflictAlert({ theirVersion, onKeepMine, onTakeTheirs }: ConflictAlertProps) {
   return (
     <Callout.Root color="amber" size="1" role="alert" className={styles.conflict ?? ""}>
       <Callout.Text size="2">This task was changed elsewhere.</Callout.Text>
-      {now && (
-        <Callout.Text size="2" className={styles.theirs ?? ""}>
-          {now}
+      {theirVersion && (
+        <Callout.Text size="2" className={styles.theirVersion ?? ""}>
+          {theirVersion}
         </Callout.Text>
       )}
-      <div className={styles.problemActions}>
-        <Button type="button" size="2" color="iris" onClick={onKeep}>
+      <div className={styles.conflictActions}>
+        <Button type="button" size="2" color="iris" onClick={onKeepMine}>
           Keep mine
         </Button>
         <Button
@@ -22,8 +23,8 @@ export function ConflictAlert({ now, onKeep, onTake }: ConflictAlertProps) {
           size="2"
           variant="soft"
           color="gray"
-          className={styles.plain ?? ""}
-          onClick={onTake}
+          className={styles.grayButton ?? ""}
+          onClick={onTakeTheirs}
         >
           Take theirs
         </Button>

@@ -1,19 +1,20 @@
 "use client"
 
 import * as TextField from "@radix-ui/themes/components/text-field"
-import { Choice } from "@/form/Choice"
-import { SearchIcon } from "@/icons"
-import { shows, sorts } from "./filterAddress"
-import type { Filters } from "./queries"
-import styles from "./tasks.module.css"
+import { Select } from "@/form/Select"
+import { SearchIcon } from "@/ui/icons"
+import { showOptions, sortOptions } from "./filterUrl"
+import type { Filters } from "@/data/hooks"
+import styles from "./TaskBoard.module.css"
 
 type FilterBarProps = { filters: Filters; onChange(filters: Filters): void }
 
+/** Controls for status, search and sort of the list. */
 export function FilterBar({ filters, onChange }: FilterBarProps) {
   return (
     <div role="search" aria-label="Tasks" className={styles.filters}>
       <div role="radiogroup" aria-label="Show" className={styles.segments}>
-        {shows.map(({ value, label }) => (
+        {showOptions.map(({ value, label }) => (
           <label key={value} className={styles.segment}>
             <input
               type="radio"
@@ -39,21 +40,21 @@ export function FilterBar({ filters, onChange }: FilterBarProps) {
           <SearchIcon />
         </TextField.Slot>
       </TextField.Root>
-      <Choice
+      <Select
         aria-label="Sort by"
         className={styles.sort}
         value={filters.sort}
         onChange={(event) => {
-          const sort = sorts.find(({ value }) => value === event.target.value)
+          const sort = sortOptions.find(({ value }) => value === event.target.value)
           if (sort) onChange({ ...filters, sort: sort.value })
         }}
       >
-        {sorts.map(({ value, label }) => (
+        {sortOptions.map(({ value, label }) => (
           <option key={value} value={value}>
             {label}
           </option>
         ))}
-      </Choice>
+      </Select>
     </div>
   )
 }

@@ -2,24 +2,25 @@
 
 import { Heading } from "@radix-ui/themes/components/heading"
 import { Text } from "@radix-ui/themes/components/text"
-import { useRef, useState } from "react"
-import { AccountMenu } from "@/account/AccountMenu"
+import { useRef, useState, type ReactNode } from "react"
 import { AddTask } from "./AddTask"
 import { FilterBar } from "./FilterBar"
-import { addressOf } from "./filterAddress"
-import { useOpenCount, type Filters } from "./queries"
+import { filtersUrl } from "./filterUrl"
+import { useOpenCount, type Filters } from "@/data/hooks"
 import { TaskList } from "./TaskList"
-import styles from "./tasks.module.css"
+import styles from "./TaskBoard.module.css"
 
-type TaskBoardProps = { user: { name: string; email: string }; initialFilters: Filters }
+type TaskBoardProps = { initialFilters: Filters; accountMenu: ReactNode }
 
-export function TaskBoard({ user, initialFilters }: TaskBoardProps) {
+/** The main content of the task page; keeps the filters in its state and in the URL. */
+export function TaskBoard({ initialFilters, accountMenu }: TaskBoardProps) {
   const [filters, setFilters] = useState(initialFilters)
-  const box = useRef<HTMLInputElement>(null)
+  const addInput = useRef<HTMLInputElement>(null)
 
-  function change(next: Filters) {
+  /** Set the filters and write them to the URL, without a navigation. */
+  function changeFilters(next: Filters) {
     setFilters(next)
-    window.history.replaceState(null, "", addressOf(next))
+    window.history.replaceState(null, "", filtersUrl(next))
   }
 
   return (
@@ -31,15 +32,16 @@ export function TaskBoard({ user, initialFilters }: TaskBoardProps) {
           </Heading>
           <OpenCount />
         </div>
-        <AccountMenu name={user.name} email={user.email} />
+        {accountMenu}
       </header>
-      <AddTask box={box} />
-      <FilterBar filters={filters} onChange={change} />
-      <TaskList filters={filters} box={box} />
+      <AddTask inputRef={addInput} />
+      <FilterBar filters={filters} onChange={changeFilters} />
+      <TaskList filters={filters} addInput={addInput} />
     </main>
   )
 }
 
+/** The line "12 open" below the heading. */
 function OpenCount() {
   const count = useOpenCount()
   return (

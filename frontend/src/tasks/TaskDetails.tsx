@@ -3,62 +3,64 @@
 import { Button } from "@radix-ui/themes/components/button"
 import { TextArea } from "@radix-ui/themes/components/text-area"
 import { useEffect, useRef, useState } from "react"
-import { ApiError, ConflictError, sentence } from "@/api/problem"
-import { Choice } from "@/form/Choice"
-import { Field, LabelledText } from "@/form/Field"
-import { Refused } from "@/form/Refused"
-import { useAnnounce } from "./Announcer"
+import { ApiError, ConflictError, userMessage } from "@/api/errors"
+import { Select } from "@/form/Select"
+import { Field, LabeledTextField } from "@/form/Field"
+import { ErrorCallout } from "@/form/ErrorCallout"
+import { useAnnounce } from "@/feedback/Announcer"
 import { ConflictAlert } from "./ConflictAlert"
-import { changesOf, detailsOf, theirWords, type Details } from "./details"
-import { useHeldRow } from "./held"
-import { useMounted } from "./mounted"
-import { useReportProblem } from "./Problems"
-import { useDraft, useEditTask, type Task, type TaskUpdate, type TaskView } from "./queries"
-import { repeatChoices } from "./repeat"
-import styles from "./tasks.module.css"
+import { toTaskUpdate, toFormValues, describeTheirChanges, type FormValues } from "./detailsForm"
+import { useKeepRowWhileEditing } from "./editedRows"
+import { useMounted } from "@/ui/useMounted"
+import { useReportProblem } from "@/feedback/Problems"
+import { useUnsavedDraft, useEditTask, type Task, type TaskUpdate, type TaskView } from "@/data/hooks"
+import { recurrenceChoices } from "./recurrence"
+import styles from "./TaskList.module.css"
 
-const priorities: { value: Details["priority"]; label: string }[] = [
+const PRIORITIES: { value: FormValues["priority"]; label: string }[] = [
   { value: "none", label: "None" },
   { value: "low", label: "Low" },
   { value: "medium", label: "Medium" },
   { value: "high", label: "High" },
 ]
 
-const members = ["description", "priority", "tags", "due_date", "due_time", "recurrence"] as const
-type Errors = Partial<Record<(typeof members)[number], string>> & { form?: string }
+const FIELDS = ["description", "priority", "tags", "due_date", "due_time", "recurrence"] as const
+type Errors = Partial<Record<(typeof FIELDS)[number], string>> & { form?: string }
 
 type TaskDetailsProps = { id: string; task: TaskView; onClose(): void }
 
+/** Form for description, priority, recurrence, due date and tags of a task. */
 export function TaskDetails({ id, task, onClose }: TaskDetailsProps) {
-  const [seen] = useState<Task>(task)
-  const [details, setDetails] = useState(() => detailsOf(task))
+  const [original] = useState<Task>(task)
+  const [values, setValues] = useState(() => toFormValues(task))
   const [errors, setErrors] = useState<Errors>({})
   const [conflict, setConflict] = useState<Task | null>(null)
   const [busy, setBusy] = useState(false)
-  const sending = useRef(false)
+  const isSending = useRef(false)
   const form = useRef<HTMLFormElement>(null)
   const editTask = useEditTask()
   const announce = useAnnounce()
   const report = useReportProblem()
   const mounted = useMounted()
-  const changes = changesOf(seen, details, Intl.DateTimeFormat().resolvedOptions().timeZone)
+  const changes = toTaskUpdate(original, values, Intl.DateTimeFormat().resolvedOptions().timeZone)
   const changed = Object.keys(changes).length > 0
-  useHeldRow(task.key, changed)
-  useDraft(changed)
+  useKeepRowWhileEditing(task.key, changed)
+  useUnsavedDraft(changed)
 
-  // The button that was pressed is out of reach while it waits, and the focus with it: it goes to what is to be done.
+  // The disabled fieldset took the focus from the pressed button: move it to the first error or to the conflict.
   useEffect(() => {
     form.current
       ?.querySelector<HTMLElement>('[aria-invalid="true"], [role="alert"] button, [data-retry]')
       ?.focus()
   }, [errors, conflict])
 
-  const set = <K extends keyof Details>(key: K, value: Details[K]) =>
-    setDetails((before) => ({ ...before, [key]: value }))
+  const setField = <K extends keyof FormValues>(key: K, value: FormValues[K]) =>
+    setValues((before) => ({ ...before, [key]: value }))
 
+  /** Send an edit; close the form after success, otherwise show the errors or the conflict. */
   async function send(base: Task, update: TaskUpdate, overwrite: boolean) {
-    if (sending.current) return
-    sending.current = true
+    if (isSending.current) return
+    isSending.current = true
     setBusy(true)
     setErrors({})
     setConflict(null)
@@ -69,31 +71,32 @@ export function TaskDetails({ id, task, onClose }: TaskDetailsProps) {
     } catch (error) {
       const theirs = error instanceof ConflictError ? error.current : null
       if (!mounted.current) {
-        // The fields are gone, and what was typed waits beside them.
-        const what = `The changes to “${seen.title}” were not saved.`
+        // The form is unmounted: report the error in the list of problems, with a retry button.
+        const what = `The changes to “${original.title}” were not saved.`
         if (theirs) report(what, error, () => void send(theirs, update, true), "Keep mine")
         else report(what, error, () => void send(base, update, overwrite))
         return
       }
       setConflict(theirs)
-      if (!theirs) setErrors(errorsOf(error))
+      if (!theirs) setErrors(toFieldErrors(error))
       setBusy(false)
     } finally {
-      sending.current = false
+      isSending.current = false
     }
   }
 
-  /** `base`: what the fields are meant to change; the task as it is now for whoever insists on the own words. */
+  /** Send the changed fields. `base`: the task that the edit began with; the current task when overwriting a conflict. */
   function save(base: Task, overwrite: boolean) {
     if (!changed) return onClose()
-    const undated = details.date ? {} : undatedErrors(changes)
-    if (Object.keys(undated).length > 0) return setErrors(undated)
+    const dateErrors = values.date ? {} : missingDateErrors(changes)
+    if (Object.keys(dateErrors).length > 0) return setErrors(dateErrors)
     void send(base, changes, overwrite)
   }
 
+  /** Close the form without saving, unless a request is in progress. */
   function cancel() {
-    // What is on its way cannot be called back.
-    if (!sending.current) onClose()
+    // A request that was sent cannot be canceled.
+    if (!isSending.current) onClose()
   }
 
   return (
@@ -105,13 +108,13 @@ export function TaskDetails({ id, task, onClose }: TaskDetailsProps) {
       noValidate
       onSubmit={(event) => {
         event.preventDefault()
-        save(seen, false)
+        save(original, false)
       }}
       onKeyDown={(event) => {
         if (event.key === "Escape") cancel()
       }}
     >
-      {/* What is typed while it is being sent would be lost when the form closes. */}
+      {/* Disabled while sending, because later input would be lost when the form closes. */}
       <fieldset className={styles.fields} disabled={busy}>
         <Field label="Description" error={errors.description}>
           {(field) => (
@@ -121,72 +124,72 @@ export function TaskDetails({ id, task, onClose }: TaskDetailsProps) {
               size="3"
               rows={3}
               resize="vertical"
-              value={details.description}
-              onChange={(event) => set("description", event.target.value)}
+              value={values.description}
+              onChange={(event) => setField("description", event.target.value)}
             />
           )}
         </Field>
-        <div className={styles.pair}>
+        <div className={styles.columns}>
           <Field label="Priority" error={errors.priority}>
             {(field) => (
-              <Choice
+              <Select
                 {...field}
-                value={details.priority}
+                value={values.priority}
                 onChange={(event) => {
-                  const chosen = priorities.find(({ value }) => value === event.target.value)
-                  if (chosen) set("priority", chosen.value)
+                  const chosen = PRIORITIES.find(({ value }) => value === event.target.value)
+                  if (chosen) setField("priority", chosen.value)
                 }}
               >
-                {priorities.map(({ value, label }) => (
+                {PRIORITIES.map(({ value, label }) => (
                   <option key={value} value={value}>
                     {label}
                   </option>
                 ))}
-              </Choice>
+              </Select>
             )}
           </Field>
           <Field label="Repeat" error={errors.recurrence}>
             {(field) => (
-              <Choice
+              <Select
                 {...field}
-                value={details.repeat}
-                onChange={(event) => set("repeat", event.target.value)}
+                value={values.repeat}
+                onChange={(event) => setField("repeat", event.target.value)}
               >
-                {repeatChoices(seen.recurrence ?? "").map(({ value, label }) => (
+                {recurrenceChoices(original.recurrence ?? "").map(({ value, label }) => (
                   <option key={value} value={value}>
                     {label}
                   </option>
                 ))}
-              </Choice>
+              </Select>
             )}
           </Field>
-          <LabelledText
+          <LabeledTextField
             label="Due date"
             type="date"
             error={errors.due_date}
-            value={details.date}
-            onChange={(event) => set("date", event.target.value)}
+            value={values.date}
+            onChange={(event) => setField("date", event.target.value)}
           />
-          <LabelledText
+          <LabeledTextField
             label="Due time"
             type="time"
             error={errors.due_time}
-            value={details.time}
-            onChange={(event) => set("time", event.target.value)}
+            value={values.time}
+            onChange={(event) => setField("time", event.target.value)}
           />
         </div>
-        <LabelledText
+        <LabeledTextField
           label="Tags"
           autoComplete="off"
           autoCapitalize="none"
           hint="Separated by commas."
           error={errors.tags}
-          value={details.tags}
-          onChange={(event) => set("tags", event.target.value)}
+          value={values.tags}
+          onChange={(event) => setField("tags", event.target.value)}
         />
         {errors.form && (
           <>
-            <Refused>{errors.form}</Refused>
+            <ErrorCallout>{errors.form}</ErrorCallout>
             <div>
               <Button type="submit" variant="soft" size="2" data-retry>
                 Try again
@@ -196,9 +199,9 @@ export function TaskDetails({ id, task, onClose }: TaskDetailsProps) {
         )}
         {conflict && (
           <ConflictAlert
-            now={theirWords(seen, conflict, changes)}
-            onKeep={() => save(conflict, true)}
-            onTake={onClose}
+            theirVersion={describeTheirChanges(original, conflict, changes)}
+            onKeepMine={() => save(conflict, true)}
+            onTakeTheirs={onClose}
           />
         )}
         <div className={styles.detailActions}>
@@ -214,22 +217,23 @@ export function TaskDetails({ id, task, onClose }: TaskDetailsProps) {
   )
 }
 
-/** The API refuses these as well, but in its own words. */
-function undatedErrors({ due_time, recurrence }: TaskUpdate): Errors {
+/** Return errors for a due time or recurrence without a due date. The API rejects these too, with other messages. */
+function missingDateErrors({ due_time, recurrence }: TaskUpdate): Errors {
   const reason = "Choose a due date as well."
   return { ...(due_time ? { due_time: reason } : {}), ...(recurrence ? { recurrence: reason } : {}) }
 }
 
-function errorsOf(error: unknown): Errors {
+/** Convert a rejected request to errors by field; an error that belongs to no field becomes `form`. */
+function toFieldErrors(error: unknown): Errors {
   const errors: Errors = {}
   if (error instanceof ApiError) {
-    for (const member of members) {
+    for (const member of FIELDS) {
       const reason = error.fields[member]
       if (reason) errors[member] = reason
     }
-    // The form has no field for the zone, which comes with the time.
+    // The form has no field for the time zone, which is sent with the time.
     const zone = error.fields.time_zone
     if (zone) errors.due_time ??= zone
   }
-  return Object.keys(errors).length > 0 ? errors : { form: sentence(error) }
+  return Object.keys(errors).length > 0 ? errors : { form: userMessage(error) }
 }

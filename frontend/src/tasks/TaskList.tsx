@@ -4,13 +4,13 @@ import { Button } from "@radix-ui/themes/components/button"
 import { Skeleton } from "@radix-ui/themes/components/skeleton"
 import { Text } from "@radix-ui/themes/components/text"
 import { useCallback, useEffect, useRef, type RefObject } from "react"
-import { sentence } from "@/api/problem"
-import { Refused } from "@/form/Refused"
-import { useAnnounce } from "./Announcer"
-import { narrows } from "./filterAddress"
-import { useFocusKeeper, type FocusKeeper } from "./focus"
-import { HoldRow, useHeldRows } from "./held"
-import { useReportProblem } from "./Problems"
+import { userMessage } from "@/api/errors"
+import { ErrorCallout } from "@/form/ErrorCallout"
+import { useAnnounce } from "@/feedback/Announcer"
+import { hasActiveFilter } from "./filterUrl"
+import { useListFocus, type ListFocus } from "./listFocus"
+import { EditedRowsContext, useRowsWithOpenEdits } from "./editedRows"
+import { useReportProblem } from "@/feedback/Problems"
 import {
   useCompleteTask,
   useDeleteTask,
@@ -19,32 +19,35 @@ import {
   type Filters,
   type Task,
   type TaskView,
-} from "./queries"
+} from "@/data/hooks"
 import { TaskRow } from "./TaskRow"
-import { useToast } from "./Toasts"
-import styles from "./tasks.module.css"
+import { useToast } from "@/feedback/Toasts"
+import styles from "./TaskList.module.css"
 
-type TaskListProps = { filters: Filters; box: RefObject<HTMLElement | null> }
+type TaskListProps = { filters: Filters; addInput: RefObject<HTMLElement | null> }
 
-export function TaskList({ filters, box }: TaskListProps) {
+/** The list of tasks with its loading, error and empty states. `addInput` gets the focus when the last row is removed. */
+export function TaskList({ filters, addInput }: TaskListProps) {
   const { tasks, status, error, hasMore, loadingMore, loadMore, retry } = useTasks(filters)
   const list = useRef<HTMLUListElement>(null)
-  const keeper = useRef<FocusKeeper>(null)
-  const { rows, hold, release } = useHeldRows(tasks, (key) => keeper.current?.leaving(key, "title"))
-  const focus = useFocusKeeper(rows, list, box)
+  const focusRef = useRef<ListFocus>(null)
+  const { rows, countEdit, release } = useRowsWithOpenEdits(tasks, (key) =>
+    focusRef.current?.rowWillLeave(key, "title"),
+  )
+  const focus = useListFocus(rows, list, addInput)
   useEffect(() => {
-    keeper.current = focus
+    focusRef.current = focus
   }, [focus])
   const { complete, remove } = useRowActions(focus, release)
-  const end = useReached(hasMore && !loadingMore, tasks.length, loadMore)
+  const loadMoreRef = useLoadMoreOnScroll(hasMore && !loadingMore, tasks.length, loadMore)
 
   if (status === "loading" && rows.length === 0) return <LoadingRows />
-  // The list keeps its place in all cases, for a row that is being edited stays in it whatever becomes of the rest.
+  // The <ul> is the same element in all states, so that a row with an open edit is not unmounted.
   return (
-    <HoldRow value={hold}>
+    <EditedRowsContext value={countEdit}>
       {status === "error" && (
-        <div className={styles.failed}>
-          <Refused>{sentence(error)}</Refused>
+        <div className={styles.loadError}>
+          <ErrorCallout>{userMessage(error)}</ErrorCallout>
           <Button size="3" variant="soft" onClick={retry}>
             Try again
           </Button>
@@ -63,20 +66,20 @@ export function TaskList({ filters, box }: TaskListProps) {
           ))}
         </ul>
       )}
-      {status === "ready" && rows.length === 0 && <Nothing narrowed={narrows(filters)} />}
+      {status === "ready" && rows.length === 0 && <EmptyState filtered={hasActiveFilter(filters)} />}
       {status === "ready" && hasMore && (
-        <div ref={end} className={styles.more}>
+        <div ref={loadMoreRef} className={styles.loadMore}>
           <Button size="3" variant="soft" color="gray" loading={loadingMore} onClick={loadMore}>
             Show more
           </Button>
         </div>
       )}
-    </HoldRow>
+    </EditedRowsContext>
   )
 }
 
-/** What a row can do to the list as a whole. Stable, so that a row is drawn again only when its task changes. */
-function useRowActions(focus: FocusKeeper, release: (key: string) => void) {
+/** Return the callbacks of a row. They are stable, so that the memoized rows re-render only when their task changes. */
+function useRowActions(focus: ListFocus, release: (key: string) => void) {
   const completeTask = useCompleteTask()
   const deleteTask = useDeleteTask()
   const restoreTask = useRestoreTask()
@@ -85,7 +88,7 @@ function useRowActions(focus: FocusKeeper, release: (key: string) => void) {
   const report = useReportProblem()
 
   async function complete(task: TaskView, completed: boolean) {
-    focus.leaving(task.key, "check") // where only open ones are shown, or only done ones
+    focus.rowWillLeave(task.key, "check") // a list of open or of completed tasks loses the row
     try {
       await completeTask(task, completed)
       announce(completed ? "Task completed." : "Task open again.")
@@ -96,7 +99,7 @@ function useRowActions(focus: FocusKeeper, release: (key: string) => void) {
   }
 
   async function restore(task: Task) {
-    focus.arriving(task.id)
+    focus.rowWillAppear(task.id)
     try {
       await restoreTask(task)
       announce("Task restored.")
@@ -106,8 +109,8 @@ function useRowActions(focus: FocusKeeper, release: (key: string) => void) {
   }
 
   async function remove(task: TaskView) {
-    focus.leaving(task.key, "title")
-    release(task.key) // who deletes a task does not want what was being typed there
+    focus.rowWillLeave(task.key, "title")
+    release(task.key) // a deleted task leaves the list even if an edit is open in its row
     toast({ text: `Deleted “${task.title}”`, action: "Undo", onAction: () => void restore(task) })
     try {
       await deleteTask(task)
@@ -129,17 +132,20 @@ function useRowActions(focus: FocusKeeper, release: (key: string) => void) {
   }
 }
 
-/** Calls once for each length of the list when its end comes near; a failed try is repeated by the button only. */
-function useReached(active: boolean, length: number, onReached: () => void) {
-  const end = useRef<HTMLDivElement>(null)
-  const tried = useRef(-1)
+/**
+ * Call `onReached` when the returned ref's element is within 600 px of the viewport, once for each `length`, so that a
+ * failed load is not repeated in a loop; the button "Show more" repeats it.
+ */
+function useLoadMoreOnScroll(active: boolean, length: number, onReached: () => void) {
+  const sentinel = useRef<HTMLDivElement>(null)
+  const triedLength = useRef(-1)
   useEffect(() => {
-    const element = end.current
-    if (!active || !element || tried.current === length) return
+    const element = sentinel.current
+    if (!active || !element || triedLength.current === length) return
     const observer = new IntersectionObserver(
       ([entry]) => {
-        if (!entry?.isIntersecting || tried.current === length) return
-        tried.current = length
+        if (!entry?.isIntersecting || triedLength.current === length) return
+        triedLength.current = length
         onReached()
       },
       { rootMargin: "600px" },
@@ -147,22 +153,24 @@ function useReached(active: boolean, length: number, onReached: () => void) {
     observer.observe(element)
     return () => observer.disconnect()
   }, [active, length, onReached])
-  return end
+  return sentinel
 }
 
-function Nothing({ narrowed }: { narrowed: boolean }) {
+/** Text in place of an empty list. `filtered`: filters or a search are active. */
+function EmptyState({ filtered }: { filtered: boolean }) {
   return (
-    <div className={styles.nothing}>
+    <div className={styles.emptyState}>
       <Text as="p" size="4" weight="medium">
-        {narrowed ? "No task matches" : "Nothing to do yet"}
+        {filtered ? "No task matches" : "Nothing to do yet"}
       </Text>
       <Text as="p" size="2" color="gray">
-        {narrowed ? "Try other words, or show all tasks." : "Write down the first thing that comes to mind."}
+        {filtered ? "Try other words, or show all tasks." : "Write down the first thing that comes to mind."}
       </Text>
     </div>
   )
 }
 
+/** Skeleton rows of different widths, until the first page has loaded. */
 function LoadingRows() {
   return (
     <div aria-busy="true">

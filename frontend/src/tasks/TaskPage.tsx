@@ -1,32 +1,35 @@
 "use client"
 
-import { ApiProvider } from "@/api/ApiProvider"
-import { Announcer } from "./Announcer"
-import { ConnectionBanner } from "./ConnectionBanner"
-import { Problems } from "./Problems"
-import type { Filters } from "./queries"
+import type { ReactNode } from "react"
+import { ServicesProvider } from "@/data/ServicesProvider"
+import { Announcer } from "@/feedback/Announcer"
+import { ConnectionBanner } from "@/feedback/ConnectionBanner"
+import { Problems } from "@/feedback/Problems"
+import type { Filters } from "@/data/hooks"
 import { TaskBoard } from "./TaskBoard"
-import { Toasts } from "./Toasts"
-import { UnsavedGuard } from "./UnsavedGuard"
+import { Toasts } from "@/feedback/Toasts"
+import { UnsavedChangesPrompt } from "@/feedback/UnsavedChangesPrompt"
 
 type TaskPageProps = {
   apiUrl: string
-  user: { id: string; name: string; email: string }
+  userId: string
   filters: Filters
+  accountMenu: ReactNode
 }
 
-export function TaskPage({ apiUrl, user, filters }: TaskPageProps) {
+/** The task page with its context providers. `accountMenu` is a slot: modules of `tasks` do not import `account`. */
+export function TaskPage({ apiUrl, userId, filters, accountMenu }: TaskPageProps) {
   return (
-    <ApiProvider apiUrl={apiUrl} userId={user.id}>
+    <ServicesProvider apiUrl={apiUrl} userId={userId}>
       <Announcer>
         <Toasts>
           <Problems>
-            <UnsavedGuard />
+            <UnsavedChangesPrompt />
             <ConnectionBanner />
-            <TaskBoard user={user} initialFilters={filters} />
+            <TaskBoard initialFilters={filters} accountMenu={accountMenu} />
           </Problems>
         </Toasts>
       </Announcer>
-    </ApiProvider>
+    </ServicesProvider>
   )
 }

@@ -3,12 +3,12 @@
 import { Checkbox } from "@radix-ui/themes/components/checkbox"
 import { IconButton } from "@radix-ui/themes/components/icon-button"
 import { memo, useId, useRef, useState } from "react"
-import { ChevronIcon, TrashIcon } from "@/icons"
-import type { TaskView } from "./queries"
+import { ChevronIcon, TrashIcon } from "@/ui/icons"
+import type { TaskView } from "@/data/hooks"
 import { TaskDetails } from "./TaskDetails"
-import { TaskMarks } from "./TaskMarks"
+import { TaskBadges } from "./TaskBadges"
 import { TaskTitle } from "./TaskTitle"
-import styles from "./tasks.module.css"
+import styles from "./TaskList.module.css"
 
 type TaskRowProps = {
   task: TaskView
@@ -16,14 +16,16 @@ type TaskRowProps = {
   onDelete(task: TaskView): void
 }
 
+/** One task: checkbox, title, badges, and the form for its details while expanded. */
 export const TaskRow = memo(function TaskRow({ task, onComplete, onDelete }: TaskRowProps) {
-  const [unfolded, setUnfolded] = useState(false)
-  const more = useRef<HTMLButtonElement>(null)
+  const [expanded, setExpanded] = useState(false)
+  const expandButton = useRef<HTMLButtonElement>(null)
   const id = useId()
 
-  function fold() {
-    setUnfolded(false)
-    more.current?.focus()
+  /** Close the form for details and return the focus to its button. */
+  function collapse() {
+    setExpanded(false)
+    expandButton.current?.focus()
   }
 
   return (
@@ -32,7 +34,7 @@ export const TaskRow = memo(function TaskRow({ task, onComplete, onDelete }: Tas
       data-key={task.key}
       data-done={task.completed ? "" : undefined}
       data-pending={task.pending ? "" : undefined}
-      data-unfolded={unfolded ? "" : undefined}
+      data-expanded={expanded ? "" : undefined}
     >
       <label className={styles.check}>
         <Checkbox
@@ -45,20 +47,20 @@ export const TaskRow = memo(function TaskRow({ task, onComplete, onDelete }: Tas
       </label>
       <div className={styles.body}>
         <TaskTitle task={task} />
-        <TaskMarks task={task} />
+        <TaskBadges task={task} />
       </div>
       <div className={styles.rowActions}>
         <IconButton
-          ref={more}
+          ref={expandButton}
           size="2"
           variant="ghost"
           color="gray"
-          className={styles.unfold ?? ""}
+          className={styles.expand ?? ""}
           data-part="more"
           aria-label={`More about “${task.title}”`}
-          aria-expanded={unfolded}
-          aria-controls={unfolded ? id : undefined}
-          onClick={() => setUnfolded(!unfolded)}
+          aria-expanded={expanded}
+          aria-controls={expanded ? id : undefined}
+          onClick={() => setExpanded(!expanded)}
         >
           <ChevronIcon />
         </IconButton>
@@ -72,7 +74,7 @@ export const TaskRow = memo(function TaskRow({ task, onComplete, onDelete }: Tas
           <TrashIcon />
         </IconButton>
       </div>
-      {unfolded && <TaskDetails id={id} task={task} onClose={fold} />}
+      {expanded && <TaskDetails id={id} task={task} onClose={collapse} />}
     </li>
   )
 })

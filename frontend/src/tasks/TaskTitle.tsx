@@ -3,22 +3,23 @@
 import * as TextField from "@radix-ui/themes/components/text-field"
 import { useId, useRef, useState } from "react"
 import { flushSync } from "react-dom"
-import { ApiError, ConflictError, sentence } from "@/api/problem"
+import { ApiError, ConflictError, userMessage } from "@/api/errors"
 import { FieldError } from "@/form/Field"
-import { useAnnounce } from "./Announcer"
+import { useAnnounce } from "@/feedback/Announcer"
 import { ConflictAlert } from "./ConflictAlert"
-import { useHeldRow } from "./held"
-import { useMounted } from "./mounted"
-import { useReportProblem } from "./Problems"
-import { useDraft, useEditTask, type Task, type TaskView } from "./queries"
-import styles from "./tasks.module.css"
+import { useKeepRowWhileEditing } from "./editedRows"
+import { useMounted } from "@/ui/useMounted"
+import { useReportProblem } from "@/feedback/Problems"
+import { useUnsavedDraft, useEditTask, type Task, type TaskView } from "@/data/hooks"
+import styles from "./TaskList.module.css"
 
-/** An edit under way. `seen`: the task as it was when the person began; what the words are compared with. */
-type Draft = { seen: Task; text: string; error?: string | undefined; theirs?: Task | undefined }
+/** An open edit. `base`: the task when the edit began. `theirs`: the current task after an edit conflict. */
+type Draft = { base: Task; text: string; error?: string | undefined; theirs?: Task | undefined }
 
+/** The title of a task: a button that turns into a text field. Saves on Enter and on blur, cancels on Escape. */
 export function TaskTitle({ task }: { task: TaskView }) {
   const [draft, setDraft] = useState<Draft | null>(null)
-  // The same, for what is answered later than it was drawn.
+  // The same value for `send`, whose closure holds the draft of an earlier render when the response arrives.
   const latest = useRef<Draft | null>(null)
   const button = useRef<HTMLButtonElement>(null)
   const input = useRef<HTMLInputElement>(null)
@@ -27,44 +28,50 @@ export function TaskTitle({ task }: { task: TaskView }) {
   const announce = useAnnounce()
   const report = useReportProblem()
   const mounted = useMounted()
-  useHeldRow(task.key, draft !== null)
-  useDraft(draft !== null && draft.text.trim() !== draft.seen.title)
+  useKeepRowWhileEditing(task.key, draft !== null)
+  useUnsavedDraft(draft !== null && draft.text.trim() !== draft.base.title)
 
-  function put(next: Draft | null) {
+  /** Set the draft in the state and in `latest`. */
+  function updateDraft(next: Draft | null) {
     latest.current = next
     setDraft(next)
   }
 
-  /** Focus has to follow in the same moment, or a phone would not show its keyboard, and the next key would be lost. */
-  function show(next: Draft | null, focus: boolean) {
-    flushSync(() => put(next))
+  /**
+   * Show the text field (or, for null, the button) and move the focus to it in the same event: otherwise phones do not open
+   * the on-screen keyboard, and the next key stroke is lost.
+   */
+  function showDraft(next: Draft | null, focus: boolean) {
+    flushSync(() => updateDraft(next))
     if (focus) (next ? input : button).current?.focus()
   }
 
-  function save({ seen, text }: Draft, focus: boolean, overwrite = false) {
+  /** Close the text field and send the title if it has changed; an empty title shows an error instead. */
+  function save({ base, text }: Draft, focus: boolean, overwrite = false) {
     const title = text.trim()
-    if (!title) return show({ seen, text, error: "A task needs a title." }, focus)
-    show(null, focus)
-    if (title !== seen.title) void send(seen, title, overwrite)
+    if (!title) return showDraft({ base, text, error: "A task needs a title." }, focus)
+    showDraft(null, focus)
+    if (title !== base.title) void send(base, title, overwrite)
   }
 
-  async function send(seen: Task, title: string, overwrite: boolean) {
+  /** Send an edit; show an error or conflict in the text field, or in the list of problems if that is not possible. */
+  async function send(base: Task, title: string, overwrite: boolean) {
     try {
-      await editTask(seen, { title }, { overwrite })
+      await editTask(base, { title }, { overwrite })
       announce("Task saved.")
     } catch (error) {
       const theirs = error instanceof ConflictError ? error.current : undefined
-      // Without the row, or with newer words in its field, there is no place for these here: they wait beside it.
+      // The row is unmounted or a newer edit is open in it: report the error in the list of problems instead.
       if (!mounted.current || latest.current) {
-        const what = `“${seen.title}” was not changed to “${title}”.`
+        const what = `“${base.title}” was not changed to “${title}”.`
         if (theirs) return report(what, error, () => void send(theirs, title, true), "Keep mine")
-        return report(what, error, () => void send(seen, title, overwrite))
+        return report(what, error, () => void send(base, title, overwrite))
       }
-      // Opened again with what was typed. The focus comes along only if it would not be taken from anything.
+      // Open the field again with the rejected text, and focus it unless another element has the focus.
       const idle = document.activeElement === document.body || document.activeElement === button.current
-      if (theirs) return show({ seen, text: title, theirs }, idle)
+      if (theirs) return showDraft({ base, text: title, theirs }, idle)
       const reason = error instanceof ApiError ? error.fields.title : undefined
-      show({ seen, text: title, error: reason ?? sentence(error) }, idle)
+      showDraft({ base, text: title, error: reason ?? userMessage(error) }, idle)
     }
   }
 
@@ -76,7 +83,7 @@ export function TaskTitle({ task }: { task: TaskView }) {
         className={styles.title}
         data-part="title"
         aria-label={`Edit “${task.title}”`}
-        onClick={() => show({ seen: task, text: task.title }, true)}
+        onClick={() => showDraft({ base: task, text: task.title }, true)}
       >
         {task.title}
       </button>
@@ -102,24 +109,24 @@ export function TaskTitle({ task }: { task: TaskView }) {
         enterKeyHint="done"
         spellCheck
         value={draft.text}
-        onChange={(event) => put({ ...draft, text: event.target.value, error: undefined })}
+        onChange={(event) => updateDraft({ ...draft, text: event.target.value, error: undefined })}
         onFocus={(event) =>
           event.target.setSelectionRange(event.target.value.length, event.target.value.length)
         }
         onKeyDown={(event) => {
-          if (event.key === "Escape") show(null, true)
+          if (event.key === "Escape") showDraft(null, true)
         }}
         onBlur={() => {
-          // Leaving saves. What was refused already stays open until the person decides.
+          // Save on blur, except after an error or a conflict, which stays open until the user decides.
           if (!error && !theirs) save(draft, false)
         }}
       />
       {error && <FieldError id={id}>{error}</FieldError>}
       {theirs && (
         <ConflictAlert
-          now={`The title is now “${theirs.title}”.`}
-          onKeep={() => save({ seen: theirs, text: draft.text }, true, true)}
-          onTake={() => show(null, true)}
+          theirVersion={`The title is now “${theirs.title}”.`}
+          onKeepMine={() => save({ base: theirs, text: draft.text }, true, true)}
+          onTakeTheirs={() => showDraft(null, true)}
         />
       )}
     </form>

@@ -22,6 +22,7 @@ class Tags(StrictField):
         super().__init__(shape, **options)
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> tuple[str, ...]:
+        """Validate an array of labels, and return them trimmed as a tuple."""
         if not isinstance(value, list):
             raise refuse("type", "Must be an array of strings.")
         if len(value) > self._most:
@@ -50,6 +51,7 @@ class Repeated(fields.List[Any]):
         super().__init__(value, metadata={"maxItems": most, **metadata}, **options)
 
     def _deserialize(self, value: Any, *rest: Any, **options: Any) -> list[Any]:
+        """Parse each value of a repeated query parameter; reject more than the maximum before parsing."""
         if len(value) > self._most:  # before the values are parsed
             raise refuse("length", f"May be given at most {self._most} times.")
         return super()._deserialize(value, *rest, **options)
@@ -62,6 +64,7 @@ class Members(StrictField):
         super().__init__({"type": "object"}, **options)
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> dict[str, Any]:
+        """Return the object unchanged; reject anything but a JSON object."""
         if not isinstance(value, dict):
             raise ValidationError([NOT_AN_OBJECT])
         return value
@@ -76,6 +79,7 @@ class Objects(StrictField):
         super().__init__(shape, **options)
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> list[Any]:
+        """Load each object with the schema, yielding to other greenlets; collect the errors by index."""
         if not isinstance(value, list):
             raise refuse("type", "Must be an array.")
         if not self._least <= len(value) <= self._most:

@@ -34,6 +34,7 @@ class Text(StrictField):
         super().__init__(shape, **options)
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
+        """Validate a string, and return it, trimmed unless it is multi-line."""
         if not isinstance(value, str):
             raise refuse("type", "Must be a string.")
         text: str = value if self._multiline else value.strip()
@@ -53,6 +54,7 @@ class Flag(StrictField):
         super().__init__({"type": "boolean"}, **options)
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> bool:
+        """Validate a JSON boolean."""
         if not isinstance(value, bool):
             raise refuse("type", "Must be true or false.")
         return value
@@ -66,6 +68,7 @@ class Integer(StrictField):
         super().__init__(shape, **options)
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> int:
+        """Validate a positive integer of at most 18 digits."""
         if isinstance(value, bool) or not isinstance(value, int):
             raise refuse("type", "Must be a whole number.")
         if not 1 <= value <= MAX_INTEGER:
@@ -85,6 +88,7 @@ class Choice(StrictField):
         self.outgoing = {value: word for word, value in reversed([*words.items()])}.__getitem__
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
+        """Return the value that the string stands for."""
         if not isinstance(value, str) or value not in self._words:
             raise refuse("choice", f"Must be one of {', '.join(self._words)}.")
         return self._words[value]
@@ -99,6 +103,7 @@ class Count(StrictField):
         super().__init__(shape, **options)
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> int:
+        """Parse a decimal number within the bounds."""
         if not re.fullmatch(r"[0-9]{1,9}", value) or not self._least <= int(value) <= self._most:
             raise refuse("range", f"Must be a whole number from {self._least} to {self._most}.")
         return int(value)
@@ -114,6 +119,7 @@ class Several(StrictField):
         super().__init__(shape, **options)
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> frozenset[Any]:
+        """Return the set of values that the comma-separated strings stand for."""
         words = value.split(",")
         if not all(word in self._words for word in words):
             raise refuse("choice", f"Must be some of {', '.join(self._words)}, separated by commas.")

@@ -103,9 +103,11 @@ class StrictField(fields.Field[Any]):
         super().__init__(metadata={**shape, **(metadata or {})}, **options)
 
     def make_error(self, key: str, **_: Any) -> ValidationError:
+        """Return the `ValidationError` for a standard error, with the violation of that key."""
         return ValidationError([self.violations[key]])
 
     def _serialize(self, value: Any, *_: Any, **__: Any) -> Any:
+        """Convert a value for output with `outgoing`."""
         return value if value is None or self.outgoing is None else self.outgoing(value)
 
 

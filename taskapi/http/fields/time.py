@@ -44,6 +44,7 @@ class Day(StrictField):
         super().__init__(shape, **options)
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> date:
+        """Parse `YYYY-MM-DD` to a date within the bounds."""
         if not isinstance(value, str) or not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
             raise refuse("type", "Must be a date such as 2026-02-28.")
         try:
@@ -63,6 +64,7 @@ class WallTime(StrictField):
         super().__init__(shape, **options)
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
+        """Validate `HH:MM`, and return it unchanged."""
         if not isinstance(value, str) or not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", value):
             raise refuse("type", "Must be a time such as 09:30, from 00:00 to 23:59.")
         return value
@@ -81,6 +83,7 @@ class TimeZone(StrictField):
         super().__init__(shape, **options)
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
+        """Validate the IANA name of a time zone."""
         if not isinstance(value, str) or value not in _zones():
             raise refuse("time_zone", "Must be the IANA name of a time zone, such as Europe/Berlin or UTC.")
         return value
@@ -101,6 +104,7 @@ class Instant(Timestamp):
         super().__init__(metadata={**shape, **options.pop("metadata", {})}, **options)
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> datetime:
+        """Parse an RFC 3339 timestamp in UTC to an aware datetime, truncated to milliseconds."""
         if not isinstance(value, str) or not re.fullmatch(r"[0-9]{4}(-[0-9]{2}){2}T[0-9:]{8}(\.[0-9]{1,6})?Z", value):
             raise refuse("type", "Must be a time such as 2026-11-21T09:30:00.000Z.")
         try:

@@ -10,13 +10,13 @@ from ...http.response import json_response, no_content, stream
 from ..blueprints import MAX_BULK_BODY_BYTES, data_bp
 from ..replays import idempotent
 from ..schemas import no_parameters
-from . import erasure, exports, formats, imports
+from . import erasure, exports, formats, ical, imports
 from .schemas import export_query, import_in
 
 _FORMATS = {
     "json": (formats.as_json, "application/json", True),
     "csv": (formats.as_csv, "text/csv; charset=utf-8", False),
-    "ics": (formats.as_icalendar, "text/calendar; charset=utf-8", False),
+    "ics": (ical.as_icalendar, "text/calendar; charset=utf-8", False),
 }
 """By format: the writer, the media type, and whether tasks in the trash are included."""
 

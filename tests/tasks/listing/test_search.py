@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from taskapi.tasks.folding import MAX_FOLDED
 from taskapi.tasks.models import Task
-from tests.conftest import Person, Statements, beyond_walls
+from tests.conftest import Person, Statements, superuser_engine
 
 
 def test_search_and_tag_filters_do_not_use_like(alice: Person, statements: Statements):
@@ -48,7 +48,7 @@ def test_a_search_for_an_accent_alone_matches_every_task(alice: Person):
 def test_the_folded_text_is_truncated_at_its_limit(app: Flask, alice: Person):
     """U+FDFA is one character, and 18 when it is folded."""
     alice.add("One", description="needle " + "\ufdfa" * 9_900)
-    with app.app_context(), beyond_walls().connect() as connection:
+    with app.app_context(), superuser_engine().connect() as connection:
         folded = connection.execute(select(Task.folded_description)).scalar_one()
     assert len(folded) == MAX_FOLDED
     assert alice.titles("?q=needle") == ["One"]

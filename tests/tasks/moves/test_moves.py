@@ -16,7 +16,7 @@ from sqlalchemy import text
 
 from taskapi.tasks import positions
 from taskapi.tasks.positions import MAX_POSITION, between, implied_task_id, initial_position
-from tests.conftest import Person, beyond_walls
+from tests.conftest import Person, superuser_engine
 
 PEOPLE = (f"mover-{number}" for number in count())
 
@@ -52,7 +52,7 @@ def move(person: Person, id: int, **where: int | None) -> dict[str, Any]:
 def set_positions(person: Person, positions: dict[int, str]) -> None:
     """Overwrite stored positions, as an older release or a manual change of the database may have left them."""
     statement = text("UPDATE tasks SET position = :position WHERE user_id = :user AND id = :id")
-    with person.client.application.app_context(), beyond_walls().begin() as connection:
+    with person.client.application.app_context(), superuser_engine().begin() as connection:
         for id, position in positions.items():
             connection.execute(statement, {"position": position, "user": person.id, "id": id})
 

@@ -21,7 +21,7 @@ from werkzeug.test import TestResponse
 
 from taskapi.database.base import now
 from taskapi.tasks.models import Task, User
-from tests.conftest import Person, Statements, beyond_walls, token
+from tests.conftest import Person, Statements, superuser_engine, token
 from tests.gunicorn_server import Request, Server, serve
 from tests.waiting import until
 
@@ -92,7 +92,7 @@ def table(person: Person) -> dict[int, Any]:
 
 def set_deleted_days_ago(app: Flask, days: float, *ids: int, user: str = "alice") -> None:
     """Set `deleted_at` of tasks to this many days ago."""
-    with app.app_context(), beyond_walls().begin() as connection:
+    with app.app_context(), superuser_engine().begin() as connection:
         aged = update(Task.__table__).where(Task.user_id == user, Task.id.in_(ids))
         connection.execute(aged.values(deleted_at=now() - timedelta(days=days)))
 
@@ -301,7 +301,7 @@ def test_a_sync_token_from_after_a_restored_backup_is_410(app: Flask, alice: Per
     alice.add()
     alice.add()
     since = page(alice)["next"]
-    with app.app_context(), beyond_walls().begin() as connection:
+    with app.app_context(), superuser_engine().begin() as connection:
         connection.execute(Task.__table__.delete().where(Task.id == 2))
         connection.execute(update(User.__table__).values(revision=1, last_task_id=1))
     assert_gone(feed(alice, since))
@@ -326,7 +326,7 @@ def test_the_purge_empties_trashed_tasks_after_30_days_and_removes_tombstones_af
     )
     assert [task["id"] for task in alice.get("?trash=true").get_json()] == [1]
     assert alice.post("/2/restore").status_code == 404
-    with app.app_context(), beyond_walls().connect() as connection:
+    with app.app_context(), superuser_engine().connect() as connection:
         rows = connection.execute(Task.__table__.select().order_by(Task.id)).all()
     assert [(row.id, row.title) for row in rows] == [(1, "Secret 1"), (2, ""), (4, "Secret 4")]
     assert rows[1].folded_title == ""
@@ -466,7 +466,7 @@ def test_a_completed_and_reopened_recurring_task_spanning_pages_is_complete(alic
 def test_a_move_that_renumbers_all_tasks_spanning_pages_is_complete(app: Flask, alice: Person, limit: int) -> None:
     for number in range(5):
         alice.add(str(number))
-    with app.app_context(), beyond_walls().begin() as connection:
+    with app.app_context(), superuser_engine().begin() as connection:
         # Two adjacent tasks with equal positions, so that there is no position between them.
         for id, position in ((1, "a1"), (2, "a1")):
             connection.execute(update(Task.__table__).where(Task.id == id).values(position=position))
@@ -587,7 +587,7 @@ def test_a_reader_during_eight_concurrent_writers_misses_no_change(server: Serve
             done.set()
         reading.result()
     tasks = {task["id"]: task for task in server.send("eight", Request("GET")).json}
-    with app.app_context(), beyond_walls().connect() as connection:
+    with app.app_context(), superuser_engine().connect() as connection:
         rows = connection.execute(Task.__table__.select().where(Task.user_id == "eight")).all()
     deleted = {row.id for row in rows if row.deleted_at is not None}
     assert steady_reader.copy == tasks

@@ -13,18 +13,18 @@ from werkzeug.test import TestResponse
 
 from taskapi.database.base import now
 from taskapi.tasks.models import User
-from tests.conftest import Person, beyond_walls
+from tests.conftest import Person, superuser_engine
 
 
 def test_an_erasure_leaves_only_the_counters_and_no_row_of_a_user_without_data(
     app: Flask, alice: Person, mallory: Person
 ) -> None:
     alice.add("Secret")
-    with app.app_context(), beyond_walls().connect() as connection:
+    with app.app_context(), superuser_engine().connect() as connection:
         before = connection.execute(User.__table__.select()).one()
     for person in (alice, mallory):
         assert person.data("DELETE").status_code == 204
-    with app.app_context(), beyond_walls().connect() as connection:
+    with app.app_context(), superuser_engine().connect() as connection:
         remaining = connection.execute(User.__table__.select()).one()
     assert remaining._asdict() == {
         "user_id": "alice",
@@ -142,14 +142,14 @@ def purge(app: Flask) -> str:
 
 def set_erased_days_ago(app: Flask, days: float) -> None:
     """Set the time of erasure of all erased users to this many days ago."""
-    with app.app_context(), beyond_walls().begin() as connection:
+    with app.app_context(), superuser_engine().begin() as connection:
         erased = update(User.__table__).where(User.erased_at.is_not(None))
         connection.execute(erased.values(erased_at=now() - timedelta(days=days)))
 
 
 def users(app: Flask) -> set[str]:
     """Return the ids of the users with a row of counters."""
-    with app.app_context(), beyond_walls().connect() as connection:
+    with app.app_context(), superuser_engine().connect() as connection:
         return set(connection.execute(select(User.user_id)).scalars())
 
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from tests.conftest import Person, beyond_walls
+from tests.conftest import Person, superuser_engine
 
 ABSENT = "You have no task of this id."
 PEOPLE = (f"person-{number}" for number in count())
@@ -28,7 +28,7 @@ def new_person(make_app: Callable[..., Flask]) -> Callable[[], Person]:
 def row(app: Flask, person: Person, id: int) -> dict[str, Any]:
     """Return the row of a task in the table."""
     query = text("SELECT * FROM tasks WHERE user_id = :user AND id = :id")
-    with app.app_context(), beyond_walls().connect() as connection:
+    with app.app_context(), superuser_engine().connect() as connection:
         return dict(connection.execute(query, {"user": person.id, "id": id}).mappings().one())
 
 
@@ -36,7 +36,7 @@ def counter_and_live_tasks(app: Flask, person: Person) -> tuple[int, int]:
     """Return the counter of live tasks and the number of live rows."""
     counter = text("SELECT live_tasks FROM users WHERE user_id = :user")
     live = text("SELECT count(*) FROM tasks WHERE user_id = :user AND deleted_at IS NULL")
-    with app.app_context(), beyond_walls().connect() as connection:
+    with app.app_context(), superuser_engine().connect() as connection:
         return tuple(connection.execute(query, {"user": person.id}).scalar_one() for query in (counter, live))
 
 

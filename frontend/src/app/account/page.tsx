@@ -7,6 +7,7 @@ import { settings } from "@/server/settings"
 
 export const metadata: Metadata = { title: "Account" }
 
+/** Account page; redirects users without a session to the sign-in page. */
 export default async function Page() {
   const session = await getSession(await headers())
   if (!session) redirect("/sign-in")

@@ -1,12 +1,12 @@
 import { connection } from "next/server"
 import { authServer } from "@/server/auth"
 
-/** 200 while people can sign in. For load balancers; says nothing about the API, which has its own. */
+/** Health check for load balancers: 200 while users can sign in, 503 otherwise. Does not check the API. */
 export async function GET(): Promise<Response> {
   await connection()
   const healthy = await authServer()
     .ready()
-    .then(() => authServer().reachable())
+    .then(() => authServer().isDatabaseReachable())
     .catch(() => false)
   return Response.json(
     { status: healthy ? "ok" : "unavailable" },

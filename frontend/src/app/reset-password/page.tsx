@@ -8,6 +8,7 @@ export const metadata: Metadata = { title: "Choose a new password" }
 
 type PageProps = { searchParams: Promise<Record<string, string | string[] | undefined>> }
 
+/** Page to choose a new password, opened by the link of the mail, which contains the token. */
 export default async function Page({ searchParams }: PageProps) {
   const { token } = await searchParams
   return (

@@ -7,17 +7,18 @@ import { SignInForm } from "@/account/SignInForm"
 import { TextLink } from "@/account/TextLink"
 import styles from "@/account/account.module.css"
 import { getSession } from "@/server/auth"
-import { passwordResetOffered } from "@/server/mail"
+import { isPasswordResetAvailable } from "@/server/mail"
 import { settings } from "@/server/settings"
 
 export const metadata: Metadata = { title: "Sign in" }
 
 type PageProps = { searchParams: Promise<Record<string, string | string[] | undefined>> }
 
+/** Sign-in page; redirects users who have a session to the task page. */
 export default async function Page({ searchParams }: PageProps) {
   const { expired, reset } = await searchParams
-  // Even of those who were sent here: the session may be back. This makes no circle, because the task page sends nobody
-  // here who has a session, not even one whose tokens the API refuses.
+  // Also after a redirect from the task page (`expired`), because the user may have signed in again in another tab. No
+  // redirect loop: the task page redirects only users without a session, even if the API rejects their tokens.
   if (await getSession(await headers())) redirect("/")
   const notice = expired
     ? "Your session has ended. Sign in again."
@@ -41,7 +42,7 @@ export default async function Page({ searchParams }: PageProps) {
           <Callout.Text size="2">{notice}</Callout.Text>
         </Callout.Root>
       )}
-      <SignInForm mayReset={passwordResetOffered(settings())} />
+      <SignInForm passwordResetEnabled={isPasswordResetAvailable(settings())} />
     </AuthCard>
   )
 }

@@ -10,6 +10,7 @@ import { settings } from "@/server/settings"
 
 export const metadata: Metadata = { title: "Create your account" }
 
+/** Sign-up page; redirects users who have a session to the task page. */
 export default async function Page() {
   if (await getSession(await headers())) redirect("/")
   return (

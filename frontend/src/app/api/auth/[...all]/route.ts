@@ -1,6 +1,7 @@
 import { authServer } from "@/server/auth"
 
-// Not `toNextJsHandler(auth)`: there is no `auth` before the first request, and signing out has to be attended to.
+// Not `toNextJsHandler(auth)`: `auth` is created at the first request, and `AuthServer.handle` adds the delivery of logout
+// tokens and 503 responses.
 const handle = (request: Request) => authServer().handle(request)
 
 export { handle as GET, handle as POST }
