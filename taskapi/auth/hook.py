@@ -6,7 +6,8 @@ from flask import Flask, Request, Response, g
 
 from ..config import Config
 from ..http.errors import RETRY_AFTER, Forbidden, ServiceUnavailable, Unauthorized, problem_response
-from .keys import JWKS, KeySource, KeysUnavailable, SharedSecrets
+from .jwks_cache import JWKS
+from .keys import KeySource, KeysUnavailable, SharedSecrets
 from .sessions import EndedSessions
 from .tokens import InvalidToken, User, Verifier
 

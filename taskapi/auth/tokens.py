@@ -19,7 +19,7 @@ import jwt
 from jwt.types import Options
 
 from ..http import strict_json
-from .key_set import Key
+from .jwk_parser import Key
 from .keys import KeySource
 from .token_cache import TokenCache
 
