@@ -60,7 +60,7 @@ class JWKS:
         """Return the key with that id, if it is for that algorithm, otherwise (); also () without a `kid`."""
         if kid is None:
             return ()
-        self._keep_fresh()
+        self._refresh_if_stale()
         key = (self._keys or {}).get(kid)
         if key is None:
             self._wait_for_fetch()
@@ -83,7 +83,7 @@ class JWKS:
         finally:
             self._waiting.release()
 
-    def _keep_fresh(self) -> None:
+    def _refresh_if_stale(self) -> None:
         """Start a refresh if the cached keys are older than `REFRESH_AFTER`; wait for it if older than `CACHE_TIME`."""
         age = self._clock() - self._fetched_at
         if self._keys is None or age <= REFRESH_AFTER:
