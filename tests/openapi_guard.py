@@ -7,9 +7,7 @@ from functools import cache
 from typing import Any
 
 from flask.testing import FlaskClient
-from jsonschema import Draft202012Validator
-from referencing import Registry, Resource
-from referencing.jsonschema import DRAFT202012
+from jsonschema_rs import Draft202012Validator, Registry
 from werkzeug.test import TestResponse
 
 from taskapi.docs import openapi
@@ -68,9 +66,7 @@ class _Operations:
     """Looks up operations of an OpenAPI document by request, and caches the validators of its schemas."""
 
     def __init__(self, document: dict[str, Any]) -> None:
-        self._registry: Registry[Any] = Registry().with_resource(
-            DOCUMENT, Resource.from_contents(document, default_specification=DRAFT202012)
-        )
+        self._registry = Registry([(DOCUMENT, document)])
         self._document = document
         # Concrete paths match before templated ones: `batch` is not a task id (OpenAPI 3.1.1, section 4.8.8.2).
         self._patterns = [
@@ -93,7 +89,7 @@ class _Operations:
         validator = self._validators.get(id(schema))  # ids stay unique, because this object holds the document
         if validator is None:
             validator = self._validators[id(schema)] = Draft202012Validator(
-                _absolute(schema), registry=self._registry, format_checker=Draft202012Validator.FORMAT_CHECKER
+                _absolute(schema), registry=self._registry, validate_formats=True
             )
         return validator
 

@@ -47,7 +47,8 @@ def module_tests(
     environ = {**os.environ, "TEST_AUTH_DATABASE_URL": postgresql_server}
     output = tmp_path_factory.mktemp("unit-tests") / "output"
     with output.open("w") as log:
-        command = ["npm", "test"]
+        # One process for all files: each of its own would import Better Auth and Next.js again (77 s of CPU, not 57 s).
+        command = ["npm", "test", "--", "--no-isolate", "--maxWorkers=1"]
         run = subprocess.Popen(
             command, cwd=frontend.FRONTEND, env=environ, stdout=log, stderr=log, start_new_session=True
         )

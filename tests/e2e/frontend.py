@@ -40,7 +40,9 @@ def missing_programs() -> list[str]:
 def build() -> None:
     """Install the packages and build, unless both were done with the present files."""
     lock = FRONTEND / "package-lock.json"
-    if not INSTALLED.exists() or INSTALLED.stat().st_mtime < lock.stat().st_mtime:
+    # A link leads to the packages of another checkout, and `npm ci` would delete them there.
+    linked = INSTALLED.parent.is_symlink()
+    if not linked and (not INSTALLED.exists() or INSTALLED.stat().st_mtime < lock.stat().st_mtime):
         _run("npm", "ci", "--no-audit", "--no-fund")
     digest = _source_digest()
     if not BUILT.exists() or BUILT.read_text() != digest:
