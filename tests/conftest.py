@@ -21,7 +21,7 @@ from sqlalchemy import Engine, create_engine, event, make_url, select
 from werkzeug.test import TestResponse
 
 from taskapi import create_app
-from taskapi.auth import keys
+from taskapi.auth import jwks_cache
 from taskapi.config import Config
 from taskapi.database import engine
 from taskapi.database.base import db
@@ -41,7 +41,7 @@ DIALECTS = ("sqlite", "postgresql")
 
 WAITS = {
     (module, name): getattr(module, name)
-    for module, name in ((engine, "POOL_TIMEOUT"), (engine, "CONNECT_TIMEOUT"), (keys, "FETCH_TIMEOUT"))
+    for module, name in ((engine, "POOL_TIMEOUT"), (engine, "CONNECT_TIMEOUT"), (jwks_cache, "FETCH_TIMEOUT"))
 }
 """The timeouts after which the service returns 503, as (module, name): seconds."""
 

@@ -27,7 +27,7 @@ def logout() -> Response:
     if len(tokens) != 1:
         raise InvalidLogoutToken("Send one form field `logout_token`.")
     try:
-        hook.sessions(current_app).end(parse_logout_token(hook.verifier(current_app), tokens[0]))
+        hook.ended_sessions(current_app).end(parse_logout_token(hook.verifier(current_app), tokens[0]))
     except InvalidToken as error:
         raise InvalidLogoutToken(f"No session was ended: {error}.") from error
     except Replayed as error:

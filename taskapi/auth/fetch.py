@@ -57,7 +57,10 @@ def download(url: str, context: ssl.SSLContext | None, timeout: float) -> bytes:
 
 
 def _connect(host: str, port: int, deadline: float) -> socket.socket:
-    """Return a TCP connection to the first address of the host that accepts one."""
+    """Return a TCP connection to the first address of the host that accepts one; raise `OSError` after `deadline`.
+
+    The time until `deadline` (time.monotonic) is divided among the addresses.
+    """
     addresses = resolve(host, port, _seconds_left(deadline))
     failure: OSError | None = None
     for tried, (family, kind, protocol, _, address) in enumerate(addresses):

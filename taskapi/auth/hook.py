@@ -6,7 +6,8 @@ from flask import Flask, Request, Response, g
 
 from ..config import Config
 from ..http.errors import RETRY_AFTER, Forbidden, ServiceUnavailable, Unauthorized, problem_response
-from .keys import JWKS, KeySource, KeysUnavailable, SharedSecrets
+from .jwks_cache import JWKS
+from .keys import KeySource, KeysUnavailable, SharedSecrets
 from .sessions import EndedSessions
 from .tokens import InvalidToken, User, Verifier
 
@@ -36,7 +37,7 @@ def verifier(app: Flask) -> Verifier:
     return stored
 
 
-def sessions(app: Flask) -> EndedSessions:
+def ended_sessions(app: Flask) -> EndedSessions:
     """Return this worker's cache of ended sessions."""
     stored: EndedSessions = app.extensions[_SESSIONS]
     return stored
@@ -53,7 +54,7 @@ def require_user(app: Flask, request: Request) -> User:
         user = verifier(app).verify(token)
     except InvalidToken as error:
         raise _invalid_token(str(error)) from error
-    if sessions(app).contains(user):
+    if ended_sessions(app).contains(user):
         raise _invalid_token("the session of the token has ended")
     g.user = user
     if (request.view_args or {}).pop("user_id", None) != user.id:

@@ -51,7 +51,7 @@ class EndedSessions:
         """Return True if the session of a token has ended; raises `DatabaseUnavailable` if it cannot be read."""
         if user.session is None:
             return False
-        self._keep_fresh()
+        self._refresh_if_stale()
         ended = self._ended  # take one reference: another thread may replace the set between the two uses
         if len(ended) > MAX_IN_MEMORY:
             return queries.has_ended(user)
@@ -67,8 +67,11 @@ class EndedSessions:
         with slots.released(), self._lock:
             self._read_at = float("-inf")
 
-    def _keep_fresh(self) -> None:
-        """Read new rows if the last read is older than `REFRESH_INTERVAL`; one thread reads, the others wait for it."""
+    def _refresh_if_stale(self) -> None:
+        """Read new rows if the last read is older than `REFRESH_INTERVAL`.
+
+        Other requests wait for that read without their slots.
+        """
         arrived_at = self._clock()
         # Compared with the arrival and not with now: however long a read takes, the requests that wait can use it.
         while arrived_at - self._read_at >= REFRESH_INTERVAL:

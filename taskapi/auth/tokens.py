@@ -19,11 +19,11 @@ import jwt
 from jwt.types import Options
 
 from ..http import strict_json
-from .key_set import Key
+from .jwk_parser import Key
 from .keys import KeySource
 from .token_cache import TokenCache
 
-MAX_TOKEN_BYTES = 8192
+MAX_TOKEN_LENGTH = 8192
 """Maximum length; Better Auth's largest token, which contains the whole user row, has about 1 KB."""
 
 CLOCK_SKEW = 30
@@ -140,7 +140,7 @@ class Verifier:
         return VerifiedToken(user, key, header.get("kid"), since=now, expires=expires)
 
     def _is_still_valid(self, token: VerifiedToken) -> bool:
-        """Return True if the key of a cached token is still in use, and the clock is within its times."""
+        """Return True if the token's key is still in the key set and `since` <= now < `expires`."""
         # PyJWT has checked that the key's algorithm is the token's. The clock is read after the keys, as in `_verify`.
         keys = self._sources[token.key.algorithm].find(token.key.algorithm, token.kid)
         return token.key in keys and token.since <= self._clock() < token.expires
@@ -211,8 +211,8 @@ def max_session_token_lifetime(max_lifetime: int | None) -> int:
 
 
 def _check_length(token: str) -> None:
-    """Raise `InvalidToken` if a token has more than `MAX_TOKEN_BYTES` characters."""
-    if len(token) > MAX_TOKEN_BYTES:
+    """Raise `InvalidToken` if a token has more than `MAX_TOKEN_LENGTH` characters."""
+    if len(token) > MAX_TOKEN_LENGTH:
         raise InvalidToken("the token is too long")
 
 
@@ -246,7 +246,7 @@ def _decode_segment(segment: str) -> bytes:
 
 
 def _parse_object(raw: bytes) -> dict[str, Any]:
-    """Parse a strict JSON object; raise `InvalidToken` for anything else."""
+    """Parse a JSON object; raise `InvalidToken` if it is not strict JSON (`strict_json`) or not an object."""
     try:
         value = strict_json.loads(raw)
     except ValueError as error:

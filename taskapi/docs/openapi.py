@@ -178,5 +178,5 @@ def _problem_headers(operation: Operation, status: int, problems: list[type[Prob
 
 
 def _header_references(*names: str) -> dict[str, str]:
-    """Map each header to the component of the same name, which apispec replaces by a `$ref`."""
+    """Return {name: name} for each header; apispec replaces the value by a `$ref` to the component of that name."""
     return {name: name for name in names}

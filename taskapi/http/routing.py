@@ -21,8 +21,8 @@ T = TypeVar("T")
 def unproxy(proxy: T) -> T:
     """Return the object that a werkzeug LocalProxy points to.
 
-    Each attribute access on a proxy such as `flask.request` reads a context variable first. Raises RuntimeError outside
-    of the context.
+    Each attribute access on a proxy such as `flask.request` reads a context variable first, so get the object once.
+    Raises RuntimeError outside of the request or application context.
     """
     target: T = cast("Any", proxy)._get_current_object()  # noqa: SLF001  public in Flask's documentation
     return target

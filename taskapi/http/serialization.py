@@ -53,5 +53,5 @@ def _conversion(name: str, field: fields.Field[Any]) -> Callable[[Any], Any] | N
     if type(field) in _PASSED_THROUGH:
         return None
     if isinstance(field, StrictField) and type(field)._serialize is StrictField._serialize:  # noqa: SLF001
-        return field.outgoing
+        return field.to_json
     raise TypeError(f"{type(field).__name__} of {name!r} has no conversion that can be compiled")

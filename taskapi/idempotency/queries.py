@@ -143,7 +143,7 @@ def _allocate(user: User, response: RecordedResponse) -> tuple[bytes, bool]:
 
 
 def _exceeds_limits(usage: Any) -> bool:
-    """Return True if a `Usage` row has more keys than MAX_KEYS or more bytes than MAX_BODY_BYTES."""
+    """Return True if a `Usage` row, which includes the response to store, exceeds `MAX_KEYS` or `MAX_BODY_BYTES`."""
     return bool(usage.key_count > MAX_KEYS or usage.body_bytes > MAX_BODY_BYTES)
 
 

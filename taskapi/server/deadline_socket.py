@@ -50,7 +50,10 @@ class DeadlineSocket:
         return self._deadline is None
 
     def request_started(self) -> None:
-        """Start the deadline of a request that was received together with the one before (pipelining)."""
+        """Start the deadline of a parsed request, unless `recv` has: one received together with the request before.
+
+        For such a pipelined request other greenlets run first.
+        """
         if self._deadline is None:
             # Neither recv nor send switches for pipelined requests: without this, one client would be served alone.
             gevent.sleep(YIELD_INTERVAL)

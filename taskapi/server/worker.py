@@ -73,7 +73,7 @@ class Worker(GeventWorker):
         ]
 
     def load_wsgi(self) -> None:
-        """Load the application; it runs as many requests at a time as there are database connections."""
+        """Load the application, limit its concurrent requests to `POOL_SIZE`, and start native threads for SQLite."""
         super().load_wsgi()
         sqlite.use_threads(NativeThreads(sqlite.EXTRA_CONNECTIONS))
         self.wsgi = limit_concurrency(self.wsgi, POOL_SIZE)

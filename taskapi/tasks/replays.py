@@ -11,7 +11,7 @@ from ..auth.tokens import User
 from ..http.errors import TaskDeleted
 from ..idempotency.hook import REPLAYED, Idempotent, RecordedResponse
 from . import queries
-from .responses import etag
+from .etags import task_etag
 from .schemas import task_out
 from .statements.rows import TaskRow
 
@@ -46,7 +46,9 @@ def rebuild(user: User, response: RecordedResponse) -> RecordedResponse:
         raise TaskDeleted(
             "The request was carried out. Its task has been deleted permanently since.", headers={REPLAYED: "true"}
         )
-    return replace(response, headers={**response.headers, "ETag": etag(row)}, body=orjson.dumps(task_out.dump(row)))
+    return replace(
+        response, headers={**response.headers, "ETag": task_etag(row)}, body=orjson.dumps(task_out.dump(row))
+    )
 
 
 def _dump(row: TaskRow | None) -> Any:

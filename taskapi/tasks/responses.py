@@ -12,6 +12,7 @@ from ..http.errors import NotFound, PreconditionFailed, Problem, QuotaExceeded, 
 from ..http.fields import strict
 from ..http.large_responses import SMALL_PAGE, Permit
 from ..http.response import json_response
+from .etags import task_etag
 from .pages import Page, json_fragments
 from .schemas import task_out
 from .statements import errors
@@ -26,7 +27,7 @@ def init_app(app: Flask) -> None:
 
 def task_response(row: TaskRow, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Return the response for one task: its JSON, with its version as ETag."""
-    return json_response(task_out.dump(row), status, etag=etag(row), headers=headers)
+    return json_response(task_out.dump(row), status, etag=task_etag(row), headers=headers)
 
 
 def page_items(
@@ -50,11 +51,6 @@ def page_items(
     page = read_long(page)
     items = json_fragments(dump(page.rows))
     return page.truncated(len(items)), items
-
-
-def etag(row: TaskRow) -> str:
-    """Return the ETag of a task: its revision in quotes (RFC 9110, section 8.8.3)."""
-    return f'"{row.revision}"'
 
 
 def as_problem(error: Exception) -> Problem:

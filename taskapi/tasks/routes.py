@@ -8,9 +8,10 @@ from ..http.request import accepts, if_none_match, json_body, matches_etag, quer
 from ..http.response import not_modified
 from . import queries
 from .blueprints import tasks_bp
+from .etags import task_etag
 from .preconditions import parse_task_id, task_precondition
 from .replays import idempotent
-from .responses import etag, task_response
+from .responses import task_response
 from .schemas import completion_in, no_parameters, task_in
 
 MERGE_PATCH = "application/merge-patch+json"
@@ -30,7 +31,7 @@ def show(id: str) -> Response:
     """Get one task."""
     row = queries.find(g.user, parse_task_id(id))
     query_parameters(no_parameters)
-    return not_modified(etag(row)) if matches_etag(etag(row), if_none_match()) else task_response(row)
+    return not_modified(task_etag(row)) if matches_etag(task_etag(row), if_none_match()) else task_response(row)
 
 
 @tasks_bp.put("/<task:id>", strict_slashes=False)

@@ -7,7 +7,7 @@ from typing import Any
 from marshmallow import fields, post_load
 
 from ..http.fields.collections import Tags
-from ..http.fields.scalars import Choice, Flag, Integer, Text
+from ..http.fields.scalars import Flag, OneOf, PositiveInteger, Text
 from ..http.fields.strict import StrictSchema
 from ..http.fields.time import Day, Timestamp, TimeZone, WallTime
 from ..http.serialization import CompiledSchema
@@ -34,13 +34,15 @@ any title of 200.
 class TaskOut(CompiledSchema):
     """A task in a response; all members are always present."""
 
-    id = Integer(required=True, metadata={"description": "From the user's own counter: 1, 2, 3…, never reused."})
+    id = PositiveInteger(
+        required=True, metadata={"description": "From the user's own counter: 1, 2, 3…, never reused."}
+    )
     user_id = fields.String(required=True, metadata={"description": "The subject of the token.", "maxLength": 255})
     title = fields.String(required=True)
     description = fields.String(required=True, allow_none=True)
     completed = fields.Boolean(required=True)
     completed_at = Timestamp(required=True, allow_none=True)
-    priority = Choice(PRIORITIES, required=True)
+    priority = OneOf(PRIORITIES, required=True)
     tags = Tags(most=MAX_TAGS, longest=MAX_TAG, required=True)
     due_date = Day(required=True, allow_none=True, metadata={"description": "A calendar day without a time zone."})
     due_time = WallTime(required=True, allow_none=True)
@@ -51,15 +53,17 @@ class TaskOut(CompiledSchema):
         metadata={"description": "The instant, if date, time and zone are all set."},
     )
     recurrence = Recurrence(required=True, allow_none=True)
-    repeat_from = Choice(REPEAT_FROM, required=True)
-    series_id = Integer(required=True, allow_none=True, metadata={"description": "The first task of the series."})
-    next_task_id = Integer(
+    repeat_from = OneOf(REPEAT_FROM, required=True)
+    series_id = PositiveInteger(
+        required=True, allow_none=True, metadata={"description": "The first task of the series."}
+    )
+    next_task_id = PositiveInteger(
         required=True,
         allow_none=True,
         metadata={"description": "The next task of the series."},
     )
     position = fields.String(required=True, metadata={"description": "Sorts as text; set by `move`."})
-    version = Integer(
+    version = PositiveInteger(
         required=True,
         attribute="revision",
         metadata={"description": "The user's revision at the last change; the ETag in quotes."},
@@ -79,13 +83,13 @@ class TaskIn(StrictSchema):
     title = Text(required=True, least=1, most=MAX_TITLE)
     description = Text(most=MAX_DESCRIPTION, multiline=True, allow_none=True)
     completed = Flag()
-    priority = Choice(PRIORITIES, allow_none=True)
+    priority = OneOf(PRIORITIES, allow_none=True)
     tags = Tags(most=MAX_TAGS, longest=MAX_TAG, allow_none=True)
     due_date = Day(allow_none=True)
     due_time = WallTime(allow_none=True)
     time_zone = TimeZone(allow_none=True)
     recurrence = Recurrence(allow_none=True)
-    repeat_from = Choice(REPEAT_FROM, allow_none=True)
+    repeat_from = OneOf(REPEAT_FROM, allow_none=True)
 
     ignored = frozenset(TaskOut().fields) - {
         *("title", "description", "completed", "priority", "tags"),

@@ -17,7 +17,7 @@ from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 import taskapi.database.engine
-from taskapi.auth import hook, keys
+from taskapi.auth import hook, jwks_cache
 from taskapi.auth.models import EndedSession, SeenLogoutToken
 from taskapi.auth.sessions import EndedSessions
 from taskapi.database.base import db
@@ -468,8 +468,8 @@ def test_logout_is_503_while_the_key_server_is_down(
     )
     assert row_counts(with_keys) == (0, 0)
     key_server.start()
-    assert int(response.headers["Retry-After"]) >= keys.MIN_REFETCH_INTERVAL
-    monkeypatch.setattr(keys, "MIN_REFETCH_INTERVAL", 0)  # as if those seconds had passed
+    assert int(response.headers["Retry-After"]) >= jwks_cache.MIN_REFETCH_INTERVAL
+    monkeypatch.setattr(jwks_cache, "MIN_REFETCH_INTERVAL", 0)  # as if those seconds had passed
     assert post_logout(client, made).status_code == 200
     assert Person(client, "alice", by(signers["ES256"], "s-1")).get().status_code == 401
 

@@ -16,7 +16,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from taskapi.auth import keys
+from taskapi.auth import jwks_cache
 from taskapi.database.base import db
 from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, base64url, compact, hs256
 from tests.auth.key_server import KeyServer
@@ -406,7 +406,7 @@ def of(signer: Signer, sub: str = "alice", **header: Any) -> str:
 def test_tokens_of_both_key_sources_are_accepted(
     make_app: MakeApp, key_server: KeyServer, signers: dict[str, Signer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keys, "MIN_REFETCH_INTERVAL", 60)
+    monkeypatch.setattr(jwks_cache, "MIN_REFETCH_INTERVAL", 60)
     client = make_app(BETTER_AUTH_URL=key_server.url.removesuffix("/api/auth/jwks")).test_client()
     assert ask(client, f"Bearer {token('alice')}").status_code == 200
     assert key_server.fetches == []
@@ -429,8 +429,8 @@ def test_an_algorithm_without_a_key_source_is_401(
 def test_beyond_the_limit_of_requests_that_wait_for_a_key_it_is_503_and_not_401(
     make_app: MakeApp, key_server: KeyServer, signers: dict[str, Signer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keys, "MIN_REFETCH_INTERVAL", 0)
-    monkeypatch.setattr(keys, "MAX_WAITING", 1)
+    monkeypatch.setattr(jwks_cache, "MIN_REFETCH_INTERVAL", 0)
+    monkeypatch.setattr(jwks_cache, "MAX_WAITING", 1)
     app = make_app(BETTER_AUTH_JWKS_URL=key_server.url)
     client = app.test_client()
     assert ask(client, of(signers["EdDSA"])).status_code == 200
@@ -481,8 +481,8 @@ def test_without_a_key_set_requests_are_503_until_it_can_be_fetched(
     if mode == "down":
         key_server.start()
     key_server.mode = "ok"
-    assert int(response.headers["Retry-After"]) >= keys.MIN_REFETCH_INTERVAL
-    monkeypatch.setattr(keys, "MIN_REFETCH_INTERVAL", 0)  # as if those seconds had passed
+    assert int(response.headers["Retry-After"]) >= jwks_cache.MIN_REFETCH_INTERVAL
+    monkeypatch.setattr(jwks_cache, "MIN_REFETCH_INTERVAL", 0)  # as if those seconds had passed
     assert ask(client, of(signers["ES256"])).status_code == 200
 
 

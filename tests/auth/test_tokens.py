@@ -21,9 +21,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taskapi.auth import token_cache
-from taskapi.auth.key_set import Key
-from taskapi.auth.keys import JWKS, KeySource, KeysUnavailable, SharedSecrets
-from taskapi.auth.tokens import MAX_NUMERIC_DATE, MAX_TOKEN_BYTES, InvalidToken, User, Verifier
+from taskapi.auth.jwk_parser import Key
+from taskapi.auth.jwks_cache import JWKS
+from taskapi.auth.keys import KeySource, KeysUnavailable, SharedSecrets
+from taskapi.auth.tokens import MAX_NUMERIC_DATE, MAX_TOKEN_LENGTH, InvalidToken, User, Verifier
 from tests.auth.conftest import Clock
 from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, base64url, compact, hs256
 from tests.auth.key_server import KeyServer
@@ -392,10 +393,10 @@ def test_a_token_may_have_eight_kibibytes(verifier: Verifier) -> None:
     def of_length(length: int) -> str:
         return next(t for n in range(5900, 6200) if len(t := token(x="p" * n)) >= length)
 
-    longest = of_length(MAX_TOKEN_BYTES)
-    assert len(longest) == MAX_TOKEN_BYTES == 8192
+    longest = of_length(MAX_TOKEN_LENGTH)
+    assert len(longest) == MAX_TOKEN_LENGTH == 8192
     assert verifier.verify(longest) == ALICE
-    assert refusal(verifier, of_length(MAX_TOKEN_BYTES + 1)) == "the token is too long"
+    assert refusal(verifier, of_length(MAX_TOKEN_LENGTH + 1)) == "the token is too long"
     assert refusal(verifier, "x" * 10_000_000) == "the token is too long"
 
 
@@ -1117,7 +1118,7 @@ def test_the_cache_holds_no_usable_part_of_a_token() -> None:
 
 def test_a_token_that_is_too_long_is_invalid_before_the_cache_is_searched(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(token_cache, "_digest", None)
-    assert refusal(with_secret(), "x" * (MAX_TOKEN_BYTES + 1)) == "the token is too long"
+    assert refusal(with_secret(), "x" * (MAX_TOKEN_LENGTH + 1)) == "the token is too long"
 
 
 def test_concurrent_verifications_return_the_user_of_each_token(monkeypatch: pytest.MonkeyPatch) -> None:

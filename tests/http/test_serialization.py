@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from marshmallow import Schema, fields
 
-from taskapi.http.fields.scalars import Choice, Integer
+from taskapi.http.fields.scalars import OneOf, PositiveInteger
 from taskapi.http.fields.strict import StrictField
 from taskapi.http.fields.time import Timestamp, rfc3339
 from taskapi.http.serialization import CompiledSchema
@@ -100,21 +100,21 @@ def test_a_row_without_a_member_is_an_error() -> None:
 def test_null_is_never_converted() -> None:
     class Nulls(CompiledSchema):
         when = Timestamp()
-        word = Choice({"yes": True})
+        word = OneOf({"yes": True})
 
     assert Nulls().dump(SimpleNamespace(when=None, word=None)) == {"when": None, "word": None}
 
 
 def test_a_data_key_can_contain_any_character() -> None:
     class Named(CompiledSchema):
-        number = Integer(data_key="it's")
+        number = PositiveInteger(data_key="it's")
 
     assert Named().dump(SimpleNamespace(number=1)) == {"it's": 1}
 
 
 def test_choice_serializes_the_first_of_several_words_for_a_value() -> None:
     class Words(CompiledSchema):
-        word = Choice({"first": 1, "second": 1, "other": 2})
+        word = OneOf({"first": 1, "second": 1, "other": 2})
 
     assert [Words().dump(SimpleNamespace(word=meaning)) for meaning in (1, 2)] == [{"word": "first"}, {"word": "other"}]
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from itsdangerous import URLSafeSerializer
 from marshmallow import ValidationError
 
-from taskapi.auth.key_set import Key
+from taskapi.auth.jwk_parser import Key
 from taskapi.auth.keys import KeySource, SharedSecrets
 from taskapi.auth.logout_tokens import parse_logout_token
 from taskapi.auth.tokens import InvalidToken, User, Verifier

@@ -4,11 +4,11 @@ import { Button } from "@radix-ui/themes/components/button"
 import { Text } from "@radix-ui/themes/components/text"
 import { useState } from "react"
 import { useSubmission } from "@/form/useSubmission"
-import { authClient } from "./authClient"
 import styles from "./account.module.css"
+import { authClient } from "./authClient"
 import { AuthForm } from "./AuthForm"
-import { EmailField } from "./CredentialFields"
 import { callAuth } from "./callAuth"
+import { EmailField } from "./CredentialFields"
 
 /** Form that requests a password reset link by email. */
 export function ForgotPasswordForm() {

@@ -4,11 +4,11 @@ import { Button } from "@radix-ui/themes/components/button"
 import { Text } from "@radix-ui/themes/components/text"
 import { useState } from "react"
 import { useSubmission } from "@/form/useSubmission"
-import { authClient } from "./authClient"
 import styles from "./account.module.css"
+import { authClient } from "./authClient"
 import { AuthForm } from "./AuthForm"
-import { NewPasswordField, PasswordField } from "./CredentialFields"
 import { callAuth } from "./callAuth"
+import { NewPasswordField, PasswordField } from "./CredentialFields"
 import { Section } from "./Section"
 
 /** Section to change the password, which ends all other sessions. */

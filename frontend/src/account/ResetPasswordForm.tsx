@@ -5,8 +5,8 @@ import { useRouter } from "next/navigation"
 import { useSubmission } from "@/form/useSubmission"
 import { authClient } from "./authClient"
 import { AuthForm } from "./AuthForm"
-import { NewPasswordField } from "./CredentialFields"
 import { callAuth } from "./callAuth"
+import { NewPasswordField } from "./CredentialFields"
 
 /** Form that sets a new password with the token of a reset link. */
 export function ResetPasswordForm({ token }: { token: string }) {

@@ -3,11 +3,11 @@
 import { Button } from "@radix-ui/themes/components/button"
 import { useRouter } from "next/navigation"
 import { useSubmission } from "@/form/useSubmission"
-import { authClient } from "./authClient"
 import styles from "./account.module.css"
+import { authClient } from "./authClient"
 import { AuthForm } from "./AuthForm"
-import { EmailField, PasswordField } from "./CredentialFields"
 import { callAuth } from "./callAuth"
+import { EmailField, PasswordField } from "./CredentialFields"
 import { TextLink } from "./TextLink"
 
 /** Form to sign in with email and password. */

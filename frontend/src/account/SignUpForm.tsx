@@ -6,8 +6,8 @@ import { LabeledTextField } from "@/form/Field"
 import { useSubmission } from "@/form/useSubmission"
 import { authClient } from "./authClient"
 import { AuthForm } from "./AuthForm"
-import { EmailField, NewPasswordField } from "./CredentialFields"
 import { callAuth } from "./callAuth"
+import { EmailField, NewPasswordField } from "./CredentialFields"
 
 /** Form to create an account. */
 export function SignUpForm() {

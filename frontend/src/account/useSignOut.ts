@@ -1,11 +1,11 @@
 "use client"
 
-import { authClient } from "./authClient"
-import type { FormError } from "@/form/useSubmission"
 import { useEndSession, useUnsavedChanges } from "@/data/hooks"
 import { disableUnloadPrompt } from "@/feedback/UnsavedChangesPrompt"
-import { loadPage } from "./loadPage"
+import type { FormError } from "@/form/useSubmission"
+import { authClient } from "./authClient"
 import { callAuth } from "./callAuth"
+import { loadPage } from "./loadPage"
 
 const CONFIRM_MESSAGE = "Some changes are not saved yet and would be lost. Sign out anyway?"
 

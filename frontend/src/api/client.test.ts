@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, expect, test } from "vitest"
+import { Gateway } from "@/testing/gateway"
 import { createApi, type Api } from "./client"
 import { Connection } from "./connection"
 import { ApiError, ConflictError, SessionEnded } from "./errors"
-import { Gateway } from "@/testing/gateway"
 import { TokenProvider } from "./tokenProvider"
 
 let gateway: Gateway

@@ -1,6 +1,6 @@
 import createClient, { type Client } from "openapi-fetch"
 import type { Connection } from "./connection"
-import { SessionEnded, errorFromResponse, networkError } from "./errors"
+import { errorFromResponse, networkError, SessionEnded } from "./errors"
 import type { paths } from "./schema"
 import type { TokenProvider } from "./tokenProvider"
 

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest"
-import { ApiError, SessionEnded, errorFromResponse, userMessage } from "./errors"
+import { ApiError, errorFromResponse, SessionEnded, userMessage } from "./errors"
 
 function apiError(
   status: number,

@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest"
-import { Connection } from "./connection"
-import { ApiError, SignInRequired, SessionEnded } from "./errors"
 import { Gateway } from "@/testing/gateway"
 import { signToken } from "@/testing/taskService"
+import { Connection } from "./connection"
+import { ApiError, SessionEnded, SignInRequired } from "./errors"
 import { TokenProvider } from "./tokenProvider"
 
 let gateway: Gateway

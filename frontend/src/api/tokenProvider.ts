@@ -1,6 +1,6 @@
 import { decodeJwt } from "jose"
 import type { Connection } from "./connection"
-import { ApiError, SignInRequired, SessionEnded, errorFromResponse, networkError } from "./errors"
+import { ApiError, errorFromResponse, networkError, SessionEnded, SignInRequired } from "./errors"
 
 /** Milliseconds until a token request counts as failed. */
 const TIMEOUT = 10_000

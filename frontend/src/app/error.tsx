@@ -2,8 +2,8 @@
 
 import { Button } from "@radix-ui/themes/components/button"
 import { Text } from "@radix-ui/themes/components/text"
-import { AuthCard } from "@/account/AuthCard"
 import styles from "@/account/account.module.css"
+import { AuthCard } from "@/account/AuthCard"
 
 /** Error boundary of the pages. */
 export default function ErrorPage({ retry }: { error: Error; retry: () => void }) {

@@ -1,15 +1,8 @@
 import { renderToString } from "react-dom/server"
 import { expect, test, vi } from "vitest"
-import {
-  useAddTask,
-  useConnectionState,
-  useEndSession,
-  useOpenCount,
-  useTasks,
-  useUnsavedChanges,
-} from "./hooks"
-import { ServicesProvider } from "./ServicesProvider"
 import { TabChannel } from "@/api/tabChannel"
+import { useAddTask, useConnectionState, useEndSession, useOpenCount, useTasks, useUnsavedChanges } from "./hooks"
+import { ServicesProvider } from "./ServicesProvider"
 
 function Probe() {
   const { status, tasks } = useTasks({ show: "all", search: "", sort: "-created_at" })

@@ -1,8 +1,8 @@
 import { ApiError, ConflictError } from "@/api/errors"
 import { retryUntilAnswered } from "@/api/retry"
 import type { ApiContext } from "./apiContext"
-import { findConflicts, changedMembers, recordWrite, type OwnWrites } from "./merge"
-import { isIncluded, type Change, type LogEntry, type IdMap } from "./optimistic"
+import { changedMembers, findConflicts, recordWrite, type OwnWrites } from "./merge"
+import { isIncluded, type Change, type IdMap, type LogEntry } from "./optimistic"
 import { createDraft, normalizeMembers, type Task, type TaskCreate, type TaskUpdate } from "./task"
 
 type Services = ApiContext & {

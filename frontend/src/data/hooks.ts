@@ -2,12 +2,12 @@
 
 import { useInfiniteQuery, useQuery } from "@tanstack/react-query"
 import { useEffect, useMemo, useState, useSyncExternalStore } from "react"
-import { useServices } from "./ServicesProvider"
 import type { ConnectionState } from "@/api/connection"
-import { endSession } from "./services"
 import type { ChangeQueue } from "./changeQueue"
 import { mergePages } from "./listQuery"
-import { openCountDelta, applyChanges, type LogEntry } from "./optimistic"
+import { applyChanges, openCountDelta, type LogEntry } from "./optimistic"
+import { endSession } from "./services"
+import { useServices } from "./ServicesProvider"
 import type { Filters, Task, TaskCreate, TaskUpdate, TaskView } from "./task"
 
 export type { Filters, Task, TaskCreate, TaskUpdate, TaskView }

@@ -5,7 +5,7 @@ import {
   type QueryClient,
 } from "@tanstack/react-query"
 import type { Api } from "@/api/client"
-import { retryDelay, isRetryable } from "@/api/retry"
+import { isRetryable, retryDelay } from "@/api/retry"
 import type { FetchedList } from "./optimistic"
 import type { Filters, Task } from "./task"
 

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest"
-import { openCountDelta, applyChanges, type Change, type LogEntry, type FetchedList } from "./optimistic"
+import { applyChanges, openCountDelta, type Change, type FetchedList, type LogEntry } from "./optimistic"
 import { createDraft, type Filters, type Task } from "./task"
 
 const IDS = { serverId: (id: number) => id, rowKey: (id: number) => String(id) }
@@ -76,7 +76,7 @@ test("a list that was read after the confirmation replaces the change", () => {
   const confirmed = {
     change: rename(base, "Mine"),
     confirmed: 3,
-    answer: { ...base, title: "Mine", version: 7 },
+    result: { ...base, title: "Mine", version: 7 },
   }
   expect(titles({ ...fetched([{ ...base, title: "Theirs" }]), asOf: 3 }, confirmed)).toEqual(["Theirs"])
   expect(titles({ ...fetched([{ ...base, title: "Older" }]), asOf: 2 }, confirmed)).toEqual(["Mine"])

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest"
+import { OpenPage } from "@/testing/openPage"
 import { TaskService } from "@/testing/taskService"
 import { compareTasks, matchesFilters } from "./order"
-import { OpenPage } from "@/testing/openPage"
 import type { Filters, Task } from "./task"
 
 const service = new TaskService()

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest"
-import { SignInRequired, SessionEnded } from "@/api/errors"
+import { SessionEnded, SignInRequired } from "@/api/errors"
 import { Gateway } from "@/testing/gateway"
 import { endSession, getServices } from "./services"
 

@@ -1,11 +1,11 @@
 import { QueryClient } from "@tanstack/react-query"
-import { createTaskData, type TaskData } from "./taskData"
-import { UnsavedWork } from "./unsavedWork"
 import { createApi } from "@/api/client"
 import { Connection } from "@/api/connection"
 import { SessionEnded } from "@/api/errors"
 import { TabChannel } from "@/api/tabChannel"
 import { TokenProvider } from "@/api/tokenProvider"
+import { createTaskData, type TaskData } from "./taskData"
+import { UnsavedWork } from "./unsavedWork"
 
 /** The objects that the browser keeps for one user: access token, query cache, change queue and their observers. */
 export type Services = {

@@ -1,7 +1,7 @@
 import { environmentManager, QueryObserver } from "@tanstack/react-query"
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest"
-import { TaskService } from "@/testing/taskService"
 import { ALL, OpenPage, waitFor } from "@/testing/openPage"
+import { TaskService } from "@/testing/taskService"
 
 const service = new TaskService()
 let page: OpenPage

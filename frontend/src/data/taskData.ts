@@ -1,7 +1,7 @@
 import type { ApiContext } from "./apiContext"
-import { ChangeQueue } from "./changeQueue"
-import { oldestAsOf, listQueryOptions } from "./listQuery"
 import { ChangePoller } from "./changePoller"
+import { ChangeQueue } from "./changeQueue"
+import { listQueryOptions, oldestAsOf } from "./listQuery"
 import type { Filters } from "./task"
 
 /** Milliseconds for which a task that was just completed stays in a list whose filters exclude it. */

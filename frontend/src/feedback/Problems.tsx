@@ -4,8 +4,8 @@ import * as Callout from "@radix-ui/themes/components/callout"
 import { Button } from "@radix-ui/themes/components/button"
 import { createContext, useContext, useSyncExternalStore, type ReactNode } from "react"
 import { useServices } from "@/data/ServicesProvider"
-import { ProblemList, type Problem, type ReportProblem } from "./problemList"
 import styles from "./feedback.module.css"
+import { ProblemList, type Problem, type ReportProblem } from "./problemList"
 
 const ReportContext = createContext<ReportProblem>(() => undefined)
 

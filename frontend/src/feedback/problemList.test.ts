@@ -23,12 +23,12 @@ describe("the list of rejected changes", () => {
 
   it("removes a dismissed problem and notifies the listeners", () => {
     const list = new ProblemList()
-    const heard = vi.fn()
+    const listener = vi.fn()
     list.report("One.", refused, vi.fn())
-    list.subscribe(heard)
+    list.subscribe(listener)
     const [problem] = list.all()
     if (problem) list.dismiss(problem.id)
     expect(list.all()).toEqual([])
-    expect(heard).toHaveBeenCalledOnce()
+    expect(listener).toHaveBeenCalledOnce()
   })
 })

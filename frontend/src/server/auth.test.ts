@@ -55,13 +55,13 @@ describe("requests", () => {
       const browser = env.browser()
       const signedUp = await browser.signUp("ada@example.com")
       const cookie = signedUp.headers.getSetCookie().map((line) => line.split(";")[0])
-      const answer = await env.server.handle(
+      const response = await env.server.handle(
         new Request(`${ORIGIN}/api/auth/sign-out`, {
           method: "POST",
           headers: { cookie: cookie.join("; "), ...(origin ? { origin } : {}) },
         }),
       )
-      expect(answer.status).toBe(403)
+      expect(response.status).toBe(403)
       expect(await browser.session()).toBeDefined()
     },
   )
@@ -71,14 +71,14 @@ describe("requests", () => {
     ["https://tasks.test", true],
   ])("at %s get HttpOnly cookies", async (url, secure) => {
     env = await openAuthEnvironment("sqlite", { BETTER_AUTH_URL: url })
-    const answer = await env.server.handle(
+    const response = await env.server.handle(
       new Request(`${url}/api/auth/sign-up/email`, {
         method: "POST",
         headers: { "content-type": "application/json", origin: url },
         body: JSON.stringify({ name: "Ada", email: "ada@example.com", password: PASSWORD }),
       }),
     )
-    const cookie = answer.headers.getSetCookie().find((line) => line.includes("session_token"))
+    const cookie = response.headers.getSetCookie().find((line) => line.includes("session_token"))
     expect(cookie).toMatch(/HttpOnly/)
     expect(cookie).toMatch(/SameSite=Lax/)
     expect(cookie?.includes("; Secure")).toBe(secure)
@@ -99,8 +99,8 @@ describe("a password reset request", () => {
     env = await openAuthEnvironment("sqlite", { NODE_ENV: "production" })
     const browser = env.browser()
     await browser.signUp("ada@example.com")
-    const answer = await browser.post("/request-password-reset", { email: "ada@example.com" })
-    expect(await answer.json()).toMatchObject({ code: "RESET_PASSWORD_DISABLED" })
+    const response = await browser.post("/request-password-reset", { email: "ada@example.com" })
+    expect(await response.json()).toMatchObject({ code: "RESET_PASSWORD_DISABLED" })
     expect(console.info).not.toHaveBeenCalled()
   })
 })

@@ -6,12 +6,12 @@ import { jwt } from "better-auth/plugins/jwt"
 import { AccountDeletions } from "./account-deletion"
 import { recordNewCredential, swapCredential, verifyAndRecord } from "./credentials"
 import { migrate, openDatabase, type Database } from "./database"
+import { createLogoutToken, sendLogoutToken } from "./logout-token"
 import { isPasswordResetAvailable, sendPasswordReset } from "./mail"
 import { Outbox } from "./outbox"
 import { requestState } from "./request-state"
 import { checkNewSession } from "./sessions"
 import { settings as current, type Settings } from "./settings"
-import { createLogoutToken, sendLogoutToken } from "./logout-token"
 import { jwtOptions } from "./tokens"
 
 type Options = ReturnType<typeof authOptions>

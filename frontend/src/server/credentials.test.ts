@@ -1,5 +1,4 @@
 import { beforeEach, describe, expect, it, vi } from "vitest"
-import { failStatement } from "@/testing/statementFaults"
 import {
   DIALECTS,
   openAuthEnvironment,
@@ -7,6 +6,7 @@ import {
   setUpAuthTests,
   type AuthEnvironment,
 } from "@/testing/authFixture"
+import { failStatement } from "@/testing/statementFaults"
 
 setUpAuthTests()
 

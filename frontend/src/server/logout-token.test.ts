@@ -7,8 +7,8 @@ import {
   PASSWORD,
   SECRET,
   setUpAuthTests,
-  type Browser,
   type AuthEnvironment,
+  type Browser,
 } from "@/testing/authFixture"
 
 setUpAuthTests()

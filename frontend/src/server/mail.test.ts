@@ -1,8 +1,8 @@
 import { createServer, type AddressInfo } from "node:net"
 import { afterEach, expect, it, vi } from "vitest"
+import { ORIGIN, SECRET } from "@/testing/authFixture"
 import { isPasswordResetAvailable, sendPasswordReset } from "./mail"
 import { readSettings } from "./settings"
-import { ORIGIN, SECRET } from "@/testing/authFixture"
 
 afterEach(() => vi.restoreAllMocks())
 

@@ -1,8 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises"
 import type { Kysely } from "kysely"
 import type { LogoutNoticeTable, Tables } from "./database"
+import type { DeliveryResult, EndedSession } from "./logout-token"
 import { requestState, withRequestState } from "./request-state"
-import type { EndedSession, DeliveryResult } from "./logout-token"
 
 /** Milliseconds for which a claimed notice is not due for other processes; longer than an attempt takes. */
 const CLAIM_TIME = 10_000

@@ -1,14 +1,14 @@
 import { sql } from "kysely"
 import { describe, expect, it, vi } from "vitest"
-import { failStatement } from "@/testing/statementFaults"
 import {
   DIALECTS,
   openAuthEnvironment,
   PASSWORD,
   setUpAuthTests,
-  type Browser,
   type AuthEnvironment,
+  type Browser,
 } from "@/testing/authFixture"
+import { failStatement } from "@/testing/statementFaults"
 
 setUpAuthTests()
 

@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from "vitest"
-import { MAX_SESSIONS } from "./sessions"
 import { DIALECTS, openAuthEnvironment, setUpAuthTests, type AuthEnvironment } from "@/testing/authFixture"
+import { MAX_SESSIONS } from "./sessions"
 
 setUpAuthTests()
 

@@ -79,7 +79,7 @@ export function readSettings(environment: Environment): Settings {
     return found ?? fallback
   }
 
-  /** Parse a duration such as 15m to seconds. */
+  /** Return the duration of a variable, such as 15m, in seconds; undefined if it is missing or, with a problem, invalid. */
   function duration(name: string): number | undefined {
     const text = get(name)
     if (text === undefined) return undefined

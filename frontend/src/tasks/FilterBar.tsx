@@ -1,10 +1,10 @@
 "use client"
 
 import * as TextField from "@radix-ui/themes/components/text-field"
+import type { Filters } from "@/data/hooks"
 import { Select } from "@/form/Select"
 import { SearchIcon } from "@/ui/icons"
 import { showOptions, sortOptions } from "./filterUrl"
-import type { Filters } from "@/data/hooks"
 import styles from "./TaskBoard.module.css"
 
 type FilterBarProps = { filters: Filters; onChange(filters: Filters): void }

@@ -1,7 +1,7 @@
 import { Badge } from "@radix-ui/themes/components/badge"
+import type { Task } from "@/data/hooks"
 import { CalendarIcon, NoteIcon, RepeatIcon } from "@/ui/icons"
 import { formatDue } from "./dueLabel"
-import type { Task } from "@/data/hooks"
 import { recurrenceLabel } from "./recurrence"
 import styles from "./TaskList.module.css"
 

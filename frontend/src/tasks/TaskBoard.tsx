@@ -3,12 +3,12 @@
 import { Heading } from "@radix-ui/themes/components/heading"
 import { Text } from "@radix-ui/themes/components/text"
 import { useRef, useState, type ReactNode } from "react"
+import { useOpenCount, type Filters } from "@/data/hooks"
 import { AddTask } from "./AddTask"
 import { FilterBar } from "./FilterBar"
 import { filtersUrl } from "./filterUrl"
-import { useOpenCount, type Filters } from "@/data/hooks"
-import { TaskList } from "./TaskList"
 import styles from "./TaskBoard.module.css"
+import { TaskList } from "./TaskList"
 
 type TaskBoardProps = { initialFilters: Filters; accountMenu: ReactNode }
 

@@ -5,12 +5,6 @@ import { Skeleton } from "@radix-ui/themes/components/skeleton"
 import { Text } from "@radix-ui/themes/components/text"
 import { useCallback, useEffect, useRef, type RefObject } from "react"
 import { userMessage } from "@/api/errors"
-import { ErrorCallout } from "@/form/ErrorCallout"
-import { useAnnounce } from "@/feedback/Announcer"
-import { hasActiveFilter } from "./filterUrl"
-import { useListFocus, type ListFocus } from "./listFocus"
-import { EditedRowsContext, useRowsWithOpenEdits } from "./editedRows"
-import { useReportProblem } from "@/feedback/Problems"
 import {
   useCompleteTask,
   useDeleteTask,
@@ -20,9 +14,15 @@ import {
   type Task,
   type TaskView,
 } from "@/data/hooks"
-import { TaskRow } from "./TaskRow"
+import { useAnnounce } from "@/feedback/Announcer"
+import { useReportProblem } from "@/feedback/Problems"
 import { useToast } from "@/feedback/Toasts"
+import { ErrorCallout } from "@/form/ErrorCallout"
+import { EditedRowsContext, useRowsWithOpenEdits } from "./editedRows"
+import { hasActiveFilter } from "./filterUrl"
+import { useListFocus, type ListFocus } from "./listFocus"
 import styles from "./TaskList.module.css"
+import { TaskRow } from "./TaskRow"
 
 type TaskListProps = { filters: Filters; addInput: RefObject<HTMLElement | null> }
 

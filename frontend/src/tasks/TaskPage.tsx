@@ -1,14 +1,14 @@
 "use client"
 
 import type { ReactNode } from "react"
+import type { Filters } from "@/data/hooks"
 import { ServicesProvider } from "@/data/ServicesProvider"
 import { Announcer } from "@/feedback/Announcer"
 import { ConnectionBanner } from "@/feedback/ConnectionBanner"
 import { Problems } from "@/feedback/Problems"
-import type { Filters } from "@/data/hooks"
-import { TaskBoard } from "./TaskBoard"
 import { Toasts } from "@/feedback/Toasts"
 import { UnsavedChangesPrompt } from "@/feedback/UnsavedChangesPrompt"
+import { TaskBoard } from "./TaskBoard"
 
 type TaskPageProps = {
   apiUrl: string

@@ -3,12 +3,12 @@
 import { Checkbox } from "@radix-ui/themes/components/checkbox"
 import { IconButton } from "@radix-ui/themes/components/icon-button"
 import { memo, useId, useRef, useState } from "react"
-import { ChevronIcon, TrashIcon } from "@/ui/icons"
 import type { TaskView } from "@/data/hooks"
-import { TaskDetails } from "./TaskDetails"
+import { ChevronIcon, TrashIcon } from "@/ui/icons"
 import { TaskBadges } from "./TaskBadges"
-import { TaskTitle } from "./TaskTitle"
+import { TaskDetails } from "./TaskDetails"
 import styles from "./TaskList.module.css"
+import { TaskTitle } from "./TaskTitle"
 
 type TaskRowProps = {
   task: TaskView

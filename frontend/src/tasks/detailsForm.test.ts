@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest"
-import { toTaskUpdate, toFormValues, parseTags, describeTheirChanges } from "./detailsForm"
 import type { Task } from "@/data/hooks"
+import { describeTheirChanges, parseTags, toFormValues, toTaskUpdate } from "./detailsForm"
 import { recurrenceChoices, recurrenceLabel } from "./recurrence"
 
 const task: Task = {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest"
-import { filtersUrl, parseFilters } from "./filterUrl"
 import type { Filters } from "@/data/hooks"
+import { filtersUrl, parseFilters } from "./filterUrl"
 
 function read(address: string): Filters {
   const { searchParams } = new URL(address, "http://localhost")

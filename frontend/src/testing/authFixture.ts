@@ -32,8 +32,8 @@ export class RecordingApi {
   erasureStatus = 204
   /** Number of the user's tasks that `GET /stats` returns. */
   taskCount = 0
-  /** Called after an erasure, before its response. */
-  afterErasure: () => void = () => {}
+  /** Called and awaited after an erasure, before its response. */
+  afterErasure: () => unknown = () => {}
   #server: Server | undefined
   #port = 0
 
@@ -59,8 +59,7 @@ export class RecordingApi {
         if (request.method === "DELETE") {
           this.erasureTokens.push(request.headers.authorization?.replace("Bearer ", "") ?? "")
           if (this.erasureStatus === 204) this.taskCount = 0
-          this.afterErasure()
-          response.writeHead(this.erasureStatus).end()
+          void Promise.resolve(this.afterErasure()).then(() => response.writeHead(this.erasureStatus).end())
           return
         }
         if (request.method === "GET") {

@@ -1,13 +1,13 @@
 import { InfiniteQueryObserver, QueryClient, QueryObserver } from "@tanstack/react-query"
 import { createApi, type Api } from "@/api/client"
 import { Connection } from "@/api/connection"
+import { TokenProvider } from "@/api/tokenProvider"
+import { mergePages } from "@/data/listQuery"
+import { applyChanges, openCountDelta } from "@/data/optimistic"
+import type { Filters, Task, TaskView } from "@/data/task"
+import { createTaskData, type TaskData } from "@/data/taskData"
 import { Gateway } from "./gateway"
 import { signToken } from "./taskService"
-import { TokenProvider } from "@/api/tokenProvider"
-import { createTaskData, type TaskData } from "@/data/taskData"
-import { mergePages } from "@/data/listQuery"
-import { openCountDelta, applyChanges } from "@/data/optimistic"
-import type { Filters, Task, TaskView } from "@/data/task"
 
 export const ALL: Filters = { show: "all", search: "", sort: "-created_at" }
 

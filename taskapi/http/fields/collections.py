@@ -57,7 +57,7 @@ class Repeated(fields.List[Any]):
         return super()._deserialize(value, *rest, **options)
 
 
-class Members(StrictField):
+class RawObject(StrictField):
     """A JSON object whose members another schema validates later."""
 
     def __init__(self, **options: Any) -> None:

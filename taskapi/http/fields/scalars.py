@@ -60,7 +60,7 @@ class Flag(StrictField):
         return value
 
 
-class Integer(StrictField):
+class PositiveInteger(StrictField):
     """A positive whole number, such as an id or a version; "5" and 5.0 are rejected."""
 
     def __init__(self, **options: Any) -> None:
@@ -68,7 +68,7 @@ class Integer(StrictField):
         super().__init__(shape, **options)
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> int:
-        """Validate a positive integer of at most 18 digits."""
+        """Return a JSON integer from 1 to `MAX_INTEGER`; reject strings, floats and booleans."""
         if isinstance(value, bool) or not isinstance(value, int):
             raise refuse("type", "Must be a whole number.")
         if not 1 <= value <= MAX_INTEGER:
@@ -76,7 +76,7 @@ class Integer(StrictField):
         return value
 
 
-class Choice(StrictField):
+class OneOf(StrictField):
     """One of the strings in `words`, which maps them to their values in Python."""
 
     def __init__(self, words: Mapping[str, Any], **options: Any) -> None:
@@ -85,7 +85,7 @@ class Choice(StrictField):
         values = [*words, *([None] if options.get("allow_none") else [])]
         super().__init__({"type": "string", "enum": values}, **options)
         # If several words have the same value, output the first.
-        self.outgoing = {value: word for word, value in reversed([*words.items()])}.__getitem__
+        self.to_json = {value: word for word, value in reversed([*words.items()])}.__getitem__
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
         """Return the value that the string stands for."""
@@ -94,7 +94,7 @@ class Choice(StrictField):
         return self._words[value]
 
 
-class Count(StrictField):
+class QueryInteger(StrictField):
     """A decimal number in a query string, `least` to `most`."""
 
     def __init__(self, *, least: int, most: int, **options: Any) -> None:

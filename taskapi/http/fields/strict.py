@@ -89,7 +89,7 @@ class StrictSchema(Schema):
 class StrictField(fields.Field[Any]):
     """Base of the fields: `shape` is its JSON Schema, and `violations` has the messages of the standard errors.
 
-    `outgoing` converts a value that is not None to JSON; if it is None the value is not converted.
+    `to_json` converts a value that is not None to JSON; if it is None the value is not converted.
     """
 
     violations: ClassVar[dict[str, Violation]] = {
@@ -97,7 +97,7 @@ class StrictField(fields.Field[Any]):
         "null": Violation("null", "Must not be null."),
     }
 
-    outgoing: Callable[[Any], Any] | None = None
+    to_json: Callable[[Any], Any] | None = None
 
     def __init__(self, shape: Mapping[str, Any], *, metadata: Mapping[str, Any] | None = None, **options: Any) -> None:
         super().__init__(metadata={**shape, **(metadata or {})}, **options)
@@ -107,8 +107,8 @@ class StrictField(fields.Field[Any]):
         return ValidationError([self.violations[key]])
 
     def _serialize(self, value: Any, *_: Any, **__: Any) -> Any:
-        """Convert a value for output with `outgoing`."""
-        return value if value is None or self.outgoing is None else self.outgoing(value)
+        """Convert a value for output with `to_json`; None, or any value without `to_json`, is returned unchanged."""
+        return value if value is None or self.to_json is None else self.to_json(value)
 
 
 def refuse(code: str, detail: str) -> ValidationError:

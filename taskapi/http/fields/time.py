@@ -29,7 +29,7 @@ def rfc3339(moment: datetime) -> str:
 class Timestamp(StrictField):
     """RFC 3339 timestamp, output only."""
 
-    outgoing = staticmethod(rfc3339)
+    to_json = staticmethod(rfc3339)
 
     def __init__(self, **options: Any) -> None:
         shape = {"type": "string", "format": "date-time", "examples": ["2026-11-21T09:30:00.000Z"]}
@@ -96,7 +96,7 @@ def _zones() -> frozenset[str]:
     return frozenset(available_timezones() - {"localtime", "Factory"})
 
 
-class Instant(Timestamp):
+class RequestTimestamp(Timestamp):
     """RFC 3339 timestamp in a request, in UTC; parsed to an aware datetime with milliseconds."""
 
     def __init__(self, **options: Any) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 from marshmallow import ValidationError, post_load, validates_schema
 
-from ...http.fields.collections import Members, Objects
-from ...http.fields.scalars import Choice, Flag, Integer
+from ...http.fields.collections import Objects, RawObject
+from ...http.fields.scalars import Flag, OneOf, PositiveInteger
 from ...http.fields.strict import StrictSchema, Violation, refuse
 from ..schemas import task_in
 
@@ -18,13 +18,13 @@ MAX_OPERATIONS = 100
 class OperationIn(StrictSchema):
     """One operation of a batch. `version` corresponds to If-Match; `task` is loaded with `TaskIn`."""
 
-    op = Choice({name: name for name in ("create", "update", "complete", "delete", "restore", "move")}, required=True)
-    id = Integer(metadata={"description": "The task; not with `create`."})
-    version = Integer(metadata={"description": "The version it must have."})
-    task = Members(metadata={"description": "With `create` and `update`: its members."})
+    op = OneOf({name: name for name in ("create", "update", "complete", "delete", "restore", "move")}, required=True)
+    id = PositiveInteger(metadata={"description": "The task; not with `create`."})
+    version = PositiveInteger(metadata={"description": "The version it must have."})
+    task = RawObject(metadata={"description": "With `create` and `update`: its members."})
     completed = Flag(metadata={"description": "With `complete`."})
-    before = Integer(allow_none=True, metadata={"description": "With `move`; or `after`."})
-    after = Integer(allow_none=True, metadata={"description": "With `move`; or `before`."})
+    before = PositiveInteger(allow_none=True, metadata={"description": "With `move`; or `after`."})
+    after = PositiveInteger(allow_none=True, metadata={"description": "With `move`; or `before`."})
 
     @validates_schema(skip_on_field_errors=True)
     def _check_members(self, data: dict[str, Any], **_: Any) -> None:

@@ -104,7 +104,7 @@ def _keyset_binds(after: KeysetValues | None) -> dict[str, Any]:
 
 @cache
 def _prepared_page(sort: str, has_cursor: bool) -> Prepared:  # noqa: FBT001
-    """Prepare the statement of a page of all live tasks, without the descriptions of long ones."""
+    """Prepare the statement of a page of the unfiltered list; the description of a long task is NULL (see `pages`)."""
     query = _unfiltered_query(sort, has_cursor=has_cursor)
     return Prepared(query.short(_MAX_ROWS, bindparam("max_text_bytes", type_=Integer)))
 

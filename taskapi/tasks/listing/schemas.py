@@ -7,7 +7,7 @@ from typing import Any
 from marshmallow import post_load, validates_schema
 
 from ...http.fields.collections import Repeated
-from ...http.fields.scalars import Choice, Count, Several, Text
+from ...http.fields.scalars import OneOf, QueryInteger, Several, Text
 from ...http.fields.strict import StrictSchema, refuse
 from ...http.fields.time import Day, TimeZone
 from ..folding import fold
@@ -22,16 +22,16 @@ MAX_QUERY = 200
 class ListQuery(StrictSchema):
     """The query string of `GET /tasks`."""
 
-    limit = Count(
+    limit = QueryInteger(
         least=1,
         most=MAX_PAGE,
         load_default=MAX_PAGE,
         metadata={"description": "A page of very long tasks ends earlier, at about 4 MiB, with a `next` link."},
     )
     cursor = Text(most=MAX_CURSOR, metadata={"description": "From the `next` link of the previous page."})
-    sort = Choice(SORTS, load_default="-created_at", metadata={"description": "`-` reverses; undated tasks stay last."})
-    status = Choice({"all": None, "pending": False, "completed": True})
-    completed = Choice({"true": True, "false": False})
+    sort = OneOf(SORTS, load_default="-created_at", metadata={"description": "`-` reverses; undated tasks stay last."})
+    status = OneOf({"all": None, "pending": False, "completed": True})
+    completed = OneOf({"true": True, "false": False})
     priority = Several(PRIORITIES, metadata={"description": "Any of these, separated by commas."})
     tag = Repeated(
         Text(least=1, most=MAX_TAG),
@@ -41,16 +41,16 @@ class ListQuery(StrictSchema):
     )
     due_from = Day()
     due_to = Day(metadata={"description": "Inclusive."})
-    no_due = Choice({"true": True}, metadata={"description": "Only tasks without a due date."})
-    overdue = Choice({"true": True}, metadata={"description": "Open tasks that are overdue by local time in `tz`."})
+    no_due = OneOf({"true": True}, metadata={"description": "Only tasks without a due date."})
+    overdue = OneOf({"true": True}, metadata={"description": "Open tasks that are overdue by local time in `tz`."})
     tz = TimeZone(metadata={"description": "For `overdue`; UTC unless given."})
     q = Text(most=MAX_QUERY, metadata={"description": "In title or description; case and accents are folded."})
-    trash = Choice({"true": True}, metadata={"description": "Tasks in the trash instead of live ones."})
-    include = Choice({"total": True}, metadata={"description": "`total` adds `X-Total-Count`."})
+    trash = OneOf({"true": True}, metadata={"description": "Tasks in the trash instead of live ones."})
+    include = OneOf({"total": True}, metadata={"description": "`total` adds `X-Total-Count`."})
 
     @validates_schema
     def _check_combinations(self, data: dict[str, Any], **_: Any) -> None:
-        """Reject parameters that exclude one another."""
+        """Reject `status` with `completed`, `no_due` with another due filter, and `tz` without `overdue`."""
         if "status" in data and "completed" in data:
             raise refuse("conflict", "Give `status` or `completed`, not both.")
         if "no_due" in data and not data.keys().isdisjoint({"due_from", "due_to", "overdue"}):

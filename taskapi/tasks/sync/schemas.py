@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import Schema, fields
 
-from ...http.fields.scalars import Count, Integer, Text
+from ...http.fields.scalars import PositiveInteger, QueryInteger, Text
 from ...http.fields.strict import StrictSchema
 from ...http.fields.time import Timestamp
 from ..schemas import MAX_CURSOR, MAX_PAGE
@@ -14,7 +14,7 @@ class ChangesQuery(StrictSchema):
     """The query string of `GET /changes`."""
 
     since = Text(most=MAX_CURSOR, metadata={"description": "`next` of the previous response; without it, everything."})
-    limit = Count(
+    limit = QueryInteger(
         least=1,
         most=MAX_PAGE,
         load_default=MAX_PAGE,
@@ -25,7 +25,7 @@ class ChangesQuery(StrictSchema):
 class TombstoneOut(Schema):
     """A deleted task in the feed; described in OpenAPI, not used to dump."""
 
-    id = Integer(required=True)
+    id = PositiveInteger(required=True)
     deleted = fields.Boolean(required=True, metadata={"enum": [True]})
     deleted_at = Timestamp(required=True)
 

@@ -7,9 +7,9 @@ from typing import Any
 from marshmallow import Schema, ValidationError, validates_schema
 
 from ...http.fields.collections import Objects
-from ...http.fields.scalars import Choice, Integer, Number, Text
+from ...http.fields.scalars import Number, OneOf, PositiveInteger, Text
 from ...http.fields.strict import StrictSchema, Violation
-from ...http.fields.time import Instant
+from ...http.fields.time import RequestTimestamp
 from ..schemas import TaskIn
 from .imports import MAX_IMPORTED_ID
 
@@ -20,15 +20,15 @@ MAX_IMPORTED = 10_000
 class ImportedTask(TaskIn):
     """A task of an exported document; only the title is required."""
 
-    id = Integer(metadata={"maximum": MAX_IMPORTED_ID})
-    completed_at = Instant(allow_none=True)
-    created_at = Instant()
-    updated_at = Instant()
-    deleted_at = Instant(allow_none=True)
+    id = PositiveInteger(metadata={"maximum": MAX_IMPORTED_ID})
+    completed_at = RequestTimestamp(allow_none=True)
+    created_at = RequestTimestamp()
+    updated_at = RequestTimestamp()
+    deleted_at = RequestTimestamp(allow_none=True)
     position = Text(most=200)
-    series_id = Integer(allow_none=True, metadata={"maximum": MAX_IMPORTED_ID})
-    occurrence = Integer(allow_none=True)
-    next_task_id = Integer(allow_none=True)
+    series_id = PositiveInteger(allow_none=True, metadata={"maximum": MAX_IMPORTED_ID})
+    occurrence = PositiveInteger(allow_none=True)
+    next_task_id = PositiveInteger(allow_none=True)
 
     ignored = frozenset({"user_id", "version", "due_at"})
 
@@ -43,7 +43,7 @@ class ImportedTask(TaskIn):
 class ImportIn(StrictSchema):
     """The body of `POST /import`: the document of a JSON export."""
 
-    format = Choice({"taskapi": "taskapi"})
+    format = OneOf({"taskapi": "taskapi"})
     tasks = Objects(ImportedTask, least=0, most=MAX_IMPORTED, required=True)
 
     @validates_schema(skip_on_field_errors=True)
@@ -59,7 +59,7 @@ class ImportIn(StrictSchema):
 class ExportQuery(StrictSchema):
     """The query string of `GET /export`."""
 
-    format = Choice({name: name for name in ("json", "csv", "ics")}, load_default="json")
+    format = OneOf({name: name for name in ("json", "csv", "ics")}, load_default="json")
 
 
 class ImportOut(Schema):

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jwt.utils import to_base64url_uint
 
-from taskapi.auth.key_set import _ROCA_RESIDUES, MAX_KEYS, has_roca_fingerprint, parse_jwks
+from taskapi.auth.jwk_parser import _ROCA_RESIDUES, MAX_KEYS, has_roca_fingerprint, parse_jwks
 from tests.auth.issuer import Signer, base64url
 
 OLD = Signer("EdDSA", "old")

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from taskapi.auth import keys
-from taskapi.auth.key_set import Key
-from taskapi.auth.keys import CACHE_TIME, JWKS, MAX_WAITING, MIN_REFETCH_INTERVAL, KeysUnavailable
+from taskapi.auth import jwks_cache
+from taskapi.auth.jwk_parser import Key
+from taskapi.auth.jwks_cache import CACHE_TIME, JWKS, MAX_WAITING, MIN_REFETCH_INTERVAL
+from taskapi.auth.keys import KeysUnavailable
 from taskapi.concurrency import resolver, slots
 from tests.auth.conftest import Clock
 from tests.auth.issuer import Signer
@@ -76,7 +77,7 @@ def test_a_request_that_waits_for_a_refresh_releases_its_slot(
     assert knows(jwks, OLD)
     server.mode = "slow"
     clock.now += CACHE_TIME + 1
-    monkeypatch.setattr(keys, "REFRESH_WAIT", PATIENCE)
+    monkeypatch.setattr(jwks_cache, "REFRESH_WAIT", PATIENCE)
     slot = threading.BoundedSemaphore(1)
 
     def request() -> bool:
@@ -116,7 +117,7 @@ def test_at_most_a_hundred_requests_wait_for_a_fetch(
 def test_dns_that_hangs_causes_one_lookup_and_the_keys_are_fetched_when_it_responds(
     server: KeyServer, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keys, "FETCH_TIMEOUT", 0.05)
+    monkeypatch.setattr(jwks_cache, "FETCH_TIMEOUT", 0.05)
     lookups: list[str] = []
     answers = threading.Event()
     original = socket.getaddrinfo
@@ -134,7 +135,7 @@ def test_dns_that_hangs_causes_one_lookup_and_the_keys_are_fetched_when_it_respo
         until(lambda: jwks._fetching is None, otherwise="the fetch goes on")
         clock.now += MIN_REFETCH_INTERVAL
     assert lookups == ["keys.example"]
-    monkeypatch.setattr(keys, "FETCH_TIMEOUT", PATIENCE)
+    monkeypatch.setattr(jwks_cache, "FETCH_TIMEOUT", PATIENCE)
     answers.set()
     until(lambda: not resolver._running)
     assert knows(jwks, OLD)

@@ -19,16 +19,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from taskapi.auth import keys
+from taskapi.auth import jwks_cache
 from taskapi.auth.fetch import MAX_JWKS_BYTES
-from taskapi.auth.keys import (
-    CACHE_TIME,
-    JWKS,
-    MIN_REFETCH_INTERVAL,
-    REFRESH_AFTER,
-    KeysUnavailable,
-    SharedSecrets,
-)
+from taskapi.auth.jwks_cache import CACHE_TIME, JWKS, MIN_REFETCH_INTERVAL, REFRESH_AFTER
+from taskapi.auth.keys import KeysUnavailable, SharedSecrets
 from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer
 from tests.auth.key_server import FAILING, SLOW_MODES, KeyServer
 from tests.conftest import SECRET
@@ -258,7 +252,7 @@ def test_without_keys_find_raises_keys_unavailable_until_a_fetch_succeeds(
 def test_a_slow_key_server_is_given_up_after_the_timeout_and_tried_again(
     serve_keys: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keys, "FETCH_TIMEOUT", 0.2)
+    monkeypatch.setattr(jwks_cache, "FETCH_TIMEOUT", 0.2)
 
     def go_through(mode: str) -> float:
         server, clock = serve_keys(OLD.jwk()), Clock()
@@ -269,7 +263,7 @@ def test_a_slow_key_server_is_given_up_after_the_timeout_and_tried_again(
             jwks.find("EdDSA", OLD.kid)
         waited = time.monotonic() - started
         server.mode = "ok"
-        monkeypatch.setattr(keys, "FETCH_TIMEOUT", PATIENCE)
+        monkeypatch.setattr(jwks_cache, "FETCH_TIMEOUT", PATIENCE)
         until(lambda: is_known_after_the_interval(jwks, clock))
         return waited
 

@@ -1,0 +1,134 @@
+"""Cache of the issuer's published keys (JWKS), fetched in the background."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+
+from ..concurrency import slots
+from .fetch import download, tls_context
+from .jwk_parser import Key, parse_jwks
+from .keys import KEY_PAIR_ALGORITHMS, KeysUnavailable
+
+log = logging.getLogger(__name__)
+
+REFRESH_AFTER = 150.0
+"""Seconds after which a request starts a refresh in the background."""
+
+CACHE_TIME = 300.0
+"""Seconds after which a request waits REFRESH_WAIT for that refresh, so that a withdrawn key is rejected."""
+
+REFRESH_WAIT = 0.05
+"""Seconds that a request waits for a late refresh; if the key server takes longer, the cached keys stay in use."""
+
+MIN_REFETCH_INTERVAL = 1.0
+"""Minimum seconds between two fetches, so that a flood of unknown key ids causes at most one fetch a second."""
+
+FETCH_TIMEOUT = 2.0
+"""Seconds of wall-clock time a fetch may take, from the DNS lookup to the last byte of the body."""
+
+MAX_WAITING = 100
+"""Maximum requests of a worker that wait for a fetch; they hold no slot, but a connection and some memory."""
+
+
+class JWKS:
+    """The key set at a URL: fetched on demand, at most once per `MIN_REFETCH_INTERVAL`, and cached during outages.
+
+    A cached key is returned without waiting for the key server. A request with an unknown `kid` releases its slot and
+    waits for one fetch, which all such requests share; within `MIN_REFETCH_INTERVAL` of the last fetch it does not
+    wait. Unknown `kid`s are not stored.
+    """
+
+    algorithms = KEY_PAIR_ALGORITHMS
+
+    def __init__(self, url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._url = url
+        self._tls = tls_context() if url.lower().startswith("https:") else None
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._waiting = threading.BoundedSemaphore(MAX_WAITING)
+        self._keys: dict[str, Key] | None = None
+        self._digest = b""
+        self._fetched_at = float("-inf")
+        self._tried_at = float("-inf")
+        self._fetching: threading.Event | None = None
+
+    def find(self, algorithm: str, kid: str | None) -> Sequence[Key]:
+        """Return the key with that id, if it is for that algorithm, otherwise (); also () without a `kid`."""
+        if kid is None:
+            return ()
+        self._refresh_if_stale()
+        key = (self._keys or {}).get(kid)
+        if key is None:
+            self._wait_for_fetch()
+            if self._keys is None:
+                raise KeysUnavailable
+            key = self._keys.get(kid)
+        return (key,) if key is not None and key.algorithm == algorithm else ()
+
+    def _wait_for_fetch(self) -> None:
+        """Wait without the slot for the fetch in progress, or a new one; raise `KeysUnavailable` if too many wait."""
+        _, fetch = self._start_fetch()
+        if fetch is None:
+            return
+        # 503 and not 401: the issuer may have just rotated its keys, and a 401 would sign the user out.
+        if not self._waiting.acquire(blocking=False):
+            raise KeysUnavailable
+        try:
+            with slots.released():
+                fetch.wait(FETCH_TIMEOUT)
+        finally:
+            self._waiting.release()
+
+    def _refresh_if_stale(self) -> None:
+        """Start a refresh if the cached keys are older than `REFRESH_AFTER`; wait for it if older than `CACHE_TIME`."""
+        age = self._clock() - self._fetched_at
+        if self._keys is None or age <= REFRESH_AFTER:
+            return
+        started, fetch = self._start_fetch()
+        # Only the request that started it waits: a key server that hangs must not delay all the others.
+        if started and fetch and age > CACHE_TIME:
+            with slots.released():
+                fetch.wait(REFRESH_WAIT)
+
+    def _start_fetch(self) -> tuple[bool, threading.Event | None]:
+        """Start a fetch in a thread, unless one is in progress or the last ended within `MIN_REFETCH_INTERVAL`.
+
+        Returns whether this call started one, and the event that is set at the end of the fetch in progress, if any.
+        """
+        with self._lock:
+            started = self._fetching is None and self._clock() - self._tried_at >= MIN_REFETCH_INTERVAL
+            if started:
+                fetch = threading.Event()
+                threading.Thread(target=self._fetch, args=(fetch,), name="jwks", daemon=True).start()
+                self._fetching = fetch  # after start(): if no thread can be started, the next request tries again
+            return started, self._fetching
+
+    def _fetch(self, done: threading.Event) -> None:
+        """Download and store the key set, then set `done`; on failure the cached keys stay in use."""
+        keys: dict[str, Key] | None = None
+        try:
+            keys = self._parse(download(self._url, self._tls, FETCH_TIMEOUT))
+        except Exception as error:  # noqa: BLE001  no response of a key server may end the use of the cached keys
+            log.warning("the key set at %s cannot be fetched: %s", self._url, type(error).__name__)
+        with self._lock:
+            self._tried_at = self._clock()
+            if keys is not None:
+                self._keys, self._fetched_at = keys, self._tried_at
+            self._fetching = None
+        done.set()
+
+    def _parse(self, body: bytes) -> dict[str, Key]:
+        """Parse a key set; return the cached `Key` objects if the body is the same as before.
+
+        The token cache compares keys by identity. With new objects after each fetch, a client that sends an unknown
+        `kid` every second would make the worker verify the signatures of all users again every second.
+        """
+        digest = sha256(body).digest()
+        if self._keys is None or digest != self._digest:
+            keys, self._digest = parse_jwks(body), digest
+            return keys
+        return self._keys
