@@ -1,7 +1,7 @@
-"""Runs the ```console sessions of the documentation: each `$ curl …` for real, its answer against what is printed below.
+"""Run the ```console blocks of the documentation: send each `$ curl …` and compare the response with the printed one.
 
-`…` in a printed answer stands for anything. With `-i` each printed line must occur, in this order, among status
-line, headers and body. `$ETAG` and `$NEXT` are the last `ETag` and member `next` answered.
+`…` in a printed response matches any text. With `-i` each printed line must occur, in this order, in the status line, the
+headers and the body. `$ETAG` and `$NEXT` are the `ETag` and the member `next` of the last response that had them.
 """
 
 from __future__ import annotations
@@ -25,12 +25,14 @@ _CURL.add_argument("url")
 
 @dataclass
 class Step:
+    """A command and the output printed below it."""
+
     command: str
     printed: list[str]
 
 
 def steps(page: Path) -> Iterator[Step]:
-    """The commands of a page's console blocks in order, with what the page prints below each."""
+    """Yield the commands of the console blocks of a page in order, each with its printed output."""
     for block in re.findall(r"```console\n(.*?)```", page.read_text(), re.DOTALL):
         for part in re.split(r"^\$ ", block.replace("\\\n", " "), flags=re.MULTILINE)[1:]:
             command, _, printed = part.partition("\n")
@@ -38,13 +40,13 @@ def steps(page: Path) -> Iterator[Step]:
 
 
 def run(step: Step, variables: dict[str, str], address: tuple[str, int]) -> None:
-    """Run one `curl`, with `$NAME` replaced from `variables`, at the address instead of the printed one."""
+    """Send the request of a `curl` command to `address`, with `$NAME` replaced from `variables`; compare the response."""
     text = re.sub(r"\$(\w+)", lambda match: variables[match[1]], step.command)
     curl = _CURL.parse_args(shlex.split(text)[1:])
     url = urlsplit("//" + curl.url if "://" not in curl.url else curl.url)
-    form = {"Content-Type": "application/x-www-form-urlencoded"} if curl.data else {}  # as curl takes any data for one
+    form = {"Content-Type": "application/x-www-form-urlencoded"} if curl.data else {}  # the default of curl for -d
     headers = form | dict(header.split(": ", 1) for header in curl.headers)
-    connection = http.client.HTTPConnection(*address, timeout=10)
+    connection = http.client.HTTPConnection(*address, timeout=60)
     connection.request(
         curl.method or ("POST" if curl.data else "GET"),
         url.path + (f"?{url.query}" if url.query else ""),
@@ -55,14 +57,14 @@ def run(step: Step, variables: dict[str, str], address: tuple[str, int]) -> None
     body = response.read().decode()
     connection.close()
     variables |= {"ETAG": response.headers["ETag"]} if "ETag" in response.headers else {}
-    variables |= {"NEXT": found[1]} if (found := re.search(r'"next":"([^"]+)"', body)) else {}
+    variables |= {"NEXT": match[1]} if (match := re.search(r'"next":"([^"]+)"', body)) else {}
     head = [f"HTTP/1.1 {response.status} {response.reason}", *(f"{k}: {v}" for k, v in response.getheaders())]
     lines = body.splitlines()
     _compare(step, [*head, *lines] if curl.include else lines)
 
 
-def _compare(step: Step, answered: list[str]) -> None:
-    lines = iter(answered)
+def _compare(step: Step, received: list[str]) -> None:
+    lines = iter(received)
     for printed in step.printed:
         pattern = re.compile(".*".join(re.escape(part) for part in printed.split("…")), re.IGNORECASE)
-        assert any(pattern.fullmatch(line) for line in lines), f"{step.command}\nprints {printed}\nbut got {answered}"
+        assert any(pattern.fullmatch(line) for line in lines), f"{step.command}\nprints {printed}\nbut got {received}"

@@ -1,4 +1,4 @@
-"""Schemathesis against the service as production runs it: whatever OpenAPI allows or forbids is tried."""
+"""Schemathesis against the service with production settings: valid and invalid requests from the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -18,28 +18,27 @@ from tests.gunicorn_server import serve
 
 SECONDS = 400
 PHASES = {"sqlite": "examples,coverage,fuzzing,stateful", "postgresql": "examples,fuzzing,stateful"}
-"""The systematic phase is the slowest, and the same cases again: once is enough."""
+"""`coverage` is the slowest phase; its cases are the same on each database, so it runs once."""
 EXAMPLES = {"sqlite": 5, "postgresql": 3}
-"""Random cases for each operation and phase; the systematic ones come on top, several hundred of them."""
+"""Random cases for each operation and phase; the phase `coverage` adds over two thousand systematic ones."""
 CASES = {"sqlite": 400, "postgresql": 30}
-"""At least as many must have been sent: a run that tries nothing proves nothing."""
+"""Minimum number of generated cases: a run that sends few requests proves nothing."""
 
 SETTINGS = """
 continue-on-failure = true
-# Nothing about the service itself depends on these; a warning here is a hint about coverage, not a failure.
+# Warnings are hints about coverage, not failures.
 warnings = false
 
 [generation]
 deterministic = true
 database = "none"
 max-examples = {examples}
-# All checks run. What the two about data expect by default is widened by one status, for a reason each.
+# All checks run. These two accept one more status than by default.
 [checks.positive_data_acceptance]
 # 412: `If-Match: "x"` is a well-formed condition that is not met. No schema can say which version is current.
 expected-statuses = ["2xx", "3xx", 401, 403, 404, 409, 412, 429]
 [checks.negative_data_rejection]
-# 412: a stale condition is told before the body's faults (CONDITION first; see docs/api.md), so bad data that comes
-# with one is refused as stale.
+# 412: the condition is checked before the body (docs/api.md), so invalid data with a stale condition is 412.
 expected-statuses = [400, 401, 403, 404, 405, 406, 409, 412, 415, 422, 428, 429]
 
 [auth.openapi]
@@ -59,14 +58,14 @@ EVENT = "http://schemas.openid.net/event/backchannel-logout"
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    """JSON Schema has no words for some rules. What breaks these alone is no "valid" request, so it is mended.
+    """Change valid cases that break only a rule which JSON Schema cannot express.
 
-    That each of them is held, with 400 or 422, stands in tests/tasks.
+    tests/tasks checks that the service refuses these with 400 or 422.
     """
     if not (case.meta and case.meta.generation.mode.is_positive):
         return
     if case.headers and "Idempotency-Key" in case.headers:
-        case.headers["Idempotency-Key"] = f"key-{next(KEYS)}"  # the same for another request is refused
+        case.headers["Idempotency-Key"] = f"key-{next(KEYS)}"  # a key that was used for another request is refused
     if case.path == "/backchannel-logout":
         case.body = {"logout_token": notice()}
         return
@@ -75,7 +74,7 @@ def before_call(context, case, kwargs):
         case.body = mend(case.body)
 
 def notice():
-    """Nobody but the issuer can make one."""
+    """Return a logout token: only the issuer can sign one."""
     now = int(time.time())
     claims = {"sub": "alice", "sid": "s", "iat": now, "exp": now + 60, "jti": f"notice-{next(KEYS)}", "events": {EVENT: {}}}
     return jwt.encode(claims, "SECRET", "HS256", {"typ": "logout+jwt"})
@@ -106,7 +105,7 @@ def mend(value):
     return value
 
 def numbered(items):
-    """Tags differ by more than case, and tasks of an import in their ids and places in a series."""
+    """Remove duplicate tags (ignoring case) and duplicate ids of imported tasks."""
     seen, kept = set(), []
     for item in items:
         key = item.strip().casefold() if isinstance(item, str) else item.get("id") if isinstance(item, dict) and "op" not in item else None
@@ -116,7 +115,7 @@ def numbered(items):
     return kept
 
 def timed(members):
-    """Dates of a few centuries; a time needs a date, a zone a time, and a rule both."""
+    """Restrict years, and add the date that a time needs, the time that a zone needs, and both for a rule."""
     members = {name: instant(value) if name.endswith("_at") else value for name, value in members.items()}
     if "series_id" in members:
         members |= {"series_id": None, "occurrence": None}
@@ -143,10 +142,10 @@ def instant(text):
 
 
 def describe(address: str) -> dict[str, Any]:
-    """The service's own description, with alice for the path's user: cases that break that rule are other users'."""
+    """Return the OpenAPI document of the service with alice as the only valid user of the paths."""
     with urllib.request.urlopen(f"{address}/openapi.json") as response:
         document: dict[str, Any] = json.load(response)
-    # An import of 10,001 tasks takes seconds to make up; tests/tasks/transfer/test_transfer.py sends it.
+    # Generating an import of 10,001 tasks takes seconds; tests/tasks/transfer/test_transfer.py sends one.
     del document["components"]["schemas"]["Import"]["properties"]["tasks"]["maxItems"]
     for path in document["paths"].values():
         for parameter in path.get("parameters", []):
@@ -155,7 +154,7 @@ def describe(address: str) -> dict[str, Any]:
     return document
 
 
-def test_nothing_that_is_sent_makes_the_service_break_its_word(emptied: str, tmp_path: Path):
+def test_schemathesis_finds_no_response_that_contradicts_the_openapi_document(emptied: str, tmp_path: Path):
     dialect = make_url(emptied).get_backend_name()
     (tmp_path / "hooks.py").write_text(HOOKS.replace("SECRET", SECRET))
     settings = SETTINGS.format(examples=EXAMPLES[dialect], token=token("alice"))
@@ -163,7 +162,7 @@ def test_nothing_that_is_sent_makes_the_service_break_its_word(emptied: str, tmp
     with serve(emptied, RATE_LIMIT="off") as server:
         address = f"http://127.0.0.1:{server.port}"
         (tmp_path / "openapi.json").write_text(json.dumps(describe(address)))
-        done = subprocess.run(
+        process = subprocess.run(
             [
                 Path(sys.executable).with_name("schemathesis"),
                 *("--config-file", "schemathesis.toml", "run", "openapi.json", "--url", address),
@@ -176,10 +175,10 @@ def test_nothing_that_is_sent_makes_the_service_break_its_word(emptied: str, tmp
             check=False,
             timeout=SECONDS,
         )
-    assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2000:]
-    assert re.search(r"Operations: +18 selected / 18 total", done.stdout), done.stdout
+    assert process.returncode == 0, process.stdout[-20_000:] + process.stderr[-2000:]
+    assert re.search(r"Operations: +18 selected / 18 total", process.stdout), process.stdout
     for phase in PHASES[dialect].split(","):
-        assert re.search(rf"✅ +{phase.title()}", done.stdout), done.stdout
-    generated = re.search(r"(\d+) generated", done.stdout)
+        assert re.search(rf"✅ +{phase.title()}", process.stdout), process.stdout
+    generated = re.search(r"(\d+) generated", process.stdout)
     assert generated
     assert int(generated[1]) >= CASES[dialect]

@@ -1,4 +1,4 @@
-"""Somebody with a socket: bytes go out as they are, and every answer is read to its end."""
+"""An attacker with a socket: sends bytes unchanged and reads every response to its end."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ JSON = "application/json"
 PROBLEM = "application/problem+json"
 CHALLENGE = 'Bearer realm="taskapi"'
 CANARY = "c4n4ry"
-"""Stands in what is sent and must not come back; the tables that are imported have it too."""
+"""Text in requests that no response and no log may contain; tables imported from other tests contain it too."""
 
-DEADLINE = 30.0
-"""Seconds for a whole exchange: nothing here takes one, but the machine may be busy."""
+DEADLINE = 60.0
+"""Seconds for an exchange; a limit of the tests."""
 
 _TOKEN = re.compile(rb"eyJ[A-Za-z0-9_=+/-]*(?:\.[A-Za-z0-9_=+/-]*){1,4}")
 _RUN = re.compile(rb"[A-Za-z0-9_-]{40,}")
-LONG_ENOUGH = 16
-"""Characters of a part of a token that cannot be in an answer by chance."""
+MIN_SECRET_LENGTH = 16
+"""Characters of a part of a token from which on it cannot occur in a response by chance."""
 
 Headers = Iterable[tuple[str, str | bytes]]
 
 
 @dataclass(frozen=True)
 class Reply:
-    """One answer on a connection."""
+    """One response on a connection."""
 
     status: int
     headers: http.client.HTTPMessage
@@ -50,35 +50,36 @@ class Reply:
 
     @property
     def json(self) -> Any:
+        """The decoded body."""
         return json.loads(self.body)
 
     @property
     def essence(self) -> tuple[int, str | None, str | None, Any]:
-        """What a client acts upon; neither the request's name nor the time."""
+        """Status, media type, ETag and body without the request id, for comparing responses."""
         body = self.body.replace((self.headers.get("X-Request-Id") or "-").encode(), b"-")
         return self.status, self.headers["Content-Type"], self.headers["ETag"], body
 
 
 class _Stream(io.BytesIO):
-    """All bytes of a connection, from which one answer after the other is read."""
+    """All bytes of a connection, from which http.client reads one response after the other."""
 
     def makefile(self, *_: Any) -> _Stream:
         return self
 
     def close(self) -> None:
-        """Stay open: an answer closes its connection when it ends, and another may follow."""
+        """Do nothing: HTTPResponse closes the stream after one response, and another may follow."""
 
 
 def exchange(port: int, sent: bytes, *, end: bool = True) -> tuple[list[Reply], bytes]:
-    """Send bytes and, with `end`, no more; all answers until the server closes, and their bytes."""
+    """Send bytes, and FIN with `end`; return all responses until the server closes, and their bytes."""
     received = bytearray()
     deadline = time.monotonic() + DEADLINE
     with socket.create_connection(("127.0.0.1", port), DEADLINE) as connection:
-        with suppress(OSError):  # refused before it was all said
+        with suppress(OSError):  # the server refused the request before all of it was sent
             connection.sendall(sent)
             if end:
                 connection.shutdown(socket.SHUT_WR)
-        with suppress(ConnectionResetError):  # closed on bytes that it did not want
+        with suppress(ConnectionResetError):  # the server closed the connection with unread bytes
             while piece := connection.recv(65536):
                 received += piece
                 connection.settimeout(max(0.001, deadline - time.monotonic()))
@@ -103,7 +104,7 @@ def request(
     body: bytes = b"",
     content_type: str | None = JSON,
 ) -> bytes:
-    """A request in due form, but for what is put into it."""
+    """Return the bytes of a request; the arguments are inserted without validation."""
     lines: list[tuple[str, str | bytes]] = [("Host", "localhost"), ("Connection", "close")]
     if bearer is not None:
         lines.append(("Authorization", b"Bearer " + _raw(bearer)))
@@ -120,17 +121,17 @@ def _raw(text: str | bytes) -> bytes:
 
 
 def secrets_in(sent: bytes) -> set[bytes]:
-    """What of the bytes sent nobody may ever see again: tokens, each part of them, and the canary."""
+    """Return the secrets in sent bytes: tokens, their parts, the shared secret and the canary."""
     found = {CANARY.encode(), SECRET.encode()}
     for token in _TOKEN.findall(sent):
-        found |= {part for part in (token, *token.split(b".")) if len(part) >= LONG_ENOUGH}
-    # Half a token is none by its form, but has a signature in it; what only fills up has few letters.
-    return found | {run for run in _RUN.findall(sent) if len(set(run)) > LONG_ENOUGH}
+        found |= {part for part in (token, *token.split(b".")) if len(part) >= MIN_SECRET_LENGTH}
+    # Half a token does not match the pattern but contains a signature; padding has few different characters.
+    return found | {run for run in _RUN.findall(sent) if len(set(run)) > MIN_SECRET_LENGTH}
 
 
 @dataclass
 class System:
-    """The service under attack, with the keys of its issuer: the attacker has some of them, alice and mallory all."""
+    """The attacked service, the keys of its issuer and its database; tests sign tokens of alice and mallory."""
 
     port: int
     log: Path
@@ -139,7 +140,7 @@ class System:
     database: sqlite3.Connection
 
     def send(self, sent: bytes, *, end: bool = True) -> list[Reply]:
-        """All answers, which show nothing of what was sent in secret."""
+        """Send bytes; return all responses. AssertionError if they contain a secret from the request or a traceback."""
         replies, received = exchange(self.port, sent, end=end)
         shown = [secret for secret in secrets_in(sent) if secret in received]
         assert not shown, f"the answer shows {shown}: {received!r}"
@@ -147,43 +148,44 @@ class System:
         return replies
 
     def ask(self, sent: bytes) -> Reply:
-        """The one answer to one request."""
+        """Send one request; return its only response."""
         (reply,) = self.send(sent)
         return reply
 
     def claims(self, *without: str, **changes: Any) -> dict[str, Any]:
-        """What a good token of alice's says; claims that are named only are left out."""
+        """Return the claims of a valid token of alice with `changes`, without the claims named in `without`."""
         now = int(time.time())
         good = {"sub": "alice", "iss": ISSUER, "aud": AUDIENCE, "iat": now, "exp": now + 600}
         return {name: value for name, value in {**good, **changes}.items() if name not in without}
 
     def signed(self, header: dict[str, Any], *without: str, **changes: Any) -> str:
-        """Signed with the shared secret, under any header."""
+        """Return a token signed with the shared secret, with any header."""
         return compact({"alg": "HS256", **header}, self.claims(*without, **changes), hs256())
 
     def token(self, user: str, **changes: Any) -> str:
-        """A good token."""
+        """Return a valid token of a user."""
         return self.signed({"typ": "JWT"}, sub=user, **changes)
 
     def of(self, user: str, path: str = "/tasks", **options: Any) -> Reply:
-        """The answer to a user's own request."""
+        """Send a request of a user to the own path; return the response."""
         return self.ask(request(f"/api/{quote(user, safe='')}{path}", bearer=self.token(user), **options))
 
     def commits(self) -> int:
-        """A number that is another one after any commit by anybody, for SQLite knows."""
+        """Return a number that changes with every commit of another connection (PRAGMA data_version)."""
         (version,) = self.database.execute("PRAGMA data_version").fetchone()
         return int(version)
 
     def data(self) -> list[Any]:
-        """Everything that alice and mallory have."""
+        """Return the exports of alice and mallory."""
         return [self.of(user, "/export").json for user in ("alice", "mallory")]
 
 
 @dataclass(frozen=True)
 class Attack:
-    """What is sent, and how it must be refused: `code` is the problem's, None for a page of gunicorn's own.
+    """A request and how it must be refused.
 
-    `reason` is what the challenge of a 401 says of the token, None where no token came.
+    `code` is that of the problem document, None for an error page of gunicorn; `reason` is the `error_description` of the
+    challenge of a 401, None for a request without a token.
     """
 
     make: Callable[[System], bytes]
@@ -193,7 +195,7 @@ class Attack:
 
 
 def assert_fails(system: System, attack: Attack) -> None:
-    """One answer, the exact refusal, nothing shown, and nothing changed."""
+    """Assert that an attack gets one response, exactly its refusal, without secrets, and that no data changed."""
     before = system.commits()
     reply = system.ask(attack.make(system))
     assert reply.status == attack.status, reply
@@ -209,7 +211,7 @@ def assert_fails(system: System, attack: Attack) -> None:
 
 
 def assert_is_problem(reply: Reply, status: int, code: str) -> None:
-    """A problem document that every client can read."""
+    """Assert that a response is a complete problem document with this status and code."""
     assert reply.headers["Content-Type"] == PROBLEM, reply
     body = reply.json
     assert (body["type"], body["status"], body["code"]) == (f"/problems/{code}", status, code)
@@ -221,7 +223,7 @@ def assert_is_problem(reply: Reply, status: int, code: str) -> None:
 
 
 def challenges(attack: Attack) -> list[str]:
-    """The `WWW-Authenticate` that a refusal has."""
+    """Return the `WWW-Authenticate` headers of a refusal."""
     if attack.status != 401:
         return []
     if attack.reason is None:
@@ -230,5 +232,5 @@ def challenges(attack: Attack) -> list[str]:
 
 
 def raw_bytes(text: str) -> bytes:
-    """base64url without padding, decoded."""
+    """Decode base64url without padding."""
     return urlsafe_b64decode(text + "=" * (-len(text) % 4))

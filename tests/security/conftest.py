@@ -1,4 +1,4 @@
-"""The service as production runs it, with a shared secret and key pairs of all five kinds, and two people in it."""
+"""The service with its production settings, a shared secret, a key pair of each algorithm and two users with tasks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.security.attacker import AUDIENCE, ISSUER, System
 
 @contextmanager
 def serving(folder: Path, **settings: str) -> Iterator[System]:
-    """A service on a database of its own, all that it prints kept in a file."""
+    """Run a service on a new database, with its output in a file."""
     url = f"sqlite:///{folder}/taskapi.db"
     migrate(url)
     log = folder / "log"
@@ -33,20 +33,20 @@ def serving(folder: Path, **settings: str) -> Iterator[System]:
         "CORS_ORIGINS": ISSUER,
         "RATE_LIMIT": "off",
         "WEB_CONCURRENCY": "1",
-        # Standard output and error, the access log among it, as an operator would see it on a terminal.
+        # Standard output and error, including the access log.
         "GUNICORN_CMD_ARGS": f"--capture-output --error-logfile {shlex.quote(str(log))}",
         **settings,
     }
     try:
         with serve(url, **environ) as server, closing(sqlite3.connect(folder / "taskapi.db")) as database:
             system = System(server.port, log, signers, key_server, database)
-            _settle(system)
+            _create_tasks(system)
             yield system
     finally:
         key_server.stop()
 
 
-def _settle(system: System) -> None:
+def _create_tasks(system: System) -> None:
     for user, body in (
         ("alice", b'{"title": "Buy milk", "description": "Two liters", "tags": ["shop"]}'),
         ("alice", b'{"title": "See the doctor", "priority": "high"}'),
@@ -60,14 +60,14 @@ def _settle(system: System) -> None:
 
 @pytest.fixture(scope="package")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """One service for all the tables."""
+    """One service for all tables of attacks."""
     with serving(tmp_path_factory.mktemp("attacked")) as served:
         yield served
 
 
 @pytest.fixture(scope="module")
-def unharmed(system: System) -> Iterator[None]:
-    """Whatever a module sent, alice and mallory have what they had."""
+def data_unchanged(system: System) -> Iterator[None]:
+    """Assert that the tests of a module changed no data of alice and mallory."""
     before = system.data()
     yield
     assert system.data() == before

@@ -1,4 +1,4 @@
-"""A body says what it may say, in one reading only, to one user's data; whatever else it holds is refused or idle."""
+"""Bodies and query strings that are invalid, ambiguous or meant for another user are refused; read-only members are ignored."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ import pytest
 from tests.security.attacker import JSON, Attack, Reply, System, assert_fails, request
 from tests.tasks.test_bad_input import BODIES
 
-pytestmark = pytest.mark.usefixtures("unharmed")
+pytestmark = pytest.mark.usefixtures("data_unchanged")
 
 MALLORYS = "/api/mallory/tasks"
 KIB = 1024
 
 
-def posted(
+def sent_body(
     body: bytes | Callable[[], bytes],
     status: int,
     code: str,
@@ -31,7 +31,7 @@ def posted(
     content_type: str | None = JSON,
     **headers: str,
 ) -> Attack:
-    """Mallory's own request, with a body that she should not send."""
+    """Return an attack that sends a body to one of mallory's own paths."""
     lines = [(name.replace("_", "-"), value) for name, value in headers.items()]
     return Attack(
         lambda s: request(
@@ -47,19 +47,20 @@ def posted(
     )
 
 
-def said(members: Any, status: int = 422, code: str = "invalid", **options: Any) -> Attack:
-    return posted(json.dumps(members).encode(), status, code, **options)
+def sent_json(members: Any, status: int = 422, code: str = "invalid", **options: Any) -> Attack:
+    """Return an attack that sends a JSON body."""
+    return sent_body(json.dumps(members).encode(), status, code, **options)
 
 
 BAD, TYPE, LARGE = (400, "bad-request"), (415, "unsupported-media-type"), (413, "too-large")
 
 
-# What is no strict JSON
+# Bodies that are not strict JSON
 
-STRICT = {f"a body of {name}": posted(body, status, code) for name, (body, status, code) in BODIES.items()}
+STRICT = {f"a body of {name}": sent_body(body, status, code) for name, (body, status, code) in BODIES.items()}
 
 NUMBERS = {
-    f"the number {name}": posted(b'{"title":"x","completed":' + number + b"}", *refusal)
+    f"the number {name}": sent_body(b'{"title":"x","completed":' + number + b"}", *refusal)
     for name, (number, refusal) in {
         "1e999": (b"1e999", BAD),
         "-1e999": (b"-1e999", BAD),
@@ -77,7 +78,7 @@ NUMBERS = {
 }
 
 DEEP = {
-    f"{name} deep": posted(body, *BAD, path=path)
+    f"{name} deep": sent_body(body, *BAD, path=path)
     for name, path, body in (
         ("20,000 arrays", "/tasks", b'{"title":' + b"[" * 20_000 + b"]" * 20_000 + b"}"),
         ("9,000 objects", "/tasks", b'{"title":' + b'{"a":' * 9000 + b"1" + b"}" * 9000 + b"}"),
@@ -87,7 +88,7 @@ DEEP = {
 }
 
 TEXTS = {
-    f"a title with {name}": posted(b'{"title":"c4n4ry' + text + b'"}', *refusal)
+    f"a title with {name}": sent_body(b'{"title":"c4n4ry' + text + b'"}', *refusal)
     for name, (text, refusal) in {
         "half a pair": (rb"\ud800", (422, "invalid")),
         "the other half": (rb"\udc00", (422, "invalid")),
@@ -106,7 +107,7 @@ TEXTS = {
 }
 
 ENCODINGS = {
-    f"a body in {name}": posted(text.encode(encoding), *BAD, content_type=f"{JSON}; charset={charset}")
+    f"a body in {name}": sent_body(text.encode(encoding), *BAD, content_type=f"{JSON}; charset={charset}")
     for text in ('{"title":"c4n4ry\u00e9"}',)
     for name, encoding, charset in (
         ("UTF-16 that says so", "utf-16", "utf-16"),
@@ -119,10 +120,10 @@ ENCODINGS = {
 }
 
 
-# What is not said to be JSON, or is wrapped
+# Other media types and content codings
 
 MEDIA = {
-    f"the type {name}": posted(b'{"title":"c4n4ry"}', *TYPE, content_type=media_type)
+    f"the type {name}": sent_body(b'{"title":"c4n4ry"}', *TYPE, content_type=media_type)
     for name, media_type in {
         "none": None,
         "empty": "",
@@ -149,14 +150,14 @@ MEDIA = {
 
 @cache
 def bomb(coding: str) -> bytes:
-    """Ten megabytes in ten kilobytes, or less."""
+    """Return ten megabytes of JSON, compressed to ten kilobytes or less."""
     blank = b'{"title":"x"' + b" " * 10_000_000 + b"}"
     once = gzip.compress(blank, 9)
     return {"gzip": once, "twice": gzip.compress(once, 9), "deflate": zlib.compress(blank, 9)}[coding]
 
 
 BOMBS = {
-    f"a bomb in {name}": posted(lambda kind=kind: bomb(kind), *TYPE, path=path, Content_Encoding=coding)
+    f"a bomb in {name}": sent_body(lambda kind=kind: bomb(kind), *TYPE, path=path, Content_Encoding=coding)
     for name, kind, coding, path in (
         ("gzip", "gzip", "gzip", "/tasks"),
         ("gzip for a batch", "gzip", "gzip", "/tasks/batch"),
@@ -170,7 +171,7 @@ BOMBS = {
         ("GZIP in capitals", "gzip", "GZIP", "/tasks"),
     )
 } | {
-    "a bomb that does not say it is one": posted(lambda: bomb("gzip"), *BAD),
+    "a bomb that does not say it is one": sent_body(lambda: bomb("gzip"), *BAD),
     "a bomb for the sign-out": Attack(
         lambda _: request(
             "/backchannel-logout",
@@ -184,17 +185,17 @@ BOMBS = {
 }
 
 SIZES = {
-    f"{name} too much": posted(body, *LARGE, path=path)
+    f"{name} too much": sent_body(body, *LARGE, path=path)
     for name, path, body in (
         ("a byte", "/tasks", b" " * (64 * KIB + 1)),
         ("a byte of a batch", "/tasks/batch", b" " * (1024 * KIB + 1)),
         ("a byte of an import", "/import", b" " * (1024 * KIB + 1)),
     )
 } | {
-    "101 changes": said({"operations": [{"op": "delete", "id": 1}] * 101}, path="/tasks/batch"),
-    "10,001 tasks": said({"tasks": [{}] * 10_001}, path="/import"),
-    "21 tags": said({"title": "x", "tags": [str(n) for n in range(21)]}),
-    "10,001 characters": said({"title": "x", "description": "x" * 10_001}),
+    "101 changes": sent_json({"operations": [{"op": "delete", "id": 1}] * 101}, path="/tasks/batch"),
+    "10,001 tasks": sent_json({"tasks": [{}] * 10_001}, path="/import"),
+    "21 tags": sent_json({"title": "x", "tags": [str(n) for n in range(21)]}),
+    "10,001 characters": sent_json({"title": "x", "description": "x" * 10_001}),
     "a form of 17 KiB for the sign-out": Attack(
         lambda _: request(
             "/backchannel-logout",
@@ -207,7 +208,7 @@ SIZES = {
 }
 
 
-# Members that nobody may set, and that are not even known
+# Members that do not exist
 
 FOREIGN_MEMBERS = (
     *("revision", "owner", "owner_id", "userId", "user", "is_admin", "role", "permissions", "epoch", "folded_title"),
@@ -227,14 +228,14 @@ FOREIGN_MEMBERS = (
 )
 
 ASSIGNED = {
-    f"{verb} with {member}": said(wrap({"title": "c4n4ry", member: "alice"}), path=path, method=method)
+    f"{verb} with {member}": sent_json(wrap({"title": "c4n4ry", member: "alice"}), path=path, method=method)
     for member in FOREIGN_MEMBERS
     for verb, method, path, wrap in (
         ("create", "POST", "/tasks", lambda task: task),
         ("change", "PUT", "/tasks/1", lambda task: task),
     )
 } | {
-    f"{verb} with {member}": said(
+    f"{verb} with {member}": sent_json(
         wrap({"title": "c4n4ry", member: "alice"}), path=path, method=method, **options
     )
     for member in ("revision", "owner", "userId", "is_admin", "__proto__", "purged_at")
@@ -247,49 +248,49 @@ ASSIGNED = {
 }  # fmt: skip
 
 OPERATIONS = {
-    "a batch for another user": said(
+    "a batch for another user": sent_json(
         {"user_id": "alice", "operations": [{"op": "delete", "id": 1}]}, path="/tasks/batch"
     ),
-    "an operation for another user": said(
+    "an operation for another user": sent_json(
         {"operations": [{"op": "delete", "id": 1, "user_id": "alice"}]}, path="/tasks/batch"
     ),
-    "an operation on a path": said({"operations": [{"op": "delete", "id": "../../alice/tasks/1"}]}, path="/tasks/batch"),
-    "an operation on a list of ids": said({"operations": [{"op": "delete", "id": [1, 2]}]}, path="/tasks/batch"),
-    "an operation on true": said({"operations": [{"op": "delete", "id": True}]}, path="/tasks/batch"),
-    "an operation on everything": said({"operations": [{"op": "delete", "id": {"$gt": 0}}]}, path="/tasks/batch"),
-    "an operation on a number of 19 digits": said({"operations": [{"op": "delete", "id": 2**63}]}, path="/tasks/batch"),
-    "an operation that nobody knows": said({"operations": [{"op": "purge", "id": 1}]}, path="/tasks/batch"),
-    "an operation on what is only alice's": said(
+    "an operation on a path": sent_json({"operations": [{"op": "delete", "id": "../../alice/tasks/1"}]}, path="/tasks/batch"),
+    "an operation on a list of ids": sent_json({"operations": [{"op": "delete", "id": [1, 2]}]}, path="/tasks/batch"),
+    "an operation on true": sent_json({"operations": [{"op": "delete", "id": True}]}, path="/tasks/batch"),
+    "an operation on everything": sent_json({"operations": [{"op": "delete", "id": {"$gt": 0}}]}, path="/tasks/batch"),
+    "an operation on a number of 19 digits": sent_json({"operations": [{"op": "delete", "id": 2**63}]}, path="/tasks/batch"),
+    "an operation that nobody knows": sent_json({"operations": [{"op": "purge", "id": 1}]}, path="/tasks/batch"),
+    "an operation on what is only alice's": sent_json(
         {"operations": [{"op": "delete", "id": 3}]}, 404, "not-found", path="/tasks/batch"
     ),
-    "a good operation before a bad one": said(
+    "a good operation before a bad one": sent_json(
         {"operations": [{"op": "delete", "id": 1}, {"op": "delete", "id": 3}]}, 404, "not-found", path="/tasks/batch"
     ),
-    "a move before what is only alice's": said({"before": 3}, 404, "not-found", path="/tasks/1/move"),
-    "a restore of what is only in alice's trash": said({}, 404, "not-found", path="/tasks/3/restore"),
-    "an import that names another user": said({"user_id": "alice", "tasks": []}, path="/import"),
-    "an import with an id of 10 digits": said({"tasks": [{"id": 1_000_000_001, "title": "x"}]}, path="/import"),
-    "an import of one id twice": said(
+    "a move before what is only alice's": sent_json({"before": 3}, 404, "not-found", path="/tasks/1/move"),
+    "a restore of what is only in alice's trash": sent_json({}, 404, "not-found", path="/tasks/3/restore"),
+    "an import that names another user": sent_json({"user_id": "alice", "tasks": []}, path="/import"),
+    "an import with an id of 10 digits": sent_json({"tasks": [{"id": 1_000_000_001, "title": "x"}]}, path="/import"),
+    "an import of one id twice": sent_json(
         {"tasks": [{"id": 7, "title": "x"}, {"id": 7, "title": "y"}]}, path="/import"
     ),
-    "an import of a good task and a bad one": said(
+    "an import of a good task and a bad one": sent_json(
         {"tasks": [{"title": "x"}, {"title": "\0"}]}, path="/import"
     ),
-    "a rule that never ends to count": said({"title": "x", "due_date": "2026-01-01", "recurrence": "FREQ=SECONDLY"}),
-    "a rule without a step": said({"title": "x", "due_date": "2026-01-01", "recurrence": "FREQ=DAILY;INTERVAL=0"}),
-    "a rule with a second line": said(
+    "a rule that never ends to count": sent_json({"title": "x", "due_date": "2026-01-01", "recurrence": "FREQ=SECONDLY"}),
+    "a rule without a step": sent_json({"title": "x", "due_date": "2026-01-01", "recurrence": "FREQ=DAILY;INTERVAL=0"}),
+    "a rule with a second line": sent_json(
         {"title": "x", "due_date": "2026-01-01", "recurrence": "FREQ=DAILY\r\nATTACH:file:///etc/passwd"}
     ),
-    "a zone that is a path": said(
+    "a zone that is a path": sent_json(
         {"title": "x", "due_date": "2026-01-01", "due_time": "09:00", "time_zone": "../../../../etc/passwd"}
     ),
-    "a zone that is this host's": said(
+    "a zone that is this host's": sent_json(
         {"title": "x", "due_date": "2026-01-01", "due_time": "09:00", "time_zone": "localtime"}
     ),
 }  # fmt: skip
 
 
-# The query string, which is a body too
+# Query strings
 
 QUERIES = {
     f"the query {query}": Attack(
@@ -337,13 +338,13 @@ ATTACKS: dict[str, Attack] = {
 
 
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
-def test_the_body_is_refused_and_changes_nothing(system: System, attack: Attack) -> None:
+def test_an_invalid_body_or_query_is_refused_and_changes_no_data(system: System, attack: Attack) -> None:
     assert_fails(system, attack)
 
 
-# Members that go out, and are idle when they come back
+# Read-only members
 
-NOT_ONE_S_OWN = {
+READ_ONLY = {
     "user_id": "alice",
     "id": 1,
     "version": 99,
@@ -368,38 +369,37 @@ WRITES: dict[str, tuple[str, str, Callable[[dict[str, Any]], Any], Callable[[Any
 }  # fmt: skip
 
 
-def put(system: System, method: str, path: str, members: Any, user: str = "trudy") -> Reply:
+def send_json(system: System, method: str, path: str, members: Any, user: str = "trudy") -> Reply:
+    """Send a JSON body to a path of a user."""
     return system.of(user, path, method=method, body=json.dumps(members).encode())
 
 
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES.keys())
-@pytest.mark.parametrize("member", NOT_ONE_S_OWN)
-def test_a_member_that_is_the_service_s_own_is_passed_over(
-    system: System, member: str, write: tuple[str, str, Any, Any]
-) -> None:
+@pytest.mark.parametrize("member", READ_ONLY)
+def test_a_read_only_member_is_ignored(system: System, member: str, write: tuple[str, str, Any, Any]) -> None:
     method, path, wrap, unwrap = write
-    for _ in range(2):  # so that nothing that was changed or made has the id 1
-        made = put(system, "POST", "/tasks", {"title": "Mine"}).json
-    reply = put(system, method, path.format(id=made["id"]), wrap({"title": "Mine", member: NOT_ONE_S_OWN[member]}))
+    for _ in range(2):  # so that the task has another id than 1
+        made = send_json(system, "POST", "/tasks", {"title": "Mine"}).json
+    reply = send_json(system, method, path.format(id=made["id"]), wrap({"title": "Mine", member: READ_ONLY[member]}))
     assert reply.status in (200, 201)
     task = unwrap(reply.json)
     assert task["user_id"] == "trudy"
-    assert task[member] != NOT_ONE_S_OWN[member]
+    assert task[member] != READ_ONLY[member]
     assert task["deleted_at"] is task["series_id"] is task["next_task_id"] is None
 
 
-def test_an_import_is_one_s_own_whoever_it_was_exported_by(system: System) -> None:
+def test_imported_tasks_belong_to_the_user_of_the_request(system: System) -> None:
     stolen = system.of("alice", "/export").json
     assert {task["user_id"] for task in stolen["tasks"]} == {"alice"}
-    assert put(system, "POST", "/import", stolen, "oscar").status == 200
+    assert send_json(system, "POST", "/import", stolen, "oscar").status == 200
     assert {task["user_id"] for task in system.of("oscar", "/export").json["tasks"]} == {"oscar"}
 
 
 @pytest.mark.parametrize(
     "title", ["'; DROP TABLE tasks; --", "{{7*7}}", "${7*7}", "<script>alert(1)</script>", "%s%n", "=cmd|' /C calc'!A0"]
 )
-def test_a_title_is_only_ever_text(system: System, title: str) -> None:
-    made = put(system, "POST", "/tasks", {"title": title})
+def test_a_title_is_stored_as_text_and_never_interpreted(system: System, title: str) -> None:
+    made = send_json(system, "POST", "/tasks", {"title": title})
     assert (made.status, made.json["title"]) == (201, title)
     assert made.headers["X-Content-Type-Options"] == "nosniff"
     assert title in [task["title"] for task in system.of("trudy").json]
@@ -408,20 +408,21 @@ def test_a_title_is_only_ever_text(system: System, title: str) -> None:
 @pytest.mark.parametrize(
     "search", ["%25'+OR+1=1+--", "%27)+UNION+SELECT+*+FROM+tasks+--", "%25", "_", "milk%27+OR+user_id=%27alice"]
 )
-def test_a_search_finds_nothing_of_another(system: System, search: str) -> None:
+def test_a_search_finds_no_task_of_another_user(system: System, search: str) -> None:
     found = system.of("mallory", f"/tasks?q={search}")
     assert (found.status, found.json) == (200, [])
 
 
-# Cursors and tokens of the feed that are another's
+# Cursors and sync tokens of another user
 
 
 def next_cursor(reply: Reply) -> str:
+    """Return the cursor in the Link header of a page."""
     return parse_qs(urlsplit(reply.headers["Link"].partition(">")[0]).query)["cursor"][0]
 
 
 @pytest.mark.parametrize("query", ["limit=1", "limit=1&sort=title", "limit=1&sort=position"])
-def test_a_cursor_of_another_user_opens_nothing(system: System, query: str) -> None:
+def test_a_cursor_of_another_user_is_400(system: System, query: str) -> None:
     theirs = next_cursor(system.of("alice", f"/tasks?{query}"))
     assert system.of("alice", f"/tasks?{query}&cursor={theirs}").status == 200
     for user in ("mallory", "somebody-new"):
@@ -429,7 +430,7 @@ def test_a_cursor_of_another_user_opens_nothing(system: System, query: str) -> N
         assert (refused.status, refused.json["code"]) == (400, "bad-cursor")
 
 
-def test_a_place_in_the_feed_of_another_user_opens_nothing(system: System) -> None:
+def test_a_sync_token_of_another_user_is_410(system: System) -> None:
     theirs = system.of("alice", "/changes?limit=1").json["next"]
     assert system.of("alice", f"/changes?since={theirs}").status == 200
     for user in ("mallory", "somebody-new"):
@@ -438,16 +439,18 @@ def test_a_place_in_the_feed_of_another_user_opens_nothing(system: System) -> No
         assert b"Buy milk" not in refused.body
 
 
-@pytest.mark.parametrize("kind", ["cursor for feed", "feed for cursor", "life of one's own"])
-def test_a_seal_opens_only_what_it_was_made_for(system: System, kind: str) -> None:
+@pytest.mark.parametrize(
+    "kind", ["cursor for sync token", "sync token for cursor", "own epoch, signed for another user"]
+)
+def test_a_signed_value_is_refused_in_another_use_or_epoch(system: System, kind: str) -> None:
     cursor = next_cursor(system.of("mallory", "/tasks?limit=1"))
     since = system.of("mallory", "/changes").json["next"]
     theirs = system.of("alice", "/changes").json["next"]
-    life = since.partition(".")[0]
+    epoch = since.partition(".")[0]
     path = {
-        "cursor for feed": f"/changes?since={life}.{cursor}",
-        "feed for cursor": f"/tasks?limit=1&cursor={since.partition('.')[2]}",
-        "life of one's own": f"/changes?since={life}.{theirs.partition('.')[2]}",
+        "cursor for sync token": f"/changes?since={epoch}.{cursor}",
+        "sync token for cursor": f"/tasks?limit=1&cursor={since.partition('.')[2]}",
+        "own epoch, signed for another user": f"/changes?since={epoch}.{theirs.partition('.')[2]}",
     }[kind]
     refused = system.of("mallory", path)
     assert (refused.status, refused.json["code"]) == (400, "bad-cursor")

@@ -1,6 +1,6 @@
-"""Where one request ends and the next begins has one reading: what has two is refused, and its connection closed.
+"""Request smuggling: a request whose end is ambiguous is refused, and its connection closed.
 
-What is no HTTP gunicorn refuses by itself, with a page of its own; only here, and only for what stands under `PAGES`.
+gunicorn refuses malformed HTTP itself, with an error page instead of a problem document: the attacks in `PAGES`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pytest
 
 from tests.security.attacker import JSON, Attack, System, assert_fails
 
-pytestmark = pytest.mark.usefixtures("unharmed")
+pytestmark = pytest.mark.usefixtures("data_unchanged")
 
 MALLORYS = "/api/mallory/tasks"
 TASK = b'{"title":"c4n4ry"}'
@@ -31,9 +31,9 @@ def framed(
     end: bytes = b"\r\n",
     smuggled: bool = False,
 ) -> Make:
-    """Mallory's own good request, with these lines in its head and these bytes behind it.
+    """Return a valid request of mallory with additional header lines and body bytes.
 
-    The connection is meant to be kept: whatever is `smuggled` behind is executed if anybody takes it for a request.
+    With `smuggled`, a request of alice follows: it is executed if the server takes it for the next request.
     """
 
     def make(s: System) -> bytes:
@@ -50,22 +50,22 @@ def framed(
 
 
 def victim(s: System) -> bytes:
-    """What mallory would have alice's own connection say."""
+    """Return the smuggled request: it deletes a task of alice."""
     bearer = s.token("alice").encode()
     return b"DELETE /api/alice/tasks/1 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " + bearer + b"\r\n\r\n"
 
 
 def page(make: Make, status: int = 400) -> Attack:
-    """Refused by gunicorn."""
+    """Return an attack that gunicorn refuses."""
     return Attack(make, status, None)
 
 
 def problem(make: Make, status: int = 400, code: str = "bad-request") -> Attack:
-    """Refused by the service."""
+    """Return an attack that the service refuses."""
     return Attack(make, status, code)
 
 
-# Two lengths
+# Contradictory lengths
 
 BOTH = {
     "a length, then chunks": framed(LENGTH, CHUNKED, body=IN_CHUNKS, smuggled=True),
@@ -150,7 +150,7 @@ LENGTHS = {
 }
 
 
-# The head
+# Malformed heads
 
 HEADS = {
     "a line feed for all ends": framed(LENGTH, body=TASK, end=b"\n"),
@@ -186,7 +186,7 @@ BIG_HEADS = {
 }
 
 
-# The first line
+# Malformed request lines
 
 STARTS = {
     "HTTP/0.9": b"GET /api/mallory/tasks",
@@ -239,7 +239,7 @@ NO_HTTP = {
     "a line feed": b"\n",
 }
 
-# What is refused must not be repeated, nor written into a log: there is a token in it.
+# The refusal and the log must not contain the token of these requests.
 TOKENS_IN_WRONG_PLACES = {
     "a token in a line of its own": lambda s: framed()(s).replace(b"Bearer ", b"Bearer\r\n"),
     "a token in two lines": lambda s: re.sub(rb"(Bearer .{80})", rb"\1\r\n", framed()(s)),
@@ -255,7 +255,7 @@ TOKENS_IN_WRONG_PLACES = {
 
 STATUS_OF_PAGE = {
     **dict.fromkeys(BIG_HEADS, 431),
-    # RFC 9112, section 6.1, wants it so: "an unsupported transfer coding".
+    # RFC 9112, section 6.1: 501 for an unsupported transfer coding.
     **dict.fromkeys(CODINGS, 501),
     "a token as an expectation": 417,
     "a token as a coding": 501,
@@ -276,7 +276,7 @@ PAGES: dict[str, Make] = {
 STATUS_OF_PAGE |= {"a first line of 9 KB": 414, "an expectation": 417}
 
 
-# The chunks: here the head is good, so the service answers
+# Malformed chunks: the head is valid, so the service responds
 
 CHUNKS = {
     "of no size": b"\r\n" + IN_CHUNKS,
@@ -337,13 +337,15 @@ ATTACKS: dict[str, Attack] = {
 
 
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
-def test_what_has_two_readings_has_none(system: System, attack: Attack) -> None:
-    """One answer, though more was sent behind: nothing of it was taken for another request."""
+def test_an_ambiguous_or_malformed_request_is_refused_and_nothing_after_it_is_executed(
+    system: System, attack: Attack
+) -> None:
+    """There is one response: the server did not take the bytes that follow for another request."""
     assert_fails(system, attack)
 
 
-def test_what_was_smuggled_would_have_done_harm(system: System) -> None:
-    """Otherwise nothing would have been shown: behind a good request, it is executed."""
+def test_the_smuggled_request_would_be_executed_after_a_valid_request(system: System) -> None:
+    """Without this, the attacks could fail for another reason than their framing."""
     made = system.of("trudy", method="POST", body=b'{"title":"x"}')
     task = made.headers["Location"].encode()
     behind = victim(system).replace(b"/api/alice/tasks/1", task)
@@ -352,12 +354,12 @@ def test_what_was_smuggled_would_have_done_harm(system: System) -> None:
     assert (first.status, second.status) == (200, 204)
 
 
-def test_a_head_without_an_end_is_closed_without_a_word(system: System) -> None:
+def test_an_incomplete_head_closes_the_connection_without_a_response(system: System) -> None:
     for end in (b"\r", b""):
         assert system.send(framed(LENGTH, body=TASK, end=end)(system)) == []
 
 
-def test_names_with_an_underscore_are_dropped_and_frame_nothing(system: System) -> None:
+def test_header_names_with_an_underscore_are_dropped_and_do_not_frame_the_body(system: System) -> None:
     for line in (b"Content_Length: 18", b"Transfer_Encoding: chunked"):
         replies = system.send(
             framed(line, b"Content-Length: 0", b"Connection: close", body=TASK, smuggled=True)(system)
@@ -365,8 +367,8 @@ def test_names_with_an_underscore_are_dropped_and_frame_nothing(system: System) 
         assert [reply.status for reply in replies] == [422]  # the title is missing
 
 
-def test_a_body_that_is_refused_unread_is_not_taken_for_a_request(system: System) -> None:
-    """413, 401 and 403 come before the body is read: what it holds must not be the next request."""
+def test_a_body_that_is_refused_before_it_is_read_is_not_executed_as_a_request(system: System) -> None:
+    """413, 401 and 403 are sent before the body is read: its bytes must not become the next request."""
     inner = victim(system)
     length = b"Content-Length: %d" % (len(inner) + 100_000)
     heads: dict[int, bytes] = {
@@ -381,6 +383,6 @@ def test_a_body_that_is_refused_unread_is_not_taken_for_a_request(system: System
     assert system.commits() == before
 
 
-def test_a_good_request_is_served_after_all_that(system: System) -> None:
+def test_a_valid_request_is_served_after_all_attacks(system: System) -> None:
     reply: Any = system.of("mallory")
     assert (reply.status, [task["title"] for task in reply.json]) == (200, ["Sell more milk", "Sell milk"])

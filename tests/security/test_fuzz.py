@@ -1,4 +1,4 @@
-"""Whatever is thrown at a reader of sealed or signed text, it answers with what was sealed, or refuses in its own words."""
+"""Random input for the parsers of tokens, cursors, rules and JSON: a correct result or the documented exception."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from taskapi.tasks.sync.schemas import changes_query
 from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, base64url, compact, hs256
 from tests.conftest import SECRET
 
-# On a busy machine it may take long to make examples, which is no fault of theirs.
+# Generating examples may be slow on a busy machine; that is not a failure.
 BOUNDED = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 NOW = 1_800_000_000
 CLAIMS = {"sub": "alice", "iat": NOW, "exp": NOW + 900}
@@ -41,7 +41,7 @@ SOME_TEXT = st.text(max_size=80) | st.text("ABCabc019-_.=~ \0\ud800é", max_size
 
 
 class Published:
-    """The public keys of some signers, without a key server: what is read here is the token."""
+    """A key source with the public keys of some signers, without a JWKS endpoint."""
 
     algorithms = frozenset(KEY_PAIR_ALGORITHMS)
 
@@ -64,7 +64,8 @@ def verifier(signers: dict[str, Signer]) -> Verifier:
     return Verifier(sources, clock=lambda: NOW)
 
 
-def good(signers: dict[str, Signer], algorithm: str, sub: str = "alice") -> str:
+def valid_token(signers: dict[str, Signer], algorithm: str, sub: str = "alice") -> str:
+    """Return a valid token."""
     claims = {**CLAIMS, "sub": sub}
     signer = signers.get(algorithm)
     return signer.token(claims) if signer else compact({"alg": "HS256"}, claims, hs256())
@@ -77,7 +78,7 @@ EDITS = st.lists(
 
 
 def edited(raw: bytes, edits: Sequence[tuple[float, int, bytes]]) -> bytes:
-    """Bytes with some of them taken out and others put in, at several places."""
+    """Return bytes after edits: each removes some bytes at a relative position and inserts others."""
     for place, taken, put in edits:
         at = int(place * (len(raw) + 1))
         raw = raw[:at] + put + raw[at + taken :]
@@ -86,10 +87,10 @@ def edited(raw: bytes, edits: Sequence[tuple[float, int, bytes]]) -> bytes:
 
 @BOUNDED
 @given(algorithm=ALGORITHMS, edits=EDITS)
-def test_a_token_that_is_edited_anywhere_names_nobody(
+def test_a_modified_token_is_refused(
     verifier: Verifier, signers: dict[str, Signer], algorithm: str, edits: list[tuple[float, int, bytes]]
 ) -> None:
-    token = good(signers, algorithm)
+    token = valid_token(signers, algorithm)
     text = edited(token.encode(), edits).decode("utf-8", "surrogateescape")
     try:
         user = verifier.verify(text)
@@ -100,10 +101,10 @@ def test_a_token_that_is_edited_anywhere_names_nobody(
 
 @BOUNDED
 @given(algorithm=ALGORITHMS, part=st.integers(0, 2), edits=EDITS)
-def test_a_token_that_is_edited_below_its_encoding_names_nobody(
+def test_a_token_modified_before_base64url_is_refused(
     verifier: Verifier, signers: dict[str, Signer], algorithm: str, part: int, edits: list[tuple[float, int, bytes]]
 ) -> None:
-    token = good(signers, algorithm)
+    token = valid_token(signers, algorithm)
     parts = [urlsafe_b64decode(text + "==") for text in token.split(".")]
     parts[part] = edited(parts[part], edits)
     text = ".".join(base64url(raw) for raw in parts)
@@ -119,16 +120,16 @@ def test_a_token_that_is_edited_below_its_encoding_names_nobody(
     algorithms=st.tuples(ALGORITHMS, ALGORITHMS, ALGORITHMS),
     subs=st.tuples(*[st.sampled_from(["alice", "mallory"])] * 3),
 )
-def test_a_token_put_together_from_others_names_nobody_but_who_signed_all_of_it(
+def test_a_token_combined_from_others_is_refused_unless_all_parts_belong_together(
     verifier: Verifier, signers: dict[str, Signer], algorithms: tuple[str, ...], subs: tuple[str, ...]
 ) -> None:
-    tokens = [good(signers, algorithm, sub) for algorithm, sub in zip(algorithms, subs, strict=True)]
+    tokens = [valid_token(signers, algorithm, sub) for algorithm, sub in zip(algorithms, subs, strict=True)]
     text = ".".join(token.split(".")[part] for part, token in enumerate(tokens))
     try:
         user = verifier.verify(text)
     except InvalidToken:
         return
-    # The signature is of just this header and these claims, whichever of the tokens they came with.
+    # Two tokens may have the same header or claims: then the signature is valid.
     assert algorithms[0] == algorithms[2]
     assert subs[1] == subs[2]
     assert user == User(subs[1])
@@ -146,9 +147,7 @@ JSON = st.recursive(
     claims=st.dictionaries(st.sampled_from(["sub", "sid", "exp", "iat", "jti", "events", "nonce", "iss"]), JSON),
     events=JSON,
 )
-def test_a_notice_that_is_well_signed_says_who_and_which_or_is_refused(
-    verifier: Verifier, claims: dict[str, Any], events: Any
-) -> None:
+def test_a_signed_logout_token_is_parsed_or_refused(verifier: Verifier, claims: dict[str, Any], events: Any) -> None:
     about = {
         "sub": "alice",
         "sid": "s-1",
@@ -165,40 +164,40 @@ def test_a_notice_that_is_well_signed_says_who_and_which_or_is_refused(
     assert (notice.id, notice.user) == (about["jti"], User(about["sub"], about["sid"]))
 
 
-# What the service sealed itself
+# Values that the service signs
 
 PLACES = st.tuples(st.text(max_size=20) | st.integers() | st.none(), st.integers())
 
 
-def of_cursor(text: str) -> Any:
-    """As a view reads it."""
+def decode_cursor(text: str) -> Any:
+    """Decode a query parameter like the view."""
     return cursors.decode_cursor(list_query.load({"cursor": text}), STATE)
 
 
-def of_since(text: str) -> tokens.SyncPosition:
-    """As a view reads it."""
+def decode_sync_token(text: str) -> tokens.SyncPosition:
+    """Decode a query parameter like the view."""
     return tokens.decode_token(changes_query.load({"since": text})["since"], STATE)
 
 
-REFUSED_PLACE = (ValidationError, tokens.InvalidSyncToken, tokens.SyncTokenExpired)
+REFUSALS = (ValidationError, tokens.InvalidSyncToken, tokens.SyncTokenExpired)
 
 
 @BOUNDED
 @given(SOME_TEXT | st.builds("{}.{}".format, SOME_TEXT, SOME_TEXT) | st.binary(min_size=1).map(base64url))
-def test_no_text_is_a_cursor_that_was_not_sealed(text: str) -> None:
+def test_text_that_is_not_a_signed_cursor_is_refused(text: str) -> None:
     with pytest.raises((ValidationError, BadCursor)):
-        of_cursor(text)
+        decode_cursor(text)
 
 
 @BOUNDED
 @given(place=st.tuples(st.text("ab\u00e9 ", max_size=20), st.integers(0, 2**63)), edits=EDITS)
-def test_a_cursor_that_is_edited_opens_no_other_place(place: Any, edits: list[tuple[float, int, bytes]]) -> None:
+def test_a_modified_cursor_is_refused(place: Any, edits: list[tuple[float, int, bytes]]) -> None:
     text = edited(cursors.encode_cursor(place, SELECTION, STATE).encode(), edits).decode("utf-8", "surrogateescape")
     try:
-        opened = of_cursor(text)
+        opened = decode_cursor(text)
     except (ValidationError, BadCursor):
         return
-    # The last character has bits that stand for nothing: another spelling of the same seal.
+    # The last base64url character has unused bits: another spelling of the same signature.
     assert opened == place
 
 
@@ -207,10 +206,10 @@ def test_a_cursor_that_is_edited_opens_no_other_place(place: Any, edits: list[tu
     SOME_TEXT
     | st.builds("{}.{}".format, st.just(STATE.epoch_id) | st.from_regex("[0-9a-f]{8}", fullmatch=True), SOME_TEXT)
 )
-def test_no_text_is_a_place_in_the_feed_that_was_not_sealed(text: str) -> None:
+def test_text_that_is_not_a_signed_sync_token_is_refused(text: str) -> None:
     try:
-        place = of_since(text)
-    except REFUSED_PLACE:
+        place = decode_sync_token(text)
+    except REFUSALS:
         return
     assert text.strip() == "0"  # of who has no data: it begins at the beginning
     assert place == tokens.SyncPosition(0, 2**63 - 1, initial_revision=0)
@@ -218,14 +217,14 @@ def test_no_text_is_a_place_in_the_feed_that_was_not_sealed(text: str) -> None:
 
 @BOUNDED
 @given(revision=st.integers(0, 9), number=st.integers(0, 2**63 - 1), initial_revision=st.integers(0, 9), edits=EDITS)
-def test_a_place_in_the_feed_that_is_edited_opens_no_other(
+def test_a_modified_sync_token_is_refused(
     revision: int, number: int, initial_revision: int, edits: list[tuple[float, int, bytes]]
 ) -> None:
     place = tokens.SyncPosition(revision, number, initial_revision)
     text = edited(tokens.encode_token(place, STATE).encode(), edits).decode("utf-8", "surrogateescape")
     try:
-        opened = of_since(text)
-    except REFUSED_PLACE:
+        opened = decode_sync_token(text)
+    except REFUSALS:
         return
     assert opened in (place, tokens.SyncPosition(0, 2**63 - 1, initial_revision=0))
     assert opened == place or text.strip() == "0"
@@ -235,15 +234,15 @@ def test_a_place_in_the_feed_that_is_edited_opens_no_other(
 @given(
     value=JSON, salt=st.sampled_from(["taskapi.feed", "itsdangerous", "", f"taskapi.cursor {SELECTION.signed_filters}"])
 )
-def test_a_seal_of_another_key_or_for_another_use_opens_nothing(value: Any, salt: str) -> None:
+def test_a_value_signed_with_another_key_or_salt_is_refused(value: Any, salt: str) -> None:
     forged = str(URLSafeSerializer("b" * 32, salt=salt).dumps(value))
     with pytest.raises((ValidationError, BadCursor)):
-        of_cursor(forged)
+        decode_cursor(forged)
     with pytest.raises((ValidationError, tokens.InvalidSyncToken)):
-        of_since(f"{STATE.epoch_id}.{forged}")
+        decode_sync_token(f"{STATE.epoch_id}.{forged}")
 
 
-# What is only read
+# Parsers of other input
 
 PARTS = st.sampled_from(
     ["FREQ", "INTERVAL", "BYDAY", "BYMONTHDAY", "BYMONTH", "BYSETPOS", "UNTIL", "COUNT", "WKST", "x"]
@@ -275,7 +274,9 @@ RULES = st.lists(st.builds("{}={}".format, PARTS, VALUES), max_size=6).map(";".j
 
 @BOUNDED
 @given(rule=RULES, due=st.dates(date(1900, 1, 1), date(2999, 12, 31)))
-def test_a_rule_of_any_parts_is_refused_or_has_a_next_day_soon(rule: str, due: date) -> None:
+def test_a_recurrence_rule_of_any_parts_is_refused_or_yields_a_later_date_within_2_seconds(
+    rule: str, due: date
+) -> None:
     began = time.process_time()
     try:
         kept = rrule.normalize(rule)
@@ -284,12 +285,12 @@ def test_a_rule_of_any_parts_is_refused_or_has_a_next_day_soon(rule: str, due: d
     except ValidationError:
         following = None
     assert following is None or due < following <= date(2999, 12, 31)
-    assert time.process_time() - began < 2  # milliseconds; of a rule that is walked for ever, never
+    assert time.process_time() - began < 2  # it takes milliseconds, and an endless search would never end
 
 
 @BOUNDED
 @given(value=JSON, edits=EDITS)
-def test_json_that_is_edited_is_json_still_or_refused(value: Any, edits: list[tuple[float, int, bytes]]) -> None:
+def test_modified_json_is_parsed_like_json_loads_or_refused(value: Any, edits: list[tuple[float, int, bytes]]) -> None:
     raw = edited(json.dumps(value).encode(), edits)
     try:
         read = strict_json.loads(raw)
@@ -303,7 +304,7 @@ def test_json_that_is_edited_is_json_still_or_refused(value: Any, edits: list[tu
     st.lists(st.sampled_from([b"[", b"{", b'"a":', b"1", b"]", b"}", b",", b'"', b"\\", b"u00", b"e9"]), max_size=30),
     st.sampled_from([1, 100, 20_000]),
 )
-def test_brackets_in_any_number_and_order_are_json_or_refused(pieces: list[bytes], times: int) -> None:
+def test_nested_brackets_are_parsed_like_json_loads_or_refused(pieces: list[bytes], times: int) -> None:
     raw = b"".join(piece * times for piece in pieces)[:65_536]
     try:
         strict_json.loads(raw)

@@ -1,4 +1,4 @@
-"""One header says who asks, and no other says anything about it; what a header smuggles in comes out nowhere."""
+"""Only `Authorization` authenticates; other headers neither authenticate nor change the response or appear in it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.security.attacker import (
     request,
 )
 
-pytestmark = pytest.mark.usefixtures("unharmed")
+pytestmark = pytest.mark.usefixtures("data_unchanged")
 
 ALICES = "/api/alice/tasks"
 MALLORYS = "/api/mallory/tasks"
@@ -34,7 +34,7 @@ def sent(make: Make, target: str = ALICES, **options: str) -> Callable[[System],
     return lambda s: request(target, headers=make(s), **options)
 
 
-def asked_for_a_token(make: Make, target: str = ALICES, **options: str) -> Attack:
+def without_token(make: Make, target: str = ALICES, **options: str) -> Attack:
     return Attack(sent(make, target, **options), 401, "unauthorized")
 
 
@@ -42,21 +42,21 @@ def refused(make: Make, reason: str) -> Attack:
     return Attack(sent(make), 401, "unauthorized", reason)
 
 
-def both(s: System, *users: str) -> list[str]:
+def bearers(s: System, *users: str) -> list[str]:
     return [f"Bearer {s.token(user)}" for user in users]
 
 
-# No token where one belongs
+# Authorization without a valid bearer token
 
 NO_BEARER = {
-    f"Authorization: {name}": asked_for_a_token(
+    f"Authorization: {name}": without_token(
         lambda s, text=text: [] if text is None else [("Authorization", text.replace("{token}", s.token("alice")))]
     )
     for name, text in NO_TOKEN.items()
 }
 
 SCHEMES = {
-    f"the scheme {name}": asked_for_a_token(lambda s, text=text: [("Authorization", text + s.token("alice"))])
+    f"the scheme {name}": without_token(lambda s, text=text: [("Authorization", text + s.token("alice"))])
     for name, text in {
         "Bearer, without a space": "Bearer",
         "Bearer, twice as long": "BearerBearer ",
@@ -75,35 +75,37 @@ SCHEMES = {
 
 SEVERAL = {
     "two headers of one user": refused(
-        lambda s: [("Authorization", text) for text in both(s, "alice", "alice")], NOT_SIGNED
+        lambda s: [("Authorization", text) for text in bearers(s, "alice", "alice")], NOT_SIGNED
     ),
     "two headers, alice's second": refused(
-        lambda s: [("Authorization", text) for text in both(s, "mallory", "alice")], NOT_SIGNED
+        lambda s: [("Authorization", text) for text in bearers(s, "mallory", "alice")], NOT_SIGNED
     ),
     "two headers, alice's first": refused(
-        lambda s: [("Authorization", text) for text in both(s, "alice", "mallory")], NOT_SIGNED
+        lambda s: [("Authorization", text) for text in bearers(s, "alice", "mallory")], NOT_SIGNED
     ),
     "two headers in two cases": refused(
-        lambda s: list(zip(("authorization", "AUTHORIZATION"), both(s, "alice", "alice"), strict=True)), NOT_SIGNED
+        lambda s: list(zip(("authorization", "AUTHORIZATION"), bearers(s, "alice", "alice"), strict=True)), NOT_SIGNED
     ),
     "three headers": refused(
-        lambda s: [("Authorization", text) for text in both(s, "alice", "alice", "alice")], NOT_SIGNED
+        lambda s: [("Authorization", text) for text in bearers(s, "alice", "alice", "alice")], NOT_SIGNED
     ),
     "an empty header after alice's": refused(
-        lambda s: [("Authorization", both(s, "alice")[0]), ("Authorization", "")], NOT_SIGNED
+        lambda s: [("Authorization", bearers(s, "alice")[0]), ("Authorization", "")], NOT_SIGNED
     ),
-    "an empty header before alice's": asked_for_a_token(
-        lambda s: [("Authorization", ""), ("Authorization", both(s, "alice")[0])]
+    "an empty header before alice's": without_token(
+        lambda s: [("Authorization", ""), ("Authorization", bearers(s, "alice")[0])]
     ),
-    "Basic before alice's": asked_for_a_token(
-        lambda s: [("Authorization", "Basic YTpi"), ("Authorization", both(s, "alice")[0])]
+    "Basic before alice's": without_token(
+        lambda s: [("Authorization", "Basic YTpi"), ("Authorization", bearers(s, "alice")[0])]
     ),
     "Basic after alice's": refused(
-        lambda s: [("Authorization", both(s, "alice")[0]), ("Authorization", "Basic YTpi")], NOT_SIGNED
+        lambda s: [("Authorization", bearers(s, "alice")[0]), ("Authorization", "Basic YTpi")], NOT_SIGNED
     ),
-    "two tokens and a comma": refused(lambda s: [("Authorization", ", ".join(both(s, "alice", "alice")))], NOT_SIGNED),
+    "two tokens and a comma": refused(
+        lambda s: [("Authorization", ", ".join(bearers(s, "alice", "alice")))], NOT_SIGNED
+    ),
     "two tokens and a semicolon": refused(
-        lambda s: [("Authorization", "; ".join(both(s, "alice", "alice")))], NOT_SIGNED
+        lambda s: [("Authorization", "; ".join(bearers(s, "alice", "alice")))], NOT_SIGNED
     ),
     "two tokens and a space": refused(
         lambda s: [("Authorization", f"Bearer {s.token('alice')} {s.token('alice')}")], NOT_SIGNED
@@ -121,25 +123,25 @@ SEVERAL = {
 }
 
 
-# A token where none belongs
+# Tokens in other places
 
-ELSEWHERE = {
-    f"{name} says who asks": asked_for_a_token(lambda s, name=name: [(name, f"Bearer {s.token('alice')}")])
+OTHER_HEADERS = {
+    f"{name} says who asks": without_token(lambda s, name=name: [(name, f"Bearer {s.token('alice')}")])
     for name in (
         *("X-Authorization", "X-Access-Token", "X-Auth-Token", "X-Token", "X-Forwarded-Authorization", "Token"),
         *("X-Original-Authorization", "Proxy-Authorization", "X-Api-Key", "Sec-WebSocket-Protocol", "set-auth-jwt"),
         *("Authorization_", "HTTP_AUTHORIZATION", "REDIRECT-HTTP-AUTHORIZATION", "Authorization-", "Authorisation"),
     )
 }
-NAMED = {
-    f"{name} names alice": asked_for_a_token(lambda s, name=name: [(name, "alice")])
+USER_HEADERS = {
+    f"{name} names alice": without_token(lambda s, name=name: [(name, "alice")])
     for name in (
         *("X-User-Id", "X-User", "X-Forwarded-User", "X-Remote-User", "Remote-User", "REMOTE_USER", "X-Email"),
         *("X-Auth-Request-User", "X-Authenticated-User", "X-Amzn-Oidc-Identity", "Cf-Access-Authenticated-User-Email"),
     )
 }
 COOKIES = {
-    f"the cookie {name}": asked_for_a_token(lambda s, name=name: [("Cookie", f"{name}={s.token('alice')}")])
+    f"the cookie {name}": without_token(lambda s, name=name: [("Cookie", f"{name}={s.token('alice')}")])
     for name in (
         *("session", "token", "Authorization", "better-auth.session_token", "__Secure-better-auth.session_token"),
         *("__Host-token", "better-auth.session_data", "access_token"),
@@ -174,7 +176,7 @@ IN_BODY = {
 }
 
 
-# Mallory's token, and a header that would make her alice
+# A token of mallory with a header that names alice
 
 FORWARDED = {
     f"mallory's token and {name}": Attack(
@@ -200,7 +202,7 @@ FORWARDED = {
 }
 
 
-# Methods in disguise
+# Method overrides
 
 OVERRIDES = {
     f"POST with {name}": Attack(
@@ -240,7 +242,7 @@ OVERRIDES = {
 }
 
 
-# Keys that would break out of a header, a statement or a log
+# Idempotency keys and conditions that inject text
 
 KEYS = {
     f"an Idempotency-Key {name}": Attack(
@@ -292,8 +294,8 @@ ATTACKS: dict[str, Attack] = {
     **NO_BEARER,
     **SCHEMES,
     **SEVERAL,
-    **ELSEWHERE,
-    **NAMED,
+    **OTHER_HEADERS,
+    **USER_HEADERS,
     **COOKIES,
     **IN_ADDRESS,
     **IN_BODY,
@@ -304,13 +306,13 @@ ATTACKS: dict[str, Attack] = {
 
 
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
-def test_the_header_opens_and_changes_nothing(system: System, attack: Attack) -> None:
+def test_an_invalid_header_is_refused_and_changes_no_data(system: System, attack: Attack) -> None:
     assert_fails(system, attack)
 
 
-# What must make no difference to a good request
+# Headers that do not change the response to a valid request
 
-IDLE: dict[str, list[tuple[str, str | bytes]]] = {
+UNSUPPORTED: dict[str, list[tuple[str, str | bytes]]] = {
     "X-HTTP-Method-Override: DELETE": [("X-HTTP-Method-Override", "DELETE")],
     "X-Original-URL": [("X-Original-URL", ALICES)],
     "X-Rewrite-URL": [("X-Rewrite-URL", ALICES)],
@@ -348,8 +350,8 @@ IDLE: dict[str, list[tuple[str, str | bytes]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("lines", IDLE.values(), ids=IDLE.keys())
-def test_the_header_makes_no_difference(system: System, lines: Headers) -> None:
+@pytest.mark.parametrize("lines", UNSUPPORTED.values(), ids=UNSUPPORTED.keys())
+def test_an_unsupported_header_does_not_change_the_response(system: System, lines: Headers) -> None:
     bearer = system.token("mallory")
     plain = system.ask(request(MALLORYS, bearer=bearer))
     assert plain.status == 200
@@ -373,7 +375,7 @@ HOSTS: dict[str, str | bytes] = {
 
 @pytest.mark.parametrize("host", HOSTS.values(), ids=HOSTS.keys())
 @pytest.mark.parametrize("method", ["GET", "OPTIONS"])
-def test_no_answer_holds_the_host_that_was_asked_for(system: System, host: str | bytes, method: str) -> None:
+def test_no_response_contains_the_host_header(system: System, host: str | bytes, method: str) -> None:
     good = request(MALLORYS, bearer=system.token("mallory"), method=method)
     sent = good.replace(b"Host: localhost", b"Host: " + (host if isinstance(host, bytes) else host.encode()))
     assert system.ask(sent).essence == system.ask(good).essence
@@ -396,9 +398,7 @@ REQUEST_IDS: dict[str, str | bytes] = {
 
 @pytest.mark.parametrize("name", REQUEST_IDS.values(), ids=REQUEST_IDS.keys())
 @pytest.mark.parametrize("bearer", ["mallory", None], ids=["with a token", "without"])
-def test_a_request_s_name_breaks_out_of_no_header_and_no_body(
-    system: System, name: str | bytes, bearer: str | None
-) -> None:
+def test_an_invalid_request_id_is_replaced(system: System, name: str | bytes, bearer: str | None) -> None:
     token = system.token(bearer) if bearer else None
     reply = system.ask(request(MALLORYS, bearer=token, headers=[("X-Request-Id", name)]))
     assert reply.status == (200 if bearer else 401)
@@ -406,12 +406,12 @@ def test_a_request_s_name_breaks_out_of_no_header_and_no_body(
     assert "Set-Cookie" not in reply.headers
 
 
-def test_two_names_of_a_request_are_none(system: System) -> None:
+def test_two_request_ids_are_replaced(system: System) -> None:
     reply = system.ask(request(ALICES, headers=[("X-Request-Id", "c4n4ry"), ("X-Request-Id", "c4n4ry")]))
     assert re.fullmatch("[0-9a-f]{32}", reply.headers["X-Request-Id"])
 
 
-# Web pages
+# CORS
 
 ORIGINS = {
     "another": "https://mallory.example",
@@ -441,7 +441,7 @@ ORIGINS = {
 
 
 @pytest.mark.parametrize("origin", ORIGINS.values(), ids=ORIGINS.keys())
-def test_no_page_of_another_origin_may_read_or_ask(system: System, origin: str) -> None:
+def test_other_origins_get_no_cors_headers(system: System, origin: str) -> None:
     preflight = [
         ("Origin", origin),
         ("Access-Control-Request-Method", "DELETE"),
@@ -456,19 +456,19 @@ def test_no_page_of_another_origin_may_read_or_ask(system: System, origin: str) 
         assert "Origin" in reply.headers["Vary"]
 
 
-def test_the_page_that_may_ask_sends_no_cookies(system: System) -> None:
+def test_the_allowed_origin_may_not_send_cookies(system: System) -> None:
     for target, token in ((MALLORYS, system.token("mallory")), (ALICES, None)):
         reply = system.ask(request(target, bearer=token, headers=[("Origin", ISSUER)]))
         assert reply.headers["Access-Control-Allow-Origin"] == ISSUER
         assert "Access-Control-Allow-Credentials" not in reply.headers
 
 
-# What was another's
+# Keys and tags of another user
 
 KEPT = b'{"title": "Kept"}'
 
 
-def test_a_key_of_another_user_replays_nothing(system: System) -> None:
+def test_an_idempotency_key_of_another_user_replays_no_response(system: System) -> None:
     key = [("Idempotency-Key", "k-1")]
     first = system.of("peggy", method="POST", body=KEPT, headers=key)
     again = system.of("peggy", method="POST", body=KEPT, headers=key)
@@ -480,7 +480,7 @@ def test_a_key_of_another_user_replays_nothing(system: System) -> None:
     assert_is_problem(system.of("peggy", method="POST", body=b'{"title": "x"}', headers=key), 422, "key-reused")
 
 
-def test_the_tag_of_another_user_s_list_is_not_one_s_own(system: System) -> None:
+def test_the_list_etag_of_another_user_does_not_match(system: System) -> None:
     for user in ("peggy", "victor"):
         system.of(user, method="POST", body=KEPT)
     tag = system.of("peggy").headers["ETag"]
@@ -488,6 +488,6 @@ def test_the_tag_of_another_user_s_list_is_not_one_s_own(system: System) -> None
     assert system.of("victor", headers=[("If-None-Match", tag)]).status == 200
 
 
-def test_without_a_token_nothing_is_said_of_one(system: System) -> None:
+def test_without_a_token_the_challenge_has_no_error(system: System) -> None:
     reply = system.ask(request(ALICES, headers=[("If-None-Match", "*"), ("Idempotency-Key", "k-1")]))
     assert (reply.status, reply.headers.get_all("WWW-Authenticate")) == (401, [CHALLENGE])

@@ -1,4 +1,4 @@
-"""A path names one user and one task, byte for byte: nothing that looks like it, leads around it or unpacks to it."""
+"""A path matches a user byte by byte: no similar spelling, path traversal or encoding reaches another user."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import pytest
 from tests.auth.test_hook import LIKE_ALICE
 from tests.security.attacker import Attack, System, assert_fails, request
 
-pytestmark = pytest.mark.usefixtures("unharmed")
+pytestmark = pytest.mark.usefixtures("data_unchanged")
 
 CODES = {403: "forbidden", 404: "not-found", 405: "method-not-allowed", 400: "bad-parameter", 401: "unauthorized"}
 
 
-def asked(user: str, target: str | bytes, status: int, method: str = "GET") -> Attack:
-    """The user's own good token at some address."""
+def sent_by(user: str, target: str | bytes, status: int, method: str = "GET") -> Attack:
+    """Return an attack with a valid token of a user and any request target."""
     return Attack(lambda s: request(target, method=method, bearer=s.token(user)), status, CODES[status])
 
 
-# Alice's own name, misspelled: she is nobody else either
+# Other spellings of alice in the path, with alice's token
 
 NOT_A_USER_S_PATH = {
     "encoded slash before": 404,
@@ -34,12 +34,12 @@ NOT_A_USER_S_PATH = {
 }
 
 MISSPELLED = {
-    f"alice's token at {name}": asked("alice", f"/api/{spelling}/tasks", NOT_A_USER_S_PATH.get(name, 403))
+    f"alice's token at {name}": sent_by("alice", f"/api/{spelling}/tasks", NOT_A_USER_S_PATH.get(name, 403))
     for name, spelling in LIKE_ALICE.items()
 }
 
 
-# Somebody whose name looks like alice's
+# Users whose id looks like alice
 
 NAMESAKES = {
     "capital": "Alice",
@@ -85,11 +85,11 @@ NAMESAKES = {
 }
 
 STRANGERS = {
-    f"the token of a namesake: {name}": asked(sub, "/api/alice/tasks/1", 403) for name, sub in NAMESAKES.items()
+    f"the token of a namesake: {name}": sent_by(sub, "/api/alice/tasks/1", 403) for name, sub in NAMESAKES.items()
 }
 
 
-# Mallory's good token, and ways around
+# A valid token of mallory, and paths that may lead to alice
 
 AROUND: dict[str, tuple[str | bytes, int]] = {
     "straight": ("/api/alice/tasks", 403),
@@ -175,7 +175,7 @@ AROUND: dict[str, tuple[str | bytes, int]] = {
     "the source": ("/.git/config", 404),
     "the environment": ("/.env", 404),
 }
-CROOKED = {f"mallory's token: {name}": asked("mallory", target, status) for name, (target, status) in AROUND.items()}
+CROOKED = {f"mallory's token: {name}": sent_by("mallory", target, status) for name, (target, status) in AROUND.items()}
 
 
 # Methods
@@ -215,11 +215,11 @@ DONE_TO_ALICE: dict[str, tuple[str, str, int]] = {
     "an unknown one": ("FROBNICATE", "/api/alice/tasks/1", 405),
 }
 DONE = {
-    f"mallory's token: {name} of alice's": asked("mallory", path, status, method)
+    f"mallory's token: {name} of alice's": sent_by("mallory", path, status, method)
     for name, (method, path, status) in DONE_TO_ALICE.items()
 }
 
-# A stranger learns nothing of what there is: without a token all paths of a user are alike.
+# Without a token the response does not depend on what exists.
 UNKNOWN_TO_STRANGERS = {
     f"no token: {name}": Attack(lambda s, target=target: request(target), 401, "unauthorized")
     for name, target in {
@@ -237,12 +237,12 @@ ATTACKS: dict[str, Attack] = {**MISSPELLED, **STRANGERS, **CROOKED, **DONE, **UN
 
 
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
-def test_the_path_leads_to_nothing_of_another(system: System, attack: Attack) -> None:
+def test_a_path_to_data_of_another_user_is_refused_and_changes_no_data(system: System, attack: Attack) -> None:
     assert_fails(system, attack)
 
 
 @pytest.mark.parametrize("form", ["NFC", "NFD", "NFKC", "NFKD"])
-def test_no_form_of_a_name_in_unicode_is_another_s(system: System, form: str) -> None:
+def test_unicode_normalization_forms_are_different_users(system: System, form: str) -> None:
     written = "\u212b\ufb01\u00e9-1"  # an Angstrom sign, a ligature, an e with its accent
     other = unicodedata.normalize(form, written)
     assert other != written
@@ -253,12 +253,12 @@ def test_no_form_of_a_name_in_unicode_is_another_s(system: System, form: str) ->
 
 
 @pytest.mark.parametrize("target", ["http://localhost/api/mallory/tasks", "http://alice.example/api/mallory/tasks"])
-def test_an_absolute_address_is_read_as_its_path(system: System, target: str) -> None:
+def test_an_absolute_request_target_is_treated_like_its_path(system: System, target: str) -> None:
     plain, absolute = (system.ask(request(t, bearer=system.token("mallory"))) for t in ("/api/mallory/tasks", target))
     assert absolute.essence == plain.essence
 
 
-def test_another_s_task_and_no_task_are_refused_in_the_same_bytes(system: System) -> None:
+def test_an_existing_and_a_missing_task_of_another_user_get_the_same_bytes(system: System) -> None:
     there, not_there, nobody_s = (
         system.ask(request(path, bearer=system.token("mallory")))
         for path in ("/api/alice/tasks/1", "/api/alice/tasks/99", "/api/nobody-of-this-name/tasks/1")

@@ -1,4 +1,4 @@
-"""No forged, borrowed, broken or outlived token opens anything, over a real socket."""
+"""Forged, foreign, malformed and expired tokens are refused, over a socket."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, base64url, compact, h
 from tests.auth.test_tokens import NOT_ACCEPTED, NOT_SIGNED, OFFERED, READ, STRICT_JSON, SUBJECTS, UNKNOWN, public_forms
 from tests.security.attacker import AUDIENCE, ISSUER, Attack, System, assert_fails, raw_bytes, request
 
-pytestmark = pytest.mark.usefixtures("unharmed")
+pytestmark = pytest.mark.usefixtures("data_unchanged")
 
 ALICES = "/api/alice/tasks"
 WRONG = "the signature of the token is wrong"
@@ -28,14 +28,16 @@ Make = Callable[[System], str]
 
 
 def bearer(make: Make, reason: str) -> Attack:
+    """Return an attack with a bearer token; `reason` is the expected `error_description`."""
     return Attack(lambda s: request(ALICES, bearer=make(s)), 401, "unauthorized", reason)
 
 
 def later(seconds: float) -> float:
+    """Return a NumericDate relative to now."""
     return int(time.time()) + seconds
 
 
-# No signature at all
+# Tokens without a valid signature
 
 SPELLINGS: dict[str, Any] = {
     **{f'"{spelling}"': spelling for spelling in ("none", "None", "NONE", "nOnE", "none ", " none", "none\0", "")},
@@ -50,6 +52,7 @@ SPELLINGS: dict[str, Any] = {
 
 
 def unsigned(header: dict[str, Any], signature: str) -> Make:
+    """Return a function that makes a token with this header and signature part."""
     return lambda s: f"{base64url(header)}.{base64url(s.claims())}.{signature}"
 
 
@@ -79,7 +82,7 @@ UNSIGNED = {
 }
 
 
-# A public key as a secret
+# Algorithm confusion: a public key as HMAC secret
 
 FORMS = ("PEM", "PEM without its last line break", "DER", "JWK", "compact JWK", "key set", "nothing")
 POINTS = {
@@ -92,6 +95,7 @@ POINTS = {
 
 
 def public_form(signer: Signer, form: str) -> bytes:
+    """Return the public key of a signer in a serialization that an attacker could use as HMAC secret."""
     jwk = signer.jwk()
     if form == "x and y":
         return raw_bytes(jwk["x"]) + raw_bytes(jwk["y"])
@@ -101,6 +105,8 @@ def public_form(signer: Signer, form: str) -> bytes:
 
 
 def confused(algorithm: str, form: str, alg: str) -> Make:
+    """Return a function that makes a token signed by HMAC with a public key, with `alg` in its header."""
+
     def make(s: System) -> str:
         signer = s.signers[algorithm]
         return compact({"alg": alg, "kid": signer.kid}, s.claims(), hs256(public_form(signer, form)))
@@ -146,12 +152,14 @@ CONFUSED = {
 }
 
 
-# Another's key
+# Other keys
 
 NO_SIGNATURES = {"zeros": b"\0" * 64, "one zero": b"\0", "all ones": b"\xff" * 64, "132 zeros": b"\0" * 132}
 
 
 def swapped(key: str, claimed: str) -> Make:
+    """Return a function that signs with one key of the issuer under the algorithm of another."""
+
     def make(s: System) -> str:
         signer = s.signers[key]
         same = {key, claimed} == {"RS256", "PS256"}
@@ -162,7 +170,7 @@ def swapped(key: str, claimed: str) -> Make:
 
 
 def by_own_key(algorithm: str, **header: Any) -> Make:
-    """Signed by a key that the attacker made; the kid is the issuer's unless another is given."""
+    """Return a function that signs with a key of the attacker; the kid is the issuer's unless `header` has another."""
     return lambda s: Signer(algorithm, s.signers[algorithm].kid).token(s.claims(), **header)
 
 
@@ -189,7 +197,7 @@ KEYS = {
 }
 
 
-# The key id
+# Key ids
 
 KIDS: dict[str, tuple[Any, str]] = {
     "absent": (None, UNKNOWN),
@@ -236,11 +244,11 @@ KEY_IDS = {
 }
 
 
-# What the header offers
+# Keys in the header
 
 
 def offering(member: str) -> Make:
-    """A key of the attacker's own, offered in every way there is."""
+    """Return a function that signs with a key of the attacker, which the header member offers."""
 
     def make(s: System) -> str:
         own = Signer("EdDSA", "own")
@@ -277,9 +285,9 @@ OFFERS = {
 }
 
 
-# The form
+# Malformed tokens
 
-# These cannot stand in a header at all, or lose there what is wrong with them (test_framing.py, test_headers.py).
+# These cannot be sent in a header, or are valid there (test_framing.py and test_headers.py have them).
 NOT_ON_A_SOCKET = {
     "nothing",
     "a line break after",
@@ -291,7 +299,7 @@ NOT_ON_A_SOCKET = {
 
 
 def noncanonical(part: int) -> Make:
-    """The last character's idle bits set: the same bytes, for a lenient reader."""
+    """Return a function that sets the unused bits of the last base64url character of a part."""
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
     def make(s: System) -> str:
@@ -302,13 +310,13 @@ def noncanonical(part: int) -> Make:
                 last = alphabet.index(parts[part][-1])
                 parts[part] = parts[part][:-1] + alphabet[last + 1]
                 return ".".join(parts)
-        raise AssertionError("one of three lengths leaves bits idle")
+        raise AssertionError("one of three lengths has unused bits")
 
     return make
 
 
 def standard_alphabet(s: System) -> str:
-    """Good in everything but that it is base64, not base64url."""
+    """Return a token that is valid except that it is base64 instead of base64url."""
     for n in range(1000):
         good = s.signed({}, note="~" * n + "?" * (n % 7) + "\u00ff")
         if {"-", "_"} & set(good):
@@ -361,11 +369,11 @@ FORM = {
 }  # fmt: skip
 
 
-# The claims
+# Claims
 
 NOT_A_NUMBER = "{} of the token is not a number"
 NOT_A_DATE = "{} of the token is not a date"
-SAID: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
+CLAIM_VALUES: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
     "exp a second ago": (lambda: {"exp": later(-1)}, "the token has expired"),
     "exp now": (lambda: {"exp": later(0)}, "the token has expired"),
     "exp zero": (lambda: {"exp": 0}, "the token has expired"),
@@ -415,13 +423,14 @@ SAID: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
 
 
 def without(name: str) -> Make:
+    """Return a function that makes a token without a claim."""
     return lambda s: s.signed({}, name)
 
 
 CLAIMS = {
     **{
         f"{name}, well signed": bearer(lambda s, made=made: s.signed({}, **made()), reason)
-        for name, (made, reason) in SAID.items()
+        for name, (made, reason) in CLAIM_VALUES.items()
     },
     **{
         f"sub {name}": bearer(lambda s, sub=sub: s.signed({}, sub=sub), reason)
@@ -444,10 +453,11 @@ CLAIMS = {
 }
 
 
-# Notices of sign-out
+# Logout tokens
 
 
-def told(make: Make) -> Attack:
+def sent_logout_token(make: Make) -> Attack:
+    """Return an attack that sends a logout token."""
     return Attack(
         lambda s: request(
             "/backchannel-logout",
@@ -460,8 +470,8 @@ def told(make: Make) -> Attack:
     )
 
 
-def said(**options: Any) -> Make:
-    """A notice that alice's session has ended; what is callable is asked when it is made."""
+def logout_token_with(**options: Any) -> Make:
+    """Return a function that makes a logout token of a session of alice; callable options are called then."""
 
     def make(_: System) -> str:
         made = {name: option() if callable(option) else option for name, option in options.items()}
@@ -470,26 +480,26 @@ def said(**options: Any) -> Make:
     return make
 
 
-NOTICES = {
-    "a notice that is an access token": told(lambda s: s.token("alice", sid="s-1")),
-    "a notice that nobody signed": told(
+LOGOUT_TOKENS = {
+    "a notice that is an access token": sent_logout_token(lambda s: s.token("alice", sid="s-1")),
+    "a notice that nobody signed": sent_logout_token(
         lambda s: f"{base64url({'alg': 'none', 'typ': 'logout+jwt'})}.{base64url(s.claims(sid='s-1'))}.AA"
     ),
-    "a notice of another secret": told(said(secret="x" * 40)),
-    "a notice of another type": told(said(header={"typ": "JWT"})),
-    "a notice about nothing": told(said(events=None)),
-    "a notice about something else": told(said(events={"https://mallory.example": {}})),
-    "a notice with a nonce": told(said(nonce="n")),
-    "a notice without an id": told(said(jti=None)),
-    "a notice of all sessions": told(
+    "a notice of another secret": sent_logout_token(logout_token_with(secret="x" * 40)),
+    "a notice of another type": sent_logout_token(logout_token_with(header={"typ": "JWT"})),
+    "a notice about nothing": sent_logout_token(logout_token_with(events=None)),
+    "a notice about something else": sent_logout_token(logout_token_with(events={"https://mallory.example": {}})),
+    "a notice with a nonce": sent_logout_token(logout_token_with(nonce="n")),
+    "a notice without an id": sent_logout_token(logout_token_with(jti=None)),
+    "a notice of all sessions": sent_logout_token(
         lambda s: logout_token("alice", None, iss=ISSUER, aud=AUDIENCE)
     ),
-    "a notice of all users": told(lambda s: logout_token(None, "s-1", iss=ISSUER, aud=AUDIENCE)),
-    "a notice of another issuer": told(said(iss="https://mallory.example")),
-    "a notice for another audience": told(said(aud="other-api")),
-    "a notice that has expired": told(said(iat=lambda: later(-120), exp=lambda: later(-1))),
-    "a notice that lives for a day": told(said(exp=lambda: later(86_400))),
-    "a notice signed with a public key": told(
+    "a notice of all users": sent_logout_token(lambda s: logout_token(None, "s-1", iss=ISSUER, aud=AUDIENCE)),
+    "a notice of another issuer": sent_logout_token(logout_token_with(iss="https://mallory.example")),
+    "a notice for another audience": sent_logout_token(logout_token_with(aud="other-api")),
+    "a notice that has expired": sent_logout_token(logout_token_with(iat=lambda: later(-120), exp=lambda: later(-1))),
+    "a notice that lives for a day": sent_logout_token(logout_token_with(exp=lambda: later(86_400))),
+    "a notice signed with a public key": sent_logout_token(
         lambda s: compact({"alg": "HS256", "typ": "logout+jwt"}, s.claims(sid="s-1"), hs256(public_form(s.signers["RS256"], "PEM")))
     ),
 }  # fmt: skip
@@ -503,25 +513,25 @@ ATTACKS: dict[str, Attack] = {
     **OFFERS,
     **FORM,
     **CLAIMS,
-    **NOTICES,
+    **LOGOUT_TOKENS,
 }
 
 
 @pytest.fixture(scope="module", autouse=True)
-def only_its_own_address_was_fetched(system: System) -> Iterator[None]:
-    """No header of a token makes the service ask anybody but its issuer."""
+def only_the_jwks_url_is_fetched(system: System) -> Iterator[None]:
+    """Assert that no token header made the service fetch another URL than the JWKS URL of its issuer."""
     yield
     assert set(system.key_server.fetches) <= {"/api/auth/jwks"}
 
 
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
-def test_the_token_opens_nothing(system: System, attack: Attack) -> None:
+def test_a_forged_token_is_refused_and_changes_no_data(system: System, attack: Attack) -> None:
     assert_fails(system, attack)
 
 
 @pytest.mark.parametrize("algorithm", ["HS256", *KEY_PAIR_ALGORITHMS])
-def test_the_token_that_the_attacks_begin_with_is_good(system: System, algorithm: str) -> None:
-    """Otherwise each of them could fail for another reason than its own."""
+def test_the_unmodified_token_of_the_attacks_is_accepted(system: System, algorithm: str) -> None:
+    """Without this, each attack could fail for another reason than the one it tests."""
     signer = system.signers.get(algorithm)
     good = signer.token(system.claims()) if signer else system.token("alice")
     assert system.ask(request(ALICES, bearer=good)).status == 200
