@@ -8,7 +8,7 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -180,14 +180,14 @@ def emptied(database_url: str) -> Iterator[str]:
 @pytest.fixture
 def make_app(database_url: str) -> Iterator[Callable[..., Flask]]:
     """Function that creates applications with settings, on an empty database of each dialect."""
-    made: list[Flask] = []
+    apps: list[Flask] = []
 
     def make(**settings: Any) -> Flask:
-        made.append(build(database_url, **settings))
-        return made[-1]
+        apps.append(build(database_url, **settings))
+        return apps[-1]
 
     yield make
-    for app in made:
+    for app in apps:
         with app.app_context():
             db.engine.dispose()
     empty(database_url)
@@ -213,9 +213,8 @@ def superuser_engine(url: str | None = None) -> Engine:
     url = url or current_app.config["SQLALCHEMY_DATABASE_URI"]
     if url not in _superuser_engines:
         full = url if url.startswith("sqlite") else postgres.as_superuser(url)
-        _superuser_engines[url] = create_engine(
-            full, pool_pre_ping=True
-        )  # tests end connections that are not their own
+        # Some tests end connections that they do not own.
+        _superuser_engines[url] = create_engine(full, pool_pre_ping=True)
     return _superuser_engines[url]
 
 
@@ -300,8 +299,8 @@ class Person:
         """Create a task and return it."""
         response = self.post(json={"title": title, **members})
         assert response.status_code == 201, response.text
-        made: dict[str, Any] = response.get_json()
-        return made
+        task: dict[str, Any] = response.get_json()
+        return task
 
     def revision(self) -> int:
         """Return the revision: the first part of the ETag of the list (the second identifies the epoch of the data)."""
@@ -347,11 +346,14 @@ def as_driven(sql: str, values: list[Any]) -> tuple[str, Any]:
     return re.sub(r"\$(\d+)", r"%(p\1)s", sql), {f"p{n}": value for n, value in enumerate(values, 1)}
 
 
-@pytest.fixture
-def statements(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[Statements]:
-    """Record the statements of the engine and those of prepared statements, which bypass the engine."""
+@contextmanager
+def record_statements(app: Flask) -> Iterator[Statements]:
+    """Record the statements of an application's engine and its prepared statements, which bypass the engine."""
     recorder = Statements()
-    fetch = UnitOfWork.fetch
+    with app.app_context():
+        engine = db.engine
+    on_sqlite = engine.dialect.name == "sqlite"
+    fetch, begin = UnitOfWork.fetch, SQLiteConnection.begin
 
     def record_prepared(work: UnitOfWork, calls: Sequence[BoundStatement]) -> Any:
         for call in calls:
@@ -359,21 +361,23 @@ def statements(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[Statemen
             recorder.sent.append(as_driven(compiled.sql, compiled.values(call.parameters)))
         return fetch(work, calls)
 
-    monkeypatch.setattr(UnitOfWork, "fetch", record_prepared)
-    begin = SQLiteConnection.begin
-
     def record_begin(connection: SQLiteConnection) -> None:
         recorder.sent.append(("BEGIN IMMEDIATE", ()))
         begin(connection)
 
-    monkeypatch.setattr(SQLiteConnection, "begin", record_begin)
-
     def record(_conn: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
         recorder.sent.append((statement, parameters))
 
-    with app.app_context():
-        engine = db.engine
-        on_sqlite = engine.dialect.name == "sqlite"
-    event.listen(engine, "before_cursor_execute", record)
-    yield recorder
-    event.remove(engine, "before_cursor_execute", record)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(UnitOfWork, "fetch", record_prepared)
+        patch.setattr(SQLiteConnection, "begin", record_begin)
+        event.listen(engine, "before_cursor_execute", record)
+        yield recorder
+        event.remove(engine, "before_cursor_execute", record)
+
+
+@pytest.fixture
+def statements(app: Flask) -> Iterator[Statements]:
+    """The SQL statements that the application sends during the test."""
+    with record_statements(app) as recorder:
+        yield recorder

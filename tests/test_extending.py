@@ -23,8 +23,8 @@ MIGRATIONS = "database/test_migrations.py"
 
 INVARIANTS = (
     "test_every_statement_names_the_owner",
-    "test_only_the_statement_modules_name_the_tables",
-    "test_imports_keep_to_the_rules_of_the_house",
+    "test_only_modules_with_statements_import_the_models",
+    "test_imports_follow_the_contracts_of_setup_cfg",
     "test_every_described_operation_exists",
     "test_the_migrated_schema_equals_the_models",
 )
@@ -33,7 +33,14 @@ INVARIANTS = (
 EXAMPLES = {
     "Add a resource": (
         ("notes", *INVARIANTS),
-        ("notes", "test_invariants.py", "docs/test_openapi.py", "database/test_row_security.py", MIGRATIONS),
+        (
+            "notes",
+            "test_invariants.py",
+            "test_modules.py",
+            "docs/test_openapi.py",
+            "database/test_row_security.py",
+            MIGRATIONS,
+        ),
     ),
     "Add a member to tasks": (
         ("location", "has_defaults", "test_a_task_goes_out", "api.md", INVARIANTS[-1]),

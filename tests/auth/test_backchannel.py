@@ -25,8 +25,8 @@ from tests.auth.conftest import Clock
 from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, base64url, compact, hs256, logout_claims, logout_token
 from tests.auth.key_server import KeyServer
 from tests.conftest import SECRET, Person, Statements, empty, superuser_engine, token
+from tests.every_request import API, at
 from tests.gunicorn_server import Answer, Request, Server, serve
-from tests.test_invariants import API, at
 from tests.waiting import PATIENCE
 
 MakeApp = Callable[..., Flask]

@@ -18,7 +18,7 @@ from taskapi.auth.queries import EndedSessionEntry, Replayed
 from taskapi.auth.tokens import User
 from taskapi.database.base import now
 from tests.conftest import Statements, superuser_engine
-from tests.test_invariants import owners
+from tests.statement_owners import find_owners
 
 HOUR = timedelta(hours=1)
 ALICE, MALLORY = User("alice", "s-1"), User("mallory", "s-1")
@@ -164,7 +164,7 @@ def test_every_statement_about_one_user_has_the_owner_in_its_where(statements: S
         if "max(ended_sessions.number)" in sql or "ORDER BY ended_sessions.number" in sql or "UNION" in sql:
             of_all_users.append(sql)
             continue
-        found = owners(sql, parameters)
+        found = find_owners(sql, parameters)
         assert found, sql
         assert all(set(users) == {"alice"} for users in found.values()), sql
     assert len(of_all_users) == 3

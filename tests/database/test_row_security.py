@@ -23,8 +23,8 @@ from taskapi.database.prepared import Prepared
 from taskapi.database.unit_of_work import PURGE, SIGN_OUTS, execute, reads, rows, writes
 from tests import postgres
 from tests.conftest import SECRET, Person, build, empty, superuser_engine, token
+from tests.every_request import send_every_request
 from tests.postgres import new_database
-from tests.test_invariants import exercise
 from tests.without_where import owner_conditions_removed
 
 ALICE, MALLORY = User("alice"), User("mallory")
@@ -372,11 +372,11 @@ def test_without_owner_conditions_every_endpoint_responds_the_same_and_other_use
 ):
     """The whole API, each statement compiled without `user_id = …`, beside two users with rows in every table."""
     before = rows_of_others()
-    expected = [summary(response) for response in exercise(Person(FlaskClient(app), "olga"))]
+    expected = [summary(response) for response in send_every_request(Person(FlaskClient(app), "olga"))]
     with owner_conditions_removed():
         unconditional = build(postgresql_url, RATE_LIMIT="off")
         assert "WHERE true" in str(text_of_a_prepared_statement())
-        actual = [summary(response) for response in exercise(Person(FlaskClient(unconditional), "oleg"))]
+        actual = [summary(response) for response in send_every_request(Person(FlaskClient(unconditional), "oleg"))]
         with unconditional.app_context():
             db.engine.dispose()
     assert "WHERE true" not in str(text_of_a_prepared_statement())

@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from taskapi.docs import ASSETS
 from taskapi.http.errors import CATALOGUE
 from tests.conftest import migrate
-from tests.test_invariants import exercise, olga
+from tests.every_request import olga, send_every_request
 
 PAGES = ("/docs", *(f"/problems/{code}" for code in CATALOGUE))
 
@@ -128,7 +128,9 @@ def test_an_unknown_problem_is_404_and_not_echoed(client: FlaskClient, code: str
 
 def test_the_type_of_every_error_response_is_the_address_of_a_page(app: Flask):
     person = olga(app)
-    types = {answer.get_json()["type"] for answer in exercise(person) if answer.status_code >= 400 and answer.data}
+    types = {
+        answer.get_json()["type"] for answer in send_every_request(person) if answer.status_code >= 400 and answer.data
+    }
     assert len(types) >= 8
     for address in types:
         response = person.client.get(urljoin("/api/olga/tasks/1", address))

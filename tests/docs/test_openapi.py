@@ -17,7 +17,7 @@ from taskapi.http.errors import CATALOGUE, MEDIA_TYPE
 from taskapi.tasks.batch import schemas
 from tests.auth.issuer import logout_token
 from tests.conftest import Person, migrate
-from tests.test_invariants import API
+from tests.every_request import API
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 

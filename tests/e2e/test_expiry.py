@@ -63,7 +63,7 @@ def test_a_page_that_was_suspended_past_the_expiry_works_again(alice: Person):
     time.sleep(TOKEN_SECONDS + 1)
     alice.page.go_back()
 
-    expect(alice.tsend("Before")).to_be_visible()
+    expect(alice.task("Before")).to_be_visible()
     alice.add("After")
 
 

@@ -20,8 +20,8 @@ def test_alice_and_mallory_see_their_own_tasks_only(alice: Person, arrive: Arriv
         (mallory, "Mallory's plan", "Alice's secret"),
     ):
         person.reload()
-        expect(person.tsend(theirs)).to_be_visible()
-        expect(person.tsend(others)).to_have_count(0)
+        expect(person.task(theirs)).to_be_visible()
+        expect(person.task(others)).to_have_count(0)
 
 
 def test_mallorys_token_is_403_on_every_path_of_alice(alice: Person, arrive: Arrive):

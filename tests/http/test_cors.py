@@ -12,7 +12,7 @@ from werkzeug.test import TestResponse
 from taskapi.database.base import db
 from taskapi.http import errors
 from tests.conftest import Person, build, empty, migrate
-from tests.test_invariants import API, at
+from tests.every_request import API, at
 
 APP = "https://app.example.com"
 ADMIN = "http://localhost:3000"
