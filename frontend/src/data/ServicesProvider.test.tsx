@@ -1,7 +1,14 @@
 import { renderToString } from "react-dom/server"
 import { expect, test, vi } from "vitest"
 import { TabChannel } from "@/api/tabChannel"
-import { useAddTask, useConnectionState, useEndSession, useOpenCount, useTasks, useUnsavedChanges } from "./hooks"
+import {
+  useAddTask,
+  useConnectionState,
+  useEndSession,
+  useOpenCount,
+  useTasks,
+  useUnsavedChanges,
+} from "./hooks"
 import { ServicesProvider } from "./ServicesProvider"
 
 function Probe() {
@@ -9,7 +16,14 @@ function Probe() {
   const calls = [useAddTask(), useEndSession()].map((call) => typeof call)
   return (
     <>
-      {JSON.stringify([status, tasks, useOpenCount() ?? null, useConnectionState(), useUnsavedChanges(), calls])}
+      {JSON.stringify([
+        status,
+        tasks,
+        useOpenCount() ?? null,
+        useConnectionState(),
+        useUnsavedChanges(),
+        calls,
+      ])}
     </>
   )
 }

@@ -46,7 +46,8 @@ export class ChangePoller {
   })
 
   /** Return the milliseconds until the next poll. */
-  readonly interval = (): number => (this.#services.connection.state() === "unavailable" ? INTERVAL_UNAVAILABLE : INTERVAL)
+  readonly interval = (): number =>
+    this.#services.connection.state() === "unavailable" ? INTERVAL_UNAVAILABLE : INTERVAL
 
   /** Return the number of confirmed changes that the last poll includes. */
   readonly asOf = (): number => this.#last?.asOf ?? 0
@@ -86,7 +87,11 @@ export class ChangePoller {
     const result =
       response.status === 304 && last
         ? { ...last, asOf }
-        : { etag: response.headers.get("ETag"), openCount: Number(response.headers.get("X-Total-Count")), asOf }
+        : {
+            etag: response.headers.get("ETag"),
+            openCount: Number(response.headers.get("X-Total-Count")),
+            asOf,
+          }
     this.#last = result
     this.noteEtag(result.etag)
     this.#refreshStaleLists()

@@ -48,7 +48,8 @@ export class ChangeQueue {
   /** Return the change log: an immutable array, replaced on each change. */
   readonly log = (): readonly LogEntry[] => this.#log
   /** Return the number of changes that the API has not confirmed yet. */
-  readonly unconfirmedCount = (): number => this.#log.filter(({ confirmed }) => confirmed === undefined).length
+  readonly unconfirmedCount = (): number =>
+    this.#log.filter(({ confirmed }) => confirmed === undefined).length
   /** Return the number of confirmed changes so far. Read it before a request is sent: it becomes the response's `asOf`. */
   readonly confirmationCount = (): number => this.#confirmations
 
@@ -98,7 +99,9 @@ export class ChangeQueue {
   async remove(base: Task): Promise<void> {
     await this.#submit({ kind: "delete", id: base.id, base }, async (key) => {
       try {
-        await this.#services.api.DELETE("/api/{user_id}/tasks/{id}", { params: this.#taskParams(base.id, key) })
+        await this.#services.api.DELETE("/api/{user_id}/tasks/{id}", {
+          params: this.#taskParams(base.id, key),
+        })
       } catch (error) {
         // 404: another client has deleted the task already.
         if (!(error instanceof ApiError && error.status === 404)) throw error
@@ -207,7 +210,8 @@ export class ChangeQueue {
         this.#serverIds.set(change.id, result.id)
         this.#draftIds.set(result.id, change.id)
       }
-      const sent = "members" in change ? change.members : change.kind === "add" ? normalizeMembers(change.input) : {}
+      const sent =
+        "members" in change ? change.members : change.kind === "add" ? normalizeMembers(change.input) : {}
       this.#ownWrites.set(result.id, recordWrite(this.#ownWrites.get(result.id), result, sent))
     }
     this.#finish(

@@ -36,7 +36,10 @@ type Services = {
  * Return the TanStack Query options of one list, read page by page. Lists are refetched only when `ChangePoller`
  * invalidates them, never by age or focus.
  */
-export function listQueryOptions({ api, userId, confirmationCount, onEtag }: Services, { show, search, sort }: Filters) {
+export function listQueryOptions(
+  { api, userId, confirmationCount, onEtag }: Services,
+  { show, search, sort }: Filters,
+) {
   const q = normalizeSearch(search)
   return infiniteQueryOptions({
     queryKey: [...LISTS_KEY, show, q, sort] as const,
@@ -90,7 +93,9 @@ export function mergePages({ pages }: List): FetchedList {
 
 /** Return the smallest `asOf` of all cached lists, shown or not: changes up to it can be removed from the log. */
 export function oldestAsOf(client: QueryClient): number {
-  const lists = client.getQueriesData<List>({ queryKey: LISTS_KEY }).flatMap(([, list]) => (list ? [list] : []))
+  const lists = client
+    .getQueriesData<List>({ queryKey: LISTS_KEY })
+    .flatMap(([, list]) => (list ? [list] : []))
   return Math.min(...lists.map((list) => mergePages(list).asOf))
 }
 

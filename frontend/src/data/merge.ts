@@ -20,11 +20,17 @@ export function recordWrite(
  * Return the members that an edit sets and that another client has set to another value since `base`: a three-way merge
  * by member. Earlier writes of this page are no conflict, not even if the server stored them in normalized form.
  */
-export function findConflicts(base: Task, changes: Partial<MemberValues>, current: Task, ownWrites?: OwnWrites): MemberName[] {
+export function findConflicts(
+  base: Task,
+  changes: Partial<MemberValues>,
+  current: Task,
+  ownWrites?: OwnWrites,
+): MemberName[] {
   const members = Object.keys(changes) as MemberName[]
   return members.filter((member) => {
     if (isEqual(base[member], current[member]) || isEqual(changes[member], current[member])) return false
-    const isOwnWrite = isEqual(ownWrites?.sent[member], base[member]) && isEqual(ownWrites?.stored[member], current[member])
+    const isOwnWrite =
+      isEqual(ownWrites?.sent[member], base[member]) && isEqual(ownWrites?.stored[member], current[member])
     return !isOwnWrite
   })
 }

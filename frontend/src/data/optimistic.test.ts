@@ -87,7 +87,11 @@ test("a list that was read after the confirmation replaces the change", () => {
 
 test("an unconfirmed change is applied on top of other clients' changes of other members", () => {
   const base = task(1)
-  const [view] = applyChanges(fetched([{ ...base, description: "Theirs" }]), [{ change: rename(base, "Mine") }], IDS)
+  const [view] = applyChanges(
+    fetched([{ ...base, description: "Theirs" }]),
+    [{ change: rename(base, "Mine") }],
+    IDS,
+  )
   expect(view).toMatchObject({ title: "Mine", description: "Theirs", pending: true })
 })
 

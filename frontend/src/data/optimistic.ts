@@ -1,5 +1,12 @@
 import { compareTasks, matchesFilters } from "./order"
-import { withChanges, type Filters, type MemberValues, type Task, type TaskCreate, type TaskView } from "./task"
+import {
+  withChanges,
+  type Filters,
+  type MemberValues,
+  type Task,
+  type TaskCreate,
+  type TaskView,
+} from "./task"
 
 /**
  * A change that the user made on this page. `base`: the task as the user saw it. `id` of a change of a task that this page
@@ -110,7 +117,8 @@ function applyChange(
   }
   const isNew = change.kind === "add" || change.kind === "restore"
   // A task that matched the filters before and is not in the list is on a page that has not been loaded.
-  if (!matchesFilters(view, fetched.filters) || (!isNew && matchesFilters(change.base, fetched.filters))) return list
+  if (!matchesFilters(view, fetched.filters) || (!isNew && matchesFilters(change.base, fetched.filters)))
+    return list
   return insertSorted(list, view, fetched, change.kind === "add")
 }
 
@@ -118,7 +126,12 @@ function applyChange(
  * Insert a task at its sort position. After the last loaded task only if there are no further pages, where its position
  * might be, or with `always`.
  */
-function insertSorted(list: TaskView[], view: TaskView, { filters, hasMore }: FetchedList, always: boolean): TaskView[] {
+function insertSorted(
+  list: TaskView[],
+  view: TaskView,
+  { filters, hasMore }: FetchedList,
+  always: boolean,
+): TaskView[] {
   const index = list.findIndex((other) => compareTasks(view, other, filters.sort) < 0)
   if (index >= 0) return list.toSpliced(index, 0, view)
   return hasMore && !always ? list : [...list, view]

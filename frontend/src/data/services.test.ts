@@ -133,29 +133,26 @@ test("an open draft delays the redirect to the sign-in page until it is closed",
 test.each([
   ["immediately", false],
   ["after the session has ended", true],
-])(
-  "a session of another user, %s, rejects all pending changes and reloads the page",
-  async (_, later) => {
-    const issue = gateway.token
-    if (later) gateway.token = EXPIRED
-    const services = getServices(gateway.url, "bob")
-    const { tasks, token, connection, unsaved } = services
-    const added = Promise.allSettled([tasks.changes.add({ title: "1" }), tasks.changes.add({ title: "2" })])
-    if (later) {
-      await vi.waitFor(() => expect(connection.state()).toBe("expired"))
-      gateway.token = issue
-      await token.recheckSession()
-    }
-    expect((await added).map(({ status }) => status)).toEqual(["rejected", "rejected"])
-    expect(tasks.changes.unconfirmedCount()).toBe(0)
-    expect(unsaved.count()).toBe(0)
-    expect(connection.state()).toBe("online")
-    expect(gateway.requests).toEqual([])
-    expect(replace).not.toHaveBeenCalled()
-    await vi.waitFor(() => expect(replace).toHaveBeenCalledWith("/"))
-    endSession(services)
-  },
-)
+])("a session of another user, %s, rejects all pending changes and reloads the page", async (_, later) => {
+  const issue = gateway.token
+  if (later) gateway.token = EXPIRED
+  const services = getServices(gateway.url, "bob")
+  const { tasks, token, connection, unsaved } = services
+  const added = Promise.allSettled([tasks.changes.add({ title: "1" }), tasks.changes.add({ title: "2" })])
+  if (later) {
+    await vi.waitFor(() => expect(connection.state()).toBe("expired"))
+    gateway.token = issue
+    await token.recheckSession()
+  }
+  expect((await added).map(({ status }) => status)).toEqual(["rejected", "rejected"])
+  expect(tasks.changes.unconfirmedCount()).toBe(0)
+  expect(unsaved.count()).toBe(0)
+  expect(connection.state()).toBe("online")
+  expect(gateway.requests).toEqual([])
+  expect(replace).not.toHaveBeenCalled()
+  await vi.waitFor(() => expect(replace).toHaveBeenCalledWith("/"))
+  endSession(services)
+})
 
 test.each([
   ["while a request is pending", false],

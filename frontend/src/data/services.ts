@@ -60,7 +60,13 @@ function createServices(apiUrl: string, userId: string): Services {
   })
   const api = createApi({ url: apiUrl, token, connection })
   const tabs = new TabChannel(userId)
-  const tasks = createTaskData({ client, api, userId, connection, onConfirmed: () => tabs.publish("changed") })
+  const tasks = createTaskData({
+    client,
+    api,
+    userId,
+    connection,
+    onConfirmed: () => tabs.publish("changed"),
+  })
   const unsaved = new UnsavedWork(tasks.changes)
   return { client, token, connection, tabs, tasks, unsaved }
 }

@@ -26,7 +26,9 @@ test("a list response that was sent before a change is corrected by it", async (
         )
       : undefined
   const reading = page.client.refetchQueries({ queryKey: ["tasks"] })
-  await waitFor(() => page.gateway.requests.some(({ url, status }) => url.includes("limit=100") && status === 0))
+  await waitFor(() =>
+    page.gateway.requests.some(({ url, status }) => url.includes("limit=100") && status === 0),
+  )
   await page.changes.edit(task, { title: "After" })
   release()
   await reading
