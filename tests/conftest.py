@@ -351,15 +351,18 @@ def as_driven(sql: str, values: list[Any]) -> tuple[str, Any]:
 def statements(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[Statements]:
     """Record the statements of the engine and those of prepared statements, which bypass the engine."""
     recorder = Statements()
-    fetch = UnitOfWork.fetch
 
-    def record_prepared(work: UnitOfWork, calls: Sequence[BoundStatement]) -> Any:
-        for call in calls:
-            compiled = call.statement.on_sqlite if on_sqlite else call.statement.on_postgresql
-            recorder.sent.append(as_driven(compiled.sql, compiled.values(call.parameters)))
-        return fetch(work, calls)
+    def record_prepared(fetch: Callable[..., Any]) -> Callable[..., Any]:
+        def run(work: UnitOfWork, calls: Sequence[BoundStatement]) -> Any:
+            for call in calls:
+                compiled = call.statement.on_sqlite if on_sqlite else call.statement.on_postgresql
+                recorder.sent.append(as_driven(compiled.sql, compiled.values(call.parameters)))
+            return fetch(work, calls)
 
-    monkeypatch.setattr(UnitOfWork, "fetch", record_prepared)
+        return run
+
+    monkeypatch.setattr(UnitOfWork, "fetch", record_prepared(UnitOfWork.fetch))
+    monkeypatch.setattr(UnitOfWork, "fetch_and_commit", record_prepared(UnitOfWork.fetch_and_commit))
     begin = SQLiteConnection.begin
 
     def record_begin(connection: SQLiteConnection) -> None:

@@ -438,6 +438,8 @@ def test_every_endpoint_is_exercised(app: Flask):
 
 OWNED = "|".join(sorted(db.metadata.tables))
 TABLES = re.compile(rf"\b({OWNED})\b(?!\.)")
+CTE = r"\s*(?:WITH counters AS\s*\(\s*\))?\s*"
+"""What may precede an INSERT: nothing, or a statement that `parts` has blanked out."""
 PLACEHOLDER = r"(\?|%\((\w+)\)s(?:::\w+)?)"
 
 
@@ -457,7 +459,7 @@ def owners(sql: str, parameters: Any) -> dict[str, list[Any]]:
 
 def parts(sql: str) -> Iterator[str]:
     """A statement without the statements in it, and each of those; blanked out, so every character keeps its place."""
-    while inner := list(re.finditer(r"\(\s*SELECT\b", sql)):
+    while inner := list(re.finditer(r"\(\s*(?:SELECT|INSERT|UPDATE)\b", sql)):
         start = inner[-1].start()  # the last to begin holds none
         depth, end = 0, start
         for end in range(start, len(sql)):
@@ -473,7 +475,8 @@ def owners_of_part(sql: str, parameters: Any, whole: str) -> dict[str, list[Any]
     found: dict[str, list[Any]] = {
         table: [] for table in TABLES.findall(re.sub(r"\bRETURNING\b.*", "", sql, flags=re.DOTALL))
     }
-    if insert := re.match(r"INSERT INTO (\w+) \(([^)]*)\) VALUES (.*?)(?: ON CONFLICT| RETURNING|$)", sql, re.DOTALL):
+    insert = re.match(rf"{CTE}INSERT INTO (\w+) \(([^)]*)\) VALUES (.*?)(?: ON CONFLICT| RETURNING|$)", sql, re.DOTALL)
+    if insert:
         table, columns, rows = insert.groups()
         place = [column.strip() for column in columns.split(",")].index("user_id")
         per_row = len(columns.split(","))
@@ -484,13 +487,15 @@ def owners_of_part(sql: str, parameters: Any, whole: str) -> dict[str, list[Any]
         return found
     if not found:
         return found  # `IN` of nothing is a part about no table
-    copied = re.match(r"INSERT INTO (\w+) \(([^)]*)\) SELECT (.*)", sql, re.DOTALL)
+    copied = re.match(rf"{CTE}INSERT INTO (\w+) \(([^)]*)\) SELECT (.*)", sql, re.DOTALL)
     where = re.search(r"\bWHERE\b(.*?)(?:\bORDER BY\b|\bLIMIT\b|\bRETURNING\b|$)", sql, re.DOTALL)
     if where is None:
         return found
     for match in re.finditer(rf"\b(\w+)\.user_id = {PLACEHOLDER}", where[1]):
-        found[match[1]].append(bound(whole, parameters, where.start(1) + match.start(2)))
-    assert re.match(rf"\s*\(?({OWNED})\.user_id\b", where[1]), f"the WHERE does not start with the owner: {sql}"
+        found.setdefault(match[1], []).append(bound(whole, parameters, where.start(1) + match.start(2)))
+    assert re.match(rf"\s*\(?({OWNED}|counters)\.user_id\b", where[1]), (
+        f"the WHERE does not start with the owner: {sql}"
+    )
     top_level = where[1]
     while (flatter := re.sub(r"\([^()]*\)", "", top_level)) != top_level:
         top_level = flatter
