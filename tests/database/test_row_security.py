@@ -263,6 +263,29 @@ def test_row_security_settings_cost_no_round_trip(
     assert round_trips(lambda: alice.send(method, path, **options)) == number
 
 
+@pytest.mark.parametrize(
+    ("query", "headers", "number"),
+    [
+        pytest.param("?since=end", {}, 1, id="without news"),
+        pytest.param("?since=end", {"If-None-Match": "etag"}, 1, id="304"),
+        # The counters and the page in one pipeline.
+        pytest.param("", {}, 1, id="a first page"),
+        # The token is verified with the counters before the page is read.
+        pytest.param("?since=before", {}, 2, id="with news"),
+    ],
+)
+def test_the_delta_feed_takes_one_round_trip_without_news(
+    both: tuple[Person, Person], query: str, headers: dict[str, str], number: int
+):
+    alice, _ = both
+    before = alice.data("GET", "/changes").get_json()["next"]
+    alice.add()
+    response = alice.data("GET", f"/changes?since={before}")
+    query = query.replace("end", response.get_json()["next"]).replace("before", before)
+    headers = dict.fromkeys(headers, response.headers["ETag"])
+    assert round_trips(lambda: alice.data("GET", f"/changes{query}", headers=headers)) == number
+
+
 # Readiness
 
 
