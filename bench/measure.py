@@ -235,18 +235,18 @@ def count(running: Running, traffic: Traffic, measured: Measured, workloads: Seq
         series = measured[workload.name].setdefault(running.contestant.name, Series())
         tags: dict[str, str] = {}
         steps = (workload.plans[0] * 6)[:6] if not workload.session else workload.plans[0]
-        for step in steps:  # first requests, which prepare statements on the connections, are not counted
-            _send(running, step, tags)
+        requests = [(step, step_path(running, step)) for step in steps]  # reads the delta feed to its end
+        for step, path in requests:  # first requests, which prepare statements on the connections, are not counted
+            _send(running, step, path, tags)
         before = traffic.statements, traffic.round_trips
-        for step in steps:
-            _send(running, step, tags)
+        for step, path in requests:
+            _send(running, step, path, tags)
         series.statements = (traffic.statements - before[0]) / len(steps)
         series.round_trips = (traffic.round_trips - before[1]) / len(steps)
 
 
-def _send(running: Running, step: Step, tags: dict[str, str]) -> None:
-    """Send the request of a step, with the ETag from `tags` if it polls, and store the ETag of the response."""
-    path = step_path(running, step)
+def _send(running: Running, step: Step, path: str, tags: dict[str, str]) -> None:
+    """Send the request of a step to its path, with the ETag from `tags` if it polls; store the ETag of the response."""
     extra = {"If-None-Match": tags[path]} if (step.sends_kept_etag or step.sends_initial_etag) and path in tags else {}
     status, response_headers, body = running.request(
         step.method, step.number, path, body=encode_body(step.body), extra=extra

@@ -353,13 +353,16 @@ def record_statements(app: Flask) -> Iterator[Statements]:
     with app.app_context():
         engine = db.engine
     on_sqlite = engine.dialect.name == "sqlite"
-    fetch, begin = UnitOfWork.fetch, SQLiteConnection.begin
+    begin = SQLiteConnection.begin
 
-    def record_prepared(work: UnitOfWork, calls: Sequence[BoundStatement]) -> Any:
-        for call in calls:
-            compiled = call.statement.on_sqlite if on_sqlite else call.statement.on_postgresql
-            recorder.sent.append(as_driven(compiled.sql, compiled.values(call.parameters)))
-        return fetch(work, calls)
+    def record_prepared(fetch: Callable[..., Any]) -> Callable[..., Any]:
+        def run(work: UnitOfWork, calls: Sequence[BoundStatement]) -> Any:
+            for call in calls:
+                compiled = call.statement.on_sqlite if on_sqlite else call.statement.on_postgresql
+                recorder.sent.append(as_driven(compiled.sql, compiled.values(call.parameters)))
+            return fetch(work, calls)
+
+        return run
 
     def record_begin(connection: SQLiteConnection) -> None:
         recorder.sent.append(("BEGIN IMMEDIATE", ()))
@@ -369,7 +372,8 @@ def record_statements(app: Flask) -> Iterator[Statements]:
         recorder.sent.append((statement, parameters))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(UnitOfWork, "fetch", record_prepared)
+        patch.setattr(UnitOfWork, "fetch", record_prepared(UnitOfWork.fetch))
+        patch.setattr(UnitOfWork, "fetch_and_commit", record_prepared(UnitOfWork.fetch_and_commit))
         patch.setattr(SQLiteConnection, "begin", record_begin)
         event.listen(engine, "before_cursor_execute", record)
         yield recorder

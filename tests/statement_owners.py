@@ -11,6 +11,8 @@ from taskapi.database.base import db
 OWNED = "|".join(sorted(db.metadata.tables))
 TABLES = re.compile(rf"\b({OWNED})\b(?!\.)")
 PLACEHOLDER = r"(\?|%\((\w+)\)s(?:::\w+)?)"
+CTE = r"\s*(?:WITH counters AS\s*\(\s*\))?\s*"
+"""What may precede an INSERT: nothing, or a statement that `parts` has blanked out."""
 
 
 SIGN_OUT_TABLES = {"ended_sessions", "seen_notices"}
@@ -32,7 +34,7 @@ def find_owners(sql: str, parameters: Any) -> dict[str, list[Any]]:
 
 def parts(sql: str) -> Iterator[str]:
     """Yield the subqueries of a statement, then the statement without them; blanks keep the position of each character."""
-    while inner := list(re.finditer(r"\(\s*SELECT\b", sql)):
+    while inner := list(re.finditer(r"\(\s*(?:SELECT|INSERT|UPDATE)\b", sql)):
         start = inner[-1].start()  # the last one contains no other
         depth, end = 0, start
         for end in range(start, len(sql)):
@@ -49,7 +51,8 @@ def owners_of_part(sql: str, parameters: Any, whole: str) -> dict[str, list[Any]
     found: dict[str, list[Any]] = {
         table: [] for table in TABLES.findall(re.sub(r"\bRETURNING\b.*", "", sql, flags=re.DOTALL))
     }
-    if insert := re.match(r"INSERT INTO (\w+) \(([^)]*)\) VALUES (.*?)(?: ON CONFLICT| RETURNING|$)", sql, re.DOTALL):
+    insert = re.match(rf"{CTE}INSERT INTO (\w+) \(([^)]*)\) VALUES (.*?)(?: ON CONFLICT| RETURNING|$)", sql, re.DOTALL)
+    if insert:
         table, columns, rows = insert.groups()
         place = [column.strip() for column in columns.split(",")].index("user_id")
         per_row = len(columns.split(","))
@@ -60,13 +63,15 @@ def owners_of_part(sql: str, parameters: Any, whole: str) -> dict[str, list[Any]
         return found
     if not found:
         return found  # the empty list of an IN names no table
-    copied = re.match(r"INSERT INTO (\w+) \(([^)]*)\) SELECT (.*)", sql, re.DOTALL)
+    copied = re.match(rf"{CTE}INSERT INTO (\w+) \(([^)]*)\) SELECT (.*)", sql, re.DOTALL)
     where = re.search(r"\bWHERE\b(.*?)(?:\bORDER BY\b|\bLIMIT\b|\bRETURNING\b|$)", sql, re.DOTALL)
     if where is None:
         return found
     for match in re.finditer(rf"\b(\w+)\.user_id = {PLACEHOLDER}", where[1]):
-        found[match[1]].append(bound(whole, parameters, where.start(1) + match.start(2)))
-    assert re.match(rf"\s*\(?({OWNED})\.user_id\b", where[1]), f"the WHERE does not start with the owner: {sql}"
+        found.setdefault(match[1], []).append(bound(whole, parameters, where.start(1) + match.start(2)))
+    assert re.match(rf"\s*\(?({OWNED}|counters)\.user_id\b", where[1]), (
+        f"the WHERE does not start with the owner: {sql}"
+    )
     top_level = where[1]
     while (flatter := re.sub(r"\([^()]*\)", "", top_level)) != top_level:
         top_level = flatter

@@ -10,7 +10,7 @@ from ..config import Config
 from . import pipeline, sqlite, unit_of_work
 from .base import db
 from .pool import Pool
-from .transaction import running_unit, statements_before_core
+from .transaction import prepend_statements, running_unit
 from .unit_of_work import STATEMENT_TIMEOUT
 
 POOL_SIZE = 8
@@ -52,7 +52,7 @@ def init_app(app: Flask, config: Config) -> None:
             )
         else:
             pipeline.use_timeout_connections(db.engine)
-            pipeline.prepend_statements(db.engine, statements_before_core)
+            prepend_statements(db.engine)
 
 
 def discard_inherited_pool(app: Flask) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import select
 import socket
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from itertools import count
@@ -18,6 +20,7 @@ from psycopg.adapt import PyFormat, Transformer
 from psycopg.errors import (
     ConnectionTimeout,
     FeatureNotSupported,
+    InFailedSqlTransaction,
     InvalidSqlStatementName,
     OperationalError,
     error_from_result,
@@ -25,7 +28,7 @@ from psycopg.errors import (
 from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
 from psycopg.waiting import Ready, Wait
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Engine, event
 
 # psycopg warns about a pooled connection that broke while it was idle; those are replaced, so only errors are logged.
 logging.getLogger("psycopg").setLevel(logging.ERROR)
@@ -36,6 +39,9 @@ server that works cancels a slow statement itself before that."""
 
 POLL_INTERVAL = 0.1
 """Seconds of one poll of the socket."""
+
+MAX_IDLE = 60
+"""Seconds without use after which a firewall may have dropped a connection silently; cloud load balancers wait 240."""
 
 RowSecurityContext = tuple[str, str]
 """(user_id, job) for the row-level security policies; an empty string selects no rows or no job."""
@@ -73,6 +79,23 @@ class TimeoutConnection(psycopg.Connection[Any]):
     `tcp_user_timeout` does not end such a wait: the kernel of a frozen server still acknowledges packets.
     """
 
+    skipped_last = False
+    """True if the server has not begun the last statement of the pipeline that failed, because one before it failed."""
+    _last_used = -math.inf
+    """Monotonic time of the last successful pipeline."""
+    _number_of_results = 0
+
+    @property
+    def was_used_recently(self) -> bool:
+        """True if the server has responded within the last `MAX_IDLE` seconds."""
+        return time.monotonic() - self._last_used < MAX_IDLE
+
+    def require_open(self) -> None:
+        """Raise OperationalError if the server has closed this idle connection; nothing is sent."""
+        # The first call may read the server's last message; then the second one finds the end of the stream.
+        self.pgconn.consume_input()
+        self.pgconn.consume_input()
+
     @property
     def in_transaction(self) -> bool:
         """True between BEGIN and COMMIT or ROLLBACK."""
@@ -88,6 +111,7 @@ class TimeoutConnection(psycopg.Connection[Any]):
         new = {each.sql: _ServerStatement(self) for each in statements if each.sql not in self._server_statements}
         prepared = {**self._server_statements, **new} if new else self._server_statements
         is_synced, pgconn = False, self.pgconn
+        self.skipped_last, self._number_of_results = False, len(new) + len(statements)
         pgconn.enter_pipeline_mode()
         try:
             for sql, server_statement in new.items():
@@ -107,12 +131,15 @@ class TimeoutConnection(psycopg.Connection[Any]):
                 if result.status == ExecStatus.COMMAND_OK:  # it stays prepared even if a later statement failed
                     self._server_statements[sql] = server_statement
         try:
-            _raise_first_error(results)
+            self._raise_first_error(results)
         except (InvalidSqlStatementName, FeatureNotSupported):
             # The server no longer has the prepared statement (a pooler changed servers, DEALLOCATE ALL), or its result
             # type has changed (a migration). A new connection prepares it again.
             self.close()
             raise
+        if statements[-1] is COMMIT and results[-1].command_status != b"COMMIT":
+            raise InFailedSqlTransaction("the server has rolled back instead of the commit")
+        self._last_used = time.monotonic()
         return [
             prepared[statement.sql].load_rows(result, statement.row) if statement.row else ()
             for statement, result in zip(statements, results[len(new) :], strict=True)
@@ -139,8 +166,18 @@ class TimeoutConnection(psycopg.Connection[Any]):
                 else:
                     results.append(result)
         except OperationalError:
-            _raise_first_error(results)  # the server's reason for closing the connection, if it sent one
+            self._raise_first_error(results)  # the server's reason for closing the connection, if it sent one
             raise
+
+    def _raise_first_error(self, results: Sequence[PGresult]) -> None:
+        """Raise the first error of a pipeline's results, which may be incomplete; sets `skipped_last`."""
+        for result in results:
+            if result.status == ExecStatus.FATAL_ERROR:
+                error = error_from_result(result)
+                # libpq's own errors have no SQLSTATE: the connection was lost, and the server may have executed all.
+                if error.diag.sqlstate is not None:
+                    self.skipped_last = results.index(result) + 1 < self._number_of_results
+                raise error
 
     def _wait_readable(self) -> None:
         """Wait for data from the server; raises `ConnectionTimeout` after `SERVER_TIMEOUT` seconds without any.
@@ -249,12 +286,6 @@ def _flush(pgconn: PGconn) -> PQGen[None]:
             pgconn.consume_input()
 
 
-def _raise_first_error(results: Sequence[PGresult]) -> None:
-    for result in results:
-        if result.status == ExecStatus.FATAL_ERROR:
-            raise error_from_result(result)
-
-
 def _is_readable(descriptor: int) -> bool:
     """Return True if a socket has data to read now."""
     poll = select.poll()
@@ -267,28 +298,3 @@ def use_timeout_connections(engine: Engine) -> None:
     event.listen(
         engine, "do_connect", lambda _dialect, _record, args, options: TimeoutConnection.connect(*args, **options)
     )
-
-
-def prepend_statements(engine: Engine, statements_before: Callable[[Connection], Sequence[PipelinedStatement]]) -> None:
-    """Send BEGIN and set_config in one pipeline with the Core statement that they precede: no extra round trip.
-
-    Listens to SQLAlchemy's do_execute events; `statements_before` returns what a connection has to send first.
-    """
-
-    def hook(execute: Callable[..., object]) -> Callable[..., bool]:
-        def run(cursor: psycopg.Cursor[Any], *arguments: Any) -> bool:
-            *statement, context = arguments
-            prepended = statements_before(context.root_connection)
-            if not prepended:
-                return False  # SQLAlchemy executes the statement itself
-            with cursor.connection.pipeline():
-                for each in prepended:
-                    psycopg.RawCursor(cursor.connection).execute(each.sql, each.values)
-                execute(cursor, *statement)
-            return True
-
-        return run
-
-    event.listen(engine, "do_execute", hook(psycopg.Cursor.execute))
-    event.listen(engine, "do_execute_no_params", hook(psycopg.Cursor.execute))
-    event.listen(engine, "do_executemany", hook(psycopg.Cursor.executemany))

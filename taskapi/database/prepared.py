@@ -111,11 +111,15 @@ def execute_on_sqlite(connection: SQLiteConnection, calls: Sequence[BoundStateme
 
 
 def execute_on_postgresql(
-    connection: TimeoutConnection, prepended: Sequence[PipelinedStatement], calls: Sequence[BoundStatement]
+    connection: TimeoutConnection,
+    before: Sequence[PipelinedStatement],
+    calls: Sequence[BoundStatement],
+    after: Sequence[PipelinedStatement] = (),
 ) -> list[Rows]:
-    """Execute the `prepended` statements and the calls in one round trip; return one list of rows per call."""
-    pipeline = list(prepended)
+    """Execute the statements `before`, the calls and those `after` in one round trip; return the rows of each call."""
+    pipeline = list(before)
     for call in calls:
         statement = call.statement.on_postgresql
         pipeline.append(PipelinedStatement(statement.sql, statement.values(call.parameters), statement.row))
-    return connection.run_pipeline(pipeline)[len(prepended) :]
+    pipeline += after
+    return connection.run_pipeline(pipeline)[len(before) : len(pipeline) - len(after)]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Any
 
+import psycopg
 from psycopg.errors import OperationalError
-from sqlalchemy import Executable
+from sqlalchemy import Executable, event
 from sqlalchemy.engine import Connection, CursorResult, Engine
 
 from . import pipeline, prepared, sqlite
@@ -21,7 +22,7 @@ class UnitOfWork:
         self.owner = owner
         self.writable = writable
         self.is_committing = False
-        """True from the moment COMMIT is sent."""
+        """True from the moment COMMIT is sent, unless the server skipped it because a statement before it failed."""
         self.lost = False
         """True if the connection died; set by `end`."""
         self._row_security_context: pipeline.RowSecurityContext = ("", "")
@@ -79,6 +80,23 @@ class UnitOfWork:
         if isinstance(driver, sqlite.SQLiteConnection):
             return prepared.execute_on_sqlite(driver, calls)
         return prepared.execute_on_postgresql(driver, self.statements_to_prepend(), calls)
+
+    def fetch_and_commit(self, calls: Sequence[BoundStatement]) -> Sequence[Rows]:
+        """Execute prepared statements and COMMIT in one round trip (PostgreSQL); return the rows of each.
+
+        If the connection is lost during the round trip, the outcome of COMMIT is unknown. So a connection that died
+        while it was idle is detected before anything is sent on it. After a long idle time this is not certain; then
+        COMMIT is left to `commit`, and the first round trip tests the connection.
+        """
+        driver: pipeline.TimeoutConnection = self._driver
+        driver.require_open()
+        before = self.statements_to_prepend()
+        after = (pipeline.COMMIT,) if driver.was_used_recently else ()
+        try:
+            return prepared.execute_on_postgresql(driver, before, calls, after)
+        except psycopg.Error:
+            self.is_committing = bool(after) and not driver.skipped_last
+            raise
 
     def begin_on_sqlite(self, *, in_threads: bool) -> None:
         """Choose where statements are executed (taskapi/database/sqlite_lanes.py), and begin a write's transaction."""
@@ -140,13 +158,38 @@ running_unit: ContextVar[UnitOfWork | None] = ContextVar("taskapi_unit_of_work",
 """The unit of work of the current request, if a function marked @reads or @writes is running."""
 
 
-def statements_before_core(connection: Connection) -> list[pipeline.PipelinedStatement]:
+def _statements_before_core(connection: Connection) -> list[pipeline.PipelinedStatement]:
     """Return the statements to send before a Core statement on `connection`; none outside of a unit of work.
 
     SQLAlchemy's own queries about a new connection (version, encoding) belong to no unit of work.
     """
     unit = running_unit.get()
     return unit.statements_to_prepend(unit.core_job) if unit is not None and unit.uses(connection) else []
+
+
+def prepend_statements(engine: Engine) -> None:
+    """Send BEGIN and set_config in one pipeline with the Core statement that they precede: no extra round trip.
+
+    Listens to SQLAlchemy's do_execute events.
+    """
+
+    def hook(execute: Callable[..., object]) -> Callable[..., bool]:
+        def run(cursor: psycopg.Cursor[Any], *arguments: Any) -> bool:
+            *statement, context = arguments
+            prepended = _statements_before_core(context.root_connection)
+            if not prepended:
+                return False  # SQLAlchemy executes the statement itself
+            with cursor.connection.pipeline():
+                for each in prepended:
+                    psycopg.RawCursor(cursor.connection).execute(each.sql, each.values)
+                execute(cursor, *statement)
+            return True
+
+        return run
+
+    event.listen(engine, "do_execute", hook(psycopg.Cursor.execute))
+    event.listen(engine, "do_execute_no_params", hook(psycopg.Cursor.execute))
+    event.listen(engine, "do_executemany", hook(psycopg.Cursor.executemany))
 
 
 def current_unit() -> UnitOfWork:

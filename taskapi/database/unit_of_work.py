@@ -78,6 +78,20 @@ def fetch(*calls: BoundStatement) -> Sequence[Rows]:
     return current_unit().fetch(calls)
 
 
+def commits_in_one_round_trip() -> bool:
+    """Return True if `fetch_and_commit` may be called: on PostgreSQL, outside of a unit of work."""
+    return running_unit.get() is None and db.engine.name == "postgresql"
+
+
+def fetch_and_commit(owner: Owner, *calls: BoundStatement) -> Sequence[Rows]:
+    """Execute prepared statements in a transaction of their own, and return the rows of each.
+
+    BEGIN, the statements and COMMIT take one round trip together. The statements are committed whatever rows they
+    return, so they have to check in SQL what they depend on. Call it only if `commits_in_one_round_trip`.
+    """
+    return _run_with_retries(lambda: current_unit().fetch_and_commit(calls), owner.id, writable=True)
+
+
 def setting(name: str) -> Any:
     """Return `current_app.config[name]`."""
     return current_app.config[name]

@@ -1,4 +1,8 @@
-"""Read and change a single task. The first parameter is the user, and every WHERE begins with `user_id`."""
+"""Read and change a single task. The first parameter is the user, and every WHERE begins with `user_id`.
+
+On PostgreSQL the usual write takes one round trip (`…_and_commit` of the statement modules). If that changes nothing,
+the function marked @writes runs: it finds the reason, or makes the change that needs several steps.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +15,19 @@ from ..auth.tokens import User
 from ..database.base import now
 from ..database.prepared import Prepared, Rows
 from ..database.unit_of_work import fetch, reads, writes
-from . import models, series
+from . import series
 from .folding import search_columns
 from .models import Task
 from .recurrence import schedule
-from .statements.counters import bump_revision
+from .statements.counters import LOCK_USER, bump_revision
 from .statements.errors import TaskNotFound, VersionConflict
-from .statements.insert import insert_next
+from .statements.insert import insert_and_commit, insert_next
 from .statements.quota import check_stored_tasks_after
 from .statements.rows import COLUMNS, OWNER, TASK, TaskRow
-from .statements.update import set_members, toggle_completed
+from .statements.update import set_members, set_members_and_commit, toggle_and_commit, toggle_completed
 
 _LIVE_TASK = Prepared(select(*COLUMNS).where(Task.user_id == OWNER, Task.id == TASK, Task.deleted_at.is_(None)))
 _STORED_TASK = Prepared(select(*COLUMNS).where(Task.user_id == OWNER, Task.id == TASK, Task.purged_at.is_(None)))
-_LOCK_USER = Prepared(select(models.User.revision).where(models.User.user_id == OWNER).with_for_update())
 
 
 @reads
@@ -55,29 +58,44 @@ def _require(rows: Rows, expected: Set[int] | None) -> TaskRow:
     return row
 
 
-@writes
 def add(user: User, values: Mapping[str, Any]) -> TaskRow:
     """Insert a task with the next id of the user's own counter; `values` are its members. Raises `QuotaExceeded`."""
+    return insert_and_commit(user, now(), values) or _add(user, values)
+
+
+@writes
+def _add(user: User, values: Mapping[str, Any]) -> TaskRow:
+    """Do what `add` does, in several round trips."""
     row = insert_next(user, now(), values)
     check_stored_tasks_after(user, row.id)
     return row
 
 
-@writes
 def change(user: User, id: int, expected: Set[int] | None, values: Mapping[str, Any]) -> TaskRow:
     """Set the members in `values` of a live task; create or remove the next task of a series if completion is set.
 
     If all values are equal to the stored ones nothing is written, and the version stays. Raises `TaskNotFound`,
     `VersionConflict`, and ValidationError for members about time that contradict those that stay.
     """
-    moment = now()
     columns = {**values, **search_columns(values)}
+    row = None
+    if not schedule.changes_schedule(values):
+        row = set_members_and_commit(user, id, expected, now(), columns)
+    return row or _change(user, id, expected, values, columns)
+
+
+@writes
+def _change(
+    user: User, id: int, expected: Set[int] | None, values: Mapping[str, Any], columns: dict[str, Any]
+) -> TaskRow:
+    """Do what `change` does, in several round trips; `columns` are those that do not depend on the task."""
+    moment = now()
     if schedule.changes_schedule(values):
         current = _lock_and_find(user, id, expected)
         version: int | None = current.revision
         before = {name: getattr(current, name) for name in schedule.SCHEDULE_MEMBERS}
         after = {name: values.get(name, before[name]) for name in schedule.SCHEDULE_MEMBERS}
-        columns |= {**after, **schedule.derive_due_columns(after)}
+        columns = {**columns, **after, **schedule.derive_due_columns(after)}
         schedule.check_next_occurrence(after, before)
     else:
         version = resolve_if_match(user, id, expected)
@@ -90,12 +108,17 @@ def change(user: User, id: int, expected: Set[int] | None, values: Mapping[str, 
     return series.sync_series(user, row, moment) if "completed" in values else row
 
 
-@writes
 def toggle(user: User, id: int, expected: Set[int] | None) -> TaskRow:
     """Toggle `completed` atomically (SET completed = NOT completed), and create or remove the next task of a series.
 
     Raises `TaskNotFound` and `VersionConflict`.
     """
+    return toggle_and_commit(user, id, expected, now()) or _toggle(user, id, expected)
+
+
+@writes
+def _toggle(user: User, id: int, expected: Set[int] | None) -> TaskRow:
+    """Do what `toggle` does, in several round trips."""
     moment = now()
     row = toggle_completed(user, id, resolve_if_match(user, id, expected), moment)
     if row is None:
@@ -122,5 +145,5 @@ def resolve_if_match(user: User, id: int, expected: Set[int] | None) -> int | No
 
 def _lock_and_find(user: User, id: int, expected: Set[int] | None) -> TaskRow:
     """Lock the user's row and find the live task. Raises `TaskNotFound` and `VersionConflict`."""
-    locked, rows = fetch(_LOCK_USER(owner=user.id), _LIVE_TASK(owner=user.id, task=id))
+    locked, rows = fetch(LOCK_USER(owner=user.id), _LIVE_TASK(owner=user.id, task=id))
     return _require(rows if locked else (), expected)

@@ -34,11 +34,12 @@ def test_killed_workers_lose_no_acknowledged_write(url: str, figures: Figures, *
     figures(**kill_workers(url, kills=25, every=1, keyed=keyed))
 
 
+@pytest.mark.parametrize("keyed", [True, False], ids=["keyed", "not-keyed"])
 @pytest.mark.parametrize("away", [0, 0.5, 5])
 def test_a_killed_postgresql_loses_no_acknowledged_write(
-    postgresql_instance: PostgreSQL, figures: Figures, away: float
+    postgresql_instance: PostgreSQL, figures: Figures, *, away: float, keyed: bool
 ):
-    figures(**kill_database(postgresql_instance, kills=5, away=away))
+    figures(**kill_database(postgresql_instance, kills=5, away=away, keyed=keyed))
 
 
 def test_while_postgresql_is_stopped_requests_are_503_and_afterwards_they_are_served(

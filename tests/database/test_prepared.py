@@ -16,6 +16,7 @@ from psycopg.errors import (
     AdminShutdown,
     DivisionByZero,
     FeatureNotSupported,
+    InFailedSqlTransaction,
     UndefinedTable,
 )
 from sqlalchemy import Integer, Text, bindparam, insert, literal, select, text, update
@@ -319,6 +320,14 @@ def test_a_pipeline_returns_rows_errors_and_transaction_status_as_psycopg_s_own_
     expected = outcome(by_psycopg)
     for _ in range(2):  # prepares, and executes what is prepared
         assert outcome(lambda: [*connection.run_pipeline(statements)]) == expected
+
+
+def test_a_commit_that_the_server_turns_into_a_rollback_is_an_error(connection: TimeoutConnection):
+    with pytest.raises(DivisionByZero):
+        connection.run_pipeline([BEGIN, ZERO])
+    with pytest.raises(InFailedSqlTransaction):
+        connection.run_pipeline([COMMIT])
+    assert not connection.in_transaction
 
 
 def test_a_connection_is_usable_after_a_failed_pipeline(connection: TimeoutConnection):

@@ -238,13 +238,14 @@ def run_with_this_connection(connection: Connection, request: Callable[[], objec
         pytest.param("GET", "?limit=1", {}, 1, id="a first page"),
         pytest.param("GET", "next", {}, 1, id="a page from a cursor"),
         pytest.param("GET", "", {"headers": {"If-None-Match": '"1"'}}, 2, id="a list that has changed"),
-        # BEGIN, set_config and both statements in one pipeline; COMMIT.
-        pytest.param("POST", "", {"json": {"title": "x"}}, 2, id="create"),
-        pytest.param("PATCH", "/1/complete", {}, 2, id="toggle"),
-        pytest.param("PATCH", "/1/complete", {"headers": {"If-Match": '"1"'}}, 2, id="toggle of a version"),
-        pytest.param("PATCH", "/1/complete", {"json": {"completed": True}}, 2, id="set"),
-        pytest.param("PUT", "/1", {"json": {"title": "x"}}, 2, id="update"),
-        pytest.param("DELETE", "/1", {}, 2, id="delete"),
+        # BEGIN, set_config, the statement and COMMIT in one pipeline.
+        pytest.param("POST", "", {"json": {"title": "x"}}, 1, id="create"),
+        pytest.param("PATCH", "/1/complete", {}, 1, id="toggle"),
+        pytest.param("PATCH", "/1/complete", {"headers": {"If-Match": '"1"'}}, 1, id="toggle of a version"),
+        pytest.param("PATCH", "/1/complete", {"json": {"completed": True}}, 1, id="set"),
+        pytest.param("PUT", "/1", {"json": {"title": "x"}}, 1, id="update"),
+        pytest.param("PATCH", "/1", {"json": {"title": "x"}}, 1, id="patch"),
+        pytest.param("DELETE", "/1", {}, 1, id="delete"),
         # BEGIN, set_config, the lock and the task in one pipeline; the counters and the task; COMMIT.
         pytest.param("PUT", "/1", {"json": {"due_date": "2026-11-21"}}, 3, id="due"),
         pytest.param("DELETE", "/1", {"headers": {"If-Match": '"1", "5"'}}, 3, id="delete one of some versions"),
@@ -260,6 +261,29 @@ def test_row_security_settings_cost_no_round_trip(
         path = alice.get("?limit=1").headers["Link"].partition("/tasks")[2].partition(">")[0]
     alice.send(method, path.replace("/1", "/2"), **options)  # prepares the statements on the connection
     assert round_trips(lambda: alice.send(method, path, **options)) == number
+
+
+@pytest.mark.parametrize(
+    ("query", "headers", "number"),
+    [
+        pytest.param("?since=end", {}, 1, id="without news"),
+        pytest.param("?since=end", {"If-None-Match": "etag"}, 1, id="304"),
+        # The counters and the page in one pipeline.
+        pytest.param("", {}, 1, id="a first page"),
+        # The token is verified with the counters before the page is read.
+        pytest.param("?since=before", {}, 2, id="with news"),
+    ],
+)
+def test_the_delta_feed_takes_one_round_trip_without_news(
+    both: tuple[Person, Person], query: str, headers: dict[str, str], number: int
+):
+    alice, _ = both
+    before = alice.data("GET", "/changes").get_json()["next"]
+    alice.add()
+    response = alice.data("GET", f"/changes?since={before}")
+    query = query.replace("end", response.get_json()["next"]).replace("before", before)
+    headers = dict.fromkeys(headers, response.headers["ETag"])
+    assert round_trips(lambda: alice.data("GET", f"/changes{query}", headers=headers)) == number
 
 
 # Readiness

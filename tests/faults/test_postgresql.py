@@ -14,6 +14,13 @@ def test_a_killed_postgresql_loses_no_acknowledged_write_and_no_write_is_made_tw
     figures(**kill_database(postgresql_instance, kills=1, away=0.5))
 
 
+def test_without_keys_a_killed_postgresql_loses_no_acknowledged_write_and_makes_none_that_was_refused(
+    postgresql_instance: PostgreSQL, figures: Callable[..., None]
+):
+    """A write of one round trip may be committed although its response was lost: then the client is told so."""
+    figures(**kill_database(postgresql_instance, kills=3, away=0.5, keyed=False))
+
+
 def test_while_postgresql_is_stopped_requests_are_503_and_afterwards_the_same_workers_serve_them(
     postgresql_instance: PostgreSQL, figures: Callable[..., None]
 ):

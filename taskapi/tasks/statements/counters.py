@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, bindparam, case, update
+from sqlalchemy import BigInteger, bindparam, case, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ...auth.tokens import User
@@ -37,6 +37,9 @@ BUMP_REVISION = Prepared(
     .returning(*_COUNTERS)
 )
 """Add to the user's counters; binds `owner`, `by` (to the revision), `ids` and `live`. No row for a new user."""
+
+LOCK_USER = Prepared(select(models.User.revision).where(models.User.user_id == OWNER).with_for_update())
+"""Lock the user's row until the end of the transaction; binds `owner`. No row for a new user."""
 
 _TASKS, _MIN_LAST_ID = bindparam("tasks", type_=BigInteger), bindparam("min_last_id", type_=BigInteger)
 

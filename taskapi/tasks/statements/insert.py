@@ -1,4 +1,7 @@
-"""INSERT of one new task, sent in one round trip with the statement that allocates its id."""
+"""INSERT of one new task, sent in one round trip with the statement that allocates its id.
+
+As in `update`, there are two ways: `insert_next` leaves the commit to its unit of work, `insert_and_commit` does not.
+"""
 
 from __future__ import annotations
 
@@ -6,34 +9,56 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import Integer, bindparam, insert, select
+from sqlalchemy.dialects import postgresql
 
 from ...auth.tokens import User
 from ...database.prepared import Prepared
-from ...database.unit_of_work import fetch
+from ...database.unit_of_work import commits_in_one_round_trip, fetch, fetch_and_commit, setting
 from .. import models, positions
 from ..models import Task
 from ..recurrence import schedule
+from . import quota
 from .counters import bind_allocation
 from .quota import check_quota
 from .rows import COLUMNS, MEMBER_BINDS, OWNER, TaskRow, task_columns
 
-# INSERT … SELECT takes id and revision from the user's row, which the statement before it has updated and locked.
-_COUNTER_COLUMNS = {
-    "user_id": models.User.user_id,
-    "id": models.User.last_task_id,
-    "revision": models.User.revision,
-    "created_revision": models.User.revision,
-    "position": positions.initial_position_sql(models.User.last_task_id),
-}
 
-_INSERT_NEXT = Prepared(
-    insert(Task)
-    .from_select(
-        [*_COUNTER_COLUMNS, *MEMBER_BINDS],
-        select(*_COUNTER_COLUMNS.values(), *MEMBER_BINDS.values()).where(models.User.user_id == OWNER),
+def _insert_from(counters: Any) -> Any:
+    """Return INSERT … SELECT of a task whose id and revision are the counters in the table or CTE `counters`."""
+    columns = {
+        "user_id": counters.c.user_id,
+        "id": counters.c.last_task_id,
+        "revision": counters.c.revision,
+        "created_revision": counters.c.revision,
+        "position": positions.initial_position_sql(counters.c.last_task_id),
+    }
+    selected = select(*columns.values(), *MEMBER_BINDS.values()).where(counters.c.user_id == OWNER)
+    return insert(Task).from_select([*columns, *MEMBER_BINDS], selected).returning(*COLUMNS)
+
+
+# The statement before it has updated and locked the user's row.
+_INSERT_NEXT = Prepared(_insert_from(models.User.__table__))
+
+# Without a row of `counters` no task is inserted.
+_INSERT_WITHIN_QUOTA = Prepared(
+    _insert_from(
+        postgresql.insert(models.User)
+        .values(user_id=OWNER, epoch=bindparam("epoch"), revision=1, last_task_id=1, live_tasks=1)
+        .on_conflict_do_update(
+            index_elements=[models.User.user_id],
+            set_={
+                "revision": models.User.revision + 1,
+                "last_task_id": models.User.last_task_id + 1,
+                "live_tasks": models.User.live_tasks + 1,
+            },
+            where=(models.User.user_id == OWNER)
+            & (models.User.live_tasks < bindparam("quota", type_=Integer))
+            & ((models.User.last_task_id + 1) % bindparam("check_every", type_=Integer) != 0),
+        )
+        .returning(models.User.user_id, models.User.last_task_id, models.User.revision)
+        .cte("counters")
     )
-    .returning(*COLUMNS)
 )
 
 
@@ -42,8 +67,28 @@ def insert_next(user: User, moment: datetime, values: Mapping[str, Any]) -> Task
 
     Raises `QuotaExceeded`, and ValidationError for contradictory members about time.
     """
-    columns = task_columns(moment, values)
-    schedule.check_next_occurrence(columns)
-    (counters,), (row,) = fetch(bind_allocation(user, 1), _INSERT_NEXT(owner=user.id, **columns))
+    insertion = _INSERT_NEXT(owner=user.id, **_columns(moment, values))
+    (counters,), (row,) = fetch(bind_allocation(user, 1), insertion)
     check_quota(counters.live_tasks)
     return row
+
+
+def insert_and_commit(user: User, moment: datetime, values: Mapping[str, Any]) -> TaskRow | None:
+    """Do what `insert_next` does, and commit, in one round trip; return None if nothing was inserted.
+
+    Inserts nothing inside another unit of work, on SQLite, at the quota, and for every `CHECK_EVERY`th id, after which
+    the stored tasks are counted. Raises ValidationError as `insert_next` does.
+    """
+    if not commits_in_one_round_trip():
+        return None
+    limits = {"quota": setting("MAX_TASKS_PER_USER"), "check_every": quota.CHECK_EVERY}
+    insertion = _INSERT_WITHIN_QUOTA(owner=user.id, epoch=models.new_epoch(), **limits, **_columns(moment, values))
+    (rows,) = fetch_and_commit(user, insertion)
+    return rows[0] if rows else None
+
+
+def _columns(moment: datetime, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns of a new task. Raises ValidationError for contradictory members about time."""
+    columns = task_columns(moment, values)
+    schedule.check_next_occurrence(columns)
+    return columns

@@ -1,22 +1,28 @@
-"""UPDATE of a task, atomic (compare and set), sent in one round trip with the increment of the user's revision."""
+"""UPDATE of a task, atomic (compare and set), sent in one round trip with the increment of the user's revision.
+
+Each change has two statements. The first comes after the increment in the transaction of a unit of work, which judges
+the result. The second (`…_and_commit`, PostgreSQL) includes the increment and is committed in the same round trip, so
+it changes nothing, neither the task nor the counters, unless the task exists, has the version and needs nothing else.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, ColumnElement, bindparam, case, func, or_, select, update
+from sqlalchemy import BigInteger, Boolean, ColumnElement, and_, bindparam, case, exists, func, or_, select, update
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from ...auth.tokens import User
 from ...database.base import UTCDateTime
-from ...database.prepared import Prepared
-from ...database.unit_of_work import execute, fetch
+from ...database.prepared import BoundStatement, Prepared
+from ...database.unit_of_work import commits_in_one_round_trip, execute, fetch, fetch_and_commit
 from .. import models
 from ..members import DEFAULTS
 from ..models import Task
 from ..recurrence import schedule
-from .counters import BUMP_REVISION
+from .counters import BUMP_REVISION, LOCK_USER
 from .errors import TaskNotFound
 from .rows import COLUMNS, MEMBER_BINDS, OWNER, TASK, TaskRow
 
@@ -45,43 +51,67 @@ _MATCHES_VERSION = (
     *(Task.user_id == OWNER, Task.id == TASK, Task.deleted_at.is_(None)),
     or_(_VERSION.is_(None), Task.revision == _VERSION),
 )
-_STAMPS = {
-    "updated_at": _MOMENT,
-    "revision": select(models.User.revision).where(models.User.user_id == OWNER).scalar_subquery(),
-}
+_IS_SINGLE = and_(Task.recurrence.is_(None), Task.next_task_id.is_(None))
+"""Completing or reopening the task neither creates nor removes the next task of a series (series.py)."""
+
+
+class _Change:
+    """The two statements of a change; `only_commit_if` is a further condition of the one that is committed with it."""
+
+    def __init__(
+        self,
+        values: Mapping[str, ColumnElement[Any]],
+        *conditions: ColumnElement[bool],
+        only_commit_if: ColumnElement[bool] | None = None,
+        live: int = 0,
+    ) -> None:
+        self.live = live
+        conditions = (*_MATCHES_VERSION, *conditions)
+        revision = select(models.User.revision).where(models.User.user_id == OWNER).scalar_subquery()
+        self.statement = Prepared(_update(values, revision, *conditions))
+        if only_commit_if is not None:
+            conditions = (*conditions, only_commit_if)
+        counters = _increment(live, exists().where(*conditions).correlate(None)).cte("counters")
+        self.including_increment = Prepared(
+            _update(values, counters.c.revision, *conditions, Task.user_id == counters.c.user_id)
+        )
+
+
+def _update(
+    values: Mapping[str, Any], revision: ColumnElement[int], *conditions: ColumnElement[bool]
+) -> ReturningUpdate[*tuple[Any, ...]]:
+    """Return the UPDATE of a task that sets `values` and the revision."""
+    stamps = {"updated_at": _MOMENT, "revision": revision}
+    return update(Task).where(*conditions).values(**values, **stamps).returning(*COLUMNS)
+
+
+def _increment(live: int, condition: ColumnElement[bool]) -> ReturningUpdate[*tuple[Any, ...]]:
+    """Return the UPDATE that increments the user's revision and adds `live` to the live tasks, on a condition."""
+    counters = {"revision": models.User.revision + 1, "live_tasks": models.User.live_tasks + live}
+    statement = update(models.User).where(models.User.user_id == OWNER, condition).values(**counters)
+    return statement.returning(models.User.user_id, models.User.revision)
+
 
 # One statement for every set of members. A statement for each set would be prepared on every connection.
-_CHANGE = Prepared(
-    update(Task)
-    .where(
-        *_MATCHES_VERSION,
-        or_(
-            *(
-                _SETS[name] & Task.__table__.c[name].is_distinct_from(MEMBER_BINDS[name])
-                for name in ("title", *DEFAULTS)
-            )
-        ),
-    )
-    .values(
+_CHANGE = _Change(
+    {
         **{name: case((sets, MEMBER_BINDS[name]), else_=Task.__table__.c[name]) for name, sets in _SETS.items()},
-        completed_at=case(
+        "completed_at": case(
             (~_SETS["completed"], Task.completed_at),
             (MEMBER_BINDS["completed"], func.coalesce(Task.completed_at, _MOMENT)),
             else_=None,
         ),
-        **_STAMPS,
-    )
-    .returning(*COLUMNS)
+    },
+    or_(*(_SETS[name] & Task.__table__.c[name].is_distinct_from(MEMBER_BINDS[name]) for name in ("title", *DEFAULTS))),
+    only_commit_if=or_(~_SETS["completed"], _IS_SINGLE),
 )
 
-_TOGGLE = Prepared(
-    update(Task)
-    .where(*_MATCHES_VERSION)
-    .values(completed=~Task.completed, completed_at=case((Task.completed, None), else_=_MOMENT), **_STAMPS)
-    .returning(*COLUMNS)
+_TOGGLE = _Change(
+    {"completed": ~Task.completed, "completed_at": case((Task.completed, None), else_=_MOMENT)},
+    only_commit_if=_IS_SINGLE,
 )
 
-_REMOVE = Prepared(update(Task).where(*_MATCHES_VERSION).values(deleted_at=_MOMENT, **_STAMPS).returning(*COLUMNS))
+_REMOVE = _Change({"deleted_at": _MOMENT}, live=-1)
 
 
 def set_members(
@@ -92,8 +122,23 @@ def set_members(
     `columns` has either all columns of a group of `_COLUMN_GROUPS` or none. Returns the row after that, or None if no
     row matched. Raises `TaskNotFound` for a user who never wrote.
     """
+    return _write(user, _CHANGE, id, version, moment, **_bind_members(columns))
+
+
+def set_members_and_commit(
+    user: User, id: int, expected: Set[int] | None, moment: datetime, columns: Mapping[str, Any]
+) -> TaskRow | None:
+    """Do what `set_members` does, and commit; with `completed` only for a task that is not recurring.
+
+    Returns None if nothing was changed, for whatever reason.
+    """
+    return _write_and_commit(user, _CHANGE, id, expected, moment, **_bind_members(columns))
+
+
+def _bind_members(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of the bind parameters of `_CHANGE`."""
     sets = {f"sets_{group}": names[0] in columns for group, names in _COLUMN_GROUPS.items()}
-    return _write(user, _CHANGE, id, version, moment, **{**_UNCHANGED, **columns, **sets})
+    return {**_UNCHANGED, **columns, **sets}
 
 
 def toggle_completed(user: User, id: int, version: int | None, moment: datetime) -> TaskRow | None:
@@ -104,24 +149,53 @@ def toggle_completed(user: User, id: int, version: int | None, moment: datetime)
     return _write(user, _TOGGLE, id, version, moment)
 
 
+def toggle_and_commit(user: User, id: int, expected: Set[int] | None, moment: datetime) -> TaskRow | None:
+    """Do what `toggle_completed` does for a task that is not recurring, and commit; None if nothing was changed."""
+    return _write_and_commit(user, _TOGGLE, id, expected, moment)
+
+
 def move_to_trash(user: User, id: int, version: int | None, moment: datetime) -> TaskRow | None:
     """Increment the revision and set `deleted_at` of a live task, if it has this version (None: any).
 
     Returns the row after that, or None if no row matched. Raises `TaskNotFound` for a user who never wrote.
     """
-    return _write(user, _REMOVE, id, version, moment, live=-1)
+    return _write(user, _REMOVE, id, version, moment)
+
+
+def move_to_trash_and_commit(user: User, id: int, expected: Set[int] | None, moment: datetime) -> TaskRow | None:
+    """Do what `move_to_trash` does, and commit; returns None if nothing was changed."""
+    return _write_and_commit(user, _REMOVE, id, expected, moment)
 
 
 def _write(
-    user: User, statement: Prepared, id: int, version: int | None, moment: datetime, *, live: int = 0, **columns: Any
+    user: User, change: _Change, id: int, version: int | None, moment: datetime, **columns: Any
 ) -> TaskRow | None:
     """Send the increment of the counters and one UPDATE in one round trip; return the updated row, if any."""
     counters, rows = fetch(
-        BUMP_REVISION(owner=user.id, by=1, ids=0, live=live),
-        statement(**columns, owner=user.id, task=id, version=version, moment=moment),
+        BUMP_REVISION(owner=user.id, by=1, ids=0, live=change.live),
+        change.statement(**columns, owner=user.id, task=id, version=version, moment=moment),
     )
     if not counters:
         raise TaskNotFound
+    return rows[0] if rows else None
+
+
+def _write_and_commit(
+    user: User, change: _Change, id: int, expected: Set[int] | None, moment: datetime, **columns: Any
+) -> TaskRow | None:
+    """Change a task that has the `expected` version (None: any) in one round trip; None if nothing was changed.
+
+    Changes nothing inside another unit of work, on SQLite, and with several versions, of which the current one has to
+    be read first.
+    """
+    if not commits_in_one_round_trip() or (expected is not None and len(expected) != 1):
+        return None
+    (version,) = (None,) if expected is None else expected
+    statement = change.including_increment(**columns, owner=user.id, task=id, version=version, moment=moment)
+    # The statement reads the task as of its start, before it waits for the user's row. Unless that row is locked first,
+    # a task that another request deletes meanwhile would be counted twice.
+    before: list[BoundStatement] = [LOCK_USER(owner=user.id)] if change.live else []
+    *_, rows = fetch_and_commit(user, *before, statement)
     return rows[0] if rows else None
 
 

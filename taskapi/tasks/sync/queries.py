@@ -7,13 +7,44 @@ transaction commits late.
 
 from __future__ import annotations
 
-from sqlalchemy import or_, tuple_
+from typing import Any
+
+from sqlalchemy import BigInteger, Integer, bindparam, or_, tuple_
 
 from ...auth.tokens import User
-from ...database.unit_of_work import execute, reads
+from ...database.prepared import BoundStatement, Prepared, Rows
+from ...database.unit_of_work import fetch, reads
 from ..models import Task
 from ..pages import Page, PageQuery, max_short_bytes
+from ..state import SELECT_STATE, State, state_of
+from ..statements.rows import OWNER
 from .tokens import SyncPosition
+
+_BINDS = {name: bindparam(name, type_=BigInteger) for name in ("revision", "id", "initial_revision")}
+
+_QUERY = PageQuery(
+    conditions=(
+        Task.user_id == OWNER,
+        tuple_(Task.revision, Task.id) > tuple_(_BINDS["revision"], _BINDS["id"]),
+        # Without tombstones that a full sync does not need.
+        or_(Task.deleted_at.is_(None), Task.revision > _BINDS["initial_revision"]),
+    ),
+    keys=(),
+    order_by=(Task.revision, Task.id),
+)
+_MAX_ROWS = bindparam("max_rows", type_=Integer)
+_PAGE = Prepared(_QUERY.short(_MAX_ROWS, bindparam("max_text_bytes", type_=Integer)))
+_LONG_PAGE = Prepared(_QUERY.bounded(_MAX_ROWS, bindparam("max_bytes", type_=Integer)))
+
+_START = SyncPosition(0, 0, initial_revision=2**63 - 1)
+"""The start of a first sync. Its first page needs no tombstones: the client has received nothing before."""
+
+
+@reads
+def state_and_first_page(user: User, limit: int) -> tuple[State, Page]:
+    """Read the user's state and the first page of a first sync, in one round trip."""
+    state_rows, rows = fetch(SELECT_STATE(owner=user.id), _bind_page(user, _START, limit))
+    return state_of(state_rows), Page.from_rows(rows, limit, keys=0)
 
 
 @reads
@@ -22,22 +53,26 @@ def page(user: User, since: SyncPosition, limit: int) -> Page:
 
     The descriptions of long tasks are left out (`pages`); `long_page` reads them.
     """
-    rows = execute(_query(user, since).short(limit + 1, max_short_bytes(limit))).all()
+    (rows,) = fetch(_bind_page(user, since, limit))
     return Page.from_rows(rows, limit, keys=0)
 
 
 @reads
 def long_page(user: User, since: SyncPosition, short: Page) -> Page:
     """Read the page `short` again with all descriptions; it may end earlier, at about `pages.MAX_BYTES`."""
-    return short.read_long(lambda max_rows, max_bytes: execute(_query(user, since).bounded(max_rows, max_bytes)).all())
+
+    def read(max_rows: int, max_bytes: int) -> Rows:
+        """Execute the statement of the whole page with these bounds."""
+        return fetch(_LONG_PAGE(**_bind_position(user, since), max_rows=max_rows, max_bytes=max_bytes))[0]
+
+    return short.read_long(read)
 
 
-def _query(user: User, since: SyncPosition) -> PageQuery:
-    """Return the query of the rows after a position, without tombstones that a full sync does not need."""
-    position = tuple_(since.revision, since.id, types=[Task.revision.type, Task.id.type])
-    conditions = (
-        Task.user_id == user.id,
-        tuple_(Task.revision, Task.id) > position,
-        or_(Task.deleted_at.is_(None), Task.revision > since.initial_revision),
-    )
-    return PageQuery(conditions, (), (Task.revision, Task.id))
+def _bind_page(user: User, since: SyncPosition, limit: int) -> BoundStatement:
+    """Bind the values of the statement of `page`."""
+    return _PAGE(**_bind_position(user, since), max_rows=limit + 1, max_text_bytes=max_short_bytes(limit))
+
+
+def _bind_position(user: User, since: SyncPosition) -> dict[str, Any]:
+    """Return the values of the bind parameters of `_QUERY`."""
+    return {"owner": user.id, "revision": since.revision, "id": since.id, "initial_revision": since.initial_revision}

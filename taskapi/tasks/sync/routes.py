@@ -33,23 +33,35 @@ def changes() -> Response:
 
 def _changes(query: dict[str, Any], permit: Permit) -> FastResponse | None:
     """Return the response for one page of the feed, or None if it is large and `permit` is not held."""
-    state = read_state(g.user)
-    since = _decode_since(query.get("since"), state)
-    if ("since" not in query or since.is_at_end(state)) and matches_etag(state.etag, if_none_match()):
-        return not_modified(state.etag)
-    if since.is_at_end(state):
-        token = tokens.encode_token(since, state)
-        return json_response({"items": [], "next": token, "has_more": False}, etag=state.etag)
-    limit = query["limit"]
-    page = queries.page(g.user, since, limit if limit <= SMALL_PAGE or permit.acquire() else PROBE_ROWS)
+    token, limit = query.get("since"), query["limit"]
+    if token is None and if_none_match() is None:
+        state, page = queries.state_and_first_page(g.user, _rows_to_read(limit, permit))
+        since = _decode_since(None, state)
+    else:
+        state = read_state(g.user)
+        since = _decode_since(token, state)
+        if (token is None or since.is_at_end(state)) and matches_etag(state.etag, if_none_match()):
+            return not_modified(state.etag)
+        if since.is_at_end(state):
+            return _response([], tokens.encode_token(since, state), state, has_more=False)
+        page = queries.page(g.user, since, _rows_to_read(limit, permit))
     items = page_items(page, limit, permit, lambda page: queries.long_page(g.user, since, page), _dump)
     if items is None:
         return None
     page, changed = items
-    token = tokens.encode_token(tokens.position_after(page, since, state), state)
-    body = {"items": changed, "next": token, "has_more": page.following is not None}
-    response = json_response(body, etag=state.etag)
+    following = tokens.encode_token(tokens.position_after(page, since, state), state)
+    response = _response(changed, following, state, has_more=page.following is not None)
     return response if permit.allows(response.size) else None
+
+
+def _rows_to_read(limit: int, permit: Permit) -> int:
+    """Return the number of rows to read of a page: few of a long one without a permit, to see whether it is large."""
+    return limit if limit <= SMALL_PAGE or permit.acquire() else PROBE_ROWS
+
+
+def _response(items: Sequence[Any], token: str, state: State, *, has_more: bool) -> FastResponse:
+    """Return the JSON response of a page; `token` is the position after it."""
+    return json_response({"items": items, "next": token, "has_more": has_more}, etag=state.etag)
 
 
 def _decode_since(token: str | None, state: State) -> tokens.SyncPosition:

@@ -15,12 +15,18 @@ from ..models import Task
 from ..statements.counters import bump_revision
 from ..statements.errors import TaskNotFound, VersionConflict
 from ..statements.rows import COLUMNS, TOMBSTONE, TaskRow
-from ..statements.update import move_to_trash, update_task
+from ..statements.update import move_to_trash, move_to_trash_and_commit, update_task
+
+
+def remove(user: User, id: int, expected: Set[int] | None) -> None:
+    """Move a live task to the trash. Raises `TaskNotFound` and `VersionConflict`."""
+    if move_to_trash_and_commit(user, id, expected, now()) is None:
+        _remove(user, id, expected)
 
 
 @writes
-def remove(user: User, id: int, expected: Set[int] | None) -> None:
-    """Move a live task to the trash. Raises `TaskNotFound` and `VersionConflict`."""
+def _remove(user: User, id: int, expected: Set[int] | None) -> None:
+    """Do what `remove` does, in several round trips."""
     if move_to_trash(user, id, queries.resolve_if_match(user, id, expected), now()) is None:
         queries.find(user, id, expected)  # raises TaskNotFound or VersionConflict
 
