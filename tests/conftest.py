@@ -7,7 +7,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +25,7 @@ from taskapi.auth import keys
 from taskapi.config import Config
 from taskapi.database import engine
 from taskapi.database.base import db
-from taskapi.database.prepared import BoundStatement
+from taskapi.database.prepared import BoundStatement, Prepared
 from taskapi.database.sqlite import SQLiteConnection
 from taskapi.database.transaction import UnitOfWork
 from tests import postgres
@@ -360,6 +360,13 @@ def statements(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[Statemen
         return fetch(work, calls)
 
     monkeypatch.setattr(UnitOfWork, "fetch", record_prepared)
+    execute_for_each = UnitOfWork.execute_for_each
+
+    def record_for_each(work: UnitOfWork, statement: Prepared, rows: Sequence[Mapping[str, Any]]) -> None:
+        recorder.sent.append((statement.on_sqlite.sql, list(map(statement.on_sqlite.values, rows))))
+        execute_for_each(work, statement, rows)
+
+    monkeypatch.setattr(UnitOfWork, "execute_for_each", record_for_each)
     begin = SQLiteConnection.begin
 
     def record_begin(connection: SQLiteConnection) -> None:

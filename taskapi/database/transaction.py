@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -11,7 +11,7 @@ from sqlalchemy import Executable
 from sqlalchemy.engine import Connection, CursorResult, Engine
 
 from . import pipeline, prepared, sqlite
-from .prepared import BoundStatement, Rows
+from .prepared import BoundStatement, Prepared, Rows
 
 
 class UnitOfWork:
@@ -79,6 +79,11 @@ class UnitOfWork:
         if isinstance(driver, sqlite.SQLiteConnection):
             return prepared.execute_on_sqlite(driver, calls)
         return prepared.execute_on_postgresql(driver, self.statements_to_prepend(), calls)
+
+    def execute_for_each(self, statement: Prepared, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Execute a prepared statement without a result for each of the rows, in one call to SQLite."""
+        compiled = statement.on_sqlite
+        self._driver.cursor().executemany(compiled.sql, list(map(compiled.values, rows)))
 
     def begin_on_sqlite(self, *, in_threads: bool) -> None:
         """Choose where statements are executed (taskapi/database/sqlite_lanes.py), and begin a write's transaction."""
