@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import insert, select
 
 from ...auth.tokens import User
-from ...database.prepared import Prepared
+from ...database.prepared import BoundStatement, Prepared
 from ...database.unit_of_work import fetch
 from .. import models, positions
 from ..models import Task
@@ -42,8 +42,16 @@ def insert_next(user: User, moment: datetime, values: Mapping[str, Any]) -> Task
 
     Raises `QuotaExceeded`, and ValidationError for contradictory members about time.
     """
-    columns = task_columns(moment, values)
-    schedule.check_next_occurrence(columns)
-    (counters,), (row,) = fetch(bind_allocation(user, 1), _INSERT_NEXT(owner=user.id, **columns))
+    (counters,), (row,) = fetch(*bind_insert(user, moment, values))
     check_quota(counters.live_tasks)
     return row
+
+
+def bind_insert(user: User, moment: datetime, values: Mapping[str, Any]) -> tuple[BoundStatement, BoundStatement]:
+    """Bind the statements of `insert_next`: the counters, whose quota the caller checks, and the task.
+
+    Raises ValidationError for contradictory members about time.
+    """
+    columns = task_columns(moment, values)
+    schedule.check_next_occurrence(columns)
+    return bind_allocation(user, 1), _INSERT_NEXT(owner=user.id, **columns)

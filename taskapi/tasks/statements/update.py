@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, Boolean, ColumnElement, bindparam, case, func
 
 from ...auth.tokens import User
 from ...database.base import UTCDateTime
-from ...database.prepared import Prepared
+from ...database.prepared import BoundStatement, Prepared
 from ...database.unit_of_work import execute, fetch
 from .. import models
 from ..members import DEFAULTS
@@ -131,3 +131,16 @@ def update_task(
     """Set columns and the revision of a task that meets the conditions; return the row after that, or None."""
     statement = update(Task).where(Task.user_id == user.id, Task.id == id, *conditions)
     return execute(statement.values(**columns, revision=revision).returning(*COLUMNS)).one_or_none()
+
+
+def bind_change(user: User, id: int, moment: datetime, columns: Mapping[str, Any]) -> tuple[BoundStatement, ...]:
+    """Bind the statements of `set_members`, for a caller that sends them together with others."""
+    sets = {f"sets_{group}": names[0] in columns for group, names in _COLUMN_GROUPS.items()}
+    binds = {**_UNCHANGED, **columns, **sets, "owner": user.id, "task": id, "version": None, "moment": moment}
+    return BUMP_REVISION(owner=user.id, by=1, ids=0, live=0), _CHANGE(**binds)
+
+
+def bind_removal(user: User, id: int, moment: datetime) -> tuple[BoundStatement, ...]:
+    """Bind the statements of `move_to_trash`, for a caller that sends them together with others."""
+    removal = _REMOVE(owner=user.id, task=id, version=None, moment=moment)
+    return BUMP_REVISION(owner=user.id, by=1, ids=0, live=-1), removal
