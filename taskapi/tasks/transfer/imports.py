@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import count
 from typing import Any
 
 from ...auth.tokens import User
@@ -32,9 +33,9 @@ def write(user: User, plan: Plan) -> Mapping[str, int]:
 
     Raises `PlanOutdated` and `QuotaExceeded`. What can be computed without the lock of the transaction is in the plan.
     """
-    new = [row for row in plan.rows if row["id"] == NEW]
+    new = sum(row["id"] == NEW for row in plan.rows)
     _, (counters,) = fetch(
-        bind_allocation(user, 0, plan.last_named_id), BUMP_REVISION(owner=user.id, by=0, ids=len(new), live=plan.live)
+        bind_allocation(user, 0, plan.last_named_id), BUMP_REVISION(owner=user.id, by=0, ids=new, live=plan.live)
     )
     other_writes = counters.revision != plan.revision + 1
     if other_writes and statements.have_changed(user, plan.revision, plan.named, plan.in_series):
@@ -44,19 +45,22 @@ def write(user: User, plan: Plan) -> Mapping[str, int]:
         return plan.counts
     if plan.live > 0:
         check_quota(counters.live_tasks)
-    statements.write_rows(user, _numbered(plan, counters), plan.moved)
+    statements.write_rows(user, _numbered(plan, counters, new), plan.moved)
     check_stored_tasks(user)
     return plan.counts
 
 
-def _numbered(plan: Plan, counters: Any) -> list[dict[str, Any]]:
-    """Return the rows of a plan with the revision, and the new ones with the allocated ids, the last ones so far."""
-    next_id = counters.last_task_id - sum(row["id"] == NEW for row in plan.rows) + 1
-    rows = []
+def _numbered(plan: Plan, counters: Any, new: int) -> list[dict[str, Any]]:
+    """Return the rows of a plan with the revision, and the `new` ones with the ids that were allocated last.
+
+    Only the rows without an id are copied: an interrupted transaction is repeated and allocates others.
+    """
+    next_ids = count(counters.last_task_id - new + 1)
     for row in plan.rows:
-        numbered = {**row, "revision": counters.revision}
-        if row["id"] == NEW:
-            numbered |= {"id": next_id, "position": row["position"] or positions.initial_position(next_id)}
-            next_id += 1
-        rows.append(numbered)
-    return rows
+        row["revision"] = counters.revision
+    return [_with_id(row, next(next_ids)) if row["id"] == NEW else row for row in plan.rows]
+
+
+def _with_id(row: dict[str, Any], id: int) -> dict[str, Any]:
+    """Return a row with an allocated id, and the position of a new task unless it has one."""
+    return {**row, "id": id, "position": row["position"] or positions.initial_position(id)}
