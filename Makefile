@@ -49,6 +49,7 @@ chaos: $(VENV)/.installed-dev  ## kill, freeze, fill and slow down workers, data
 
 bench: $(VENV)/.installed-dev $(PEERS)/.installed $(PEERS_INSTALLED)  ## measure the service, minimal services and comparable services (20 minutes; ARGS=--quick: a part)
 	$(BIN)/python -m bench $(ARGS)
+	$(BIN)/python -m bench.bulk
 
 coverage: $(VENV)/.installed-dev  ## report the branches that the tests on SQLite cover
 	$(BIN)/coverage run -m pytest $(patsubst %,--ignore=%,$(NOT_TRACED)) -k "not postgresql"

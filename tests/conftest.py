@@ -7,7 +7,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +25,7 @@ from taskapi.auth import jwks_cache
 from taskapi.config import Config
 from taskapi.database import engine
 from taskapi.database.base import db
-from taskapi.database.prepared import BoundStatement
+from taskapi.database.prepared import BoundStatement, Prepared
 from taskapi.database.sqlite import SQLiteConnection
 from taskapi.database.transaction import UnitOfWork
 from tests import postgres
@@ -353,6 +353,12 @@ def record_statements(app: Flask) -> Iterator[Statements]:
     with app.app_context():
         engine = db.engine
     on_sqlite = engine.dialect.name == "sqlite"
+    execute_for_each = UnitOfWork.execute_for_each
+
+    def record_for_each(work: UnitOfWork, statement: Prepared, rows: Sequence[Mapping[str, Any]]) -> None:
+        recorder.sent.append((statement.on_sqlite.sql, list(map(statement.on_sqlite.values, rows))))
+        execute_for_each(work, statement, rows)
+
     begin = SQLiteConnection.begin
 
     def record_prepared(fetch: Callable[..., Any]) -> Callable[..., Any]:
@@ -374,6 +380,7 @@ def record_statements(app: Flask) -> Iterator[Statements]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(UnitOfWork, "fetch", record_prepared(UnitOfWork.fetch))
         patch.setattr(UnitOfWork, "fetch_and_commit", record_prepared(UnitOfWork.fetch_and_commit))
+        patch.setattr(UnitOfWork, "execute_for_each", record_for_each)
         patch.setattr(SQLiteConnection, "begin", record_begin)
         event.listen(engine, "before_cursor_execute", record)
         yield recorder

@@ -10,7 +10,17 @@ from collections.abc import Collection
 from typing import Any
 
 import orjson
-from sqlalchemy import BigInteger, Boolean, ColumnElement, Dialect, Text, literal, literal_column
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    Boolean,
+    ColumnElement,
+    Dialect,
+    Text,
+    bindparam,
+    literal,
+    literal_column,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import InstrumentedAttribute
@@ -55,9 +65,14 @@ class _HasEvery(FunctionElement[bool]):
     type = Boolean()
 
 
-def is_one_of(column: InstrumentedAttribute[Any], values: Collection[int]) -> ColumnElement[bool]:
+def integers(name: str) -> BindParameter[Any]:
+    """Return a bind parameter for a list of integers, for a prepared statement."""
+    return bindparam(name, type_=_List(BigInteger))
+
+
+def is_one_of(column: InstrumentedAttribute[Any], values: Collection[int] | BindParameter[Any]) -> ColumnElement[bool]:
     """Return the condition that the column is one of the integers; an index on the column is used."""
-    return _IsOneOf(column, literal(values, _List(BigInteger)))
+    return _IsOneOf(column, values if isinstance(values, BindParameter) else literal(values, _List(BigInteger)))
 
 
 def has_every(text: InstrumentedAttribute[Any], parts: Collection[str]) -> ColumnElement[bool]:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -34,7 +34,7 @@ from ..concurrency.lanes import LaneTimeout
 from . import sqlite_errors, sqlite_lanes
 from .base import db
 from .failures import ATTEMPTS, RETRYABLE, DatabaseUnavailable, is_unavailable, sqlstate
-from .prepared import BoundStatement, Rows
+from .prepared import BoundStatement, Prepared, Rows
 from .transaction import UnitOfWork, current_unit, running_unit
 
 log = logging.getLogger(__name__)
@@ -90,6 +90,14 @@ def fetch_and_commit(owner: Owner, *calls: BoundStatement) -> Sequence[Rows]:
     return, so they have to check in SQL what they depend on. Call it only if `commits_in_one_round_trip`.
     """
     return _run_with_retries(lambda: current_unit().fetch_and_commit(calls), owner.id, writable=True)
+
+
+def execute_for_each(statement: Prepared, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Execute a prepared statement without a result for each of the rows, on SQLite in one call.
+
+    On PostgreSQL a statement takes many rows as one JSON parameter instead.
+    """
+    current_unit().execute_for_each(statement, rows)
 
 
 def setting(name: str) -> Any:

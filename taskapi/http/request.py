@@ -25,6 +25,7 @@ from .errors import (
     ValidationFailed,
 )
 from .fields import strict
+from .fields.collections import Objects
 from .routing import unproxy
 
 MAX_BODY_BYTES = 64 * 1024
@@ -155,9 +156,27 @@ def json_body(schema: Schema, *, partial: bool = False) -> dict[str, Any]:
 
     Raises `BadRequest` if it is not strict JSON, and `ValidationFailed` with a pointer to each invalid member.
     """
+    return _load_body(schema, strict_json.loads, partial=partial)
+
+
+def long_json_body(schema: Schema) -> dict[str, Any]:
+    """Parse and load the body as `json_body` does, its arrays of objects item by item, yielding to other requests.
+
+    The parsed items are not in memory together. Raises `BadRequest` as well for a value of more than
+    `strict_json.MAX_VALUE_CHARACTERS`.
+    """
+    readers = {name: field.load_items for name, field in schema.fields.items() if isinstance(field, Objects)}
+    return _load_body(schema, lambda raw: strict_json.read_object(raw, readers), partial=False)
+
+
+def _load_body(schema: Schema, parse: Callable[[bytes], Any], *, partial: bool) -> dict[str, Any]:
+    """Parse the body with `parse` and load it with `schema`."""
     raw = request.get_data()
     try:
-        members = strict_json.loads(raw) if raw else {}
+        members = parse(raw) if raw else {}
+    except strict_json.ValueTooLong as error:
+        detail = f"A value of the body has more than {strict_json.MAX_VALUE_CHARACTERS} characters."
+        raise BadRequest(detail) from error
     except ValueError as error:
         raise BadRequest("The body is not strict JSON: UTF-8, no member twice, no NaN or Infinity.") from error
     if not isinstance(members, dict):

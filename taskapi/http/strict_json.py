@@ -2,9 +2,32 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+
+PIECE_BYTES = 64 * 1024
+"""Bytes of a long document that are decoded and parsed before other requests run: about 1 ms."""
+
+MAX_VALUE_CHARACTERS = 256 * 1024
+"""Maximum characters of an item of an array that `read_object` reads by items, and of any other member.
+
+A value is parsed in one piece. The longest task with every character escaped has about 150,000 characters.
+"""
+
+MAX_MEMBERS = 100
+"""Maximum members of a document that `read_object` reads."""
+
+ArrayReader = Callable[[Iterator[Any]], Any]
+"""Reads the items of an array to its end, and returns what stands for the array in the document."""
+
+
+class ValueTooLong(ValueError):
+    """A value of a document that is read by items exceeds `MAX_VALUE_CHARACTERS`."""
 
 
 def loads(raw: bytes) -> Any:
@@ -22,6 +45,103 @@ def loads(raw: bytes) -> Any:
         )
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+
+
+def read_object(raw: bytes, readers: Mapping[str, ArrayReader]) -> Any:
+    """Parse a long document as strictly as `loads`, yielding to other requests after each `PIECE_BYTES`.
+
+    An array that is a member of the document and has a reader in `readers` is passed to it as an iterator, so the
+    parsed items need not be in memory together. Raises ValueError, `ValueTooLong`, and the exceptions of a reader.
+    """
+    document = _Document(raw)
+    is_object = document.next_character() == "{"
+    value = _reject_duplicates([*document.members(readers)]) if is_object else document.value()
+    if document.next_character():
+        raise ValueError("more than one value")
+    return value
+
+
+class _Document:
+    """A JSON document that is decoded piece by piece, and the place up to which it is parsed."""
+
+    def __init__(self, raw: bytes) -> None:
+        self._raw = raw
+        self._decoded = 0
+        """Bytes that are decoded."""
+        self._decode = codecs.getincrementaldecoder("utf-8")().decode
+        self._text, self._at = "", 0
+        """The decoded characters that are not yet dropped, and how many of them are parsed."""
+
+    def next_character(self) -> str:
+        """Skip whitespace and return the next character, without parsing it; an empty string at the end."""
+        while True:
+            self._at = _WHITESPACE(self._text, self._at).end()
+            if self._at < len(self._text):
+                return self._text[self._at]
+            if not self._decode_piece():
+                return ""
+
+    def value(self) -> Any:
+        """Parse the next value."""
+        self.next_character()
+        while True:
+            try:
+                value, end = _DECODER.raw_decode(self._text, self._at)
+            except RecursionError as error:
+                raise ValueError("nested too deeply") from error
+            except ValueError:
+                # Perhaps it ends in the next piece.
+                if len(self._text) - self._at > MAX_VALUE_CHARACTERS:
+                    raise ValueTooLong from None
+                if not self._decode_piece():
+                    raise
+                continue
+            if _REST_OF_NUMBER(self._text, end) and self._decode_piece():
+                continue  # a number may go on in the next piece
+            self._at = end
+            return value
+
+    def members(self, readers: Mapping[str, ArrayReader]) -> Iterator[tuple[str, Any]]:
+        """Parse an object; yield its members, each array that has a reader as that returns it."""
+        for number in self._elements("{", "}"):
+            if number == MAX_MEMBERS or self.next_character() != '"':
+                raise ValueError("too many members, or a member without a name")
+            name = self.value()
+            self._skip(":")
+            is_read = name in readers and self.next_character() == "["
+            yield name, readers[name](self._items()) if is_read else self.value()
+
+    def _items(self) -> Iterator[Any]:
+        """Parse an array; yield its items."""
+        for _ in self._elements("[", "]"):
+            yield self.value()
+
+    def _elements(self, opening: str, closing: str) -> Iterator[int]:
+        """Skip what stands around the elements of an object or an array; yield the number of each, to be parsed."""
+        self._skip(opening)
+        number = 0
+        while number or self.next_character() != closing:
+            yield number
+            number += 1
+            if self.next_character() == closing:
+                break
+            self._skip(",")
+        self._skip(closing)
+
+    def _skip(self, character: str) -> None:
+        """Skip a character that must come next."""
+        if self.next_character() != character:
+            raise ValueError(f"{character} is missing")
+        self._at += 1
+
+    def _decode_piece(self) -> bool:
+        """Drop what is parsed, decode the next piece and yield to other requests; return False at the end."""
+        piece = self._raw[self._decoded : self._decoded + PIECE_BYTES]
+        self._decoded += len(piece)
+        decoded = self._decode(piece, self._decoded == len(self._raw))
+        self._text, self._at = self._text[self._at :] + decoded, 0
+        time.sleep(0)
+        return bool(piece)
 
 
 def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -43,3 +163,12 @@ def _reject_non_finite(text: str) -> float:
 def _reject_constant(_name: str) -> None:
     """Raise ValueError for NaN, Infinity and -Infinity, which Python's parser accepts."""
     raise ValueError("NaN and Infinity are not JSON")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_reject_duplicates, parse_constant=_reject_constant, parse_float=_reject_non_finite
+)
+
+_REST_OF_NUMBER: Callable[[str, int], Any] = re.compile(r"[-+.0-9eE]*\Z").match
+
+_WHITESPACE: Callable[[str, int], Any] = re.compile(r"[ \t\n\r]*").match

@@ -11,6 +11,7 @@ from typing import ParamSpec
 
 from flask import Response, g, request
 
+from ..auth.tokens import User
 from ..http.errors import BadRequest, InFlight, KeyReused, TooManyKeys
 from . import queries
 
@@ -72,6 +73,12 @@ class Idempotent:
                 "Nothing was changed: too many responses of the last 24 hours are stored for you.",
                 headers={"Retry-After": str(max(1, refusal.retry_after))},
             ) from None
+
+
+def is_replay(user: User) -> bool:
+    """Return True if a response is stored for the key of the current request: its view has nothing to prepare."""
+    key = request.headers.get(HEADER)
+    return key is not None and bool(_KEY.fullmatch(key)) and queries.is_stored(user, key)
 
 
 def _fingerprint() -> str:

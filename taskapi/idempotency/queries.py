@@ -95,6 +95,14 @@ def run_once(
     return response
 
 
+@reads
+def is_stored(user: User, key: str) -> bool:
+    """Return True if a response is stored for the key."""
+    own_key = (StoredResponse.user_id == user.id, StoredResponse.key == key)
+    stored = select(StoredResponse.key).where(*own_key, StoredResponse.created_at > now() - LIFETIME)
+    return execute(stored).first() is not None
+
+
 def _lock_key(user: User, key: str) -> None:
     """Take PostgreSQL's advisory lock of the key; raises `InFlight` if another request holds it.
 

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Room:
-    """The purge of one room, user by user, each in a transaction of its own.
+    """The purge of one room, user by user, each in transactions of its own.
 
     `users_due` finds the users with data to remove; `purge` returns a number for each name in `counted`.
     """

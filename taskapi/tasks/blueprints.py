@@ -7,7 +7,7 @@ from werkzeug.routing import BaseConverter
 from ..guard.blueprint import guarded_blueprint
 
 MAX_BULK_BODY_BYTES = 1024 * 1024
-"""Maximum bytes of the body of a batch or an import."""
+"""Maximum bytes of the body of a batch."""
 
 
 class TaskIdConverter(BaseConverter):

@@ -1,18 +1,20 @@
 """Purge of tasks: remove the content of the trash after 30 days, tombstones and counters of erased users after 90.
 
 `users_due` and `erased_users_due` look across all users (row-level security job PURGE, read only). Data is removed user
-by user, each in one transaction.
+by user, in transactions of up to `CHUNK` rows: none holds a lock for long.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime, timedelta
+import time
+from collections.abc import Callable, Iterable
+from datetime import timedelta
 
-from sqlalchemy import case, delete, func, select, update
+from sqlalchemy import case, delete, select, update
 
 from ..auth.tokens import User
 from ..database.base import now
+from ..database.lists import is_one_of
 from ..database.unit_of_work import PURGE, execute, rows, writes
 from ..idempotency import queries as idempotency
 from . import models
@@ -28,6 +30,10 @@ TOMBSTONE_LIFETIME = timedelta(days=90)
 """Time after a deletion, or an erasure, after which the row of the tombstone, or of the counters, is removed."""
 
 
+CHUNK, PAUSE = 1_000, 0.02
+"""Maximum rows that one transaction of the purge changes, about 30 ms on SQLite, and seconds between two of them."""
+
+
 def users_due() -> Iterable[User]:
     """Return the users who have trash or tombstones to remove."""
     moment = now()
@@ -37,39 +43,66 @@ def users_due() -> Iterable[User]:
     return [User(row.user_id) for row in rows(due, job=PURGE)]
 
 
-@writes
 def purge_user(user: User) -> tuple[int, int]:
     """Remove old trash and tombstones of a user; return the numbers of emptied tasks and of removed tombstones.
 
     Emptying a task does not change the delta feed, which has its tombstone already. Removing tombstones raises
     `sync_floor` to their highest revision: older sync tokens get 410. The ETag of the lists changes.
     """
+    return _in_chunks(_empty_trash, user), _in_chunks(_remove_tombstones, user)
+
+
+def _in_chunks(purge_chunk: Callable[[User], int], user: User) -> int:
+    """Call a function that purges up to `CHUNK` rows until there are no more; return how many there were.
+
+    It pauses after each: on SQLite other writers retry after a pause, and would not find the lock free otherwise.
+    """
+    total = 0
+    while True:
+        count = purge_chunk(user)
+        total += count
+        if count:
+            time.sleep(PAUSE)
+        if count < CHUNK:
+            return total
+
+
+@writes
+def _empty_trash(user: User) -> int:
+    """Remove the content of up to `CHUNK` tasks that are old enough; return how many there were."""
     moment = now()
     try:
         bump_revision(user)
     except TaskNotFound:
-        return 0, 0  # the user's row was removed meanwhile
+        return 0  # the user's row was removed meanwhile
     due = (Task.user_id == user.id, Task.purged_at.is_(None), Task.deleted_at <= moment - TRASH_LIFETIME)
-    emptied = {
-        row.id for row in execute(update(Task).where(*due).values(**TOMBSTONE, purged_at=moment).returning(Task.id))
-    }
-    # Idempotency keys expire long before, except for a task that an import put into the trash with an old `deleted_at`.
-    for task_id in emptied & idempotency.task_ids_with_content(user):
-        idempotency.delete_task_content(user, task_id)
-    if not emptied:
+    ids = [row.id for row in execute(select(Task.id).where(*due).order_by(Task.id).limit(CHUNK))]
+    if not ids:
         bump_revision(user, -1)
-    return len(emptied), _remove_tombstones(user, moment - TOMBSTONE_LIFETIME)
-
-
-def _remove_tombstones(user: User, before: datetime) -> int:
-    """Remove tombstones of deletions up to `before`, raise `sync_floor`, and return how many were removed."""
-    tombstones = (Task.user_id == user.id, Task.deleted_at <= before)
-    last = execute(select(func.max(Task.revision)).where(*tombstones)).scalar()
-    if last is None:
         return 0
+    execute(update(Task).where(Task.user_id == user.id, is_one_of(Task.id, ids)).values(**TOMBSTONE, purged_at=moment))
+    # Idempotency keys expire long before, except for a task that an import put into the trash with an old `deleted_at`.
+    for task_id in idempotency.task_ids_with_content(user).intersection(ids):
+        idempotency.delete_task_content(user, task_id)
+    return len(ids)
+
+
+@writes
+def _remove_tombstones(user: User) -> int:
+    """Remove up to `CHUNK` old tombstones, raise `sync_floor`, and return how many were removed."""
+    try:
+        bump_revision(user, 0)
+    except TaskNotFound:
+        return 0
+    due = (Task.user_id == user.id, Task.deleted_at <= now() - TOMBSTONE_LIFETIME)
+    oldest = execute(select(Task.id, Task.revision).where(*due).order_by(Task.revision, Task.id).limit(CHUNK)).all()
+    if not oldest:
+        return 0
+    last = oldest[-1].revision
     floor = case((models.User.sync_floor < last, last), else_=models.User.sync_floor)
     execute(update(models.User).where(models.User.user_id == user.id).values(sync_floor=floor))
-    return execute(delete(Task).where(*tombstones)).rowcount
+    execute(delete(Task).where(Task.user_id == user.id, is_one_of(Task.id, [row.id for row in oldest])))
+    return len(oldest)
 
 
 def erased_users_due() -> Iterable[User]:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskapi.http.strict_json import loads
+from taskapi.http import strict_json
+from taskapi.http.strict_json import ValueTooLong, loads, read_object
 
 VALUES: dict[str, tuple[bytes, Any]] = {
     "object": (b'{"a": 1}', {"a": 1}),
@@ -104,3 +105,97 @@ def test_arbitrary_bytes_raise_only_value_error(raw: bytes) -> None:
     except ValueError:
         return
     assert value == json.loads(raw.decode())
+
+
+# Long documents
+
+
+def read(raw: bytes) -> Any:
+    """Parse a document whose array `items` is read item by item."""
+    return read_object(raw, {"items": list})
+
+
+@pytest.fixture
+def pieces_of_3_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decode documents in pieces of 3 bytes: they end within characters, escapes and numbers."""
+    monkeypatch.setattr(strict_json, "PIECE_BYTES", 3)
+
+
+@pytest.mark.usefixtures("pieces_of_3_bytes")
+@pytest.mark.parametrize(
+    "around", [b"%s", b'{"items": %s}', b'{"items":[%s]}', b' { "items" : [ 1 , %s ] , "b" : 2 } ']
+)
+@pytest.mark.parametrize("raw", VALUES.values(), ids=VALUES.keys())
+def test_a_document_read_by_items_has_the_value_that_loads_returns(raw: tuple[bytes, Any], around: bytes) -> None:
+    document = around.replace(b"%s", raw[0])
+    assert read(document) == loads(document)
+
+
+@pytest.mark.usefixtures("pieces_of_3_bytes")
+@pytest.mark.parametrize(
+    "around", [b"%s", b'{"items": %s}', b'{"items":[%s]}', b'{"items":[1,%s,2]}', b'{"items":[], "b":%s}']
+)
+@pytest.mark.parametrize("raw", [raw for name, raw in INVALID.items() if "," not in name], ids=str)
+def test_a_document_that_loads_rejects_is_rejected_by_items(raw: bytes, around: bytes) -> None:
+    document = around.replace(b"%s", raw)
+    try:
+        loads(document)
+    except ValueError:
+        with pytest.raises(ValueError):
+            read(document)
+    else:
+        assert read(document) == loads(document)
+
+
+MALFORMED = (
+    *(b'{"items":[1 2]}', b'{"items":[,1]}', b'{"items":[1,]}', b'{"items":[1}', b'{"items":[1]', b'{"items" [1]}'),
+    *(
+        b'{"items":[1],}',
+        b'{,"items":[1]}',
+        b'{"items":[1]}}',
+        b'{"items":[1] "b":2}',
+        b"{items:[1]}",
+        b'{"items":[1]}x',
+    ),
+    *(b'{"items":[1],"items":[1]}', b'{"items":[1],"items":2}', b"{1:2}", b'{"items":}'),
+)
+
+
+@pytest.mark.parametrize("raw", MALFORMED, ids=str)
+def test_a_malformed_long_document_is_a_value_error(raw: bytes) -> None:
+    with pytest.raises(ValueError):
+        loads(raw)
+    with pytest.raises(ValueError):
+        read(raw)
+
+
+def test_a_value_over_the_limit_and_too_many_members_are_value_errors() -> None:
+    fits = b'{"items":["%s"]}' % (b"x" * (strict_json.MAX_VALUE_CHARACTERS - 2))
+    assert read(fits) == loads(fits)
+    for raw in (b'{"items":["%s"]}', b'{"b":"%s"}', b'"%s"', b'{"items":[1,%s'):
+        with pytest.raises(ValueTooLong):
+            read(
+                raw.replace(b"%s", b"x" * 2 * strict_json.MAX_VALUE_CHARACTERS)
+                if b'"%s' in raw
+                else raw.replace(b"%s", b"[" + b"1," * strict_json.MAX_VALUE_CHARACTERS)
+            )
+    members = b",".join(b'"%d":1' % number for number in range(strict_json.MAX_MEMBERS + 1))
+    with pytest.raises(ValueError, match="too many"):
+        read(b"{%s}" % members)
+
+
+def test_a_long_document_yields_after_each_piece_and_is_not_in_memory_as_a_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    yields: list[float] = []
+    monkeypatch.setattr(strict_json.time, "sleep", yields.append)
+    at_yields = []
+    raw = b'{"items":[%s]}' % b",".join([b'{"title":"%s"}' % (b"x" * 500)] * 2000)
+
+    def count(items: Any) -> int:
+        at_yields.extend(len(yields) for _ in items)
+        return len(at_yields)
+
+    assert read_object(raw, {"items": count}) == {"items": 2000}
+    assert len(yields) >= len(raw) // strict_json.PIECE_BYTES
+    assert at_yields[0] <= 1, "the first item is read before the second piece is decoded"

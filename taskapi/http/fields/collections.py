@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 from marshmallow import ValidationError, fields
 
@@ -70,6 +70,13 @@ class RawObject(StrictField):
         return value
 
 
+class LoadedItems(NamedTuple):
+    """The loaded items of an array, and the error if any was invalid."""
+
+    items: list[Any]
+    error: ValidationError | None
+
+
 class Objects(StrictField):
     """An array of `least` to `most` objects, each loaded with `schema`."""
 
@@ -79,23 +86,36 @@ class Objects(StrictField):
         super().__init__(shape, **options)
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> list[Any]:
-        """Load each object with the schema, yielding to other greenlets; collect the errors by index."""
-        if not isinstance(value, list):
+        """Return the items, loaded here or before by `load_items`."""
+        if not isinstance(value, list | LoadedItems):
             raise refuse("type", "Must be an array.")
-        if not self._least <= len(value) <= self._most:
-            raise refuse("length", f"Must have {self._least} to {self._most} items.")
+        loaded = value if isinstance(value, LoadedItems) else self.load_items(value)
+        if loaded.error is not None:
+            raise loaded.error
+        return loaded.items
+
+    def load_items(self, items: Iterable[Any]) -> LoadedItems:
+        """Load each object with the schema, yielding to other requests; collect the errors by index.
+
+        Reads `items` to their end. None is loaded after `most` of them, or after `MAX_VIOLATIONS` invalid ones.
+        """
         errors: dict[int, Any] = {}
-        items = []
-        for index, item in yielding(enumerate(value), every=20):
-            if len(errors) == MAX_VIOLATIONS:
-                break
-            if not isinstance(item, dict):
-                errors[index] = [NOT_AN_OBJECT]
+        loaded = []
+        count = 0
+        for index, item in yielding(enumerate(items), every=20):
+            count += 1
+            if count > self._most or len(errors) == MAX_VIOLATIONS:
                 continue
             try:
-                items.append(self.schema.load(item))
+                loaded.append(self._load(item))
             except ValidationError as error:
                 errors[index] = error.messages
-        if errors:
-            raise ValidationError(errors)
-        return items
+        if not self._least <= count <= self._most:
+            return LoadedItems([], refuse("length", f"Must have {self._least} to {self._most} items."))
+        return LoadedItems(loaded, ValidationError(errors) if errors else None)
+
+    def _load(self, item: Any) -> Any:
+        """Load one object."""
+        if not isinstance(item, dict):
+            raise ValidationError([NOT_AN_OBJECT])
+        return self.schema.load(item)

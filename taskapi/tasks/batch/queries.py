@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from ...auth.tokens import User
 from ...concurrency.cooperative import yielding
-from ...database.unit_of_work import writes
+from ...database.unit_of_work import fetch, writes
 from .. import queries
 from ..moves import queries as moves
 from ..recurrence.occurrences import search_budget
 from ..statements.errors import DOMAIN_ERRORS
 from ..statements.rows import TaskRow
 from ..trash import queries as trash
+from . import pipelines
+from .pipelines import PIPELINED_OPERATIONS, Pipelined
+
+_ALONE = frozenset({"restore", "move"})
+"""Operations that are always applied by themselves: they read other rows."""
 
 MAX_SPANS = 24_000
 """Spans that all searches for next due dates of a batch may examine, about 30 ms; common rules take 1 to 10 each."""
@@ -34,14 +40,73 @@ def apply(user: User, operations: Sequence[Mapping[str, Any]]) -> list[TaskRow |
 
     `operations` are as `OperationIn` loads them. Raises `OperationFailed`.
     """
-    rows = []
+    batch = _Batch(user, operations)
     with search_budget(MAX_SPANS):
         for index, operation in yielding(enumerate(operations), every=4):
+            pipelined = batch.prepare(index, operation)
+            if pipelined is None:
+                batch.send()
+                batch.apply(index, operation)
+            else:
+                batch.add(pipelined)
+        batch.send()
+    return batch.rows
+
+
+class _Batch:
+    """A batch that is being applied: the results so far, and the operations that are not sent yet."""
+
+    def __init__(self, user: User, operations: Sequence[Mapping[str, Any]]) -> None:
+        self._user, self._operations = user, operations
+        self._pending: list[Pipelined] = []
+        self._known: dict[int, TaskRow] | None = None
+        """Tasks as they are, by id, after the pending operations. None: they must be read again."""
+        self.rows: list[TaskRow | None] = []
+
+    def prepare(self, index: int, operation: Mapping[str, Any]) -> Pipelined | None:
+        """Prepare an operation to be sent with others; None if it must be applied by itself."""
+        if operation["op"] in _ALONE or len(self._operations) == 1:
+            return None
+        if self._known is None and operation["op"] != "create":
+            self._known = pipelines.lock_and_read(self._user, self._operations[index:])
+        try:
+            return pipelines.prepare(self._user, operation, self._known or {})
+        except DOMAIN_ERRORS as error:
+            self.send()  # an earlier operation may fail: its error comes first
+            raise OperationFailed(index, error) from error
+
+    def add(self, pipelined: Pipelined) -> None:
+        """Add an operation to those that are sent together."""
+        self._pending.append(pipelined)
+        if self._known and pipelined.statements:
+            self._known.pop(pipelined.operation.get("id", 0), None)
+        if len(self._pending) == PIPELINED_OPERATIONS:
+            self.send()
+
+    def send(self) -> None:
+        """Send the statements of the pending operations in one round trip."""
+        pending, self._pending = self._pending, []
+        statements = [statement for each in pending for statement in each.statements]
+        results = iter(fetch(*statements) if statements else ())
+        for each in pending:
             try:
-                rows.append(_apply_one(user, operation))
+                self.rows.append(each.result(self._user, list(islice(results, len(each.statements)))))
             except DOMAIN_ERRORS as error:
-                raise OperationFailed(index, error) from error
-    return rows
+                raise OperationFailed(len(self.rows), error) from error
+
+    def apply(self, index: int, operation: Mapping[str, Any]) -> None:
+        """Apply an operation by itself, after those before it have been sent."""
+        try:
+            row = _apply_one(self._user, operation)
+        except DOMAIN_ERRORS as error:
+            raise OperationFailed(index, error) from error
+        self.rows.append(row)
+        if operation["op"] == "move":
+            self._known = None  # perhaps all tasks were renumbered
+        elif self._known:
+            before = self._known.pop(operation["id"], None)
+            for each in (before, row):
+                self._known.pop(0 if each is None else each.next_task_id, None)
 
 
 def _apply_one(user: User, operation: Mapping[str, Any]) -> TaskRow | None:

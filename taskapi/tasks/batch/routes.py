@@ -7,7 +7,7 @@ from marshmallow import ValidationError
 
 from ...http.errors import Problem
 from ...http.large_responses import with_large_response_permit
-from ...http.request import accepts, json_body, query_parameters
+from ...http.request import accepts, long_json_body, query_parameters
 from ...http.response import json_response
 from ..blueprints import MAX_BULK_BODY_BYTES, data_bp
 from ..replays import idempotent
@@ -24,7 +24,7 @@ from .schemas import batch_in
 def batch() -> Response:
     """Make up to 100 changes, all or none."""
     query_parameters(no_parameters)
-    operations = json_body(batch_in)["operations"]
+    operations = long_json_body(batch_in)["operations"]
     try:
         rows = queries.apply(g.user, operations)
     except queries.OperationFailed as failure:

@@ -13,7 +13,7 @@ from sqlalchemy import Integer, bindparam, insert, select
 from sqlalchemy.dialects import postgresql
 
 from ...auth.tokens import User
-from ...database.prepared import Prepared
+from ...database.prepared import BoundStatement, Prepared
 from ...database.unit_of_work import commits_in_one_round_trip, fetch, fetch_and_commit, setting
 from .. import models, positions
 from ..models import Task
@@ -67,8 +67,7 @@ def insert_next(user: User, moment: datetime, values: Mapping[str, Any]) -> Task
 
     Raises `QuotaExceeded`, and ValidationError for contradictory members about time.
     """
-    insertion = _INSERT_NEXT(owner=user.id, **_columns(moment, values))
-    (counters,), (row,) = fetch(bind_allocation(user, 1), insertion)
+    (counters,), (row,) = fetch(*bind_insert(user, moment, values))
     check_quota(counters.live_tasks)
     return row
 
@@ -92,3 +91,11 @@ def _columns(moment: datetime, values: Mapping[str, Any]) -> dict[str, Any]:
     columns = task_columns(moment, values)
     schedule.check_next_occurrence(columns)
     return columns
+
+
+def bind_insert(user: User, moment: datetime, values: Mapping[str, Any]) -> tuple[BoundStatement, BoundStatement]:
+    """Bind the statements of `insert_next`: the counters, whose quota the caller checks, and the task.
+
+    Raises ValidationError for contradictory members about time.
+    """
+    return bind_allocation(user, 1), _INSERT_NEXT(owner=user.id, **_columns(moment, values))

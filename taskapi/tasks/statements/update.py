@@ -171,13 +171,20 @@ def _write(
     user: User, change: _Change, id: int, version: int | None, moment: datetime, **columns: Any
 ) -> TaskRow | None:
     """Send the increment of the counters and one UPDATE in one round trip; return the updated row, if any."""
-    counters, rows = fetch(
-        BUMP_REVISION(owner=user.id, by=1, ids=0, live=change.live),
-        change.statement(**columns, owner=user.id, task=id, version=version, moment=moment),
-    )
+    counters, rows = fetch(*_bind(user, change, id, version, moment, **columns))
     if not counters:
         raise TaskNotFound
     return rows[0] if rows else None
+
+
+def _bind(
+    user: User, change: _Change, id: int, version: int | None, moment: datetime, **columns: Any
+) -> tuple[BoundStatement, BoundStatement]:
+    """Bind the increment of the counters and the UPDATE of a task."""
+    return (
+        BUMP_REVISION(owner=user.id, by=1, ids=0, live=change.live),
+        change.statement(**columns, owner=user.id, task=id, version=version, moment=moment),
+    )
 
 
 def _write_and_commit(
@@ -205,3 +212,13 @@ def update_task(
     """Set columns and the revision of a task that meets the conditions; return the row after that, or None."""
     statement = update(Task).where(Task.user_id == user.id, Task.id == id, *conditions)
     return execute(statement.values(**columns, revision=revision).returning(*COLUMNS)).one_or_none()
+
+
+def bind_change(user: User, id: int, moment: datetime, columns: Mapping[str, Any]) -> tuple[BoundStatement, ...]:
+    """Bind the statements of `set_members`, for a caller that sends them together with others."""
+    return _bind(user, _CHANGE, id, None, moment, **_bind_members(columns))
+
+
+def bind_removal(user: User, id: int, moment: datetime) -> tuple[BoundStatement, ...]:
+    """Bind the statements of `move_to_trash`, for a caller that sends them together with others."""
+    return _bind(user, _REMOVE, id, None, moment)

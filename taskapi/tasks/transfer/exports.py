@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from sqlalchemy import BigInteger, Integer, bindparam, literal
+
 from ...auth.tokens import User
 from ...concurrency import slots
 from ...concurrency.slots import Slot
-from ...database.unit_of_work import execute, reads
+from ...database.prepared import Prepared
+from ...database.unit_of_work import fetch, reads
 from ..models import Task
 from ..pages import Page, PageQuery, max_short_bytes
-from ..statements.rows import TaskRow
+from ..statements.rows import OWNER, TaskRow
 
 EXPORT_CHUNK_ROWS, EXPORT_CHUNK_BYTES = 100, 256 * 1024
 """Maximum tasks and bytes of text that an export reads at a time and holds in memory."""
@@ -39,14 +42,30 @@ def _iterate(user: User, page: Page, slot: Slot, *, trash: bool) -> Iterator[Tas
 @reads
 def _export_chunk(user: User, after: int, *, trash: bool) -> Page:
     """Read the next tasks after the id `after`, up to `EXPORT_CHUNK_ROWS` and `EXPORT_CHUNK_BYTES`, at least one."""
-    conditions = [Task.user_id == user.id, Task.id > after, Task.purged_at.is_(None)]
-    if not trash:
-        conditions.append(Task.deleted_at.is_(None))
-    query = PageQuery(conditions, (), (Task.id,))
-    rows = execute(query.short(EXPORT_CHUNK_ROWS + 1, max_short_bytes(EXPORT_CHUNK_ROWS))).all()
+    short, bounded = _SELECT_CHUNK[trash]
+    binds = {"owner": user.id, "after": after}
+    (rows,) = fetch(short(**binds, max_rows=EXPORT_CHUNK_ROWS + 1))
     page = Page.from_rows(rows, EXPORT_CHUNK_ROWS, keys=0)
     if not page.has_long:
         return page
     return page.read_long(
-        lambda max_rows, max_bytes: execute(query.bounded(max_rows, max_bytes)).all(), EXPORT_CHUNK_BYTES
+        lambda max_rows, max_bytes: fetch(bounded(**binds, max_rows=max_rows, max_bytes=max_bytes))[0],
+        EXPORT_CHUNK_BYTES,
     )
+
+
+def _statements(*, trash: bool) -> tuple[Prepared, Prepared]:
+    """Prepare the statements of a chunk: without the descriptions of long tasks, and with them, bounded by bytes."""
+    conditions = [Task.user_id == OWNER, Task.id > bindparam("after", type_=BigInteger), Task.purged_at.is_(None)]
+    if not trash:
+        conditions.append(Task.deleted_at.is_(None))
+    query = PageQuery(conditions, (), (Task.id,))
+    max_rows, max_bytes = bindparam("max_rows", type_=Integer), bindparam("max_bytes", type_=Integer)
+    return (
+        Prepared(query.short(max_rows, literal(max_short_bytes(EXPORT_CHUNK_ROWS)))),
+        Prepared(query.bounded(max_rows, max_bytes)),
+    )
+
+
+_SELECT_CHUNK = {trash: _statements(trash=trash) for trash in (False, True)}
+"""By whether tasks in the trash are exported, too."""

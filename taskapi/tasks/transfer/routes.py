@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+
 from flask import Response, g
 
+from ...concurrency import slots
+from ...concurrency.lanes import Lane, LaneTimeout
+from ...http.errors import RETRY_AFTER, ServiceUnavailable
 from ...http.large_responses import Permit
-from ...http.request import accepts, json_body, query_parameters
+from ...http.request import accepts, long_json_body, query_parameters
 from ...http.response import json_response, no_content, stream
-from ..blueprints import MAX_BULK_BODY_BYTES, data_bp
+from ...idempotency.hook import is_replay
+from ..blueprints import data_bp
 from ..replays import idempotent
 from ..schemas import no_parameters
-from . import erasure, exports, formats, ical, imports
+from . import erasure, exports, formats, ical, import_plan, imports
+from .import_plan import Plan
 from .schemas import export_query, import_in
+
+MAX_IMPORT_BODY_BYTES = 16 * 1024 * 1024
+"""Maximum bytes of the body of an import. The export of a full quota of ordinary tasks has 5 to 10 MB."""
+
+IMPORTS_AT_A_TIME, LANE_TIMEOUT = 2, 10
+"""Imports that a worker computes at a time, since each takes memory, and seconds that another one waits for a place."""
+
+lane = Lane(IMPORTS_AT_A_TIME)
 
 _FORMATS = {
     "json": (formats.as_json, "application/json", True),
@@ -33,12 +51,47 @@ def export() -> Response:
 
 
 @data_bp.post("/import", strict_slashes=False)
-@accepts("application/json", max_bytes=MAX_BULK_BODY_BYTES)
-@idempotent
+@accepts("application/json", max_bytes=MAX_IMPORT_BODY_BYTES)
 def import_() -> Response:
     """Import tasks, all or none: a task whose id exists is changed, any other is created."""
+    if is_replay(g.user):
+        return _write(None)
     query_parameters(no_parameters)
-    return json_response(imports.import_tasks(g.user, json_body(import_in)["tasks"]))
+    with _place_in_lane():
+        return _compute_and_write(long_json_body(import_in)["tasks"])
+
+
+@contextmanager
+def _place_in_lane() -> Iterator[None]:
+    """Hold a place in the lane of imports; wait for it without the concurrency slot. Raises `ServiceUnavailable`."""
+    with ExitStack() as stack:
+        try:
+            with slots.released():
+                stack.enter_context(lane.held(time.monotonic() + LANE_TIMEOUT, user=g.user.id))
+        except LaneTimeout as error:
+            raise ServiceUnavailable("Too many imports are in progress. Try again.", headers=RETRY_AFTER) from error
+        yield
+
+
+def _compute_and_write(tasks: Sequence[Any]) -> Response:
+    """Compute an import and write it; compute it again if tasks that it names have changed meanwhile."""
+    for _ in range(imports.ATTEMPTS):
+        plan = import_plan.compute(g.user, tasks)
+        with suppress(imports.PlanOutdated):
+            return _write(plan)
+    raise ServiceUnavailable("The tasks that you import are being changed. Try again.", headers=RETRY_AFTER)
+
+
+@idempotent
+def _write(plan: Plan | None) -> Response:
+    """Write a computed import: in the transaction of an idempotency key nothing is computed.
+
+    `plan` is None for a request whose response is stored; `idempotent` then responds instead of this function.
+    """
+    if plan is None:  # the stored response has expired meanwhile
+        raise ServiceUnavailable("The stored response has just expired.", headers=RETRY_AFTER)
+    is_unchanged = imports.is_unchanged(g.user, plan)
+    return json_response(plan.counts if is_unchanged else imports.write(g.user, plan))
 
 
 @data_bp.delete("", strict_slashes=False)

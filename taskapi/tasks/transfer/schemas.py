@@ -11,7 +11,7 @@ from ...http.fields.scalars import Number, OneOf, PositiveInteger, Text
 from ...http.fields.strict import StrictSchema, Violation
 from ...http.fields.time import RequestTimestamp
 from ..schemas import TaskIn
-from .imports import MAX_IMPORTED_ID
+from .import_statements import MAX_IMPORTED_ID
 
 MAX_IMPORTED = 10_000
 """Maximum number of tasks in one import."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from taskapi.tasks.transfer import imports
+from taskapi.tasks.transfer import import_plan
 from tests.conftest import Person, Statements
 
 
@@ -12,7 +12,7 @@ def test_an_import_that_names_tasks_with_too_much_text_is_422_and_does_not_read_
     alice: Person, statements: Statements, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = [alice.add("x", description="\u30bf" * 1000)["id"] for _ in range(3)]
-    monkeypatch.setattr(imports, "MAX_EXISTING_BYTES", 7000)
+    monkeypatch.setattr(import_plan, "MAX_EXISTING_BYTES", 7000)
     statements.clear()
     refused = alice.data("POST", "/import", json={"tasks": [{"id": id, "title": "y"} for id in ids]})
     assert refused.status_code == 422

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
-from taskapi.tasks.transfer.imports import CHUNK, MAX_IMPORTED_ID
+from taskapi.tasks.transfer.import_plan import CHUNK
+from taskapi.tasks.transfer.import_statements import MAX_IMPORTED_ID
 from tests.conftest import Person, Statements
 
 DAILY = {"title": "x", "due_date": "2900-01-01", "recurrence": "FREQ=DAILY"}

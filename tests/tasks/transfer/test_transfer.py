@@ -22,10 +22,10 @@ from werkzeug.test import TestResponse
 
 from taskapi.database.base import db
 from taskapi.tasks.transfer.exports import EXPORT_CHUNK_ROWS
-from taskapi.tasks.transfer.imports import MAX_IMPORTED_ID
+from taskapi.tasks.transfer.import_statements import MAX_IMPORTED_ID
 from tests.conftest import Person, Statements, superuser_engine
 
-MAX_BODY_BYTES = 1024 * 1024
+MAX_BODY_BYTES = 16 * 1024 * 1024
 
 
 def call(person: Person, method: str, path: str, *, of: str | None = None, **options: Any) -> TestResponse:
@@ -266,7 +266,7 @@ def test_an_import_of_an_invalid_document_is_422(alice: Person, body: Any, statu
     assert call(alice, "POST", "/import", json=body).status_code == status
 
 
-def test_an_import_over_1_mib_is_413(alice: Person) -> None:
+def test_an_import_over_16_mib_is_413(alice: Person) -> None:
     body, headers = b'{"tasks": [{"title": "x"}]}', {"Content-Type": "application/json"}
     assert call(alice, "POST", "/import", data=body.ljust(MAX_BODY_BYTES + 1), headers=headers).status_code == 413
     assert call(alice, "POST", "/import", data=b"{", headers=headers).status_code == 400

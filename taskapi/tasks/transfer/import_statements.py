@@ -1,0 +1,148 @@
+"""SQL of an import: read what exists, and write any number of rows with one statement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+import orjson
+from sqlalchemy import BindParameter, Dialect, Integer, Text, bindparam, cast, column, func, select, update
+from sqlalchemy.dialects import postgresql, registry, sqlite
+
+from ...auth.tokens import User
+from ...database.base import db
+from ...database.lists import integers, is_one_of
+from ...database.prepared import Prepared
+from ...database.unit_of_work import execute_for_each, fetch, reads
+from .. import models
+from ..models import Task
+from ..pages import TEXT_BYTES
+from ..state import read_state
+from ..statements.rows import COLUMNS, OWNER
+
+MAX_IMPORTED_ID = 1_000_000_000
+"""Maximum `id` and `series_id` of an imported task: new tasks get ids after it."""
+
+ROWS_PER_STATEMENT = 1_000
+"""Rows of one statement on PostgreSQL: about 1 MB of JSON."""
+
+
+class Versions(NamedTuple):
+    """How many rows, and tombstones among them, there are with these ids or in these series."""
+
+    values: Sequence[int]
+    rows: int
+    tombstones: int
+
+
+NOTHING = Versions((), 0, 0)
+
+_IDS: BindParameter[Any] = integers("ids")
+_NAMED = (Task.user_id == OWNER, is_one_of(Task.id, _IDS))
+_IN_SERIES = (Task.user_id == OWNER, is_one_of(Task.series_id, _IDS))
+_COUNTS = (func.count(Task.id), func.count(Task.purged_at), func.coalesce(func.max(Task.revision), 0))
+
+_SELECT_TEXT_BYTES = Prepared(select(func.coalesce(func.sum(TEXT_BYTES), 0)).where(*_NAMED))
+_SELECT_EXISTING = Prepared(select(*COLUMNS, Task.purged_at).where(*_NAMED))
+_SELECT_IN_SERIES = Prepared(select(Task.id, Task.series_id, Task.occurrence).where(*_IN_SERIES))
+_COUNT_NAMED = Prepared(select(*_COUNTS).where(*_NAMED))
+_COUNT_IN_SERIES = Prepared(select(*_COUNTS).where(*_IN_SERIES))
+
+
+def revision(user: User) -> int:
+    """Return the user's revision."""
+    return read_state(user).revision
+
+
+@reads
+def text_bytes(user: User, ids: Sequence[int]) -> int:
+    """Return the bytes of text of the existing tasks with these ids."""
+    return int(fetch(_SELECT_TEXT_BYTES(owner=user.id, ids=ids))[0][0][0]) if ids else 0
+
+
+@reads
+def existing_rows(user: User, ids: Sequence[int]) -> Mapping[int, Any]:
+    """Return the rows with these ids by id: `COLUMNS` and `purged_at`; tombstones are included."""
+    return {row.id: row for row in fetch(_SELECT_EXISTING(owner=user.id, ids=ids))[0]} if ids else {}
+
+
+@reads
+def rows_in_series(user: User, series: Sequence[int]) -> Sequence[Any]:
+    """Return id, series and position in it of the stored tasks in these series."""
+    return fetch(_SELECT_IN_SERIES(owner=user.id, ids=series))[0]
+
+
+def have_changed(user: User, since: int, named: Versions, in_series: Versions) -> bool:
+    """Return True if any of these rows was written after the revision `since`, or is no longer there.
+
+    A purge does not write the revision to the rows that it empties, so tombstones are counted, too.
+    """
+    found = fetch(_COUNT_NAMED(owner=user.id, ids=named.values), _COUNT_IN_SERIES(owner=user.id, ids=in_series.values))
+    return any(
+        tuple(counts[:2]) != (before.rows, before.tombstones) or counts[2] > since
+        for (counts,), before in zip(found, (named, in_series), strict=True)
+    )
+
+
+# Writing
+
+_COLUMNS = {column.name: column.type for column in Task.__table__.columns}
+_OTHERS = [name for name in _COLUMNS if name != "user_id"]
+
+
+def _or_replace(statement: Any) -> Any:
+    """Add to an INSERT that rows with existing ids are replaced."""
+    changed = {name: statement.excluded[name] for name in _OTHERS if name != "id"}
+    return statement.on_conflict_do_update(index_elements=[Task.user_id, Task.id], set_=changed)
+
+
+_JSON_ROWS = (
+    func.json_to_recordset(cast(bindparam("rows", type_=Text), postgresql.JSON))
+    .table_valued(*(column(name, _COLUMNS[name]) for name in _OTHERS))
+    .render_derived(with_types=True)
+)
+
+# The owner comes from the user's row, which the statement before has updated and locked.
+_UPSERT_JSON = Prepared(
+    _or_replace(
+        postgresql.insert(Task).from_select(
+            ["user_id", *_OTHERS],
+            select(models.User.user_id, *(_JSON_ROWS.c[name] for name in _OTHERS)).where(models.User.user_id == OWNER),
+        )
+    )
+)
+"""PostgreSQL: insert or replace the rows of `rows`, a JSON array of objects; all are the owner's."""
+
+_UPSERT_ROW = Prepared(
+    # Integer stands for no conversion, since the values are converted already.
+    _or_replace(sqlite.insert(Task).values({name: bindparam(name, type_=Integer) for name in _COLUMNS}))
+)
+"""SQLite: insert or replace one row. JSON functions take twice as long as a statement for each row in one call."""
+
+_LEAVE_SERIES = Prepared(update(Task).where(*_NAMED).values(occurrence=None))
+
+
+def encode(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert the values of a row to those of the database."""
+    return _encoder(db.engine.dialect.name)(row)
+
+
+@cache
+def _encoder(dialect_name: str) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    dialect: Dialect = registry.load(dialect_name)()
+    converters = [(name, type_.dialect_impl(dialect).bind_processor(dialect)) for name, type_ in _COLUMNS.items()]
+    return lambda row: {name: convert(row[name]) if convert else row[name] for name, convert in converters}
+
+
+def write_rows(user: User, rows: Sequence[dict[str, Any]], moved: Sequence[int]) -> None:
+    """Insert rows and replace existing ones; `moved` are the ids of those that get another position in a series."""
+    if moved:
+        # Remove them from their series first: two tasks may exchange positions, which the unique index would reject.
+        fetch(_LEAVE_SERIES(owner=user.id, ids=moved))
+    if db.engine.dialect.name == "sqlite":
+        execute_for_each(_UPSERT_ROW, rows)
+        return
+    for start in range(0, len(rows), ROWS_PER_STATEMENT):
+        text = orjson.dumps(rows[start : start + ROWS_PER_STATEMENT]).decode()
+        fetch(_UPSERT_JSON(owner=user.id, rows=text))

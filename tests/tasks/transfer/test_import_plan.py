@@ -1,0 +1,175 @@
+"""An import computes its rows before its transaction, and computes them again if tasks that it names have changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from taskapi.database.transaction import running_unit
+from taskapi.tasks import folding
+from taskapi.tasks.transfer import import_plan, import_statements, imports, routes
+from tests.conftest import Person, Statements
+from tests.tasks.transfer.test_import_series import DAILY, load, load_ok, series_task
+
+
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "k"}], ids=["without-key", "with-key"])
+def test_an_import_computes_nothing_in_its_transaction(
+    alice: Person, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
+) -> None:
+    fold, within = folding.fold, []
+
+    def record(text: str) -> str:
+        unit = running_unit.get()
+        within.append(unit is not None and unit.writable)
+        return fold(text)
+
+    monkeypatch.setattr(folding, "fold", record)
+    for title in ("x", "y"):
+        tasks = [{"id": id, "title": title} for id in range(1, 4)]
+        response = alice.data("POST", "/import", json={"tasks": tasks}, headers={**headers, "X-Request-Id": title})
+        assert response.status_code == (422 if headers and title == "y" else 200), "the key was used for the first one"
+    assert within
+    assert not any(within)
+
+
+def test_a_repeated_import_with_a_key_is_replayed_without_computing_it(
+    alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request: dict[str, Any] = {"json": {"tasks": [{"title": "x"}]}, "headers": {"Idempotency-Key": "k"}}
+    first = alice.data("POST", "/import", **request)
+    monkeypatch.setattr(import_plan, "compute", lambda *_: pytest.fail("computed again"))
+    again = alice.data("POST", "/import", **request)
+    assert (again.status_code, again.data, again.headers["Idempotency-Replayed"]) == (200, first.data, "true")
+    assert alice.titles() == ["x"]
+
+
+def during_plans(monkeypatch: pytest.MonkeyPatch, *changes: Callable[[], object]) -> list[import_plan.Plan]:
+    """Make one of the changes after each computed plan, in order; the last one again and again. Returns the plans."""
+    compute, plans = import_plan.compute, []
+
+    def compute_and_change(*arguments: Any) -> import_plan.Plan:
+        plans.append(compute(*arguments))
+        changes[min(len(plans), len(changes)) - 1]()
+        return plans[-1]
+
+    monkeypatch.setattr(import_plan, "compute", compute_and_change)
+    return plans
+
+
+def nothing() -> None:
+    """Change nothing."""
+
+
+CHANGES: dict[str, Callable[[Person], object]] = {
+    "changed": lambda alice: alice.put("/1", json={"description": "new"}),
+    "deleted": lambda alice: alice.delete("/2"),
+    "deleted permanently": lambda alice: alice.delete("/2?permanent=true"),
+    "erased": lambda alice: alice.data("DELETE"),
+    "created by another import": lambda alice: load(alice, {"id": 9, "title": "other", "description": "kept"}),
+    "unchanged otherwise": lambda alice: alice.put("/1", json={"title": "x"}),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_change_between_computing_and_writing_an_import_is_not_lost(
+    alice: Person, monkeypatch: pytest.MonkeyPatch, change: Callable[[Person], object]
+) -> None:
+    document = [{"id": 1, "title": "x"}, {"id": 2, "title": "y"}, {"id": 9, "title": "z"}]
+
+    def content() -> list[Any]:
+        tasks = alice.data("GET", "/export").get_json(force=True)["tasks"]
+        return [(task["id"], task["title"], task["description"], task["deleted_at"] is None) for task in tasks]
+
+    def begin() -> None:
+        alice.data("DELETE")
+        load_ok(alice, {"id": 1, "title": "one"}, {"id": 2, "title": "two"})
+
+    begin()
+    change(alice)
+    counts = load(alice, *document).get_json()
+    expected = content()
+    begin()
+    plans = during_plans(monkeypatch, lambda: change(alice), nothing)
+    assert load(alice, *document).get_json() == counts
+    assert content() == expected
+    assert len(plans) >= 2
+
+
+def test_a_series_position_that_is_taken_meanwhile_is_422(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    load_ok(alice, series_task(1, 1, 1))
+    plans = during_plans(monkeypatch, lambda: alice.patch("/1/complete"), nothing)
+    assert load(alice, series_task(9, 1, 2)).status_code == 422
+    assert len(plans) == 1, "the second time it cannot be computed"
+    assert alice.titles("?status=pending") == ["x"]
+
+
+def test_other_writes_meanwhile_do_not_make_an_import_compute_its_rows_again(
+    alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_ok(alice, {"id": 1, "title": "one"})
+    plans = during_plans(monkeypatch, lambda: alice.add("other"))
+    load_ok(alice, {"id": 1, "title": "x"}, {"title": "new"}, {"title": "newer"})
+    assert len(plans) == 1
+    tasks = alice.get("?sort=position").get_json()
+    assert [(task["id"], task["title"], task["version"], task["position"]) for task in tasks] == [
+        (1, "x", 3, "a1"),
+        (2, "other", 2, "a2"),
+        (3, "new", 3, "a3"),
+        (4, "newer", 3, "a4"),
+    ]
+
+
+def test_an_import_of_tasks_that_change_again_and_again_is_503_and_changes_nothing(
+    alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_ok(alice, {"id": 1, "title": "one"})
+    plans = during_plans(monkeypatch, lambda: alice.patch("/1/complete"))
+    response = load(alice, {"id": 1, "title": "x"})
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
+    assert (alice.titles(), len(plans)) == (["one"], imports.ATTEMPTS)
+
+
+def test_the_transaction_of_an_import_has_a_fixed_number_of_statements(
+    alice: Person, statements: Statements, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_statements, "ROWS_PER_STATEMENT", 200)
+    for title in ("x", "y"):
+        sent = {}
+        for number in (150, 300):
+            during_plans(monkeypatch, statements.clear)
+            load_ok(alice, *[{**DAILY, "id": number * 1000 + id, "title": title} for id in range(number)])
+            sent[number] = len(statements)
+        assert sent[300] <= sent[150] + 1, "a statement writes any number of rows on SQLite, 200 on PostgreSQL"
+        assert sent[150] <= 6
+
+
+def test_an_import_accepts_the_export_of_many_tasks_with_ordinary_notes(alice: Person) -> None:
+    tasks = [
+        {"title": f"Task {number}", "description": "What has to be done, by whom. \u30bf\U0001f642" * 20}
+        for number in range(2500)
+    ]
+    load_ok(alice, *tasks)
+    exported = alice.data("GET", "/export")
+    body = exported.data
+    assert len(body) > 2 * 1024 * 1024
+    before = exported.get_json(force=True)["tasks"]
+    assert alice.data("DELETE").status_code == 204
+    response = alice.data("POST", "/import", data=body, content_type="application/json")
+    assert response.get_json() == {"created": 2500, "updated": 0, "unchanged": 0}
+    after = alice.data("GET", "/export").get_json(force=True)["tasks"]
+    assert [{**task, "version": 0} for task in after] == [{**task, "version": 0} for task in before]
+
+
+def test_more_imports_than_places_wait_and_are_503_at_last(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes, "LANE_TIMEOUT", 0.01)
+    for _ in range(routes.IMPORTS_AT_A_TIME):
+        assert routes.lane.acquire_now()
+    try:
+        refused = load(alice, {"title": "x"})
+    finally:
+        for _ in range(routes.IMPORTS_AT_A_TIME):
+            routes.lane.release()
+    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+    load_ok(alice, {"title": "x"})
