@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import select
 import socket
@@ -81,9 +80,10 @@ class TimeoutConnection(psycopg.Connection[Any]):
 
     skipped_last = False
     """True if the server has not begun the last statement of the pipeline that failed, because one before it failed."""
-    _last_used = -math.inf
-    """Monotonic time of the last successful pipeline."""
-    _number_of_results = 0
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._last_used, self._number_of_results = time.monotonic(), 0
 
     @property
     def was_used_recently(self) -> bool:
@@ -105,8 +105,7 @@ class TimeoutConnection(psycopg.Connection[Any]):
         """Execute statements in one round trip and return the rows of each; raises the first error.
 
         Without a BEGIN all of them are one implicit transaction (PostgreSQL, "Pipelining" in its message flow). The
-        server parses each text once per connection. psycopg's own pipeline does the same with several times as many
-        bytecodes.
+        server parses each text once per connection. psycopg's own pipeline executes several times as many bytecodes.
         """
         new = {each.sql: _ServerStatement(self) for each in statements if each.sql not in self._server_statements}
         prepared = {**self._server_statements, **new} if new else self._server_statements

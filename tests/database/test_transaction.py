@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import Any
 
@@ -219,3 +219,17 @@ def test_after_a_long_idle_time_commit_is_sent_once_the_server_has_responded(
     assert round_trips(lambda: alice.patch("/1/complete")) == 1
     monkeypatch.setattr(pipeline, "MAX_IDLE", 0)
     assert round_trips(lambda: alice.patch("/1/complete")) == 2
+
+
+def test_the_first_write_on_a_new_connection_takes_one_round_trip(alice: Person, monkeypatch: pytest.MonkeyPatch):
+    sent: list[list[str]] = []
+    run_pipeline = pipeline.TimeoutConnection.run_pipeline
+
+    def record(connection: pipeline.TimeoutConnection, statements: Sequence[pipeline.PipelinedStatement]) -> Any:
+        sent.append([statement.sql.partition(" ")[0] for statement in statements])
+        return run_pipeline(connection, statements)
+
+    monkeypatch.setattr(pipeline.TimeoutConnection, "run_pipeline", record)
+    db.engine.dispose()
+    alice.patch("/1/complete")
+    assert sent == [["BEGIN", "SELECT", "WITH", "COMMIT"]]
