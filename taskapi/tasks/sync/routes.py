@@ -7,12 +7,14 @@ from typing import Any
 
 from flask import Response, g, url_for
 
+from ...guard.rate_limit import charge
 from ...http.errors import BadCursor, Gone
 from ...http.fields.time import rfc3339
 from ...http.large_responses import PROBE_ROWS, SMALL_PAGE, Permit
 from ...http.request import if_none_match, matches_etag, query_parameters
 from ...http.response import FastResponse, json_response, not_modified
 from ..blueprints import data_bp
+from ..costs import TASKS_PER_UNIT
 from ..responses import page_items
 from ..schemas import task_out
 from ..state import State, read_state
@@ -49,7 +51,10 @@ def _changes(query: dict[str, Any], permit: Permit) -> FastResponse | None:
     token = tokens.encode_token(tokens.position_after(page, since, state), state)
     body = {"items": changed, "next": token, "has_more": page.following is not None}
     response = json_response(body, etag=state.etag)
-    return response if permit.allows(response.size) else None
+    if not permit.allows(response.size):
+        return None
+    charge(len(changed) // TASKS_PER_UNIT)
+    return response
 
 
 def _decode_since(token: str | None, state: State) -> tokens.SyncPosition:

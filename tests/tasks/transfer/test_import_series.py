@@ -257,5 +257,4 @@ def test_an_import_yields_to_other_requests_in_each_chunk(alice: Person, monkeyp
     for title, min_yields in (("x", 4), ("y", 5)):  # yields of a chunk: read, merge, compare, insert or update
         yields.clear()
         load_ok(alice, *[{**task, "title": title} for task in document])
-        assert len(yields) >= 3 * min_yields
-        assert set(yields) == {LET_OTHERS_RUN}
+        assert yields.count(LET_OTHERS_RUN) >= 3 * min_yields
