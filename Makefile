@@ -18,7 +18,7 @@ NOT_TRACED := tests/e2e tests/faults tests/security tests/server/test_gunicorn.p
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run app test chaos coverage bench check check-service check-frontend format types screenshots lock audit clean
+.PHONY: help run app test chaos coverage bench neighbours check check-service check-frontend format types screenshots lock audit clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ chaos: $(VENV)/.installed-dev  ## kill, freeze, fill and slow down workers, data
 bench: $(VENV)/.installed-dev $(PEERS)/.installed $(PEERS_INSTALLED)  ## measure the service, minimal services and comparable services (20 minutes; ARGS=--quick: a part)
 	$(BIN)/python -m bench $(ARGS)
 	$(BIN)/python -m bench.bulk
+
+neighbours: $(VENV)/.installed-dev  ## measure how other users are served while one user repeats large requests (15 minutes; ARGS=--help: a part)
+	$(BIN)/python -m bench.neighbours --write $(ARGS)
 
 coverage: $(VENV)/.installed-dev  ## report the branches that the tests on SQLite cover
 	$(BIN)/coverage run -m pytest $(patsubst %,--ignore=%,$(NOT_TRACED)) -k "not postgresql"

@@ -1,1 +1,1 @@
-"""Concurrency within a worker: request slots, FIFO semaphores (lanes), native threads, yields, DNS timeout."""
+"""Concurrency within a worker: request slots, lanes that serve users in turn, native threads, yields, DNS timeout."""

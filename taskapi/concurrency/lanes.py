@@ -1,9 +1,10 @@
-"""FIFO semaphores that limit how many requests do one kind of work at a time in a process."""
+"""Semaphores with a queue (lanes) that limit how many requests do one kind of work at a time in a process."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,84 +20,106 @@ class LaneTimeout(Exception):
 
 
 class Lane:
-    """A FIFO semaphore with `places`; each `owner` holds at most one place.
+    """A semaphore with `places` that serves users in turn (round robin); each user holds at most one place.
 
-    A waiting request whose owner holds a place is passed over in the queue.
+    However many requests of one user wait, each other user's first one waits for at most one of them.
     """
 
     def __init__(self, places: int) -> None:
         self._free = places
         self._mutex = threading.Lock()
-        self._queue: list[tuple[threading.Lock, str | None, str]] = []
-        self._owners: set[str | None] = set()
+        self._queues: dict[str, deque[threading.Lock]] = {}
+        """The waiting requests of each user; the first user has the next turn."""
+        self._holders: set[str] = set()
+        """Users who hold a place, or rest after they did."""
 
     @property
     def waiting(self) -> int:
         """Number of requests in the queue."""
-        return len(self._queue)
+        return sum(map(len, self._queues.values()))
 
-    def acquire_now(self, owner: str | None = None) -> bool:
-        """Take a place without waiting; return False if none is free or the owner holds one."""
+    def acquire_now(self, user: str = "") -> bool:
+        """Take a place without waiting; return False if none is free or the user holds one."""
         with self._mutex:
-            return self._take(owner)
+            return self._take(user)
 
-    def release(self, owner: str | None = None) -> None:
-        """Give a place back, or pass it to the first request in the queue whose owner holds none."""
+    def release(self, user: str = "", *, rest: float = 0) -> None:
+        """Give a place back, or pass it to the next user in the queue who holds none.
+
+        The user gets no other place for `rest` seconds.
+        """
         with self._mutex:
             self._free += 1
-            self._owners.discard(owner)
-            for waiting in self._queue:
-                if self._take(waiting[1]):
-                    self._queue.remove(waiting)
-                    waiting[0].release()
-                    return
+            if not rest:
+                self._holders.discard(user)
+            self._pass_on()
+        if rest:
+            timer = threading.Timer(rest, self._end_rest, [user])
+            timer.daemon = True
+            timer.start()
 
-    def _take(self, owner: str | None) -> bool:
-        if not self._free or owner in self._owners:
+    def _end_rest(self, user: str) -> None:
+        with self._mutex:
+            self._holders.discard(user)
+            self._pass_on()
+
+    def _take(self, user: str) -> bool:
+        if not self._free or user in self._holders:
             return False
         self._free -= 1
-        if owner is not None:
-            self._owners.add(owner)
+        self._holders.add(user)
         return True
 
-    @contextmanager
-    def held(self, deadline: float, owner: str | None = None, *, user: str = "") -> Iterator[None]:
-        """Hold a place for the `with` block; waits until `deadline` (monotonic clock), then raises `LaneTimeout`.
+    def _pass_on(self) -> None:
+        """Pass a free place to the first user who may take it; that user's next request comes after all others'."""
+        for user in self._queues:
+            if self._take(user):
+                queue = self._queues.pop(user)
+                queue.popleft().release()
+                if queue:
+                    self._queues[user] = queue
+                return
 
-        An `owner` holds one place at a time. At most `MAX_WAITING_OF_USER` requests of a `user` wait, so that one user
-        cannot fill the queue.
-        """
-        self._acquire(deadline, owner, user)
+    @contextmanager
+    def held(self, deadline: float, user: str = "") -> Iterator[None]:
+        """Hold a place for the `with` block; arguments and errors as in `acquire`."""
+        self.acquire(deadline, user)
         try:
             yield
         finally:
-            self.release(owner)
+            self.release(user)
 
-    def _acquire(self, deadline: float, owner: str | None, user: str) -> None:
-        """Take a place or wait in the queue, each entry of which has a lock that `release` opens."""
-        entry = threading.Lock(), owner, user
+    def acquire(self, deadline: float, user: str = "") -> None:
+        """Take a place; wait for one until `deadline` (monotonic clock), then raise `LaneTimeout`.
+
+        At most `MAX_WAITING_OF_USER` requests of a user wait, so that one user cannot fill the queue.
+        """
+        entry = threading.Lock()  # `_pass_on` opens it
         with self._mutex:
-            if self._take(owner):
+            if self._take(user):
                 return
-            if len(self._queue) >= MAX_WAITING:
+            if self.waiting >= MAX_WAITING:
                 raise LaneTimeout("too many requests wait already")
-            if user and sum(waiting[2] == user for waiting in self._queue) >= MAX_WAITING_OF_USER:
+            if len(self._queues.get(user, ())) >= MAX_WAITING_OF_USER:
                 raise LaneTimeout("too many requests of this user wait already")
-            entry[0].acquire()
-            self._queue.append(entry)
+            entry.acquire()
+            self._queues.setdefault(user, deque()).append(entry)
         try:
-            entry[0].acquire(timeout=max(0.0, deadline - time.monotonic()))
+            entry.acquire(timeout=max(0.0, deadline - time.monotonic()))
         except BaseException:  # the worker killed the request's greenlet
-            if not self._leave_queue(entry):
-                self.release(owner)
+            if not self._leave_queue(user, entry):
+                self.release(user)
             raise
-        if self._leave_queue(entry):
+        if self._leave_queue(user, entry):
             raise LaneTimeout("other requests took too long")
 
-    def _leave_queue(self, entry: tuple[threading.Lock, str | None, str]) -> bool:
+    def _leave_queue(self, user: str, entry: threading.Lock) -> bool:
         """Remove an entry from the queue; return False if it is no longer there because it was given a place."""
         with self._mutex:
-            if entry in self._queue:
-                self._queue.remove(entry)
-                return True
-            return False
+            queue = self._queues.get(user, deque())
+            if entry not in queue:
+                return False
+            queue.remove(entry)
+            if not queue:
+                del self._queues[user]
+            return True

@@ -22,6 +22,7 @@ from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine, event
 
+from ..concurrency.cooperative import yielding
 from .sqlite_errors import retry_busy
 
 INLINE_LIMIT = 0.003
@@ -39,6 +40,9 @@ EXTRA_CONNECTIONS = LONG_READS + 2
 
 MANY_VALUES = 100
 """A statement with more values than this, such as those of an import, goes to a native thread at once."""
+
+SLICE_ROWS = 200
+"""Rows that are converted before other requests run: about 2 ms."""
 
 INLINE_STEPS, THREAD_STEPS = 200, 10_000
 """Instructions of SQLite's virtual machine after which the time limit is checked.
@@ -94,12 +98,17 @@ class SQLiteConnection(sqlite3.Connection):
         """Return a cursor that reads all rows when it executes (called by SQLAlchemy)."""
         return Cursor(self)
 
-    def rows(self, sql: str, values: Sequence[Any]) -> list[Any]:
-        """Execute a statement within the time limit and return its rows as tuples."""
+    def rows(self, sql: str, values: Sequence[Any]) -> Iterable[Any]:
+        """Execute a statement within the time limit and return its rows as tuples.
+
+        An iteration over many rows yields to other requests: to convert 1,000 of them takes 10 ms.
+        """
         if self._in_threads:
-            return self.run(lambda: sqlite3.Cursor(self).execute(sql, values).fetchall())
-        self._deadline = self._clock() + self._limit
-        return sqlite3.Cursor(self).execute(sql, values).fetchall()
+            rows = self.run(lambda: sqlite3.Cursor(self).execute(sql, values).fetchall())
+        else:
+            self._deadline = self._clock() + self._limit
+            rows = sqlite3.Cursor(self).execute(sql, values).fetchall()
+        return yielding(rows, every=SLICE_ROWS) if len(rows) > SLICE_ROWS else rows
 
     def run(self, call: Callable[[], R], *, is_long: bool = False) -> R:
         """Return `call()`, which uses this connection, within the time limit; `is_long` runs it in a native thread."""

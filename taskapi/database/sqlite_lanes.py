@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from random import uniform
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from sqlalchemy.exc import DBAPIError
 
@@ -25,26 +25,34 @@ WRITER, LONG_READER, SYSTEM_READER = Lane(1), Lane(LONG_READS), Lane(1)
 """SQLite has one writer at a time. `SYSTEM_READER` is for reads about no user, such as the list of ended sessions: they
 do not wait behind the long reads of users."""
 
+LONG_WRITE, MAX_REST = 0.05, 1.0
+"""A user whose write held SQLite's write lock for more than `LONG_WRITE` seconds begins the next one only after as many
+seconds as that, at most `MAX_REST`.
+
+A worker cannot queue behind another one: it tries to get the lock every few milliseconds. Without the rest, the long
+writes of a user would follow each other so closely that the writers of another worker hardly ever find the lock free.
+"""
+
 
 def run_in_lane(attempt: Callable[[bool], R], lane: Lane, owner: str, timeout: float) -> R:
     """Call `attempt(in_threads)`; call it again if it met a lock, or in threads if it exceeded `INLINE_LIMIT`.
 
     `attempt` must have no effect when it raises. A write holds `WRITER` during its attempts. A request that has to wait
     releases its concurrency slot and takes a connection only when its lane admits it, so waiting requests do not keep
-    others from reading, and the long reads of one user do not delay those of another. Raises SQLITE_BUSY or
-    `LaneTimeout` after about `timeout` seconds of waiting.
+    others from reading. The users of a lane are served in turn. Raises SQLITE_BUSY or `LaneTimeout` after about
+    `timeout` seconds of waiting.
     """
-    in_threads = False
-    if lane is not WRITER or lane.acquire_now():
+    in_threads, timed = False, _Timed(attempt)
+    if lane is not WRITER or lane.acquire_now(owner):
         try:
-            return attempt(in_threads)
+            return timed(in_threads)
         except (sqlite3.Error, DBAPIError) as error:
             in_threads = _needs_threads(error)
             if not in_threads and not is_busy(error):
                 raise
         finally:
             if lane is WRITER:
-                lane.release()
+                lane.release(owner, rest=timed.rest)
         if in_threads:
             # The slot is still held, so no more requests than there are slots make this first attempt between two polls
             # of gevent's sockets.
@@ -52,12 +60,36 @@ def run_in_lane(attempt: Callable[[bool], R], lane: Lane, owner: str, timeout: f
     # Randomized: requests that began to wait together would otherwise all time out, and respond, in the same moment.
     deadline = time.monotonic() + timeout * uniform(0.9, 1)  # noqa: S311
     if lane is SYSTEM_READER:  # keeps its slot: its caller may hold a lock that holders of slots wait for
-        with lane.held(deadline, user=owner):
-            return _attempt_until(deadline, attempt, in_threads=in_threads)
-    with slots.released(), lane.held(deadline, owner if lane is LONG_READER else None, user=owner):
-        # Lets the gevent hub poll its sockets first: it runs up to 50 ready requests between two polls.
-        time.sleep(0.1 * MIN_PAUSE)
-        return _attempt_until(deadline, attempt, in_threads=in_threads)
+        with lane.held(deadline, owner):
+            return _attempt_until(deadline, timed, in_threads=in_threads)
+    with slots.released():
+        lane.acquire(deadline, owner)
+        try:
+            # Lets the gevent hub poll its sockets first: it runs up to 50 ready requests between two polls.
+            time.sleep(0.1 * MIN_PAUSE)
+            return _attempt_until(deadline, timed, in_threads=in_threads)
+        finally:
+            lane.release(owner, rest=timed.rest if lane is WRITER else 0)
+
+
+class _Timed(Generic[R]):
+    """Calls a function and measures its last call."""
+
+    def __init__(self, call: Callable[[bool], R]) -> None:
+        self._call = call
+        self._seconds = 0.0
+
+    @property
+    def rest(self) -> float:
+        """Seconds to rest after the last call, if that was a write: see `LONG_WRITE`."""
+        return min(self._seconds, MAX_REST) if self._seconds > LONG_WRITE else 0
+
+    def __call__(self, in_threads: bool) -> R:  # noqa: FBT001
+        started = time.monotonic()
+        try:
+            return self._call(in_threads)
+        finally:
+            self._seconds = time.monotonic() - started
 
 
 def _attempt_until(deadline: float, attempt: Callable[[bool], R], *, in_threads: bool) -> R:

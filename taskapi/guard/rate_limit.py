@@ -9,18 +9,18 @@ from __future__ import annotations
 import ipaddress
 import logging
 import math
-import threading
 import time
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import NamedTuple, Protocol
 
-from flask import Flask, Request
+from flask import Flask, Request, current_app, g, request
 
 from ..auth.tokens import User
 from ..config import Config
 from ..http.errors import TooManyRequests
 from ..http.response import add_response_headers
+from ..http.routing import unproxy
+from .windows import Counter, InMemoryCounter, Limit
 
 log = logging.getLogger(__name__)
 
@@ -31,19 +31,6 @@ REDIS_PAUSE = 5.0
 """Seconds for which Redis is not called after a failure, so that requests do not wait for its timeout."""
 
 _EXTENSION = "taskapi.guard.rate_limit"
-
-
-class Limit(NamedTuple):
-    """A rate limit: `amount` requests in `seconds`."""
-
-    amount: int
-    seconds: int
-
-    @classmethod
-    def parse(cls, setting: str) -> Limit:
-        """Parse a setting such as `600/minute`."""
-        amount, _, unit = setting.partition("/")
-        return cls(int(amount), {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}[unit])
 
 
 class Limiter:
@@ -80,9 +67,21 @@ class Limiter:
         try:
             return self._count(user_id, address)
         except ConnectionError as error:
-            self._paused_until = time.monotonic() + REDIS_PAUSE
-            log.warning("rate limits are off for %g s: %s", REDIS_PAUSE, error)
+            self._pause(error)
             return True, self._amount, 0
+
+    def charge(self, user_id: str, units: int) -> tuple[int, float]:
+        """Count `units` more for a request that was allowed; return (requests left, seconds until one is allowed)."""
+        if time.monotonic() >= self._paused_until:
+            try:
+                return self._users.charge(user_id, units)
+            except ConnectionError as error:
+                self._pause(error)
+        return self._amount, 0
+
+    def _pause(self, error: ConnectionError) -> None:
+        self._paused_until = time.monotonic() + REDIS_PAUSE
+        log.warning("rate limits are off for %g s: %s", REDIS_PAUSE, error)
 
     def _count(self, user_id: str, address: str | None) -> tuple[bool, int, float]:
         """Count a request against the address and the user; raise `ConnectionError` if Redis fails."""
@@ -95,70 +94,6 @@ class Limiter:
         if allowed and address is not None:
             allowed = self._addresses.hit(address)
         return allowed, left, reset
-
-
-class Counter(Protocol):
-    """Sliding-window counter: the requests of the current window, plus those of the previous one, weighted.
-
-    The weight is the part of the previous window that is less than one window ago. `key` identifies a user or an
-    address.
-    """
-
-    def hit(self, key: str) -> bool:
-        """Count a request unless the limit is reached; return True if it is allowed."""
-
-    def left(self, key: str) -> tuple[int, float]:
-        """Return how many more requests are allowed, and the seconds until one more than that is."""
-
-    def consume(self, key: str) -> tuple[bool, int, float]:
-        """Count a request as `hit` does; return (allowed, requests left, seconds until one more is allowed)."""
-
-
-class InMemoryCounter:
-    """Sliding-window counter in this process's memory, with the arithmetic of the `limits` library.
-
-    The in-memory storage of `limits` starts a thread that scans all keys, up to a hundred times a second. This class
-    keeps two dictionaries, of the current and the previous window, and drops the older one at the end of a window.
-    """
-
-    def __init__(self, limit: Limit) -> None:
-        self._amount, self._seconds = limit
-        self._lock = threading.Lock()
-        self._window = 0.0
-        self._previous: dict[str, int] = {}
-        self._counts: dict[str, int] = {}
-
-    def hit(self, key: str) -> bool:
-        """Count a request unless the limit is reached; return True if it is allowed."""
-        return self.consume(key)[0]
-
-    def consume(self, key: str) -> tuple[bool, int, float]:
-        """Count a request as `hit` does; return (allowed, requests left, seconds until one more is allowed)."""
-        with self._lock:
-            left, reset = self._left(key)
-            if not left:
-                return False, left, reset
-            count = self._counts.get(key, 0)
-            self._counts[key] = count + 1
-            return True, left - 1, reset if count else self._left(key)[1]
-
-    def left(self, key: str) -> tuple[int, float]:
-        """Return how many more requests are allowed, and the seconds until one more than that is."""
-        with self._lock:
-            return self._left(key)
-
-    def _left(self, key: str) -> tuple[int, float]:
-        """Compute `left`, after starting a new window if the current one is over; call it with the lock held."""
-        window, elapsed = divmod(time.time(), self._seconds)
-        if window != self._window:
-            self._previous = self._counts if window == self._window + 1 else {}
-            self._counts, self._window = {}, window
-        previous, count, remaining = self._previous.get(key, 0), self._counts.get(key, 0), self._seconds - elapsed
-        left = max(0, self._amount - math.floor(previous * remaining / self._seconds + count))
-        # The weighted count of the previous window drops by one every seconds / previous; if that window was empty, the
-        # count of the current one begins to drop when the next window starts.
-        reset = remaining % (self._seconds / previous) if previous else remaining if count else 0.0
-        return left, reset
 
 
 def init_app(app: Flask, config: Config) -> None:
@@ -175,14 +110,30 @@ def enforce_rate_limit(app: Flask, request: Request, user: User) -> None:
         return
     allowed, remaining, reset = limiter.consume(user.id, _client_address(request.environ, limiter.trusted_proxies))
     seconds = math.ceil(reset)
-    # RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers), on 429 too.
-    add_response_headers(
-        request, ("RateLimit-Policy", limiter.policy), ("RateLimit", f'"default";r={remaining};t={seconds}')
-    )
+    _add_headers(request, limiter, remaining, seconds)
     if not allowed:
         raise TooManyRequests(
             "You have made too many requests. Wait, then go on.", headers={"Retry-After": str(max(1, seconds))}
         )
+
+
+def charge(units: int) -> None:
+    """Count the current request, which was counted once before its view, as `units` more.
+
+    It is not refused if fewer are left: the next requests are, until the sliding window has paid for it. A client that
+    repeats a refused request would otherwise spend with each attempt what it waits for.
+    """
+    limiter: Limiter | None = current_app.extensions[_EXTENSION] if units else None
+    if limiter is not None:
+        remaining, reset = limiter.charge(g.user.id, units)
+        _add_headers(unproxy(request), limiter, remaining, math.ceil(reset))
+
+
+def _add_headers(request: Request, limiter: Limiter, remaining: int, seconds: int) -> None:
+    """Add RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers) to the response, 429 or not."""
+    add_response_headers(
+        request, ("RateLimit-Policy", limiter.policy), ("RateLimit", f'"default";r={remaining};t={seconds}')
+    )
 
 
 def _client_address(environ: Mapping[str, str], trusted_proxies: int) -> str | None:

@@ -15,22 +15,28 @@ from redis import Connection, SSLConnection
 
 from ..concurrency import slots
 from ..concurrency.resolver import resolve
+from .windows import Limit, seconds_to_pay
 
 TIMEOUT = 0.1
 """Seconds to wait for a connection to Redis or a response."""
+
+MAX_COUNT = 2**53
+"""A limit that no count reaches: the largest integer that Redis's Lua scripts represent exactly."""
 
 LOOKUP_TIMEOUT = 1.0
 """Seconds to wait for the DNS lookup of the host; only a request that needs a new connection makes one."""
 
 
 class RedisCounter:
-    """Sliding-window counter of `limits` in Redis; `limit` is (amount, seconds), `kind` a prefix of the keys.
+    """Sliding-window counter of `limits` in Redis; `kind` a prefix of the keys.
 
     Its methods raise `ConnectionError` if Redis fails.
     """
 
-    def __init__(self, sliding_window: SlidingWindowCounterRateLimiter, limit: tuple[int, int], kind: str) -> None:
+    def __init__(self, sliding_window: SlidingWindowCounterRateLimiter, limit: Limit, kind: str) -> None:
         self._counter, self._item, self._kind = sliding_window, RateLimitItemPerSecond(*limit), kind
+        self._limit = limit
+        self._storage: Any = sliding_window.storage
 
     def hit(self, key: str) -> bool:
         """Count a request unless the limit is reached; return True if it is allowed."""
@@ -41,7 +47,26 @@ class RedisCounter:
         """Return how many more requests are allowed, and the seconds until one more than that is."""
         with _redis_errors_as_connection_error():
             window = self._counter.get_window_stats(self._item, self._kind, key)
+            if not window.remaining:
+                return 0, self._seconds_to_pay(key)
         return window.remaining, max(0.0, window.reset_time - time.time())
+
+    def charge(self, key: str, units: int) -> tuple[int, float]:
+        """Count `units`, beyond the limit if need be; return as `left` does."""
+        item = self._item
+        with _redis_errors_as_connection_error():
+            self._storage.acquire_sliding_window_entry(
+                item.key_for(self._kind, key), MAX_COUNT, item.get_expiry(), units
+            )
+        return self.left(key)
+
+    def _seconds_to_pay(self, key: str) -> float:
+        """Return the seconds until a request is allowed after the limit was reached or exceeded."""
+        expiry = self._item.get_expiry()
+        windows = self._storage.get_sliding_window(self._item.key_for(self._kind, key), expiry)
+        previous, previous_expires_in, count, current_expires_in = windows
+        remaining = previous_expires_in if previous else current_expires_in % expiry
+        return seconds_to_pay(self._limit, previous, count, remaining)
 
     def consume(self, key: str) -> tuple[bool, int, float]:
         """Count a request as `hit` does; return (allowed, requests left, seconds until one more is allowed)."""

@@ -57,6 +57,16 @@ def read_state(user: User) -> State:
     return state_of(rows)
 
 
+_COUNT_TASKS = Prepared(select(models.User.live_tasks).where(models.User.user_id == OWNER))
+
+
+@reads
+def count_tasks(user: User) -> int:
+    """Return the number of the user's tasks that are not in the trash: one row by primary key."""
+    (rows,) = fetch(_COUNT_TASKS(owner=user.id))
+    return rows[0].live_tasks if rows else 0
+
+
 def state_of(rows: Rows) -> State:
     """Make a `State` of the rows of `SELECT_STATE`."""
     # A user without a row gets a new random epoch each time: no cursor was ever signed with it, and none can be forged.

@@ -1,9 +1,10 @@
-"""Lanes pass places on in FIFO order, at most one per owner, and lose none."""
+"""Lanes serve users in turn, at most one place for each, and lose no place."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import gevent
@@ -18,7 +19,7 @@ def soon() -> float:
     return time.monotonic() + PATIENCE
 
 
-def test_places_are_handed_over_in_the_order_of_waiting():
+def test_places_are_handed_over_to_the_requests_of_a_user_in_the_order_of_waiting():
     lane, order = Lane(1), []
 
     def wait(number: int) -> None:
@@ -93,12 +94,12 @@ def test_one_user_cannot_fill_the_queue(monkeypatch: pytest.MonkeyPatch):
     with ThreadPoolExecutor(3) as pool:
 
         def wait(user: str) -> None:
-            with lane.held(soon(), user=user):
+            with lane.held(soon(), user):
                 pass
 
         waiting: list[Future[None]] = [pool.submit(wait, user) for user in ("alice", "alice", "mallory")]
         until(lambda: lane.waiting == 3)
-        with pytest.raises(LaneTimeout, match="of this user"), lane.held(soon(), user="alice"):
+        with pytest.raises(LaneTimeout, match="of this user"), lane.held(soon(), "alice"):
             raise AssertionError
         lane.release()
         for one in waiting:
@@ -125,6 +126,56 @@ def test_one_owner_holds_one_place_and_others_pass_in_the_queue():
     assert lane.acquire_now("alice")
     assert lane.acquire_now("bob")
     assert not lane.acquire_now("carol")
+
+
+def test_users_are_served_in_turn_whatever_the_number_of_their_waiting_requests():
+    lane, order = Lane(1), []
+
+    def wait(name: str) -> None:
+        with lane.held(soon(), name[0]):
+            order.append(name)
+
+    assert lane.acquire_now("heavy")
+    names = ["h1", "h2", "h3", "i1", "i2", "alice", "h4", "bob"]
+    with ThreadPoolExecutor(len(names)) as pool:
+        for number, name in enumerate(names, 1):
+            pool.submit(wait, name)
+            until(lambda number=number: lane.waiting == number)
+        lane.release("heavy")
+    assert order == ["h1", "i1", "alice", "bob", "h2", "i2", "h3", "h4"]
+
+
+def test_a_user_who_rests_gets_no_place_while_others_do(monkeypatch: pytest.MonkeyPatch):
+    timers: list[tuple[float, Callable[[], None]]] = []
+
+    class Timer:
+        def __init__(self, seconds: float, call: Callable[..., None], arguments: list[str]) -> None:
+            timers.append((seconds, lambda: call(*arguments)))
+
+        def start(self) -> None:
+            pass
+
+    monkeypatch.setattr(threading, "Timer", Timer)
+    lane = Lane(1)
+    assert lane.acquire_now("heavy")
+
+    def wait() -> None:
+        with lane.held(soon(), "heavy"):
+            pass
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(wait)
+        until(lambda: lane.waiting == 1)
+        lane.release("heavy", rest=0.2)
+        with lane.held(soon(), "alice"):
+            pass
+        assert not waiting.done()
+        assert not lane.acquire_now("heavy")
+        ((seconds, end_rest),) = timers
+        assert seconds == 0.2
+        end_rest()
+        waiting.result(PATIENCE)
+    assert lane.acquire_now("heavy")
 
 
 @pytest.mark.parametrize("handed_over", [False, True])

@@ -26,8 +26,9 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 from werkzeug.test import TestResponse
 
 from taskapi.concurrency import slots
-from taskapi.guard import rate_limit, redis_counter
+from taskapi.guard import rate_limit, redis_counter, windows
 from taskapi.guard.redis_counter import RedisCounter
+from taskapi.guard.windows import Counter
 from tests.conftest import Person, migrate, token
 from tests.endless import EndlessBody
 from tests.gunicorn_server import free_port
@@ -246,8 +247,8 @@ class Clock:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_the_in_memory_counter_equals_that_of_the_limits_library(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
-    clock, chance, limit = Clock(monkeypatch), random.Random(seed), rate_limit.Limit(4, 10)
-    counter = rate_limit.InMemoryCounter(limit)
+    clock, chance, limit = Clock(monkeypatch), random.Random(seed), windows.Limit(4, 10)
+    counter = windows.InMemoryCounter(limit)
     reference = RedisCounter(SlidingWindowCounterRateLimiter(MemoryStorage()), limit, "user")
     hits = []
     for _ in range(400):
@@ -263,14 +264,14 @@ def test_the_in_memory_counter_equals_that_of_the_limits_library(monkeypatch: py
 
 
 def test_concurrent_requests_cannot_exceed_the_in_memory_limit() -> None:
-    counter = rate_limit.InMemoryCounter(rate_limit.Limit(50, 60))
+    counter = windows.InMemoryCounter(windows.Limit(50, 60))
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(lambda _: counter.hit("alice"), range(400))) == 50
 
 
 def test_the_in_memory_counter_keeps_two_windows_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
-    counter = rate_limit.InMemoryCounter(rate_limit.Limit(7, 10))
+    counter = windows.InMemoryCounter(windows.Limit(7, 10))
     threads = threading.active_count()
     for number in range(100):
         assert counter.hit(f"user-{number}")
@@ -280,6 +281,90 @@ def test_the_in_memory_counter_keeps_two_windows_at_most(monkeypatch: pytest.Mon
     clock.now += 20
     assert counter.left("user-99") == (7, 0)
     assert counter._previous == counter._counts == {}
+
+
+# The cost of a request.
+
+
+@pytest.fixture(params=["memory", "limits", "redis"])
+def counter(request: pytest.FixtureRequest) -> Counter:
+    limit = windows.Limit(10, 60)
+    if request.param == "memory":
+        return windows.InMemoryCounter(limit)
+    if request.param == "limits":
+        return RedisCounter(SlidingWindowCounterRateLimiter(MemoryStorage()), limit, "user")
+    request.getfixturevalue("long_redis_timeout")
+    redis: Redis = request.getfixturevalue("redis")
+    return RedisCounter(redis_counter.sliding_window(redis.url), limit, "user")
+
+
+def test_a_charge_is_counted_beyond_the_limit_and_the_next_request_is_refused(counter: Counter) -> None:
+    assert counter.consume("alice")[:2] == (True, 9)
+    assert counter.charge("alice", 4)[0] == 5
+    left, seconds = counter.charge("alice", 25)
+    assert left == 0
+    # 30 units in this window of 60 s, whose weight in the next one is below the limit of 10 after 40 s of it.
+    assert 40 <= seconds <= 100
+    assert counter.consume("alice")[:2] == (False, 0)
+    assert counter.left("alice")[1] == pytest.approx(seconds, abs=6), "a refused request costs nothing"
+    assert counter.consume("mallory")[:2] == (True, 9)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_after_retry_after_seconds_a_request_is_allowed_and_a_moment_before_it_is_not(
+    monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    clock, chance = Clock(monkeypatch), random.Random(seed)
+    counter = windows.InMemoryCounter(windows.Limit(10, 60))
+    for _ in range(50):
+        while counter.consume("alice")[0]:
+            counter.charge("alice", chance.randrange(25))
+        _, seconds = counter.left("alice")
+        clock.now += seconds - 0.001
+        assert not counter.left("alice")[0]
+        clock.now += 0.002
+        assert counter.left("alice")[0]
+        clock.now += chance.random() * 40
+
+
+def _cost(app: Flask, call: Callable[[Person], TestResponse], status: int = 200) -> int:
+    """Return how many units a request costs."""
+    alice = person(app)
+    before = left(alice.get("?limit=1"))
+    response = call(alice)
+    assert response.status_code == status, response.get_data()
+    assert response.data is not None
+    return before - left(response)
+
+
+def test_the_cost_of_a_request_grows_with_its_work_and_ratelimit_shows_it(make_app: Make) -> None:
+    app = make_app(RATE_LIMIT="600/minute")
+    tasks = [{"title": f"T {number}"} for number in range(250)]
+    operations = [{"op": "create", "task": task} for task in tasks[:39]]
+    move, batch = {"after": None}, {"operations": operations}
+    assert _cost(app, lambda alice: alice.data("POST", "/import", json={"tasks": tasks})) == 3
+    assert _cost(app, lambda alice: alice.get()) == 3
+    assert _cost(app, lambda alice: alice.get("?limit=99")) == 1
+    assert (
+        _cost(app, lambda alice: alice.get(headers={"If-None-Match": alice.get("?limit=1").headers["ETag"]}), 304) == 2
+    )
+    assert _cost(app, lambda alice: alice.get("?q=zzz")) == 5
+    assert _cost(app, lambda alice: alice.data("GET", "/changes")) == 3
+    assert _cost(app, lambda alice: alice.data("GET", "/export?format=csv")) == 3
+    assert _cost(app, lambda alice: alice.post("/3/move", json=move)) == 5
+    assert _cost(app, lambda alice: alice.post("/batch", json=batch)) == 4
+    assert _cost(app, lambda alice: alice.data("DELETE", ""), 204) == 3
+
+
+def test_the_request_that_exceeds_the_limit_is_carried_out_and_the_next_is_429(make_app: Make) -> None:
+    app = make_app(RATE_LIMIT="5/minute")
+    alice = person(app)
+    imported = alice.data("POST", "/import", json={"tasks": [{"title": "T"}] * 2000})
+    assert (imported.status_code, left(imported)) == (200, 0)
+    refused = alice.get("?limit=1")
+    assert refused.status_code == 429
+    # 21 units: below the limit of 5 when less than 5/21 of their window counts.
+    assert 60 * (1 - 5 / 21) - 1 <= int(refused.headers["Retry-After"]) <= 60 * (2 - 5 / 21) + 1
 
 
 # Addresses
@@ -477,7 +562,7 @@ def test_dns_of_redis_that_hangs_holds_no_slot_and_requests_are_allowed(
 
     monkeypatch.setattr(redis_counter, "LOOKUP_TIMEOUT", 3 * PATIENCE)
     monkeypatch.setattr(rate_limit, "REDIS_PAUSE", 0)
-    limiter = rate_limit.Limiter(rate_limit.Limit(5, 60), f"{scheme}://redis.example:6379/0", 0)
+    limiter = rate_limit.Limiter(windows.Limit(5, 60), f"{scheme}://redis.example:6379/0", 0)
     semaphore = threading.BoundedSemaphore(4)
 
     def request() -> bool:

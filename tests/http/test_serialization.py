@@ -16,7 +16,7 @@ from marshmallow import Schema, fields
 from taskapi.http.fields.scalars import OneOf, PositiveInteger
 from taskapi.http.fields.strict import StrictField
 from taskapi.http.fields.time import Timestamp, rfc3339
-from taskapi.http.serialization import CompiledSchema
+from taskapi.http.serialization import SLICE_ROWS, CompiledSchema
 from taskapi.tasks.members import PRIORITIES, REPEAT_FROM
 from taskapi.tasks.schemas import TaskOut, task_out, tasks_out
 
@@ -85,6 +85,16 @@ def test_dump_many_is_a_list_of_single_dumps(several: list[SimpleNamespace]) -> 
     one_by_one = [task_out.dump(row) for row in several]
     assert tasks_out.dump(several) == task_out.dump(several, many=True) == one_by_one
     assert tasks_out.dump(iter(several)) == one_by_one
+
+
+def test_serializing_a_large_page_yields_to_other_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    yields: list[float] = []
+    schema, row = TaskOut(only=("id",)), SimpleNamespace(id=1)
+    monkeypatch.setattr("taskapi.concurrency.cooperative.time.sleep", yields.append)
+    assert len(schema.dump([row] * 1000, many=True)) == 1000
+    assert len(yields) == 1000 / SLICE_ROWS
+    assert len(schema.dump([row] * 100, many=True)) == 100
+    assert len(yields) == 1000 / SLICE_ROWS, "a small page does not"
 
 
 def test_a_schema_with_only_dumps_those_members() -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from flask import Response, g
 from marshmallow import ValidationError
 
+from ...guard.rate_limit import charge
 from ...http.errors import Problem
 from ...http.large_responses import with_large_response_permit
 from ...http.request import accepts, long_json_body, query_parameters
 from ...http.response import json_response
 from ..blueprints import MAX_BULK_BODY_BYTES, data_bp
+from ..costs import OPERATIONS_PER_UNIT
 from ..replays import idempotent
 from ..responses import as_problem
 from ..schemas import no_parameters, task_out
@@ -25,6 +27,7 @@ def batch() -> Response:
     """Make up to 100 changes, all or none."""
     query_parameters(no_parameters)
     operations = long_json_body(batch_in)["operations"]
+    charge(len(operations) // OPERATIONS_PER_UNIT)
     try:
         rows = queries.apply(g.user, operations)
     except queries.OperationFailed as failure:

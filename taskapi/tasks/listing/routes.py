@@ -8,11 +8,13 @@ from urllib.parse import urlencode
 
 from flask import Response, g, request, url_for
 
+from ...guard.rate_limit import charge
 from ...http.errors import BadCursor
 from ...http.large_responses import PROBE_ROWS, SMALL_PAGE, Permit
 from ...http.request import if_none_match, matches_etag, query_parameters
 from ...http.response import FastResponse, json_response, not_modified
 from ..blueprints import tasks_bp
+from ..costs import SEARCH, TASKS_PER_UNIT
 from ..pages import KeysetValues, Page
 from ..responses import page_items
 from ..schemas import tasks_out
@@ -57,7 +59,11 @@ def _list(selection: Selection, permit: Permit, state: State | None) -> FastResp
     if selection.with_total:
         headers["X-Total-Count"] = str(queries.count(g.user, selection))
     response = json_response(tasks, etag=state.etag if _has_etag(selection) else None, headers=headers)
-    return response if permit.allows(response.size) else None
+    if not permit.allows(response.size):
+        return None
+    if len(tasks) >= TASKS_PER_UNIT or selection.q:
+        charge(len(tasks) // TASKS_PER_UNIT + (SEARCH if selection.q else 0))
+    return response
 
 
 def _has_etag(selection: Selection) -> bool:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from flask import Response, g
 
+from ...guard.rate_limit import charge
 from ...http.request import json_body
 from ..blueprints import tasks_bp
+from ..costs import MOVE
 from ..preconditions import task_precondition
 from ..replays import idempotent
 from ..responses import task_response
@@ -19,4 +21,5 @@ def move(id: str) -> Response:
     """Move a task before or after another one in the manual order."""
     with task_precondition(id) as target:
         ((side, other),) = json_body(move_in).items()
+        charge(MOVE)
         return task_response(queries.move(g.user, *target, before=side == "before", other=other))

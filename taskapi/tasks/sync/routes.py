@@ -7,12 +7,14 @@ from typing import Any
 
 from flask import Response, g, url_for
 
+from ...guard.rate_limit import charge
 from ...http.errors import BadCursor, Gone
 from ...http.fields.time import rfc3339
 from ...http.large_responses import PROBE_ROWS, SMALL_PAGE, Permit
 from ...http.request import if_none_match, matches_etag, query_parameters
 from ...http.response import FastResponse, json_response, not_modified
 from ..blueprints import data_bp
+from ..costs import TASKS_PER_UNIT
 from ..responses import page_items
 from ..schemas import task_out
 from ..state import State, read_state
@@ -51,7 +53,10 @@ def _changes(query: dict[str, Any], permit: Permit) -> FastResponse | None:
     page, changed = items
     following = tokens.encode_token(tokens.position_after(page, since, state), state)
     response = _response(changed, following, state, has_more=page.following is not None)
-    return response if permit.allows(response.size) else None
+    if not permit.allows(response.size):
+        return None
+    charge(len(changed) // TASKS_PER_UNIT)
+    return response
 
 
 def _rows_to_read(limit: int, permit: Permit) -> int:

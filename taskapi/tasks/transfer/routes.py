@@ -11,14 +11,17 @@ from flask import Response, g
 
 from ...concurrency import slots
 from ...concurrency.lanes import Lane, LaneTimeout
+from ...guard.rate_limit import charge
 from ...http.errors import RETRY_AFTER, ServiceUnavailable
 from ...http.large_responses import Permit
 from ...http.request import accepts, long_json_body, query_parameters
 from ...http.response import json_response, no_content, stream
 from ...idempotency.hook import is_replay
 from ..blueprints import data_bp
+from ..costs import TASKS_PER_UNIT
 from ..replays import idempotent
 from ..schemas import no_parameters
+from ..state import count_tasks
 from . import erasure, exports, formats, ical, import_plan, imports
 from .import_plan import Plan
 from .schemas import export_query, import_in
@@ -46,6 +49,7 @@ def export() -> Response:
     write, media_type, trash = _FORMATS[name]
     with Permit(g.user.id) as permit:
         permit.wait()
+        charge(count_tasks(g.user) // TASKS_PER_UNIT)
         rows = exports.export(g.user, trash=trash)
         return permit.hold_until_closed(stream(write(rows), media_type, filename=f"tasks.{name}"), None)
 
@@ -58,7 +62,9 @@ def import_() -> Response:
         return _write(None)
     query_parameters(no_parameters)
     with _place_in_lane():
-        return _compute_and_write(long_json_body(import_in)["tasks"])
+        tasks = long_json_body(import_in)["tasks"]
+        charge(len(tasks) // TASKS_PER_UNIT)
+        return _compute_and_write(tasks)
 
 
 @contextmanager
@@ -98,5 +104,6 @@ def _write(plan: Plan | None) -> Response:
 def erase() -> Response:
     """Erase all of your data, permanently."""
     query_parameters(no_parameters)
+    charge(count_tasks(g.user) // TASKS_PER_UNIT)
     erasure.erase(g.user)
     return no_content()

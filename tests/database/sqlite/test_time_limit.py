@@ -47,7 +47,7 @@ class TestTimeLimit:
             work(ALICE)
         assert not caught.value.uncertain
         assert revision(ALICE) is None
-        start(ALICE)
+        start(User("bob"))
 
     def test_a_statement_about_no_user_has_the_limit_too(self) -> None:
         with pytest.raises(DatabaseUnavailable, match="interrupted"):
@@ -139,6 +139,18 @@ class TestNativeThreads:
             for number in range(sqlite.LONG_READS):
                 sqlite_lanes.LONG_READER.release(f"u-{number}")
         assert seen == [False]
+
+    def test_reading_many_rows_yields_to_other_requests(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        yields: list[float] = []
+        monkeypatch.setattr("taskapi.concurrency.cooperative.time.sleep", yields.append)
+        numbers = str(COUNT).replace(":n", "?").replace("count(*)", "x")
+        with closing(db.engine.raw_connection()) as connection:
+            driver: Any = connection.dbapi_connection
+            driver.start(in_threads=False)
+            assert len([*driver.rows(numbers, (1000,))]) == 1000
+            assert len(yields) == 1000 / sqlite.SLICE_ROWS
+            assert len([*driver.rows(numbers, (100,))]) == 100
+            assert len(yields) == 1000 / sqlite.SLICE_ROWS, "a small page does not"
 
     def test_rows_can_be_read_in_every_way(self) -> None:
         with closing(db.engine.raw_connection()) as connection:

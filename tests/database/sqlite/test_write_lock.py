@@ -16,6 +16,7 @@ from sqlalchemy import text
 
 from taskapi.auth.tokens import User
 from taskapi.concurrency import slots
+from taskapi.concurrency.lanes import Lane
 from taskapi.database import sqlite_lanes
 from taskapi.database.base import db
 from taskapi.database.failures import DatabaseUnavailable
@@ -136,3 +137,45 @@ class TestWriteLock:
             monkeypatch.setattr("taskapi.database.sqlite.time.sleep", sleep)
             assert revision(ALICE) == 1
             assert len(pauses) >= 5
+
+
+@pytest.mark.usefixtures("app")
+@pytest.mark.parametrize(("long_write", "rests"), [(-1.0, True), (60.0, False)])
+def test_after_a_long_write_its_user_rests_and_others_do_not(
+    monkeypatch: pytest.MonkeyPatch, long_write: float, *, rests: bool
+) -> None:
+    monkeypatch.setattr(sqlite_lanes, "LONG_WRITE", long_write)
+    monkeypatch.setattr(sqlite_lanes, "WRITER", Lane(1))
+    timers: list[Any] = []
+
+    def begin(timer: threading.Timer) -> None:
+        timers.append(timer)
+
+    monkeypatch.setattr(threading.Timer, "start", begin)
+    start(ALICE)
+    assert len(timers) == rests
+    assert sqlite_lanes.WRITER.acquire_now("bob")
+    sqlite_lanes.WRITER.release("bob")
+    assert sqlite_lanes.WRITER.acquire_now(ALICE.id) is not rests
+
+
+@pytest.mark.usefixtures("app")
+def test_writers_of_several_users_are_served_in_turn(monkeypatch: pytest.MonkeyPatch, app: Flask) -> None:
+    lane, order = Lane(1), []
+    monkeypatch.setattr(sqlite_lanes, "WRITER", lane)
+
+    @writes
+    def write(owner: User) -> None:
+        order.append(owner.id)
+
+    def write_as(name: str) -> None:
+        with app.app_context():
+            write(User(name))
+
+    assert lane.acquire_now("heavy")
+    with ThreadPoolExecutor(5) as pool:
+        for number, name in enumerate(["heavy", "heavy", "heavy", "alice"], 1):
+            pool.submit(write_as, name)
+            until(lambda number=number: lane.waiting == number)
+        lane.release("heavy")
+    assert order == ["heavy", "alice", "heavy", "heavy"]

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
+from taskapi.concurrency.cooperative import LET_OTHERS_RUN
 from taskapi.tasks.transfer.import_plan import CHUNK
 from taskapi.tasks.transfer.import_statements import MAX_IMPORTED_ID
 from tests.conftest import Person, Statements
@@ -257,5 +258,4 @@ def test_an_import_yields_to_other_requests_in_each_chunk(alice: Person, monkeyp
     for title, min_yields in (("x", 4), ("y", 5)):  # yields of a chunk: read, merge, compare, insert or update
         yields.clear()
         load_ok(alice, *[{**task, "title": title} for task in document])
-        assert len(yields) >= 3 * min_yields
-        assert set(yields) == {0}
+        assert yields.count(LET_OTHERS_RUN) >= 3 * min_yields
