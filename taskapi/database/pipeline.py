@@ -42,9 +42,6 @@ POLL_INTERVAL = 0.1
 MAX_IDLE = 60
 """Seconds without use after which a firewall may have dropped a connection silently; cloud load balancers wait 240."""
 
-RowSecurityContext = tuple[str, str]
-"""(user_id, job) for the row-level security policies; an empty string selects no rows or no job."""
-
 R = TypeVar("R")
 
 
@@ -59,17 +56,6 @@ class PipelinedStatement(NamedTuple):
 
 
 BEGIN, COMMIT, ROLLBACK = PipelinedStatement("BEGIN"), PipelinedStatement("COMMIT"), PipelinedStatement("ROLLBACK")
-
-
-def set_current_user(context: RowSecurityContext) -> PipelinedStatement:
-    """Return the statement that sets taskapi.user_id and taskapi.job, which the row-level security policies read.
-
-    The settings are local to the transaction (third argument of set_config), so PgBouncer in transaction mode and the
-    next request on the same connection cannot see them.
-    """
-    return PipelinedStatement(
-        "SELECT set_config('taskapi.user_id', $1, true), set_config('taskapi.job', $2, true)", context, None
-    )
 
 
 class TimeoutConnection(psycopg.Connection[Any]):

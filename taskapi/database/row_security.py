@@ -1,36 +1,22 @@
-"""Check that PostgreSQL's row-level security protects the tables from a statement without a WHERE on the owner."""
+"""Row-level security of PostgreSQL: each transaction names the user whose rows its statements may reach.
+
+The policies are in migrations/versions/0005_row_level_security.py; row_security_check.py checks that they are enforced.
+"""
 
 from __future__ import annotations
 
-from sqlalchemy import MetaData, TextClause, text
+from .pipeline import PipelinedStatement
 
-from .base import Base, db
-from .unit_of_work import rows
-
-POLICIES = 4
-"""Policies per table: for SELECT, INSERT, UPDATE and DELETE (migration 0005)."""
+RowSecurityContext = tuple[str, str]
+"""(user_id, job) for the row-level security policies; an empty string selects no rows or no job."""
 
 
-def row_security_problem() -> str | None:
-    """Return why PostgreSQL does not enforce row-level security for this service; None if it does, and on SQLite."""
-    if db.engine.dialect.name != "postgresql":
-        return None
-    (status,) = rows(row_security_status(Base.metadata))
-    if status.is_exempt:
-        return "The database role of the service is a superuser or has BYPASSRLS"
-    if status.tables_with_forced_rls < len(Base.metadata.tables):
-        return "A table has no row-level security, or does not force it on its owner"
-    if status.policies != POLICIES * len(Base.metadata.tables):
-        return "A policy of row-level security is missing, or was added"
-    return None
+def set_current_user(context: RowSecurityContext) -> PipelinedStatement:
+    """Return the statement that sets taskapi.user_id and taskapi.job, which the row-level security policies read.
 
-
-def row_security_status(metadata: MetaData) -> TextClause:
-    """Return the query for the role's `is_exempt`, the number of `tables_with_forced_rls` and of their `policies`."""
-    return text(
-        "WITH tables AS (SELECT to_regclass(name) AS id FROM unnest(CAST(:names AS text[])) AS name) SELECT"
-        " (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user) AS is_exempt,"
-        " (SELECT count(*) FROM pg_class JOIN tables ON oid = id"
-        " WHERE relrowsecurity AND relforcerowsecurity) AS tables_with_forced_rls,"
-        " (SELECT count(*) FROM pg_policy JOIN tables ON polrelid = id) AS policies"
-    ).bindparams(names=list(metadata.tables))
+    The settings are local to the transaction (third argument of set_config), so PgBouncer in transaction mode and the
+    next request on the same connection cannot see them.
+    """
+    return PipelinedStatement(
+        "SELECT set_config('taskapi.user_id', $1, true), set_config('taskapi.job', $2, true)", context, None
+    )

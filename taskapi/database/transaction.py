@@ -11,7 +11,7 @@ from psycopg.errors import OperationalError
 from sqlalchemy import Executable, event
 from sqlalchemy.engine import Connection, CursorResult, Engine
 
-from . import pipeline, prepared, sqlite
+from . import pipeline, prepared, row_security, sqlite
 from .prepared import BoundStatement, Prepared, Rows
 
 
@@ -25,7 +25,7 @@ class UnitOfWork:
         """True from the moment COMMIT is sent, unless the server skipped it because a statement before it failed."""
         self.lost = False
         """True if the connection died; set by `end`."""
-        self._row_security_context: pipeline.RowSecurityContext = ("", "")
+        self._row_security_context: row_security.RowSecurityContext = ("", "")
         """The (user_id, job) last set with set_config in this transaction."""
         self._engine = engine
         self._pool = self._engine.pool
@@ -64,7 +64,7 @@ class UnitOfWork:
             statements.append(pipeline.BEGIN)
         context = (self.owner, job)
         if context != self._row_security_context:
-            statements.append(pipeline.set_current_user(context))
+            statements.append(row_security.set_current_user(context))
             if self.writable:
                 self._row_security_context = context
         return statements

@@ -9,7 +9,7 @@ from flask import Blueprint, Flask, Response
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from ..database import failures, row_security, unit_of_work
+from ..database import failures, row_security_check, unit_of_work
 from ..http.errors import RETRY_AFTER, ServiceUnavailable
 from ..http.response import json_response
 
@@ -53,6 +53,6 @@ def _readiness_problem() -> str | None:
     # A later revision comes from a later release: migrations run before the old code is replaced.
     if revision is None or revision < MIGRATION_HEAD:
         return "The database is not migrated: run `flask db upgrade`."
-    if bypass := row_security.row_security_problem():
+    if bypass := row_security_check.row_security_problem():
         return f"{bypass}: nothing but the code of the service separates users. See docs/operations.md."
     return None

@@ -1,4 +1,4 @@
-"""The daily purge of all rooms: remove trash, tombstones, idempotency keys and ended sessions whose time has passed."""
+"""The daily purge: remove trash, tombstones, idempotency keys and ended sessions whose time has passed."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Room:
-    """The purge of one room, user by user, each in transactions of its own.
+class PurgeStep:
+    """The purge of one kind of expired data, user by user, each in transactions of its own.
 
     `users_due` finds the users with data to remove; `purge` returns a number for each name in `counted`.
     """
@@ -34,42 +34,45 @@ class Room:
 
 @dataclass(frozen=True)
 class Report:
-    """The numbers of what a purge removed, by name, and how many purges of a user or of a room failed."""
+    """The numbers of what a purge removed, by name, and how many purges of a user or whole steps failed."""
 
     removed: Counter[str]
     failures: int
 
 
-ROOMS = (
+PURGE_STEPS = (
     # Keys come first: the purge of tasks removes content from the stored responses as well, and fewer are left then.
-    Room(("keys",), idempotency.users_due, lambda user: (idempotency.purge(user),)),
-    Room(("emptied", "tombstones"), tasks.users_due, tasks.purge_user),
-    Room(("erased",), tasks.erased_users_due, lambda user: (tasks.purge_erased(user),)),
-    Room(("sessions",), sessions.users_due, lambda user: (sessions.purge(user),)),
+    PurgeStep(("keys",), idempotency.users_due, lambda user: (idempotency.purge(user),)),
+    PurgeStep(("emptied", "tombstones"), tasks.users_due, tasks.purge_user),
+    PurgeStep(("erased",), tasks.erased_users_due, lambda user: (tasks.purge_erased(user),)),
+    PurgeStep(("sessions",), sessions.users_due, lambda user: (sessions.purge(user),)),
 )
-"""All rooms that store data with a lifetime, in the order in which they are purged."""
+"""The steps of a purge, in order."""
 
 
 def purge_all() -> Report:
-    """Purge every room. A user or a room whose purge fails is logged and left for the next run; the others go on."""
+    """Run every step. A user or a step whose purge fails is logged and left for the next run; the others go on."""
     removed: Counter[str] = Counter()
-    failures = sum(_purge_room(room, removed) for room in ROOMS)
+    failures = sum(_run_step(step, removed) for step in PURGE_STEPS)
     return Report(removed, failures)
 
 
-def _purge_room(room: Room, removed: Counter[str]) -> int:
-    """Purge one room, add its numbers to `removed`, and return how many purges failed."""
-    what = " and ".join(room.counted)
-    users = _attempt(room.users_due, f"find the users with {what} to remove")
+def _run_step(step: PurgeStep, removed: Counter[str]) -> int:
+    """Purge every user with data to remove, and add the numbers of removed rows to `removed`.
+
+    Returns how many users failed, or 1 if the users could not be read.
+    """
+    what = " and ".join(step.counted)
+    users = _attempt(step.users_due, f"find the users with {what} to remove")
     if users is None:
         return 1
     failures = 0
     for user in users:
-        numbers = _attempt(partial(room.purge, user), f"purge the {what} of user {user.id!r}")
+        numbers = _attempt(partial(step.purge, user), f"purge the {what} of user {user.id!r}")
         if numbers is None:
             failures += 1
         else:
-            removed.update(dict(zip(room.counted, numbers, strict=True)))
+            removed.update(dict(zip(step.counted, numbers, strict=True)))
     return failures
 
 
@@ -77,7 +80,7 @@ def _attempt(action: Callable[[], R], purpose: str) -> R | None:
     """Return the result of an action, or None if it raised, which is logged without the messages of exceptions."""
     try:
         return action()
-    except Exception as error:  # noqa: BLE001  a failure of one user or room must not stop the purge of the others
+    except Exception as error:  # noqa: BLE001  a failure of one user or step must not stop the purge of the others
         _log_failure(purpose, error)
         return None
 

@@ -33,7 +33,7 @@ from taskapi.http.large_responses import (
 from taskapi.tasks.listing import queries
 from taskapi.tasks.models import Task
 from taskapi.tasks.sync import routes as feed
-from taskapi.tasks.transfer import exports
+from taskapi.tasks.transfer import export_rows
 from tests.concurrency.test_slots import free
 from tests.conftest import superuser_engine, token
 from tests.tasks.test_pages import LONGEST, fill
@@ -172,7 +172,7 @@ def test_a_failing_request_releases_its_permit(app: Flask, alice: Reader, path: 
     def fail(*_: Any, **__: Any) -> None:
         raise DatabaseUnavailable("gone")
 
-    for module, name in ((queries, "state_and_page"), (feed, "read_state"), (exports, "_export_chunk")):
+    for module, name in ((queries, "state_and_page"), (feed, "read_state"), (export_rows, "_export_chunk")):
         monkeypatch.setattr(module, name, fail)
     for _ in range(MAX_PER_USER + 1):
         assert alice.send(path).status_code == 503
@@ -211,17 +211,17 @@ def test_an_export_holds_a_slot_while_it_reads_and_none_while_it_sends(
     app: Flask, alice: Reader, monkeypatch: pytest.MonkeyPatch
 ):
     semaphore, reading = BoundedSemaphore(1), []
-    read = exports._export_chunk
+    read = export_rows._export_chunk
 
     def piece(*arguments: Any, **options: Any) -> Any:
         reading.append(free(semaphore))
         return read(*arguments, **options)
 
-    monkeypatch.setattr(exports, "_export_chunk", piece)
+    monkeypatch.setattr(export_rows, "_export_chunk", piece)
     with app.test_request_context():
         g.user = User("alice")
         with slots.held(semaphore):
-            rows = exports.export(g.user, trash=True)
+            rows = export_rows.export(g.user, trash=True)
         sending = [free(semaphore) for _ in rows]
     assert reading == [False] * 4
     assert sending == [True] * 24

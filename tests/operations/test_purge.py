@@ -1,4 +1,4 @@
-"""The daily purge of all rooms; what each room removes is tested with the room."""
+"""The daily purge: what each step removes is tested with the module that removes it."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def trash_is_due(app: Flask, alice: Person, mallory: Person) -> None:
         connection.execute(update(Task.__table__).values(deleted_at=now() - timedelta(days=31)))
 
 
-def replace_room(monkeypatch: pytest.MonkeyPatch, counted: str, **members: Any) -> None:
-    """Give the room that counts `counted` other functions."""
-    rooms = tuple(replace(room, **members) if counted in room.counted else room for room in purge.ROOMS)
-    monkeypatch.setattr(purge, "ROOMS", rooms)
+def replace_step(monkeypatch: pytest.MonkeyPatch, counted: str, **members: Any) -> None:
+    """Give the step that counts `counted` other functions."""
+    steps = tuple(replace(step, **members) if counted in step.counted else step for step in purge.PURGE_STEPS)
+    monkeypatch.setattr(purge, "PURGE_STEPS", steps)
 
 
 def end_session_a_day_ago() -> None:
@@ -55,7 +55,7 @@ def test_a_user_whose_purge_fails_is_logged_and_does_not_stop_the_purge_of_other
 
     with app.app_context():
         end_session_a_day_ago()
-        replace_room(monkeypatch, "emptied", purge=fail_for_mallory)
+        replace_step(monkeypatch, "emptied", purge=fail_for_mallory)
         report = purge.purge_all()
         assert {user.id for user in tasks.users_due()} == {"mallory"}
         monkeypatch.undo()
@@ -75,7 +75,7 @@ def test_a_room_whose_due_users_cannot_be_read_does_not_stop_the_other_rooms(
     def fail() -> Any:
         raise DatabaseUnavailable("gone")
 
-    replace_room(monkeypatch, "keys", users_due=fail)
+    replace_step(monkeypatch, "keys", users_due=fail)
     with app.app_context():
         report = purge.purge_all()
     assert (report.removed, report.failures) == ({"emptied": 3, "tombstones": 0}, 1)
@@ -89,7 +89,7 @@ def test_the_command_prints_what_was_removed_and_exits_with_1_after_a_failure(
     def fail(user: User) -> tuple[int, int]:
         raise DatabaseUnavailable(user.id)
 
-    replace_room(monkeypatch, "emptied", purge=fail)
+    replace_step(monkeypatch, "emptied", purge=fail)
     result = app.test_cli_runner().invoke(args=["purge"])
     assert result.exit_code == 1
     assert result.stdout == (

@@ -18,7 +18,7 @@ from taskapi.tasks.models import Task
 from taskapi.tasks.models import User as Counters
 from taskapi.tasks.sync import queries as feed
 from taskapi.tasks.sync import tokens
-from taskapi.tasks.transfer import exports
+from taskapi.tasks.transfer import export_rows
 from tests.conftest import Person, Statements, superuser_engine
 from tests.tasks.listing.test_list import NEXT
 
@@ -177,7 +177,7 @@ def test_the_database_sends_no_more_text_than_a_page_may_have(app: Flask, page_r
         assert page.has_long
         again = read_again(page)
         assert pages.MAX_BYTES - 100_000 < text_bytes(again.rows) <= pages.MAX_BYTES
-        assert text_bytes(exports._export_chunk(ALICE, 0, trash=True).rows) <= exports.EXPORT_CHUNK_BYTES
+        assert text_bytes(export_rows._export_chunk(ALICE, 0, trash=True).rows) <= export_rows.EXPORT_CHUNK_BYTES
 
 
 @pytest.mark.parametrize("kind", ["list", "filtered", "feed"])

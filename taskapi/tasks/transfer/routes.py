@@ -22,7 +22,7 @@ from ..costs import TASKS_PER_UNIT
 from ..replays import idempotent
 from ..schemas import no_parameters
 from ..state import count_tasks
-from . import erasure, exports, formats, ical, import_plan, imports
+from . import erasure, export_icalendar, export_json_csv, export_rows, import_plan, imports
 from .import_plan import Plan
 from .schemas import export_query, import_in
 
@@ -35,9 +35,9 @@ IMPORTS_AT_A_TIME, LANE_TIMEOUT = 2, 10
 lane = Lane(IMPORTS_AT_A_TIME)
 
 _FORMATS = {
-    "json": (formats.as_json, "application/json", True),
-    "csv": (formats.as_csv, "text/csv; charset=utf-8", False),
-    "ics": (ical.as_icalendar, "text/calendar; charset=utf-8", False),
+    "json": (export_json_csv.as_json, "application/json", True),
+    "csv": (export_json_csv.as_csv, "text/csv; charset=utf-8", False),
+    "ics": (export_icalendar.as_icalendar, "text/calendar; charset=utf-8", False),
 }
 """By format: the writer, the media type, and whether tasks in the trash are included."""
 
@@ -50,7 +50,7 @@ def export() -> Response:
     with Permit(g.user.id) as permit:
         permit.wait()
         charge(count_tasks(g.user) // TASKS_PER_UNIT)
-        rows = exports.export(g.user, trash=trash)
+        rows = export_rows.export(g.user, trash=trash)
         return permit.hold_until_closed(stream(write(rows), media_type, filename=f"tasks.{name}"), None)
 
 

@@ -21,7 +21,7 @@ from sqlalchemy import text
 from werkzeug.test import TestResponse
 
 from taskapi.database.base import db
-from taskapi.tasks.transfer.exports import EXPORT_CHUNK_ROWS
+from taskapi.tasks.transfer.export_rows import EXPORT_CHUNK_ROWS
 from taskapi.tasks.transfer.import_statements import MAX_IMPORTED_ID
 from tests.conftest import Person, Statements, superuser_engine
 

@@ -1,4 +1,4 @@
-"""Export formats: JSON that can be imported again, and CSV for spreadsheets (ical.py has iCalendar).
+"""Export formats: JSON that can be imported again, and CSV for spreadsheets (export_icalendar.py has iCalendar).
 
 Each is a generator of bytes, one piece for a task.
 """

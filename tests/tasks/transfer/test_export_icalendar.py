@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskapi.tasks.transfer.ical import MAX_LINE_BYTES, as_icalendar
+from taskapi.tasks.transfer.export_icalendar import MAX_LINE_BYTES, as_icalendar
 
 MOMENT = datetime(2026, 11, 20, 9, 30, 0, 123_000, tzinfo=UTC)
 
