@@ -172,7 +172,11 @@ def test_a_failing_request_releases_its_permit(app: Flask, alice: Reader, path: 
     def fail(*_: Any, **__: Any) -> None:
         raise DatabaseUnavailable("gone")
 
-    for module, name in ((queries, "state_and_page"), (feed, "read_state"), (export_rows, "_export_chunk")):
+    for module, name in (
+        (queries, "state_and_page"),
+        (feed.queries, "state_and_first_page"),
+        (export_rows, "_export_chunk"),
+    ):
         monkeypatch.setattr(module, name, fail)
     for _ in range(MAX_PER_USER + 1):
         assert alice.send(path).status_code == 503
