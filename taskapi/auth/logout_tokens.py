@@ -30,7 +30,7 @@ def parse_logout_token(verifier: Verifier, token: str) -> LogoutToken:
 
     Both `sub` and `sid` are required: a logout token ends one session of one user, never all.
     """
-    claims = verifier.claims(token, TYPES)
+    claims = verifier.verify_claims(token, TYPES)
     events = claims.get("events")
     if not isinstance(events, dict) or not isinstance(events.get(LOGOUT_EVENT), dict):
         raise InvalidToken("the token does not say that it is about a sign-out")

@@ -120,8 +120,8 @@ class Verifier:
         self._cache.put(token, verified)
         return verified.user
 
-    def claims(self, token: str, types: Set[str | None]) -> dict[str, Any]:
-        """Verify a token with a `typ` of `types` and any lifetime; return its claims. Raises the errors of `verify`."""
+    def verify_claims(self, token: str, types: Set[str | None]) -> dict[str, Any]:
+        """Verify a token of another kind, with a `typ` of `types` and any lifetime, and return its claims."""
         _check_length(token)
         header, claims = _parse(token, types)
         self._verify_signature(token, header)

@@ -57,7 +57,7 @@ def _wait(result: Any) -> None:
 
 
 def _outcome(call: Callable[[], R]) -> tuple[R | None, BaseException | None]:
-    """Return the result of a call and its exception: gevent would print the traceback of a raised one."""
+    """Call a function; return (result, None) or (None, exception): gevent would print the traceback of one raised."""
     try:
         return call(), None
     except BaseException as error:  # noqa: BLE001  `run` raises it in the waiting greenlet

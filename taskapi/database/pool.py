@@ -116,7 +116,7 @@ class Pool(QueuePool):
             raise
 
     def checkin(self, record: Any) -> None:
-        """Return a connection after the callbacks that SQLAlchemy registers to restore its isolation level."""
+        """Put the connection of `record` back into the pool, after SQLAlchemy's callbacks that reset its settings."""
         while record.finalize_callback:
             restore = record.finalize_callback.pop()
             if record.dbapi_connection is not None:

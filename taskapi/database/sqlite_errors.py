@@ -55,7 +55,7 @@ def is_interrupted(error: BaseException) -> bool:
 
 
 def is_unavailable(error: BaseException) -> bool:
-    """Return True if SQLite cannot serve now, although the statement is valid: 503."""
+    """Return True if an error is temporary and not caused by the statement, such as a lock: the response is 503."""
     return isinstance(error, LaneTimeout) or _code(error) & 0xFF in _UNAVAILABLE
 
 

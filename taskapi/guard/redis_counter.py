@@ -48,7 +48,7 @@ class RedisCounter:
         with _redis_errors_as_connection_error():
             window = self._counter.get_window_stats(self._item, self._kind, key)
             if not window.remaining:
-                return 0, self._seconds_to_pay(key)
+                return 0, self._seconds_until_allowed(key)
         return window.remaining, max(0.0, window.reset_time - time.time())
 
     def charge(self, key: str, units: int) -> tuple[int, float]:
@@ -60,7 +60,7 @@ class RedisCounter:
             )
         return self.left(key)
 
-    def _seconds_to_pay(self, key: str) -> float:
+    def _seconds_until_allowed(self, key: str) -> float:
         """Return the seconds until a request is allowed after the limit was reached or exceeded."""
         expiry = self._item.get_expiry()
         windows = self._storage.get_sliding_window(self._item.key_for(self._kind, key), expiry)

@@ -50,12 +50,12 @@ class DeadlineSocket:
         return self._deadline is None
 
     def request_started(self) -> None:
-        """Start the deadline of a parsed request, unless `recv` has: one received together with the request before.
+        """Start the deadline of a parsed request, unless `recv` has started it.
 
-        For such a pipelined request other greenlets run first.
+        `recv` has not for a pipelined request, whose bytes came with the previous one: other greenlets run before it.
         """
         if self._deadline is None:
-            # Neither recv nor send switches for pipelined requests: without this, one client would be served alone.
+            # Neither recv nor send switches for pipelined requests: without this, one client would block all others.
             gevent.sleep(YIELD_INTERVAL)
             self._deadline = time.monotonic() + REQUEST_TIMEOUT
 

@@ -58,7 +58,10 @@ class FastResponse(wsgi.Response):
         self.sock.sendall(head + framed if head else framed)
 
     def _emit_large(self, head: bytes, data: bytes) -> None:
-        """Send a large piece without a copy of it, which would use memory for as long as the client reads slowly."""
+        """Send the encoded headers `head`, if any, and a large piece of the body, with chunk framing if it is chunked.
+
+        The piece is sent by itself: joined with the rest, its copy would stay in memory while a slow client reads.
+        """
         before, after = (head + b"%X\r\n" % len(data), b"\r\n") if self.chunked else (head, b"")
         for part in filter(None, (before, data, after)):
             self.sock.sendall(part)

@@ -179,7 +179,7 @@ class Worker(GeventWorker):
     # Connections
 
     def _close_longest_idle(self) -> None:
-        """Close the connection that is idle for longest, if the worker has as many connections as it accepts.
+        """Close the connection that has been idle the longest, if the worker has as many connections as it accepts.
 
         Otherwise new clients would wait in the kernel until an idle connection reaches its timeout (`keepalive`).
         """
@@ -188,7 +188,7 @@ class Worker(GeventWorker):
         idle = [connection for connection in self._connections if connection.idle]
         for connection in sorted(idle, key=lambda connection: connection.idle_since):
             if connection.close_idle():
-                self._connections.discard(connection)  # counts no more, though its greenlet closes it a moment later
+                self._connections.discard(connection)  # no longer counted; its greenlet closes it shortly after
                 return
 
     def notify(self) -> None:

@@ -53,9 +53,9 @@ def purge_user(user: User) -> tuple[int, int]:
 
 
 def _in_chunks(purge_chunk: Callable[[User], int], user: User) -> int:
-    """Call a function that purges up to `CHUNK` rows until there are no more; return how many there were.
+    """Call `purge_chunk` until it purges fewer than `CHUNK` rows; return the total.
 
-    It pauses after each: on SQLite other writers retry after a pause, and would not find the lock free otherwise.
+    Sleeps after each chunk, so that waiting writers of SQLite get the lock.
     """
     total = 0
     while True:

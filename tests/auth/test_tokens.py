@@ -1056,12 +1056,12 @@ def test_an_invalid_token_is_not_cached() -> None:
 def test_a_verified_logout_token_is_not_an_access_token_and_the_reverse() -> None:
     verifier = with_secret()
     logout = compact({**HEADER, "typ": "logout+jwt"}, CLAIMS, hs256())
-    assert verifier.claims(logout, {"logout+jwt"}) == CLAIMS
+    assert verifier.verify_claims(logout, {"logout+jwt"}) == CLAIMS
     assert refusal(verifier, logout) == "the token is of another type"
     assert not verifier._cache._values
     assert verifier.verify(token()) == ALICE
     with pytest.raises(InvalidToken, match="another type"):
-        verifier.claims(token(), {"logout+jwt"})
+        verifier.verify_claims(token(), {"logout+jwt"})
 
 
 def test_an_evicted_token_is_verified_again(decoded: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

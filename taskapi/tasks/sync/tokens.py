@@ -46,7 +46,10 @@ class SyncPosition:
         return max(self.initial_revision, self.revision if self.id == _LAST_ID else self.revision - 1)
 
     def is_at_end(self, state: State) -> bool:
-        """Return True if no change follows, after a complete walk: every page of a walk has the same ETag."""
+        """Return True if the client has received every change up to `state.revision`.
+
+        Only then may the ETag give 304: all pages of one sync have the same ETag.
+        """
         return self.id == _LAST_ID and self.revision == state.revision
 
 

@@ -55,16 +55,16 @@ def _vtodo(row: TaskRow) -> Iterator[str]:
     if row.tags:
         yield f"CATEGORIES:{','.join(map(_text, row.tags))}"
     if row.completed_at:
-        yield f"COMPLETED:{_utc(row.completed_at)}"
-    yield f"CREATED:{_utc(row.created_at)}"
+        yield f"COMPLETED:{_format_utc(row.completed_at)}"
+    yield f"CREATED:{_format_utc(row.created_at)}"
     if row.description:
         yield f"DESCRIPTION:{_text(row.description)}"
-    changed = _utc(row.updated_at)
+    changed = _format_utc(row.updated_at)
     yield f"DTSTAMP:{changed}"
     recurring = _is_recurring(row)
     if row.due_date:
         # A recurrence counts from a start (section 3.8.5.3), and DUE would have to be later than that (3.8.2.3).
-        yield f"DTSTART{_local(row)}" if recurring else f"DUE{_due(row)}"
+        yield f"DTSTART{_dtstart(row)}" if recurring else f"DUE{_due(row)}"
     yield f"LAST-MODIFIED:{changed}"
     yield f"PRIORITY:{_PRIORITY[row.priority]}"
     if recurring:
@@ -96,7 +96,8 @@ def _text(value: str) -> str:
     return value.replace("\r\n", "\n").translate(_ESCAPED)
 
 
-def _utc(moment: datetime) -> str:
+def _format_utc(moment: datetime) -> str:
+    """Format a datetime that is in UTC as DATE-TIME, such as 20261231T235959Z; does not convert."""
     return f"{moment:%Y%m%dT%H%M%S}Z"
 
 
@@ -107,11 +108,11 @@ def _is_recurring(row: TaskRow) -> bool:
 def _due(row: TaskRow) -> str:
     """Return the parameters and the value of DUE: a date, an instant in UTC, or a local time without a time zone."""
     if row.due_at:
-        return f":{_utc(row.due_at)}"
+        return f":{_format_utc(row.due_at)}"
     return f":{_floating(row)}" if row.due_time else f";VALUE=DATE:{row.due_date:%Y%m%d}"
 
 
-def _local(row: TaskRow) -> str:
+def _dtstart(row: TaskRow) -> str:
     """Return the parameters and the value of DTSTART, an instant in its time zone.
 
     In UTC the rule would drift with daylight saving time, or mean another weekday.
@@ -119,7 +120,7 @@ def _local(row: TaskRow) -> str:
     if not row.due_at:
         return _due(row)
     if row.time_zone == "UTC":
-        return f":{_utc(row.due_at)}"
+        return f":{_format_utc(row.due_at)}"
     return f";TZID={row.time_zone}:{row.due_at.astimezone(ZoneInfo(row.time_zone)):%Y%m%dT%H%M%S}"
 
 
@@ -146,4 +147,6 @@ def _until(day: date, row: TaskRow) -> str:
     if not row.due_time:
         return f"{day:%Y%m%d}"
     last = datetime.combine(day, clock.max.replace(microsecond=0))
-    return _utc(last.replace(tzinfo=ZoneInfo(row.time_zone)).astimezone(UTC)) if row.due_at else f"{last:%Y%m%dT%H%M%S}"
+    if row.due_at:
+        return _format_utc(last.replace(tzinfo=ZoneInfo(row.time_zone)).astimezone(UTC))
+    return f"{last:%Y%m%dT%H%M%S}"

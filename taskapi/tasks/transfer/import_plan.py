@@ -180,9 +180,10 @@ def _check_series(
     placed: Mapping[int, tuple[int, int]],
     ids: Collection[int],
 ) -> None:
-    """Raise ValidationError if two tasks would have one position of a series: among `placed` and other stored tasks.
+    """Raise ValidationError if two tasks would have the same position in a series; set `plan.in_series`.
 
-    The document alone does not suffice: a row keeps the series and the occurrence that its task does not mention.
+    `placed` maps the index of a task of the document to its (series_id, occurrence), which its stored row may have;
+    `ids` are the ids that the document names, whose stored positions are ignored.
     """
     series = sorted({series for series, _ in placed.values()})
     stored = [row for some in _chunks(series) for row in statements.rows_in_series(user, some)]
@@ -197,5 +198,5 @@ def _check_series(
 
 
 def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Divide items into chunks of `CHUNK`, and yield to other requests after each."""
+    """Iterate over chunks of `CHUNK` items; yield to other requests after each."""
     return yielding((items[start : start + CHUNK] for start in range(0, len(items), CHUNK)), every=1)

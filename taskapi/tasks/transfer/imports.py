@@ -41,7 +41,7 @@ def write(user: User, plan: Plan) -> Mapping[str, int]:
     if other_writes and statements.have_changed(user, plan.revision, plan.named, plan.in_series):
         raise PlanOutdated
     if not plan.rows:
-        bump_revision(user, -1)  # nothing has changed: take the increment back
+        bump_revision(user, -1)  # nothing has changed: undo the increment
         return plan.counts
     if plan.live > 0:
         check_quota(counters.live_tasks)
@@ -62,5 +62,5 @@ def _numbered(plan: Plan, counters: Any, new: int) -> list[dict[str, Any]]:
 
 
 def _with_id(row: dict[str, Any], id: int) -> dict[str, Any]:
-    """Return a row with an allocated id, and the position of a new task unless it has one."""
+    """Return a copy of a row with its allocated id and, if it has no position, the initial position for that id."""
     return {**row, "id": id, "position": row["position"] or positions.initial_position(id)}

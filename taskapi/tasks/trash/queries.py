@@ -42,7 +42,7 @@ def restore(user: User, id: int, expected: Set[int] | None) -> TaskRow:
     row = update_task(user, id, revision, columns, *_IN_TRASH, *_matches_version(user, id, expected))
     if row is None:
         row = find(user, id, expected)
-        bump_revision(user, -1)  # the task is live already: take the increment back
+        bump_revision(user, -1)  # the task is live already: undo the increment
         return row
     # Checked last, so that 404 and 412 precede the 409 of the quota, and a live task is never rejected.
     bump_revision(user, 0, live=1)
