@@ -6,9 +6,10 @@ import codecs
 import json
 import math
 import re
-import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+
+from ..concurrency.cooperative import wait_for_turn
 
 PIECE_BYTES = 64 * 1024
 """Bytes of a long document that are decoded and parsed before other requests run: about 1 ms."""
@@ -135,12 +136,12 @@ class _Document:
         self._at += 1
 
     def _decode_piece(self) -> bool:
-        """Drop what is parsed, decode the next piece and yield to other requests; return False at the end."""
+        """Discard the parsed characters, yield to other requests, decode the next piece; False if there is none."""
         piece = self._raw[self._decoded : self._decoded + PIECE_BYTES]
         self._decoded += len(piece)
         decoded = self._decode(piece, self._decoded == len(self._raw))
         self._text, self._at = self._text[self._at :] + decoded, 0
-        time.sleep(0)
+        wait_for_turn()
         return bool(piece)
 
 

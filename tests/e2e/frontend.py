@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -38,7 +39,17 @@ def missing_programs() -> list[str]:
 
 
 def build() -> None:
-    """Install the packages and build, unless both were done with the present files."""
+    """Install the packages and build, unless both were done with the present files.
+
+    Tests run in several processes: one of them builds, and the others wait for it.
+    """
+    name = hashlib.sha256(str(FRONTEND).encode()).hexdigest()[:16]
+    with (Path(tempfile.gettempdir()) / f"taskapi-build-{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _build()
+
+
+def _build() -> None:
     lock = FRONTEND / "package-lock.json"
     # A link leads to the packages of another checkout, and `npm ci` would delete them there.
     linked = INSTALLED.parent.is_symlink()

@@ -188,7 +188,7 @@ def test_a_long_document_yields_after_each_piece_and_is_not_in_memory_as_a_whole
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     yields: list[float] = []
-    monkeypatch.setattr(strict_json.time, "sleep", yields.append)
+    monkeypatch.setattr("taskapi.concurrency.cooperative.time.sleep", yields.append)
     at_yields = []
     raw = b'{"items":[%s]}' % b",".join([b'{"title":"%s"}' % (b"x" * 500)] * 2000)
 

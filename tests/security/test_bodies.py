@@ -189,7 +189,7 @@ SIZES = {
     for name, path, body in (
         ("a byte", "/tasks", b" " * (64 * KIB + 1)),
         ("a byte of a batch", "/tasks/batch", b" " * (1024 * KIB + 1)),
-        ("a byte of an import", "/import", b" " * (1024 * KIB + 1)),
+        ("a byte of an import", "/import", b" " * (16 * 1024 * KIB + 1)),
     )
 } | {
     "101 changes": sent_json({"operations": [{"op": "delete", "id": 1}] * 101}, path="/tasks/batch"),

@@ -6,14 +6,13 @@ result with that of `icalendar`, which still makes the time zones.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime
 from datetime import time as clock
 from functools import cache
 from zoneinfo import ZoneInfo
 
-from ...concurrency.cooperative import yielding
+from ...concurrency.cooperative import wait_for_turn, yielding
 from ...http.fields.time import LAST_DAY
 from ..statements.rows import TaskRow
 
@@ -44,7 +43,7 @@ def _timezone(name: str) -> bytes:
     """Return the VTIMEZONE of a time zone. Building one takes 10 ms, so it is cached: 750 KB for all 600 zones."""
     from icalendar import Timezone  # noqa: PLC0415  not above: a server starts without it
 
-    time.sleep(0)
+    wait_for_turn()
     described: bytes = Timezone.from_tzid(name).to_ical()
     return described
 
