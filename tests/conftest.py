@@ -30,7 +30,7 @@ from taskapi.database.sqlite import SQLiteConnection
 from taskapi.database.transaction import UnitOfWork
 from tests import postgres
 from tests.openapi_guard import GuardedClient
-from tests.waiting import PATIENCE
+from tests.waiting import WAIT_LIMIT
 from tests.without_where import remove_owner_conditions
 
 if os.environ.get("WITHOUT_WHERE"):
@@ -39,7 +39,7 @@ if os.environ.get("WITHOUT_WHERE"):
 SECRET = "a-secret-for-tests-only-0123456789abcdef"
 DIALECTS = ("sqlite", "postgresql")
 
-WAITS = {
+TIMEOUTS = {
     (module, name): getattr(module, name)
     for module, name in ((engine, "POOL_TIMEOUT"), (engine, "CONNECT_TIMEOUT"), (jwks_cache, "FETCH_TIMEOUT"))
 }
@@ -60,9 +60,9 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
     """Let `pytest --dist loadgroup` distribute whole files, or whole folders with a shared server; slow ones first."""
-    if "PYTEST_XDIST_WORKER" not in os.environ:
+    if not hasattr(config, "workerinput"):  # not a worker of pytest-xdist
         return (yield)
     for item in items:
         item.add_marker(pytest.mark.xdist_group(_group(item)))
@@ -83,18 +83,18 @@ def _group(item: pytest.Item) -> str:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def patient() -> Iterator[None]:
-    """Lengthen the timeouts of the service, so that a stall of the machine causes no 503; see `promised`."""
+def long_timeouts() -> Iterator[None]:
+    """Lengthen the timeouts of the service, so that a stall of the machine causes no 503; see `production_timeouts`."""
     with pytest.MonkeyPatch.context() as patch:
-        for module, name in WAITS:
-            patch.setattr(module, name, PATIENCE)
+        for module, name in TIMEOUTS:
+            patch.setattr(module, name, WAIT_LIMIT)
         yield
 
 
 @pytest.fixture
-def promised(monkeypatch: pytest.MonkeyPatch) -> None:
+def production_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     """The timeouts of the service as in production, for tests of them."""
-    for (module, name), wait in WAITS.items():
+    for (module, name), wait in TIMEOUTS.items():
         monkeypatch.setattr(module, name, wait)
 
 
@@ -131,7 +131,7 @@ def postgresql_url(postgresql_server: str) -> Iterator[str]:
     with postgres.new_database(postgresql_server) as url:
         migrate(url)
         yield url
-        close(url)
+        dispose_engines(url)
 
 
 @pytest.fixture(scope="session")
@@ -140,7 +140,7 @@ def sqlite_database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
     url = f"sqlite:///{tmp_path_factory.mktemp('sqlite')}/taskapi.db"
     migrate(url)
     yield url
-    close(url)
+    dispose_engines(url)
 
 
 @pytest.fixture(scope="session", params=DIALECTS)
@@ -171,10 +171,10 @@ def build(database_url: str, **settings: Any) -> Flask:
 
 
 @pytest.fixture
-def emptied(database_url: str) -> Iterator[str]:
+def empty_database_url(database_url: str) -> Iterator[str]:
     """URL of an empty database for a service in another process; its rows are deleted after the test."""
     yield database_url
-    empty(database_url)
+    delete_all_rows(database_url)
 
 
 @pytest.fixture
@@ -190,10 +190,10 @@ def make_app(database_url: str) -> Iterator[Callable[..., Flask]]:
     for app in apps:
         with app.app_context():
             db.engine.dispose()
-    empty(database_url)
+    delete_all_rows(database_url)
 
 
-def empty(url: str) -> None:
+def delete_all_rows(url: str) -> None:
     """Delete all rows: the tests share two databases, and applications that keep no state."""
     tables = db.metadata.sorted_tables
     with superuser_engine(url).connect() as connection:
@@ -218,7 +218,7 @@ def superuser_engine(url: str | None = None) -> Engine:
     return _superuser_engines[url]
 
 
-def close(url: str) -> None:
+def dispose_engines(url: str) -> None:
     """Dispose the engines of a database that the tests shared."""
     if engine := _superuser_engines.pop(url, None):
         engine.dispose()
@@ -228,11 +228,11 @@ def close(url: str) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def closed() -> Iterator[None]:
+def disposed_engines() -> Iterator[None]:
     """Dispose all shared engines at the end of the run."""
     yield
     for url in {*_superuser_engines, *_shared}:
-        close(url)
+        dispose_engines(url)
 
 
 @pytest.fixture
@@ -241,7 +241,7 @@ def app(database_url: str) -> Iterator[Flask]:
     if database_url not in _shared:
         _shared[database_url] = build(database_url, RATE_LIMIT="off")
     yield _shared[database_url]
-    empty(database_url)
+    delete_all_rows(database_url)
 
 
 @pytest.fixture
@@ -339,7 +339,7 @@ class Statements:
         self.sent.clear()
 
 
-def as_driven(sql: str, values: list[Any]) -> tuple[str, Any]:
+def to_driver_format(sql: str, values: list[Any]) -> tuple[str, Any]:
     """Return a prepared statement in the form that SQLAlchemy passes to the driver: named parameters instead of `$1`."""
     if "$1" not in sql:
         return sql, tuple(values)
@@ -365,7 +365,7 @@ def record_statements(app: Flask) -> Iterator[Statements]:
         def run(work: UnitOfWork, calls: Sequence[BoundStatement]) -> Any:
             for call in calls:
                 compiled = call.statement.on_sqlite if on_sqlite else call.statement.on_postgresql
-                recorder.sent.append(as_driven(compiled.sql, compiled.values(call.parameters)))
+                recorder.sent.append(to_driver_format(compiled.sql, compiled.values(call.parameters)))
             return fetch(work, calls)
 
         return run

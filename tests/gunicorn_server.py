@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import http.client
 import json
 import os
-import secrets
 import signal
 import socket
 import subprocess
@@ -180,16 +178,3 @@ def wait_until_up(process: subprocess.Popen[bytes], port: int, output: Path) -> 
     except (OSError, http.client.HTTPException) as error:
         message = f"the server did not start (exit status {process.poll()}):\n{output.read_text(errors='replace')}"
         raise AssertionError(message) from error
-
-
-def free_port() -> int:
-    """Return a port of 127.0.0.1 without a listener, for servers that cannot inherit a socket.
-
-    Linux assigns ports from 32768 on to clients, so it is chosen below.
-    """
-    while True:
-        port = 20_000 + secrets.randbelow(12_000)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if probe.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED:
-                return port

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -52,12 +53,16 @@ def new_database(server_url: str) -> Iterator[str]:
     `server_url` has the superuser.
     """
     url = make_url(server_url).set(drivername="postgresql+psycopg")
-    name = f"taskapi_{next(_numbers)}"
+    # With TEST_DATABASE_URL the workers of pytest-xdist share a server.
+    name = f"taskapi_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}_{next(_numbers)}"
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
+        # PostgreSQL does not serialize the creation of the same role.
+        connection.execute(text("SELECT pg_advisory_lock(hashtext('taskapi roles'))"))
         for role in (OWNER, SERVICE):
             with suppress(ProgrammingError):  # it exists already
                 connection.execute(text(f"CREATE ROLE {role} LOGIN PASSWORD '{role}'"))
+        connection.execute(text("SELECT pg_advisory_unlock(hashtext('taskapi roles'))"))
         connection.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))  # left by an earlier run
         connection.execute(text(f"CREATE DATABASE {name} OWNER {OWNER}"))
         yield _text(url.set(username=SERVICE, password=SERVICE, database=name))

@@ -17,7 +17,7 @@ from werkzeug.test import TestResponse
 
 from taskapi.database.base import db
 from taskapi.http.errors import CATALOGUE
-from tests.conftest import Person, Statements, build, empty, record_statements, token
+from tests.conftest import Person, Statements, build, delete_all_rows, record_statements, token
 from tests.every_request import API, at, create_tasks, exceed_limits, olga, send_every_request, sign_out
 from tests.statement_owners import SIGN_OUT_TABLES, find_owners
 
@@ -206,7 +206,7 @@ def recording(database_url: str) -> Iterator[Recording]:
     for each in (app, limited):
         with each.app_context():
             db.engine.dispose()
-    empty(database_url)
+    delete_all_rows(database_url)
 
 
 def _send_every_request(recording: Recording) -> None:

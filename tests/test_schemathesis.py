@@ -154,12 +154,12 @@ def describe(address: str) -> dict[str, Any]:
     return document
 
 
-def test_schemathesis_finds_no_response_that_contradicts_the_openapi_document(emptied: str, tmp_path: Path):
-    dialect = make_url(emptied).get_backend_name()
+def test_schemathesis_finds_no_response_that_contradicts_the_openapi_document(empty_database_url: str, tmp_path: Path):
+    dialect = make_url(empty_database_url).get_backend_name()
     (tmp_path / "hooks.py").write_text(HOOKS.replace("SECRET", SECRET))
     settings = SETTINGS.format(examples=EXAMPLES[dialect], token=token("alice"))
     (tmp_path / "schemathesis.toml").write_text(settings)
-    with serve(emptied, RATE_LIMIT="off") as server:
+    with serve(empty_database_url, RATE_LIMIT="off") as server:
         address = f"http://127.0.0.1:{server.port}"
         (tmp_path / "openapi.json").write_text(json.dumps(describe(address)))
         process = subprocess.run(

@@ -8,12 +8,12 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-PATIENCE = 60
+WAIT_LIMIT = 60
 """Seconds after which a test gives up waiting; a limit of the tests, on the slowest machine, not of the service."""
 
 
 def until(
-    condition: Callable[[], T | None], seconds: float = PATIENCE, otherwise: str = "the condition did not become true"
+    condition: Callable[[], T | None], seconds: float = WAIT_LIMIT, otherwise: str = "the condition did not become true"
 ) -> T:
     """Poll a condition until its value is true and return that value; AssertionError after `seconds`."""
     deadline = time.monotonic() + seconds

@@ -24,10 +24,10 @@ from taskapi.database.base import db
 from tests.auth.conftest import Clock
 from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, base64url, compact, hs256, logout_claims, logout_token
 from tests.auth.key_server import KeyServer
-from tests.conftest import SECRET, Person, Statements, empty, superuser_engine, token
+from tests.conftest import SECRET, Person, Statements, delete_all_rows, superuser_engine, token
 from tests.every_request import API, at
 from tests.gunicorn_server import Answer, Request, Server, serve
-from tests.waiting import PATIENCE
+from tests.waiting import WAIT_LIMIT
 
 MakeApp = Callable[..., Flask]
 FRESH_FOR = 0.5  # the documented number, and not the constant of the module
@@ -545,7 +545,7 @@ def server(database_url: str) -> Iterator[Server]:
     """A gunicorn server with three workers."""
     with serve(database_url, WEB_CONCURRENCY="3") as running:
         yield running
-    empty(database_url)
+    delete_all_rows(database_url)
 
 
 def bearer(user: str, session: str) -> Request:
@@ -554,7 +554,7 @@ def bearer(user: str, session: str) -> Request:
 
 def meet_every_worker(server: Server, user: str, request: Request) -> None:
     """Send requests until each worker has served one of this user; each worker counts the rate limit for itself."""
-    first, deadline = 0, time.monotonic() + PATIENCE
+    first, deadline = 0, time.monotonic() + WAIT_LIMIT
     while first < 3:
         assert time.monotonic() < deadline, f"only {first} workers served"
         answers = server.race(user, [request] * 8)

@@ -18,7 +18,7 @@ import pytest
 from taskapi.auth.fetch import download, tls_context
 from tests.auth.key_server import KeyServer
 from tests.gunicorn_server import ROOT
-from tests.waiting import PATIENCE
+from tests.waiting import WAIT_LIMIT
 
 TIMEOUT = 0.3
 TLS_RECORD = b"\x16\x03\x03\x40\x00"
@@ -39,7 +39,7 @@ class StuckServer:
     def _serve(self) -> None:
         with suppress(OSError), self._listener.accept()[0] as connection:
             connection.sendall(self._first)
-            ends = time.monotonic() + PATIENCE
+            ends = time.monotonic() + WAIT_LIMIT
             while not self._stopped.wait(0.05) and time.monotonic() < ends:
                 if self._drips:
                     connection.sendall(b"x")
@@ -113,24 +113,24 @@ def stuck_urls(full_port: int) -> Iterator[list[str]]:
 
 @pytest.mark.parametrize("number", range(1 + len(STUCK)), ids=["does not accept a connection", *STUCK])
 def test_a_download_from_a_server_that_hangs_fails_within_the_timeout(stuck_urls: list[str], number: int) -> None:
-    assert failure_time(stuck_urls[number]) < TIMEOUT + PATIENCE / 2
+    assert failure_time(stuck_urls[number]) < TIMEOUT + WAIT_LIMIT / 2
 
 
 def test_with_gevent_downloads_from_servers_and_dns_that_hang_fail_within_the_timeout(stuck_urls: list[str]) -> None:
     urls = [*stuck_urls, "http://hanging.example/jwks"]
     command = [sys.executable, "-c", WITH_GREENLETS, *urls]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True, timeout=3 * PATIENCE)
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True, timeout=3 * WAIT_LIMIT)
     took = json.loads(done.stdout)
     assert len(took) == len(urls)
     # If a download blocked the process, those started after it would have waited for it.
-    assert max(took) < TIMEOUT + PATIENCE / 2
+    assert max(took) < TIMEOUT + WAIT_LIMIT / 2
 
 
 def test_a_download_fails_within_the_timeout_if_dns_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answers.wait() and [])
     try:
-        assert failure_time("http://keys.example/jwks") < TIMEOUT + PATIENCE / 2
+        assert failure_time("http://keys.example/jwks") < TIMEOUT + WAIT_LIMIT / 2
     finally:
         answers.set()
 
@@ -151,4 +151,4 @@ def test_a_download_from_many_addresses_that_do_not_respond_fails_within_the_tim
     monkeypatch: pytest.MonkeyPatch, full_port: int
 ) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", addresses(*[full_port] * 50))
-    assert failure_time("http://keys.example/jwks") < TIMEOUT + PATIENCE / 2
+    assert failure_time("http://keys.example/jwks") < TIMEOUT + WAIT_LIMIT / 2

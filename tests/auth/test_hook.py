@@ -20,7 +20,7 @@ from taskapi.auth import jwks_cache
 from taskapi.database.base import db
 from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, base64url, compact, hs256
 from tests.auth.key_server import KeyServer
-from tests.conftest import SECRET, Person, Statements, build, empty, migrate, token
+from tests.conftest import SECRET, Person, Statements, build, delete_all_rows, migrate, token
 from tests.waiting import until
 
 VECTORS = Path(__file__).parent / "vectors"
@@ -95,7 +95,7 @@ def app(database_url: str) -> Iterator[Flask]:
 def alice(client: FlaskClient, database_url: str) -> Iterator[Person]:
     """The only user with tasks in this module; they are removed after the test."""
     yield Person(client, "alice")
-    empty(database_url)
+    delete_all_rows(database_url)
 
 
 # The header

@@ -26,7 +26,7 @@ from taskapi.auth.keys import KeysUnavailable, SharedSecrets
 from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer
 from tests.auth.key_server import FAILING, SLOW_MODES, KeyServer
 from tests.conftest import SECRET
-from tests.waiting import PATIENCE, until
+from tests.waiting import WAIT_LIMIT, until
 
 OLD = Signer("EdDSA", "old")
 NEW = Signer("EdDSA", "new")
@@ -107,7 +107,7 @@ def test_a_cached_key_is_returned_without_waiting_for_a_failing_key_server(
     for _ in range(5):
         started = time.monotonic()
         assert knows(jwks, OLD)
-        assert time.monotonic() - started < PATIENCE / 2  # the server takes longer
+        assert time.monotonic() - started < WAIT_LIMIT / 2  # the server takes longer
 
 
 def test_a_cached_key_is_returned_at_once_while_requests_for_unknown_keys_wait(
@@ -122,7 +122,7 @@ def test_a_cached_key_is_returned_at_once_while_requests_for_unknown_keys_wait(
         for _ in range(20):
             started = time.monotonic()
             assert knows(jwks, OLD)
-            assert time.monotonic() - started < PATIENCE / 2  # the server takes longer
+            assert time.monotonic() - started < WAIT_LIMIT / 2  # the server takes longer
         server.over.set()
         assert [future.result() for future in waiting] == [()] * 8
     assert len(server.fetches) == 2
@@ -263,12 +263,12 @@ def test_a_slow_key_server_is_given_up_after_the_timeout_and_tried_again(
             jwks.find("EdDSA", OLD.kid)
         waited = time.monotonic() - started
         server.mode = "ok"
-        monkeypatch.setattr(jwks_cache, "FETCH_TIMEOUT", PATIENCE)
+        monkeypatch.setattr(jwks_cache, "FETCH_TIMEOUT", WAIT_LIMIT)
         until(lambda: is_known_after_the_interval(jwks, clock))
         return waited
 
     with ThreadPoolExecutor(len(SLOW_MODES)) as pool:
-        assert all(waited < PATIENCE / 2 for waited in pool.map(go_through, SLOW_MODES))
+        assert all(waited < WAIT_LIMIT / 2 for waited in pool.map(go_through, SLOW_MODES))
 
 
 def is_known_after_the_interval(jwks: JWKS, clock: Clock) -> bool:

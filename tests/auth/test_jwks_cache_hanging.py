@@ -19,7 +19,7 @@ from taskapi.concurrency import resolver, slots
 from tests.auth.conftest import Clock
 from tests.auth.issuer import Signer
 from tests.auth.key_server import KeyServer
-from tests.waiting import PATIENCE, until
+from tests.waiting import WAIT_LIMIT, until
 
 OLD, NEW = Signer("EdDSA", "old"), Signer("EdDSA", "new")
 
@@ -62,7 +62,7 @@ def test_a_request_that_waits_for_an_unknown_key_releases_its_slot(server: KeySe
 
     with ThreadPoolExecutor(12) as pool:
         requests = [pool.submit(request, f"invented-{number}") for number in range(12)]
-        assert held.wait(PATIENCE)
+        assert held.wait(WAIT_LIMIT)
         until(lambda: waiting(jwks) == 12, otherwise="each of the others has waited for the slot")
         assert is_free(slot)
         server.over.set()
@@ -77,7 +77,7 @@ def test_a_request_that_waits_for_a_refresh_releases_its_slot(
     assert knows(jwks, OLD)
     server.mode = "slow"
     clock.now += CACHE_TIME + 1
-    monkeypatch.setattr(jwks_cache, "REFRESH_WAIT", PATIENCE)
+    monkeypatch.setattr(jwks_cache, "REFRESH_WAIT", WAIT_LIMIT)
     slot = threading.BoundedSemaphore(1)
 
     def request() -> bool:
@@ -135,7 +135,7 @@ def test_dns_that_hangs_causes_one_lookup_and_the_keys_are_fetched_when_it_respo
         until(lambda: jwks._fetching is None, otherwise="the fetch goes on")
         clock.now += MIN_REFETCH_INTERVAL
     assert lookups == ["keys.example"]
-    monkeypatch.setattr(jwks_cache, "FETCH_TIMEOUT", PATIENCE)
+    monkeypatch.setattr(jwks_cache, "FETCH_TIMEOUT", WAIT_LIMIT)
     answers.set()
     until(lambda: not resolver._running)
     assert knows(jwks, OLD)

@@ -25,7 +25,7 @@ from taskapi.auth.tokens import User
 from taskapi.database.base import db
 from taskapi.database.failures import DatabaseUnavailable
 from tests.auth.conftest import Clock
-from tests.conftest import Statements, empty, superuser_engine
+from tests.conftest import Statements, delete_all_rows, superuser_engine
 
 ALICE, MALLORY = User("alice", "s-1"), User("mallory", "s-1")
 
@@ -414,7 +414,7 @@ def test_after_a_read_a_worker_knows_all_ended_sessions_and_no_others(
     steps: list[tuple[str, Any, Any]],
 ) -> None:
     monkeypatch.setattr(sessions, "MAX_IN_MEMORY", max_in_memory)
-    empty(database_url)
+    delete_all_rows(database_url)
     views = [EndedSessions(max_lifetime=900, clock=clock) for _ in range(2)]
     ended: dict[User, datetime] = {}
     ever: set[User] = set()

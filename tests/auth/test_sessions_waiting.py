@@ -18,7 +18,7 @@ from taskapi.concurrency import slots
 from taskapi.database.base import now
 from taskapi.database.failures import DatabaseUnavailable
 from tests.auth.conftest import Clock
-from tests.waiting import PATIENCE, until
+from tests.waiting import WAIT_LIMIT, until
 
 ALICE = User("alice", "s-1")
 SLOTS = 4
@@ -36,7 +36,7 @@ class SlowReads:
     def __call__(self, since: int, most: int) -> Sequence[queries.EndedSessionEntry]:
         self.count += 1
         self.begun.release()
-        assert self.finish.acquire(timeout=PATIENCE)
+        assert self.finish.acquire(timeout=WAIT_LIMIT)
         if self.fail:
             raise DatabaseUnavailable("a test")
         return []
@@ -81,12 +81,12 @@ def test_requests_that_wait_for_a_read_of_ended_sessions_hold_no_slot(
     view = EndedSessions(clock=clock)
     requests = [worker.send(lambda: view.contains(ALICE)) for _ in range(12)]
     for _ in requests:  # more requests than slots, so some have released theirs
-        assert worker.arrived.acquire(timeout=PATIENCE)
+        assert worker.arrived.acquire(timeout=WAIT_LIMIT)
     until(lambda: worker.free_slots() == SLOTS - 1, otherwise="only the request that reads holds a slot")
     # However long the read takes, it is fresh enough for the requests that wait for it.
     clock.now += 10 * REFRESH_INTERVAL
     reads.finish.release()
-    assert [request.result(PATIENCE) for request in requests] == [False] * 12
+    assert [request.result(WAIT_LIMIT) for request in requests] == [False] * 12
     assert reads.count == 1
     assert worker.free_slots() == SLOTS
 
@@ -96,12 +96,12 @@ def test_a_request_that_arrives_long_after_a_read_began_reads_again(
 ) -> None:
     view = EndedSessions(clock=clock)
     first = worker.send(lambda: view.contains(ALICE))
-    assert reads.begun.acquire(timeout=PATIENCE)
+    assert reads.begun.acquire(timeout=WAIT_LIMIT)
     clock.now += REFRESH_INTERVAL
     second = worker.send(lambda: view.contains(ALICE))
     until(lambda: worker.free_slots() == SLOTS - 1)
     reads.finish.release(2)
-    assert [first.result(PATIENCE), second.result(PATIENCE)] == [False, False]
+    assert [first.result(WAIT_LIMIT), second.result(WAIT_LIMIT)] == [False, False]
     assert reads.count == 2
 
 
@@ -110,25 +110,25 @@ def test_requests_that_wait_for_a_read_that_fails_fail_with_it(worker: Worker, c
     view = EndedSessions(clock=clock)
     requests = [worker.send(lambda: view.contains(ALICE)) for _ in range(12)]
     for _ in requests:
-        assert worker.arrived.acquire(timeout=PATIENCE)
+        assert worker.arrived.acquire(timeout=WAIT_LIMIT)
     until(lambda: worker.free_slots() == SLOTS - 1)
     clock.now += 1
     reads.finish.release()
-    assert all(isinstance(request.exception(PATIENCE), DatabaseUnavailable) for request in requests)
+    assert all(isinstance(request.exception(WAIT_LIMIT), DatabaseUnavailable) for request in requests)
     assert reads.count == 1
 
 
 def test_a_logout_that_waits_for_a_read_holds_no_slot(worker: Worker, clock: Clock, reads: SlowReads) -> None:
     view = EndedSessions(clock=clock)
     first = worker.send(lambda: view.contains(ALICE))
-    assert reads.begun.acquire(timeout=PATIENCE)
+    assert reads.begun.acquire(timeout=WAIT_LIMIT)
     notice = LogoutToken("n-1", User("mallory", "s-1"), now() + timedelta(seconds=120))
     sign_out = worker.send(lambda: view.end(notice))
-    assert worker.arrived.acquire(timeout=PATIENCE)
-    assert worker.arrived.acquire(timeout=PATIENCE)
+    assert worker.arrived.acquire(timeout=WAIT_LIMIT)
+    assert worker.arrived.acquire(timeout=WAIT_LIMIT)
     until(lambda: worker.free_slots() == SLOTS - 1)
     reads.finish.release(2)
-    assert first.result(PATIENCE) is False
-    assert sign_out.result(PATIENCE) is None
-    worker.send(lambda: view.contains(ALICE)).result(PATIENCE)
+    assert first.result(WAIT_LIMIT) is False
+    assert sign_out.result(WAIT_LIMIT) is None
+    worker.send(lambda: view.contains(ALICE)).result(WAIT_LIMIT)
     assert reads.count == 2, "the read in progress began before the logout"

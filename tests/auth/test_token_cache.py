@@ -99,7 +99,7 @@ def test_concurrent_put_get_and_remove_never_fail_and_return_the_value_of_the_to
     start = Barrier(8)
 
     def work(thread: int) -> None:
-        start.wait(30)
+        start.wait(60)
         for turn in range(500):
             token = f"token-{(turn + thread) % 7}"
             cache.put(token, f"user of {token}")

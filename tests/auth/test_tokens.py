@@ -979,7 +979,7 @@ def test_a_cached_token_raises_keys_unavailable_without_keys(decoded: list[str])
 def fetch_anew(published: JWKS) -> None:
     _, fetch = published._start_fetch()
     assert fetch
-    assert fetch.wait(30)
+    assert fetch.wait(60)
 
 
 @pytest.mark.parametrize("algorithm", KEY_PAIR_ALGORITHMS)
@@ -1131,7 +1131,7 @@ def test_concurrent_verifications_return_the_user_of_each_token(monkeypatch: pyt
     start = Barrier(8)
 
     def work(thread: int) -> None:
-        start.wait(30)
+        start.wait(60)
         for turn in range(100):
             name = f"user-{(turn + thread) % 6}"
             assert verifier.verify(tokens[name]) == User(name)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from tests.conftest import close, migrate
+from tests.conftest import dispose_engines, migrate
 from tests.postgres import new_database, server, start
 from tests.waiting import until
 
@@ -75,7 +75,7 @@ def postgresql() -> Iterator[PostgreSQL]:
         ):
             instance = PostgreSQL(running, url)
             migrate(url)
-            close(url)
+            dispose_engines(url)
             try:
                 yield instance
             finally:

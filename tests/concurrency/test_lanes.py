@@ -12,11 +12,11 @@ import pytest
 
 import taskapi.concurrency.lanes
 from taskapi.concurrency.lanes import Lane, LaneTimeout
-from tests.waiting import PATIENCE, until
+from tests.waiting import WAIT_LIMIT, until
 
 
 def soon() -> float:
-    return time.monotonic() + PATIENCE
+    return time.monotonic() + WAIT_LIMIT
 
 
 def test_places_are_handed_over_to_the_requests_of_a_user_in_the_order_of_waiting():
@@ -46,15 +46,15 @@ def test_a_place_that_is_handed_over_cannot_be_taken_by_a_newcomer():
         def wait() -> None:
             with lane.held(soon()):
                 handed.set()
-                go_on.wait(PATIENCE)
+                go_on.wait(WAIT_LIMIT)
 
         waiting = pool.submit(wait)
         until(lambda: lane.waiting == 1)
         lane.release()
         assert not lane.acquire_now()
-        assert handed.wait(PATIENCE)
+        assert handed.wait(WAIT_LIMIT)
         go_on.set()
-        waiting.result(PATIENCE)
+        waiting.result(WAIT_LIMIT)
 
 
 def test_after_the_deadline_waiting_ends_and_the_place_is_not_lost():
@@ -84,7 +84,7 @@ def test_requests_beyond_the_queue_limit_are_refused_at_once(monkeypatch: pytest
             raise AssertionError
         lane.release()
         for one in waiting:
-            one.result(PATIENCE)
+            one.result(WAIT_LIMIT)
 
 
 def test_one_user_cannot_fill_the_queue(monkeypatch: pytest.MonkeyPatch):
@@ -103,7 +103,7 @@ def test_one_user_cannot_fill_the_queue(monkeypatch: pytest.MonkeyPatch):
             raise AssertionError
         lane.release()
         for one in waiting:
-            one.result(PATIENCE)
+            one.result(WAIT_LIMIT)
 
 
 def test_one_owner_holds_one_place_and_others_pass_in_the_queue():
@@ -118,10 +118,10 @@ def test_one_owner_holds_one_place_and_others_pass_in_the_queue():
     with ThreadPoolExecutor(2) as pool:
         alice = pool.submit(wait, "alice")
         until(lambda: lane.waiting == 1)
-        pool.submit(wait, "bob").result(PATIENCE)
+        pool.submit(wait, "bob").result(WAIT_LIMIT)
         assert not alice.done()
         lane.release("alice")
-        alice.result(PATIENCE)
+        alice.result(WAIT_LIMIT)
     assert order == ["bob", "alice"]
     assert lane.acquire_now("alice")
     assert lane.acquire_now("bob")

@@ -12,7 +12,7 @@ import pytest
 
 from taskapi.concurrency import resolver
 from taskapi.concurrency.resolver import resolve
-from tests.waiting import PATIENCE, until
+from tests.waiting import WAIT_LIMIT, until
 
 
 class HangingDNS:
@@ -42,14 +42,14 @@ def hanging_dns(monkeypatch: pytest.MonkeyPatch) -> Iterator[HangingDNS]:
 
 
 def test_a_host_has_its_addresses() -> None:
-    assert ("127.0.0.1", 80) in [address for *_, address in resolve("127.0.0.1", 80, PATIENCE)]
-    assert {kind for _, kind, *_ in resolve("localhost", 80, PATIENCE)} == {socket.SOCK_STREAM}
+    assert ("127.0.0.1", 80) in [address for *_, address in resolve("127.0.0.1", 80, WAIT_LIMIT)]
+    assert {kind for _, kind, *_ in resolve("localhost", 80, WAIT_LIMIT)} == {socket.SOCK_STREAM}
 
 
 @pytest.mark.parametrize("host", ["a..b", "x" * 64, "\udcff"])
 def test_a_name_that_is_no_host_name_is_an_os_error(host: str) -> None:
     with pytest.raises(OSError, match="the DNS lookup failed"):
-        resolve(host, 80, PATIENCE)
+        resolve(host, 80, WAIT_LIMIT)
     assert not resolver._running
 
 
@@ -57,7 +57,7 @@ def test_a_lookup_that_hangs_times_out_and_its_result_serves_the_next_caller(han
     with pytest.raises(TimeoutError):
         resolve("keys.example", 80, 0.01)
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(resolve, "keys.example", 80, PATIENCE)
+        waiting = pool.submit(resolve, "keys.example", 80, WAIT_LIMIT)
         hanging_dns.answer()
         assert [address for *_, address in waiting.result()] == [("127.0.0.1", 80)]
 
@@ -79,9 +79,9 @@ def test_a_lookup_that_hangs_does_not_delay_another_host(hanging_dns: HangingDNS
 
 def test_after_a_lookup_the_next_caller_starts_another(hanging_dns: HangingDNS) -> None:
     hanging_dns.answer()
-    resolve("keys.example", 80, PATIENCE)
+    resolve("keys.example", 80, WAIT_LIMIT)
     until(lambda: not resolver._running)
-    resolve("keys.example", 80, PATIENCE)
+    resolve("keys.example", 80, WAIT_LIMIT)
     assert hanging_dns.calls == ["keys.example"] * 2
 
 
@@ -91,5 +91,5 @@ def test_if_no_thread_can_be_started_the_next_caller_tries_again(monkeypatch: py
 
     with monkeypatch.context() as patch, pytest.raises(RuntimeError):
         patch.setattr(threading.Thread, "start", fail)
-        resolve("localhost", 80, PATIENCE)
-    assert resolve("localhost", 80, PATIENCE)
+        resolve("localhost", 80, WAIT_LIMIT)
+    assert resolve("localhost", 80, WAIT_LIMIT)

@@ -37,7 +37,7 @@ def test_other_greenlets_run_while_a_call_blocks(threads: NativeThreads):
         stepped.set()
 
     gevent.spawn(step)
-    assert threads.run(lambda: stepped.wait(20), nothing)
+    assert threads.run(lambda: stepped.wait(60), nothing)
 
 
 def test_an_error_of_the_call_is_raised_where_it_was_called(threads: NativeThreads, capfd: pytest.CaptureFixture[str]):

@@ -22,7 +22,7 @@ from taskapi.database.base import Base, db
 from taskapi.database.prepared import Prepared
 from taskapi.database.unit_of_work import PURGE, SIGN_OUTS, execute, reads, rows, writes
 from tests import postgres
-from tests.conftest import SECRET, Person, build, empty, superuser_engine, token
+from tests.conftest import SECRET, Person, build, delete_all_rows, superuser_engine, token
 from tests.every_request import send_every_request
 from tests.postgres import new_database
 from tests.without_where import owner_conditions_removed
@@ -39,7 +39,7 @@ def app(postgresql_url: str) -> Iterator[Flask]:
     with app.app_context():
         yield app
         db.engine.dispose()
-    empty(postgresql_url)
+    delete_all_rows(postgresql_url)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from taskapi.auth.sessions import REFRESH_INTERVAL
 from tests.e2e.api import claims, count_stored_tasks, send, statuses_of_workers, writers
 from tests.e2e.conftest import Arrive, on_one_stack
 from tests.e2e.person import Person
-from tests.waiting import PATIENCE, until
+from tests.waiting import WAIT_LIMIT, until
 
 
 def assert_ends(statuses: Callable[[], set[int]]) -> None:
@@ -22,7 +22,7 @@ def assert_ends(statuses: Callable[[], set[int]]) -> None:
         polled = time.monotonic()
         if statuses() != {401}:
             last_accepted = polled
-            assert polled < began + PATIENCE, "the token is still accepted"
+            assert polled < began + WAIT_LIMIT, "the token is still accepted"
         time.sleep(REFRESH_INTERVAL / 4)
 
 

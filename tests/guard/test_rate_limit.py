@@ -31,8 +31,8 @@ from taskapi.guard.redis_counter import RedisCounter
 from taskapi.guard.windows import Counter
 from tests.conftest import Person, migrate, token
 from tests.endless import EndlessBody
-from tests.gunicorn_server import free_port
-from tests.waiting import PATIENCE, until
+from tests.ports import reserved_port
+from tests.waiting import WAIT_LIMIT, until
 
 Make = Callable[..., Flask]
 
@@ -479,16 +479,17 @@ def redis(tmp_path: Path) -> Iterator[Redis]:
         # CI must have it; on a developer's machine the tests are skipped without it.
         assert not os.environ.get("CI"), "redis-server is missing: the limits shared by processes were not tested"
         pytest.skip("redis-server is not installed: the limits shared by processes are not tested")
-    server = Redis(free_port(), tmp_path)
-    server.start()
-    yield server
-    server.kill()
+    with reserved_port() as port:
+        server = Redis(port, tmp_path)
+        server.start()
+        yield server
+        server.kill()
 
 
 @pytest.fixture
 def long_redis_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     """Raise the timeout, because a machine that stalls for a moment would reach it."""
-    monkeypatch.setattr(redis_counter, "TIMEOUT", PATIENCE)
+    monkeypatch.setattr(redis_counter, "TIMEOUT", WAIT_LIMIT)
 
 
 @pytest.mark.usefixtures("long_redis_timeout")
@@ -521,7 +522,7 @@ def test_while_redis_is_down_requests_are_allowed_without_delay_and_limits_retur
         redis_counter.TIMEOUT == 0.1
     )  # the documented value; raised below, because a machine that stalls would reach it
     monkeypatch.setattr(redis_counter, "TIMEOUT", 1)
-    monkeypatch.setattr(rate_limit, "REDIS_PAUSE", PATIENCE)
+    monkeypatch.setattr(rate_limit, "REDIS_PAUSE", WAIT_LIMIT)
     app = make_app(RATE_LIMIT="2/minute", REDIS_URL=redis.url)
     alice = person(app)
     use_up(alice, 2)
@@ -537,7 +538,7 @@ def test_while_redis_is_down_requests_are_allowed_without_delay_and_limits_retur
     assert {answer.status_code for answer in answers} == {200}
     assert took < 5, "one wait for Redis, and none for the nine requests after it"
     assert [record.message for record in caplog.records if record.name == "taskapi.guard.rate_limit"] == [
-        f"rate limits are off for {PATIENCE} s: StorageError"
+        f"rate limits are off for {WAIT_LIMIT} s: StorageError"
     ]
     if frozen:
         redis.signal(signal.SIGCONT)
@@ -560,7 +561,7 @@ def test_dns_of_redis_that_hangs_holds_no_slot_and_requests_are_allowed(
         answers.wait()
         return []
 
-    monkeypatch.setattr(redis_counter, "LOOKUP_TIMEOUT", 3 * PATIENCE)
+    monkeypatch.setattr(redis_counter, "LOOKUP_TIMEOUT", 3 * WAIT_LIMIT)
     monkeypatch.setattr(rate_limit, "REDIS_PAUSE", 0)
     limiter = rate_limit.Limiter(windows.Limit(5, 60), f"{scheme}://redis.example:6379/0", 0)
     semaphore = threading.BoundedSemaphore(4)
@@ -578,7 +579,7 @@ def test_dns_of_redis_that_hangs_holds_no_slot_and_requests_are_allowed(
             assert request()
         finally:
             answers.set()
-        assert [done.result(PATIENCE) for done in requests] == [True] * 3
+        assert [done.result(WAIT_LIMIT) for done in requests] == [True] * 3
     assert lookups == ["redis.example"]
     assert {record.message for record in caplog.records} == {"rate limits are off for 0 s: StorageError"}
 

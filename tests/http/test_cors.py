@@ -11,7 +11,7 @@ from werkzeug.test import TestResponse
 
 from taskapi.database.base import db
 from taskapi.http import errors
-from tests.conftest import Person, build, empty, migrate
+from tests.conftest import Person, build, delete_all_rows, migrate
 from tests.every_request import API, at
 
 APP = "https://app.example.com"
@@ -66,7 +66,7 @@ def lasting(database_url: str) -> Iterator[Flask]:
 @pytest.fixture
 def app(lasting: Flask, database_url: str) -> Iterator[Flask]:
     yield lasting
-    empty(database_url)
+    delete_all_rows(database_url)
 
 
 @pytest.mark.parametrize("origin", [APP, ADMIN])

@@ -20,9 +20,9 @@ from sqlalchemy import Connection, create_engine, text
 
 from taskapi.config import BETTER_AUTH_DEFAULT_SECRET, DEVELOPMENT_SECRET, Config
 from tests import postgres
-from tests.conftest import SECRET, empty, migrate, token
+from tests.conftest import SECRET, delete_all_rows, migrate, token
 from tests.gunicorn_server import CLIENT_TIMEOUT, ROOT, STARTING, STOPPING, Request, launch, serve, spawn_on_socket
-from tests.waiting import PATIENCE, until
+from tests.waiting import WAIT_LIMIT, until
 
 
 def output_of_failed_start(folder: Path, **environ: str) -> str:
@@ -170,7 +170,7 @@ print([name for name, value in before.items() if after.get(name) is not value])
 @pytest.fixture
 def url(database_url: str) -> Iterator[str]:
     yield database_url
-    empty(database_url)
+    delete_all_rows(database_url)
 
 
 def test_gunicorn_serves_tasks_and_is_ready(url: str):
@@ -185,7 +185,7 @@ def test_gunicorn_serves_tasks_and_is_ready(url: str):
         assert (ready.status, ready.json) == (200, {"status": "ok"})
 
 
-def log_of_start(url: str, folder: Path, seconds: float = PATIENCE) -> str:
+def log_of_start(url: str, folder: Path, seconds: float = WAIT_LIMIT) -> str:
     """Return the log of a server on this database: as soon as it has a readiness problem, or after `seconds`."""
     with serve(url, GUNICORN_CMD_ARGS=f"--capture-output --error-logfile {folder}/log"):
         deadline = time.monotonic() + seconds
@@ -242,7 +242,7 @@ def test_each_worker_has_its_own_database_connections(postgresql_url: str, tmp_p
             workers = workers_of(process, 2)
             assert len(workers) == 2
             inherited = sockets(process.pid)
-            deadline = time.monotonic() + PATIENCE
+            deadline = time.monotonic() + WAIT_LIMIT
             own: list[set[str]] = [set(), set()]
             while not all(own) and time.monotonic() < deadline:
                 responses = server.race("alice", [Request("POST", json={"title": "x"})] * 8)
@@ -258,7 +258,7 @@ def test_each_worker_has_its_own_database_connections(postgresql_url: str, tmp_p
             listed = server.send("alice", Request("GET")).json
             assert sorted(task["id"] for task in listed) == list(range(1, len(listed) + 1))
     finally:
-        empty(postgresql_url)
+        delete_all_rows(postgresql_url)
 
 
 @contextmanager
@@ -285,7 +285,7 @@ def test_sigterm_lets_running_requests_finish(tmp_path: Path):
         other.execute("BEGIN IMMEDIATE")  # the request waits for this lock
         request = threading.Thread(target=lambda: answered.append(server.send("alice", create, sent.set).status))
         request.start()
-        assert sent.wait(PATIENCE)
+        assert sent.wait(WAIT_LIMIT)
         time.sleep(0.5)
         assert answered == []
         process.send_signal(signal.SIGTERM)
@@ -340,7 +340,7 @@ def test_a_reload_with_sighup_loses_no_request(tmp_path: Path):
         first = set(workers_of(process, 2))
         statuses = []
         process.send_signal(signal.SIGHUP)
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + WAIT_LIMIT
         while (first & set(child_processes(process.pid)) or len(statuses) < 20) and time.monotonic() < deadline:
             statuses.append(server.send("alice", Request("POST", json={"title": "x"})).status)
         assert set(statuses) == {201}

@@ -386,12 +386,12 @@ class TestOnASocket:
     def test_401_and_403_are_sent_before_the_body_arrives(
         self, server: Server, method: str, path: str, length: str
     ) -> None:
-        answer = server.raw(self.head(method, path, None, Content_Length=length), timeout=3)
+        answer = server.raw(self.head(method, path, None, Content_Length=length))
         self.refused(answer, 401, "unauthorized")
-        self.refused(server.raw(self.head(method, path, "mallory", Content_Length=length), timeout=3), 403, "forbidden")
+        self.refused(server.raw(self.head(method, path, "mallory", Content_Length=length)), 403, "forbidden")
 
     def test_413_for_a_content_length_over_the_limit_is_sent_before_the_body_arrives(self, server: Server) -> None:
-        self.refused(server.raw(self.head(Content_Length="10000000"), timeout=3), 413, "too-large")
+        self.refused(server.raw(self.head(Content_Length="10000000")), 413, "too-large")
 
     @pytest.mark.parametrize(
         "chunks",

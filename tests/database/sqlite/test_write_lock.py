@@ -22,7 +22,7 @@ from taskapi.database.base import db
 from taskapi.database.failures import DatabaseUnavailable
 from taskapi.database.unit_of_work import rows, writes
 from tests.database.sqlite.work import ALICE, pool, revision, start
-from tests.waiting import PATIENCE, until
+from tests.waiting import WAIT_LIMIT, until
 
 # The write lock.
 
@@ -88,7 +88,7 @@ class TestWriteLock:
                 assert pool().checkedout() <= 1
             locked.execute("ROLLBACK")
             for one in writing:
-                one.result(PATIENCE)
+                one.result(WAIT_LIMIT)
         assert rows(text("SELECT count(*) FROM users"))[0][0] == 20
 
     @pytest.mark.usefixtures("impatient")

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from taskapi.auth.tokens import User
 from taskapi.database.base import db
 from taskapi.database.unit_of_work import execute, reads, writes
-from tests.waiting import PATIENCE
+from tests.waiting import WAIT_LIMIT
 
 ALICE = User("alice")
 COUNT = text("WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < :n) SELECT count(*) FROM n")
@@ -32,7 +32,7 @@ class Threads:
     def run(self, call: Callable[[], R], cancel: Callable[[], object]) -> R:
         self.calls += 1
         self.meanwhile()
-        return self.pool.submit(call).result(PATIENCE)
+        return self.pool.submit(call).result(WAIT_LIMIT)
 
 
 @reads
