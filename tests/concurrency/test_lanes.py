@@ -174,7 +174,7 @@ def test_a_user_who_rests_gets_no_place_while_others_do(monkeypatch: pytest.Monk
         ((seconds, end_rest),) = timers
         assert seconds == 0.2
         end_rest()
-        waiting.result(PATIENCE)
+        waiting.result(WAIT_LIMIT)
     assert lane.acquire_now("heavy")
 
 

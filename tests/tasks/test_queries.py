@@ -387,7 +387,8 @@ class TestRaces:
 
     def test_of_20_concurrent_writes_with_the_same_if_match_one_succeeds(self, server: Server) -> None:
         self.add(server)
-        for version in range(1, 4):
+        version = 1
+        for _ in range(3):
             writes = [
                 Request("PUT", "/1", {"title": f"writer {version} {n}"}, (("If-Match", f'"{version}"'),))
                 for n in range(20)
@@ -395,7 +396,8 @@ class TestRaces:
             answers = server.race("alice", writes)
             assert sorted(answer.status for answer in answers) == [200] + [412] * 19
             (won,) = (answer.json for answer in answers if answer.status == 200)
-            assert won["version"] == version + 1
+            assert won["version"] > version  # on PostgreSQL a request that lost may have used a revision
+            version = won["version"]
             assert all(answer.json["current"] == won for answer in answers if answer.status == 412)
             assert server.send("alice", Request("GET", "/1")).json == won
 

@@ -3,6 +3,8 @@
 Each change has two statements. The first comes after the increment in the transaction of a unit of work, which judges
 the result. The second (`…_and_commit`, PostgreSQL) includes the increment and is committed in the same round trip, so
 it changes nothing, neither the task nor the counters, unless the task exists, has the version and needs nothing else.
+If another request changes the task while the statement waits for the user's row, the revision may be incremented
+although the task stays as it is.
 """
 
 from __future__ import annotations
