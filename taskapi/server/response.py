@@ -23,6 +23,8 @@ class FastResponse(wsgi.Response):
 
     headers_sent: bool
     """Whether the status line and headers are final; they may still be in `_buffered_head`."""
+    announces_close = False
+    """Whether the headers end the connection with this response (RFC 9112, section 9.6)."""
     _buffered_head = b""
     """Encoded status line and headers, not yet sent."""
     _resets_on_close = False
@@ -42,7 +44,9 @@ class FastResponse(wsgi.Response):
     def send_headers(self) -> None:
         """Encode the status line and the headers once; they are sent with the first piece of the body."""
         if not self.headers_sent:
-            lines = [*self.default_headers(), *[f"{name}: {value}\r\n" for name, value in self.headers], "\r\n"]
+            lines = self.default_headers()
+            self.announces_close = "Connection: close\r\n" in lines
+            lines += [*[f"{name}: {value}\r\n" for name, value in self.headers], "\r\n"]
             self._buffered_head = "".join(lines).encode("latin-1")
             self.headers_sent = True
             if self.response_length is None and not self._omits_body:

@@ -133,7 +133,7 @@ class Worker(GeventWorker):
         sock.request_finished()
         if len(self._connections) >= self.worker_connections:
             self._close_longest_idle()
-        return not response.should_close()
+        return not response.announces_close
 
     def _count_request(self, response: FastResponse) -> None:
         """Stop the worker after `max_requests` requests; a stopping worker closes the connection of each response."""
