@@ -41,7 +41,7 @@ app: $(VENV)/.installed $(INSTALLED)  ## install, and serve API and frontend tog
 
 test: $(VENV)/.installed-dev  ## install and run all tests in parallel (ARGS=…: only these), on SQLite and PostgreSQL
 	@# PostgreSQL is started for the run unless TEST_DATABASE_URL names a server. tests/conftest.py says what runs where.
-	$(BIN)/pytest $(or $(ARGS),-rs --numprocesses=auto --dist=loadgroup --no-loadscope-reorder)
+	$(BIN)/pytest $(or $(ARGS),-rs --numprocesses=auto)
 
 chaos: $(VENV)/.installed-dev  ## kill, freeze, fill and slow down workers, databases, disk and clients (15 minutes)
 	@# The file is not named test_*.py, so `make test` does not collect it. The measured figures are printed at the end.

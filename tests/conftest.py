@@ -59,27 +59,40 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return len(os.sched_getaffinity(0)) + 1
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
-    """Let `pytest --dist loadgroup` distribute whole files, or whole folders with a shared server; slow ones first."""
-    if not hasattr(config, "workerinput"):  # not a worker of pytest-xdist
-        return (yield)
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
-    yield  # pytest itself sorts the tests by the parameters of session fixtures
-    order = {name: number for number, name in enumerate(DISTRIBUTED_FIRST)}
-    items.sort(key=lambda item: order.get(_parts(item)[0], len(order)))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each file, or each folder with a shared server, to one process: others need not start its servers again.
+
+    pytest-xdist 3.8 ignores its own `--dist=loadgroup` with pytest 9.2: the marks no longer reach the ids of the tests.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class GroupScheduling(LoadScopeScheduling):
+        """Distributes groups of tests in the order of the collection."""
+
+        def _split_scope(self, nodeid: str) -> str:
+            return distribution_group(nodeid)
+
+    config.option.loadscopereorder = False  # by default the group with the most tests comes first
+    return GroupScheduling(config, log)
 
 
-def _parts(item: pytest.Item) -> tuple[str, ...]:
-    return item.path.relative_to(Path(__file__).parent).parts
-
-
-def _group(item: pytest.Item) -> str:
-    folder, *_ = parts = _parts(item)
+def distribution_group(nodeid: str) -> str:
+    """Return the name of the group of a test."""
+    path, _, name = nodeid.partition("::")
+    _, folder, *_ = path.split("/")
     if folder == "test_schemathesis.py":
-        return item.name  # the run on each database takes long enough for a worker
-    return folder if folder in SHARED_SERVERS else "/".join(parts)
+        return name  # the run on each database takes long enough for a process
+    return folder if folder in SHARED_SERVERS else path
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
+    """Sort the tests that take the longest to the front in the processes of pytest-xdist."""
+    yield  # pytest itself sorts the tests by the parameters of session fixtures
+    if hasattr(config, "workerinput"):
+        order = {name: number for number, name in enumerate(DISTRIBUTED_FIRST)}
+        items.sort(key=lambda item: order.get(item.nodeid.split("/")[1], len(order)))
 
 
 @pytest.fixture(scope="session", autouse=True)
