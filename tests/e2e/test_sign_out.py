@@ -64,6 +64,7 @@ def test_a_new_password_ends_the_other_sessions(alice: Person, arrive: Arrive):
     page.get_by_label("New password").fill("another long password")
     page.get_by_role("button", name="Change password").click()
 
+    expect(page.get_by_text("Your password is changed.")).to_be_visible()  # the page has its new session
     assert_ends(lambda: statuses_of_workers(alice.stack, copied))
     alice.go("/")
     alice.sees_tasks()

@@ -319,5 +319,4 @@ def test_a_batch_yields_to_other_requests(alice: Person, monkeypatch: pytest.Mon
     yields: list[float] = []
     monkeypatch.setattr("taskapi.concurrency.cooperative.time.sleep", yields.append)
     results(alice, *completions(MAX_OPERATIONS))
-    assert len(yields) >= MAX_OPERATIONS / 4
-    assert set(yields) == {LET_OTHERS_RUN}
+    assert yields.count(LET_OTHERS_RUN) >= MAX_OPERATIONS / 4  # a slow statement on SQLite sleeps as well
