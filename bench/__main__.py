@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psycopg
 
-from . import contestants, measure, report, size
+from . import contestants, latency, measure, report, size
 from .contestants import ALONE, EVERYONE, TASKAPI, Contestant, Running, memory, serve
 from .database import embedded_database, peers_database, postmaster, server, taskapi_database
 from .wire import relay
@@ -93,11 +93,12 @@ def _run(options: argparse.Namespace) -> report.Report:
             start_seconds[running.contestant.name].append(running.seconds_to_first_response)
         pace = measure.Pace(rounds, seconds, min_requests, postmaster(superuser))
         measured = measure.interleave(servers, workloads, pace, _log)
+        latencies = latency.measure(servers, workloads, pace, _log)
         memory_by_name = {
             each.contestant.name: max(map(memory, each.workers), key=lambda sizes: sizes[1]) for each in servers
         }
         _count(selected, urls, measured, workloads)
-        result = report.Report(_machine_description(superuser), measured, memory_by_name, start_seconds)
+        result = report.Report(_machine_description(superuser), measured, memory_by_name, start_seconds, latencies)
         if TASKAPI in selected:
             one_worker = start(ALONE)
             two_workers = next(each for each in servers if each.contestant is TASKAPI)

@@ -136,13 +136,9 @@ def measure_slice(job: Job, postmaster: int) -> Slice:
     """
     service, backends = job.running.workers, descendants(postmaster)
     before = cpu([job.running.master.pid, *service]), cpu(backends)
-    command = ["wrk", f"-t{CONNECTIONS}", f"-c{CONNECTIONS}", "-d60s", "--timeout", "20s", "-s", str(SCRIPT)]
-    address = f"http://127.0.0.1:{job.running.port}"
-    summary, seconds = _load([*command, address, "--", str(job.file), str(job.requests_per_connection)])
+    summary, seconds = load(job)
     # Backends started during the slice count completely.
     after = cpu([job.running.master.pid, *service]), cpu(descendants(postmaster))
-    if summary["failed"] or summary["requests"] != job.requests_per_connection * CONNECTIONS:
-        raise RuntimeError(f"{job.running.contestant.name} failed at {job.workload.name}: {summary}")
     count = job.requests_per_connection * CONNECTIONS
     return Slice(
         requests=count,
@@ -155,7 +151,20 @@ def measure_slice(job: Job, postmaster: int) -> Slice:
     )
 
 
-def _load(command: Sequence[str]) -> tuple[dict[str, float], float]:
+def load(job: Job, *arguments: str) -> tuple[dict[str, float], float]:
+    """Send the requests of a slice; return wrk's summary and the seconds from the first request to the last response.
+
+    `arguments` follow the number of requests (load.lua).
+    """
+    command = ["wrk", f"-t{CONNECTIONS}", f"-c{CONNECTIONS}", "-d60s", "--timeout", "20s", "-s", str(SCRIPT)]
+    address = f"http://127.0.0.1:{job.running.port}"
+    summary, seconds = _run([*command, address, "--", str(job.file), str(job.requests_per_connection), *arguments])
+    if summary["failed"] or summary["requests"] != job.requests_per_connection * CONNECTIONS:
+        raise RuntimeError(f"{job.running.contestant.name} failed at {job.workload.name}: {summary}")
+    return summary, seconds
+
+
+def _run(command: Sequence[str]) -> tuple[dict[str, float], float]:
     """Run wrk; return its summary and the seconds from the first request to the last response."""
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as wrk:
         assert wrk.stderr

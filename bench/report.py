@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
+from . import latency
 from .contestants import EVERYONE
 from .measure import Measured, Series, Slice
 from .workloads import WORKLOADS
@@ -40,6 +41,7 @@ class Report:
     """Memory of a worker in megabytes by contestant: (PSS, RSS)."""
     start: Mapping[str, Sequence[float]] = field(default_factory=dict)
     """Seconds from each start to the first response, by contestant."""
+    latencies: latency.Measured = field(default_factory=dict)
     polls: Measured = field(default_factory=dict)
     """By name of the poll: its series and that of the list that a 304 replaces."""
     scaling: Measured = field(default_factory=dict)
@@ -123,6 +125,11 @@ def verdicts(report: Report) -> Iterator[Verdict]:
         poll, list_series = by_name.values()
         result = ratio(poll, list_series)
         yield Verdict(_NAMES[name], "≤ 0.6 × the list", str(result), result.median_ <= 0.6)
+    for name, latencies in report.latencies.items():
+        if {"taskapi", "floor"} <= latencies.keys():
+            result = spread(latency.ratios(latencies["taskapi"], latencies["floor"]))
+            limit = latency.MAX_RATIO
+            yield Verdict(f"{_NAMES[name]}, p99", f"≤ {limit} × the floor's", str(result), result.median_ <= limit)
     for name, by_size in report.size.items():
         result = ratio(by_size["large"], by_size["small"])
         yield Verdict(f"depth and size, {name}", "≤ 1.2 ×", str(result), result.median_ <= 1.2)
@@ -149,6 +156,8 @@ def markdown(report: Report) -> str:
         if workload.name in report.measured:
             lines += ["", f"### {workload.title[0].upper()}{workload.title[1:]}", ""]
             lines += list(_table(report.measured[workload.name]))
+        if workload.name in report.latencies:
+            lines += ["", *latency.table(report.latencies[workload.name], TITLES)]
     if report.size:
         lines += ["", "### Depth and size", "", "Large to small.", ""]
         lines += ["| | CPU of the service | CPU of PostgreSQL |", "| --- | --- | --- |"]
