@@ -36,7 +36,7 @@ def index() -> Response:
             return not_modified(state.etag)
     with Permit(g.user.id) as permit:
         while (response := _list(selection, permit, state)) is None:
-            permit.wait()
+            permit.acquire()
             state = None
         return permit.hold_until_closed(response, response.size)
 
@@ -79,7 +79,8 @@ def _state_and_page(
     Raises `BadCursor`.
     """
     # A long page needs a permit; if none is free, only its first rows are read, which show whether it is long.
-    allowed = selection if selection.limit <= SMALL_PAGE or permit.acquire() else replace(selection, limit=PROBE_ROWS)
+    is_allowed = selection.limit <= SMALL_PAGE or permit.acquire_now()
+    allowed = selection if is_allowed else replace(selection, limit=PROBE_ROWS)
     if state is not None:
         keyset = cursors.decode_cursor(selection, state)
         return state, keyset, queries.page(g.user, allowed, keyset)
