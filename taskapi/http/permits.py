@@ -25,7 +25,7 @@ class Permits:
     """The permits of this process for one `kind` of requests, named in the plural, such as "imports".
 
     A request must not wait for a permit in a transaction, nor while it holds another one of the same kind. Different
-    kinds are acquired in one order: large bodies, imports, large responses.
+    kinds are acquired in one order: large bodies, imports, large responses, long reads or writes.
     """
 
     def __init__(self, kind: str, *, per_user: int, per_worker: int) -> None:

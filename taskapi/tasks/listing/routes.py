@@ -15,6 +15,7 @@ from ...http.request import if_none_match, matches_etag, query_parameters
 from ...http.response import FastResponse, json_response, not_modified
 from ..blueprints import tasks_bp
 from ..costs import SEARCH, TASKS_PER_UNIT
+from ..long_requests import long_reads
 from ..pages import KeysetValues, Page
 from ..responses import page_items
 from ..schemas import tasks_out
@@ -34,8 +35,9 @@ def index() -> Response:
         cursors.decode_cursor(selection, state)
         if _has_etag(selection) and matches_etag(state.etag, if_none):
             return not_modified(state.etag)
+    read = _long_list if selection.reads_all_tasks else _list
     with Permit(g.user.id) as permit:
-        while (response := _list(selection, permit, state)) is None:
+        while (response := read(selection, permit, state)) is None:
             permit.acquire()
             state = None
         return permit.hold_until_closed(response, response.size)
@@ -64,6 +66,9 @@ def _list(selection: Selection, permit: Permit, state: State | None) -> FastResp
     if len(tasks) >= TASKS_PER_UNIT or selection.q:
         charge(len(tasks) // TASKS_PER_UNIT + (SEARCH if selection.q else 0))
     return response
+
+
+_long_list = long_reads.limit(_list)
 
 
 def _has_etag(selection: Selection) -> bool:

@@ -17,6 +17,7 @@ from ...http.response import json_response, no_content, stream
 from ...idempotency.hook import is_replay
 from ..blueprints import data_bp
 from ..costs import TASKS_PER_UNIT
+from ..long_requests import long_writes
 from ..replays import idempotent
 from ..schemas import no_parameters
 from ..state import count_tasks
@@ -88,6 +89,7 @@ def _write(plan: Plan | None) -> Response:
 
 
 @data_bp.delete("", strict_slashes=False)
+@long_writes.limit
 def erase() -> Response:
     """Erase all of your data, permanently."""
     query_parameters(no_parameters)
