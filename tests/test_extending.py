@@ -22,6 +22,7 @@ OUTER_RUN = ("PYTEST_XDIST", "TEST_DATABASE_URL")
 MIGRATIONS = "database/test_migrations.py"
 
 INVARIANTS = (
+    "test_every_route_is_in_the_table_of_these_tests",
     "test_every_statement_names_the_owner",
     "test_only_modules_with_statements_import_the_models",
     "test_imports_follow_the_contracts_of_setup_cfg",
@@ -39,6 +40,7 @@ EXAMPLES = {
             "test_modules.py",
             "docs/test_openapi.py",
             "database/test_row_security.py",
+            "tasks/test_long_requests.py",
             MIGRATIONS,
         ),
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,38 +20,43 @@ class LaneTimeout(Exception):
 
 
 class Lane:
-    """A semaphore with `places` that serves users in turn (round robin); each user holds at most one place.
+    """A semaphore with `places` that serves users in turn (round robin); each user holds at most `per_user` of them.
 
-    However many requests of one user wait, each other user's first one waits for at most one of them.
+    However many requests of one user wait, each other user's first one waits for at most `per_user` of them.
     """
 
-    def __init__(self, places: int) -> None:
-        self._free = places
-        self._mutex = threading.Lock()
+    def __init__(self, places: int, per_user: int = 1) -> None:
+        self._free, self._per_user = places, per_user
+        # Reentrant: a garbage collection that begins while it is held may release a permit (http/permits.py).
+        self._mutex = threading.RLock()
         self._queues: dict[str, deque[threading.Lock]] = {}
         """The waiting requests of each user; the first user has the next turn."""
-        self._holders: set[str] = set()
-        """Users who hold a place, or rest after they did."""
+        self._held: Counter[str] = Counter()
+        """Number of places of each user who holds one, or rests after having held it."""
 
     @property
     def waiting(self) -> int:
         """Number of requests in the queue."""
         return sum(map(len, self._queues.values()))
 
+    def is_full_for(self, user: str) -> bool:
+        """Return True if the user holds `per_user` places."""
+        return self._held[user] >= self._per_user
+
     def acquire_now(self, user: str = "") -> bool:
-        """Take a place without waiting; return False if none is free or the user holds one."""
+        """Take a place without waiting; return False if none is free or the user holds `per_user`."""
         with self._mutex:
             return self._take(user)
 
     def release(self, user: str = "", *, rest: float = 0) -> None:
-        """Give a place back, or pass it to the next user in the queue who holds none.
+        """Give a place back, or pass it to the next user in the queue who may hold one more.
 
-        The user gets no other place for `rest` seconds.
+        The user gets no other place instead of it for `rest` seconds.
         """
         with self._mutex:
             self._free += 1
             if not rest:
-                self._holders.discard(user)
+                self._forget(user)
             self._pass_on()
         if rest:
             timer = threading.Timer(rest, self._end_rest, [user])
@@ -60,14 +65,20 @@ class Lane:
 
     def _end_rest(self, user: str) -> None:
         with self._mutex:
-            self._holders.discard(user)
+            self._forget(user)
             self._pass_on()
 
+    def _forget(self, user: str) -> None:
+        """Count one place less for the user."""
+        self._held[user] -= 1
+        if not self._held[user]:
+            del self._held[user]
+
     def _take(self, user: str) -> bool:
-        if not self._free or user in self._holders:
+        if not self._free or self.is_full_for(user):
             return False
         self._free -= 1
-        self._holders.add(user)
+        self._held[user] += 1
         return True
 
     def _pass_on(self) -> None:

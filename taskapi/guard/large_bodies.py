@@ -2,7 +2,7 @@
 
 While a body is received its request holds no concurrency slot, so slots do not limit how many are in memory: 900
 connections could send a megabyte each, slowly. A request whose body may be large (an import, a batch) holds a permit
-from before its body is read until its response is ready.
+from before its body is read until its response has been sent: the body stays in memory until then.
 """
 
 from __future__ import annotations
@@ -10,43 +10,23 @@ from __future__ import annotations
 from flask import Response, after_this_request
 
 from ..auth.tokens import User
-from ..concurrency import slots
-from ..http.errors import RETRY_AFTER, ServiceUnavailable, TooManyRequests
-from ..http.large_responses import PERMIT_TIMEOUT, HeldPermit, Permits
+from ..http.permits import Permits
 
-MAX_PER_USER, MAX_PER_WORKER = 2, 16
-"""Maximum large bodies in progress at a time."""
+MAX_PER_USER, MAX_PER_WORKER = 2, 6
+"""Maximum large bodies in progress at a time. Six of 16 MiB, the longest of an import, take 107 MB, with or without
+Content-Length, and at the moment when one is complete, and copied, 124 MB."""
 
-permits = Permits(MAX_PER_USER, MAX_PER_WORKER)
-"""The permits of this process."""
+permits = Permits("large request bodies", per_user=MAX_PER_USER, per_worker=MAX_PER_WORKER)
 
 
 def hold_permit(user: User) -> None:
-    """Acquire a permit, and release it when the response of the current request is ready.
+    """Acquire a permit, and release it when the response of the current request is closed.
 
-    Waits up to `PERMIT_TIMEOUT` seconds without the concurrency slot. Raises `TooManyRequests` or
-    `ServiceUnavailable`.
+    Waits, and raises errors, as `Permits.acquire` does.
     """
-    taken = permits.acquire(user.id)
-    if taken is None:
-        with slots.released():
-            taken = permits.wait(user.id, PERMIT_TIMEOUT)
-    if taken is None:
-        if permits.held_by(user.id) < MAX_PER_USER:
-            raise ServiceUnavailable(
-                "Too many large bodies are being received. Try again shortly.", headers=RETRY_AFTER
-            )
-        detail = (
-            f"{MAX_PER_USER} large requests of yours are in progress. Wait for their responses, then repeat this one."
-        )
-        raise TooManyRequests(detail, headers=RETRY_AFTER)
-    _release_afterwards(taken)
-
-
-def _release_afterwards(taken: HeldPermit) -> None:
-    """Release a permit in an `after_this_request` hook."""
+    held = permits.acquire(user.id)
 
     @after_this_request
-    def release(response: Response) -> Response:
-        taken.release()
+    def release_when_closed(response: Response) -> Response:
+        response.call_on_close(held.release)
         return response

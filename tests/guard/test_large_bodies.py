@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
-from threading import BoundedSemaphore
 from typing import Any
 
 import pytest
 from flask import Flask
 
-from taskapi.concurrency import slots
-from taskapi.guard import large_bodies
 from taskapi.guard.large_bodies import MAX_PER_USER, MAX_PER_WORKER, permits
-from taskapi.http.large_responses import HeldPermit
+from taskapi.http import permits as mechanism
+from taskapi.http.permits import HeldPermit
 from taskapi.http.request import MAX_BODY_BYTES
-from tests.concurrency.test_slots import free
 from tests.conftest import Person
 from tests.endless import EndlessBody
 
@@ -26,15 +23,15 @@ SMALL = {"tasks": [{"title": "x"}]}
 @pytest.fixture(autouse=True)
 def all_permits_released(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let no request wait for a permit, and check after each test that none is held any more."""
-    monkeypatch.setattr(large_bodies, "PERMIT_TIMEOUT", 0)
+    monkeypatch.setattr(mechanism, "PERMIT_TIMEOUT", 0)
     yield
-    if permits._users:
+    if permits._lane._held:
         gc.collect()  # a collection of the whole suite's objects takes 0.2 s and more, so not after every test
-    assert not permits._users
+    assert not permits._lane._held
 
 
 def held(users: int, each: int) -> list[HeldPermit]:
-    taken = [permits.acquire(f"user{number}") for number in range(users) for _ in range(each)]
+    taken = [permits.acquire_now(f"user{number}") for number in range(users) for _ in range(each)]
     assert None not in taken
     return [one for one in taken if one]
 
@@ -76,25 +73,11 @@ def test_without_a_permit_no_byte_of_a_large_body_is_read(app: Flask):
         one.release()
 
 
-def test_a_request_waits_for_a_permit_without_its_slot(app: Flask, monkeypatch: pytest.MonkeyPatch):
-    taken, semaphore, seen = held(1, MAX_PER_USER), BoundedSemaphore(1), []
-    wait = permits.wait
-
-    def waiting(user_id: str, seconds: float) -> HeldPermit | None:
-        seen.append(free(semaphore))
-        return wait(user_id, seconds)
-
-    monkeypatch.setattr(permits, "wait", waiting)
-    with slots.held(semaphore):
-        assert answer(Person(app.test_client(), "user0"))[0] == 429
-    assert seen == [True]
-    for one in taken:
-        one.release()
-
-
 @pytest.mark.parametrize("body", [b"x" * (MAX_BODY_BYTES + 1), b"[" + b" " * 2 * 1024 * 1024], ids=["bad", "413"])
 def test_a_rejected_body_releases_its_permit(app: Flask, body: bytes):
     alice = Person(app.test_client(), "alice")
     response = alice.data("POST", "/import", data=body, content_type="application/json")
     assert response.status_code in (400, 413)
-    assert not permits._users
+    assert permits._lane._held == {"alice": 1}, "until the response is closed: until then the body is in memory"
+    response.close()
+    assert not permits._lane._held

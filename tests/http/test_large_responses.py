@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import threading
 from collections.abc import Iterator
 from contextlib import closing
 from threading import BoundedSemaphore
@@ -19,8 +18,8 @@ from taskapi.auth.tokens import User
 from taskapi.concurrency import slots
 from taskapi.database.base import now
 from taskapi.database.failures import DatabaseUnavailable
-from taskapi.http import large_responses, response
-from taskapi.http.errors import ServiceUnavailable, TooManyRequests
+from taskapi.http import permits as mechanism
+from taskapi.http import response
 from taskapi.http.large_responses import (
     LARGE_RESPONSE_BYTES,
     MAX_PER_USER,
@@ -45,15 +44,15 @@ LARGE_PATHS = ("/tasks", "/tasks?limit=20", "/tasks?trash=true", "/tasks?q=t", "
 def all_permits_released() -> Iterator[None]:
     """Check after each test that no permit is held any more."""
     yield
-    if permits._users:
+    if permits._lane._held:
         gc.collect()  # a collection of the whole suite's objects takes 0.2 s and more, so not after every test
-    assert not permits._users
+    assert not permits._lane._held
 
 
 @pytest.fixture
 def refuse_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Set the time that a request waits for a permit to 0."""
-    monkeypatch.setattr(large_responses, "PERMIT_TIMEOUT", 0)
+    monkeypatch.setattr(mechanism, "PERMIT_TIMEOUT", 0)
 
 
 class Reader:
@@ -101,7 +100,7 @@ def test_a_user_with_two_unread_large_responses_gets_429_for_a_third(app: Flask,
 def test_a_small_list_needs_no_permit_whatever_its_limit(app: Flask):
     fill(app, [None] * PROBE_ROWS)
     reader, held = Reader(app), [Permit(f"user{n // MAX_PER_USER}") for n in range(MAX_PER_WORKER)]
-    assert all(permit.acquire() for permit in held)
+    assert all(permit.acquire_now() for permit in held)
     for path in ("/tasks", "/tasks?limit=20", "/changes"):
         assert reader.send(path).status_code == 200, path
     assert len(reader.send("/tasks").get_json()) == PROBE_ROWS
@@ -114,7 +113,7 @@ def test_a_small_list_needs_no_permit_whatever_its_limit(app: Flask):
 def test_a_page_of_more_than_few_tasks_needs_a_permit(app: Flask, path: str, monkeypatch: pytest.MonkeyPatch):
     fill(app, [None] * (SMALL_PAGE + 1))
     reader, held = Reader(app), [Permit("alice") for _ in range(MAX_PER_USER)]
-    assert all(permit.acquire() for permit in held)
+    assert all(permit.acquire_now() for permit in held)
     assert reader.send(path).status_code == 429
     held.pop().__exit__()
     body = reader.send(path).get_json()
@@ -125,7 +124,7 @@ def test_a_page_of_more_than_few_tasks_needs_a_permit(app: Flask, path: str, mon
 @pytest.mark.usefixtures("refuse_at_once")
 def test_beyond_the_limit_of_large_responses_of_a_worker_it_is_503(app: Flask, alice: Reader):
     held = [Permit(f"user{n // MAX_PER_USER}") for n in range(MAX_PER_WORKER - 1)]
-    assert all(permit.acquire() for permit in held)
+    assert all(permit.acquire_now() for permit in held)
     one = alice.send("/tasks")
     assert one.status_code == 200, "the last free permit"
     refused = alice.send("/tasks")
@@ -135,36 +134,6 @@ def test_beyond_the_limit_of_large_responses_of_a_worker_it_is_503(app: Flask, a
         assert served.status_code == 200
     for permit in held:
         permit.__exit__()
-
-
-def test_a_request_waits_for_a_permit_without_its_slot(app: Flask, alice: Reader):
-    unread = [alice.send("/tasks") for _ in range(MAX_PER_USER)]
-    semaphore, responses = BoundedSemaphore(1), []
-
-    def ask() -> None:
-        with slots.held(semaphore):
-            responses.append(alice.send("/tasks"))
-
-    waiting = threading.Thread(target=ask)
-    waiting.start()
-    with semaphore:  # free, because the waiting request has released its slot
-        unread.pop().close()
-    waiting.join()
-    assert [each.status_code for each in responses] == [200]
-    for each in (*unread, *responses):
-        each.close()
-
-
-def test_a_request_waits_for_a_permit_as_long_as_documented(app: Flask, monkeypatch: pytest.MonkeyPatch):
-    timeouts: list[float] = []
-    monkeypatch.setattr(permits, "wait", lambda _user, seconds: timeouts.append(seconds))
-    with app.test_request_context(), pytest.raises(ServiceUnavailable):
-        monkeypatch.setattr(permits, "acquire", lambda _user: None)
-        Permit("alice").wait()
-    monkeypatch.setattr(permits, "held_by", lambda _user: MAX_PER_USER)
-    with app.test_request_context(), pytest.raises(TooManyRequests):
-        Permit("alice").wait()
-    assert timeouts == [large_responses.PERMIT_TIMEOUT] * 2
 
 
 @pytest.mark.parametrize("path", ["/tasks", "/changes", "/export"])
@@ -193,7 +162,7 @@ def test_a_response_that_another_one_replaces_releases_its_permit(app: Flask):
     with app.test_request_context():
         for _ in range(MAX_PER_USER + 1):
             with Permit("alice") as permit:
-                assert permit.acquire()
+                assert permit.acquire_now()
                 permit.hold_until_closed(response.json_response("x" * LARGE_RESPONSE_BYTES), LARGE_RESPONSE_BYTES + 2)
 
 

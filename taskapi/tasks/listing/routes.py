@@ -15,6 +15,7 @@ from ...http.request import if_none_match, matches_etag, query_parameters
 from ...http.response import FastResponse, json_response, not_modified
 from ..blueprints import tasks_bp
 from ..costs import SEARCH, TASKS_PER_UNIT
+from ..long_requests import long_reads
 from ..pages import KeysetValues, Page
 from ..responses import page_items
 from ..schemas import tasks_out
@@ -34,9 +35,10 @@ def index() -> Response:
         cursors.decode_cursor(selection, state)
         if _has_etag(selection) and matches_etag(state.etag, if_none):
             return not_modified(state.etag)
+    read = _long_list if selection.reads_all_tasks else _list
     with Permit(g.user.id) as permit:
-        while (response := _list(selection, permit, state)) is None:
-            permit.wait()
+        while (response := read(selection, permit, state)) is None:
+            permit.acquire()
             state = None
         return permit.hold_until_closed(response, response.size)
 
@@ -66,6 +68,9 @@ def _list(selection: Selection, permit: Permit, state: State | None) -> FastResp
     return response
 
 
+_long_list = long_reads.limit(_list)
+
+
 def _has_etag(selection: Selection) -> bool:
     """Return True unless the list filters by `overdue`: its result changes with time, without a new revision."""
     return selection.overdue_in is None
@@ -79,7 +84,8 @@ def _state_and_page(
     Raises `BadCursor`.
     """
     # A long page needs a permit; if none is free, only its first rows are read, which show whether it is long.
-    allowed = selection if selection.limit <= SMALL_PAGE or permit.acquire() else replace(selection, limit=PROBE_ROWS)
+    is_allowed = selection.limit <= SMALL_PAGE or permit.acquire_now()
+    allowed = selection if is_allowed else replace(selection, limit=PROBE_ROWS)
     if state is not None:
         keyset = cursors.decode_cursor(selection, state)
         return state, keyset, queries.page(g.user, allowed, keyset)

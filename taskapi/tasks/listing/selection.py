@@ -8,6 +8,9 @@ from functools import cached_property
 
 ORDERS = ("created_at", "updated_at", "due", "priority", "title", "position")
 
+INDEXED = ("created_at", "updated_at")
+"""The `ORDERS` that an index of the table has: a page is read without sorting all tasks."""
+
 ALIASES = {"created": "created_at", "due_date": "due"}
 """Alternative spellings of values of `ORDERS` in the query parameter `sort`."""
 
@@ -42,6 +45,11 @@ class Selection:
     def is_unfiltered(self) -> bool:
         """True if no filter is set and the trash is not selected, so that every live task belongs to the list."""
         return self == Selection(self.limit, self.sort, cursor=self.cursor, with_total=self.with_total)
+
+    @cached_property
+    def reads_all_tasks(self) -> bool:
+        """True if the database may have to read all tasks of the user for one page: no index has this selection."""
+        return not self.is_unfiltered or self.with_total or self.sort.removeprefix("-") not in INDEXED
 
     @cached_property
     def signed_filters(self) -> str:

@@ -8,6 +8,7 @@ from ...guard.rate_limit import charge
 from ...http.request import json_body
 from ..blueprints import tasks_bp
 from ..costs import MOVE
+from ..long_requests import long_writes
 from ..preconditions import task_precondition
 from ..replays import idempotent
 from ..responses import task_response
@@ -16,6 +17,7 @@ from .schemas import move_in
 
 
 @tasks_bp.post("/<task:id>/move", strict_slashes=False)
+@long_writes.limit
 @idempotent
 def move(id: str) -> Response:
     """Move a task before or after another one in the manual order."""

@@ -29,7 +29,7 @@ def changes() -> Response:
     query = query_parameters(changes_query)
     with Permit(g.user.id) as permit:
         while (response := _changes(query, permit)) is None:
-            permit.wait()
+            permit.acquire()
         return permit.hold_until_closed(response, response.size)
 
 
@@ -61,7 +61,7 @@ def _changes(query: dict[str, Any], permit: Permit) -> FastResponse | None:
 
 def _rows_to_read(limit: int, permit: Permit) -> int:
     """Return the number of rows to read of a page: few of a long one without a permit, to see whether it is large."""
-    return limit if limit <= SMALL_PAGE or permit.acquire() else PROBE_ROWS
+    return limit if limit <= SMALL_PAGE or permit.acquire_now() else PROBE_ROWS
 
 
 def _response(items: Sequence[Any], token: str, state: State, *, has_more: bool) -> FastResponse:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from flask import Response, g
 
-from ...concurrency import slots
-from ...concurrency.lanes import Lane, LaneTimeout
 from ...guard.rate_limit import charge
 from ...http.errors import RETRY_AFTER, ServiceUnavailable
 from ...http.large_responses import Permit
+from ...http.permits import Permits
 from ...http.request import accepts, long_json_body, query_parameters
 from ...http.response import json_response, no_content, stream
 from ...idempotency.hook import is_replay
 from ..blueprints import data_bp
 from ..costs import TASKS_PER_UNIT
+from ..long_requests import long_writes
 from ..replays import idempotent
 from ..schemas import no_parameters
 from ..state import count_tasks
@@ -29,10 +28,11 @@ from .schemas import export_query, import_in
 MAX_IMPORT_BODY_BYTES = 16 * 1024 * 1024
 """Maximum bytes of the body of an import. The export of a full quota of ordinary tasks has 5 to 10 MB."""
 
-IMPORTS_AT_A_TIME, LANE_TIMEOUT = 2, 10
-"""Imports that a worker computes at a time, since each takes memory, and seconds that another one waits for a place."""
+IMPORTS_AT_A_TIME, IMPORT_TIMEOUT = 2, 10
+"""Imports of different users that a worker computes at a time, since each takes memory, and seconds that another one
+waits for its permit."""
 
-lane = Lane(IMPORTS_AT_A_TIME)
+import_permits = Permits("imports", per_user=1, per_worker=IMPORTS_AT_A_TIME)
 
 _FORMATS = {
     "json": (export_json_csv.as_json, "application/json", True),
@@ -48,7 +48,7 @@ def export() -> Response:
     name = query_parameters(export_query)["format"]
     write, media_type, trash = _FORMATS[name]
     with Permit(g.user.id) as permit:
-        permit.wait()
+        permit.acquire()
         charge(count_tasks(g.user) // TASKS_PER_UNIT)
         rows = export_rows.export(g.user, trash=trash)
         return permit.hold_until_closed(stream(write(rows), media_type, filename=f"tasks.{name}"), None)
@@ -61,22 +61,10 @@ def import_() -> Response:
     if is_replay(g.user):
         return _write(None)
     query_parameters(no_parameters)
-    with _place_in_lane():
+    with import_permits.acquire(g.user.id, IMPORT_TIMEOUT):
         tasks = long_json_body(import_in)["tasks"]
         charge(len(tasks) // TASKS_PER_UNIT)
         return _compute_and_write(tasks)
-
-
-@contextmanager
-def _place_in_lane() -> Iterator[None]:
-    """Hold a place in the lane of imports; wait for it without the concurrency slot. Raises `ServiceUnavailable`."""
-    with ExitStack() as stack:
-        try:
-            with slots.released():
-                stack.enter_context(lane.held(time.monotonic() + LANE_TIMEOUT, user=g.user.id))
-        except LaneTimeout as error:
-            raise ServiceUnavailable("Too many imports are in progress. Try again.", headers=RETRY_AFTER) from error
-        yield
 
 
 def _compute_and_write(tasks: Sequence[Any]) -> Response:
@@ -101,6 +89,7 @@ def _write(plan: Plan | None) -> Response:
 
 
 @data_bp.delete("", strict_slashes=False)
+@long_writes.limit
 def erase() -> Response:
     """Erase all of your data, permanently."""
     query_parameters(no_parameters)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any
 
 import pytest
 
 from taskapi.database.transaction import running_unit
+from taskapi.http.permits import Permits
 from taskapi.tasks import folding
 from taskapi.tasks.transfer import import_plan, import_statements, imports, routes
 from tests.conftest import Person, Statements
@@ -92,7 +92,8 @@ def test_a_change_between_computing_and_writing_an_import_is_not_lost(
     counts = load(alice, *document).get_json()
     expected = content()
     begin()
-    monkeypatch.setattr(routes, "_place_in_lane", nullcontext)  # the other import is of another worker
+    # The other import is of another worker.
+    monkeypatch.setattr(routes, "import_permits", Permits("imports", per_user=2, per_worker=2))
     plans = during_plans(monkeypatch, lambda: change(alice), nothing)
     assert load(alice, *document).get_json() == counts
     assert content() == expected
@@ -165,14 +166,10 @@ def test_an_import_accepts_the_export_of_many_tasks_with_ordinary_notes(alice: P
 
 
 def test_more_imports_than_places_wait_and_are_503_at_last(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(routes, "LANE_TIMEOUT", 0.01)
-    others = [f"user {number}" for number in range(routes.IMPORTS_AT_A_TIME)]
-    for other in others:
-        assert routes.lane.acquire_now(other)
-    try:
-        refused = load(alice, {"title": "x"})
-    finally:
-        for other in others:
-            routes.lane.release(other)
+    monkeypatch.setattr(routes, "IMPORT_TIMEOUT", 0)
+    others = [routes.import_permits.acquire_now(f"user {number}") for number in range(routes.IMPORTS_AT_A_TIME)]
+    assert all(others)
+    refused = load(alice, {"title": "x"})
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+    del others
     load_ok(alice, {"title": "x"})

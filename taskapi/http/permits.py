@@ -1,0 +1,94 @@
+"""Permits limit how many requests of one kind a user, and a worker, have in progress; others wait or are refused."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from flask import g
+
+from ..concurrency import slots
+from ..concurrency.lanes import Lane, LaneTimeout
+from .errors import RETRY_AFTER, ServiceUnavailable, TooManyRequests
+
+PERMIT_TIMEOUT = 2.0
+"""Seconds to wait for a permit, without a concurrency slot, before the request is refused."""
+
+P = ParamSpec("P")
+
+R = TypeVar("R")
+
+
+class Permits:
+    """The permits of this process for one `kind` of requests, named in the plural, such as "imports".
+
+    A request must not wait for a permit in a transaction, nor while it holds another one of the same kind. Different
+    kinds are acquired in one order: large bodies, imports, large responses, long reads or writes.
+    """
+
+    def __init__(self, kind: str, *, per_user: int, per_worker: int) -> None:
+        self._kind, self._per_user = kind, per_user
+        self._lane = Lane(per_worker, per_user)
+
+    def acquire_now(self, user_id: str) -> HeldPermit | None:
+        """Acquire a permit without waiting; None if none is free."""
+        return HeldPermit(self._lane, user_id) if self._lane.acquire_now(user_id) else None
+
+    def acquire(self, user_id: str, timeout: float | None = None) -> HeldPermit:
+        """Acquire a permit; wait for one without the concurrency slot, up to `timeout` seconds (`PERMIT_TIMEOUT`).
+
+        Waiting users are served in turn. Raises `TooManyRequests` if the user holds all permits of a user, otherwise
+        `ServiceUnavailable`.
+        """
+        return self.acquire_now(user_id) or self._wait(user_id, PERMIT_TIMEOUT if timeout is None else timeout)
+
+    def _wait(self, user_id: str, timeout: float) -> HeldPermit:
+        try:
+            with slots.released():
+                self._lane.acquire(time.monotonic() + timeout, user_id)
+                return HeldPermit(self._lane, user_id)
+        except LaneTimeout as error:
+            if self._lane.is_full_for(user_id):
+                detail = f"You have {self._per_user} {self._kind} in progress. Let one end, then repeat the request."
+                raise TooManyRequests(detail, headers=RETRY_AFTER) from error
+            detail = f"Too many {self._kind} are in progress. Try again shortly."
+            raise ServiceUnavailable(detail, headers=RETRY_AFTER) from error
+
+    def limit(self, work: Callable[P, R]) -> Callable[P, R]:
+        """Decorate a view, or a part of one, that runs with a permit of the current user."""
+
+        @wraps(work)
+        def with_permit(*args: P.args, **kwargs: P.kwargs) -> R:
+            with self.acquire(g.user.id):
+                return work(*args, **kwargs)
+
+        return with_permit
+
+
+class HeldPermit:
+    """A permit that is held: a context manager that releases it.
+
+    It is released when it is garbage collected, at the latest: Flask never closes a response that an error response
+    replaces because a hook after the view failed.
+    """
+
+    def __init__(self, lane: Lane, user_id: str) -> None:
+        self._lane, self._user_id = lane, user_id
+        self._released = False
+
+    def release(self) -> None:
+        """Release it; a second call has no effect."""
+        if not self._released:
+            self._released = True
+            self._lane.release(self._user_id)
+
+    def __enter__(self) -> None:
+        """Do nothing: it is held already."""
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def __del__(self) -> None:
+        self.release()
