@@ -143,8 +143,8 @@ def everything(person: Person) -> dict[str, Any]:
 
 def comparable(task: dict[str, Any]) -> dict[str, Any]:
     """Return a task without the members that differ between two users."""
-    moments = {name: task[name] is not None for name in task if name.endswith("_at")}
-    return {**task, **moments, "user_id": None}
+    is_set = {name: task[name] is not None for name in task if name.endswith("_at")}
+    return {**task, **is_set, "user_id": None}
 
 
 @settings(

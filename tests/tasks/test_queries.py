@@ -26,7 +26,7 @@ MANY = 2000
 
 def fill(app: Flask, user: str, number: int, first_revision: int = 1) -> None:
     """Insert tasks 1 to `number` for a user, every third completed, directly into the table: faster than requests."""
-    moment = now()
+    written_at = now()
     rows = [
         {
             "user_id": user,
@@ -36,8 +36,8 @@ def fill(app: Flask, user: str, number: int, first_revision: int = 1) -> None:
             "title": (title := f"{'Täsk' if n % 2 else 'TASK'} {n * 7919 % 500}"),
             "folded_title": fold(title),
             "completed": n % 3 == 0,
-            "created_at": moment,
-            "updated_at": moment,
+            "created_at": written_at,
+            "updated_at": written_at,
         }
         for n in range(1, number + 1)
     ]

@@ -48,8 +48,8 @@ COMPLETIONS: dict[str, Callable[[Person, dict[str, Any]], Any]] = {
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[datetime], None]:
     """Set the time of writes to noon UTC on November 21, 2026; returns a function that sets another time."""
 
-    def set_to(moment: datetime) -> None:
-        monkeypatch.setattr(queries, "now", lambda: moment)
+    def set_to(time: datetime) -> None:
+        monkeypatch.setattr(queries, "now", lambda: time)
 
     set_to(NOON)
     return set_to

@@ -118,7 +118,7 @@ def _add_rows(user: User, plan: Plan, tasks: Sequence[Task]) -> dict[int, tuple[
 
     Raises ValidationError with the index of the task. One chunk of existing rows is in memory at a time.
     """
-    moment = now()
+    written_at = now()
     placed: dict[int, tuple[int, int]] = {}
     ids, found, tombstones = [task["id"] for task in tasks if "id" in task], 0, 0
     for start in range(0, len(tasks), CHUNK):
@@ -129,12 +129,12 @@ def _add_rows(user: User, plan: Plan, tasks: Sequence[Task]) -> dict[int, tuple[
         for index, task in yielding(enumerate(chunk, start), every=COMPUTED_AT_A_TIME):
             before = existing.get(task.get("id", NEW))
             try:
-                row = _row(user, task, before, moment)
+                row = _row(user, task, before, written_at)
             except ValidationError as error:
                 raise ValidationError({"tasks": {index: error.messages}}) from error
             if None not in (position := (row["series_id"], row["occurrence"])):
                 placed[index] = position
-            _add_row(plan, before, row, {} if "updated_at" in task or before is None else {"updated_at": moment})
+            _add_row(plan, before, row, {} if "updated_at" in task or before is None else {"updated_at": written_at})
     plan.named = Versions(ids, found, tombstones)
     return placed
 
@@ -154,7 +154,7 @@ def _add_row(plan: Plan, before: Any, row: dict[str, Any], stamp: Mapping[str, A
     plan.rows.append(statements.encode({**row, **stamp}))
 
 
-def _row(user: User, task: Task, before: Any, moment: datetime) -> dict[str, Any]:
+def _row(user: User, task: Task, before: Any, written_at: datetime) -> dict[str, Any]:
     """Return all columns of an imported task; absent members keep the value of the row `before`, or get defaults."""
     is_update = before is not None and before.purged_at is None
     members = {name: getattr(before, name) for name in _COMPARED} if is_update else {}
@@ -163,11 +163,11 @@ def _row(user: User, task: Task, before: Any, moment: datetime) -> dict[str, Any
     if "position" not in members or ("position" in task and _implied_task_id(task) is None):
         members["position"] = before.position if is_update else task_id and positions.initial_position(task_id)
     row = {"deleted_at": None, "series_id": None, "occurrence": None, "next_task_id": None, "purged_at": None}
-    row |= new_row(user, task_id, 0, moment, members)
+    row |= new_row(user, task_id, 0, written_at, members)
     if not row["completed"]:
         row["completed_at"] = None
     elif row["completed_at"] is None:
-        row["completed_at"] = moment
+        row["completed_at"] = written_at
     # created_revision = revision would mark the task as unchanged since its creation, so that reopening the previous
     # task of its series removes it (series.py). An imported task may have been changed before.
     return row | {"created_revision": 0}
