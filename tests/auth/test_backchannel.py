@@ -43,8 +43,8 @@ def fresh(request: pytest.FixtureRequest) -> None:
         request.getfixturevalue("view")
 
 
-def post_logout(client: FlaskClient, *notices: str, **options: Any) -> TestResponse:
-    fields = {"logout_token": list(notices)} if "data" not in options else {}
+def post_logout(client: FlaskClient, *tokens: str, **options: Any) -> TestResponse:
+    fields = {"logout_token": list(tokens)} if "data" not in options else {}
     return client.post("/backchannel-logout", **{"data": fields, **options}, headers={"X-Request-Id": "r-1"})
 
 
@@ -168,7 +168,7 @@ def test_a_logout_token_is_accepted_once_and_another_for_the_same_session_is_acc
     first = logout_token("alice", "s-1")
     assert post_logout(client, first).status_code == 200
     for _ in range(2):
-        assert_refused(post_logout(client, first), "No session was ended: this notice was carried out before.")
+        assert_refused(post_logout(client, first), "No session was ended: this logout token was used before.")
     assert post_logout(client, logout_token("alice", "s-1")).status_code == 200
     assert row_counts(app) == (1, 2)
 
@@ -177,7 +177,7 @@ def test_the_jti_of_a_logout_token_is_unique_per_user(app: Flask, client: FlaskC
     assert post_logout(client, logout_token("alice", "s-1", jti="n")).status_code == 200
     assert_refused(
         post_logout(client, logout_token("alice", "s-2", jti="n")),
-        "No session was ended: this notice was carried out before.",
+        "No session was ended: this logout token was used before.",
     )
     assert post_logout(client, logout_token("mallory", "s-1", jti="n")).status_code == 200
     assert row_counts(app) == (2, 2)
@@ -224,7 +224,7 @@ NOT_SIGNED = "No session was ended: the token is not a signed JWT."
 WRONG = "No session was ended: the signature of the token is wrong."
 ALGORITHM = "No session was ended: the token is signed with an algorithm that is not accepted."
 
-BAD_NOTICES: dict[str, tuple[Callable[[], str], str]] = {
+BAD_LOGOUT_TOKENS: dict[str, tuple[Callable[[], str], str]] = {
     "of another secret": (lambda: logout_token("alice", "s-1", secret="x" * 40), WRONG),
     "changed": (lambda: logout_token("alice", "s-1")[:-4] + "AAAA", WRONG),
     "unsigned": (
@@ -292,7 +292,7 @@ BAD_NOTICES: dict[str, tuple[Callable[[], str], str]] = {
 }
 
 
-@pytest.mark.parametrize(("make", "detail"), BAD_NOTICES.values(), ids=BAD_NOTICES.keys())
+@pytest.mark.parametrize(("make", "detail"), BAD_LOGOUT_TOKENS.values(), ids=BAD_LOGOUT_TOKENS.keys())
 def test_an_invalid_logout_token_is_400_with_its_reason_and_ends_no_session(
     app: Flask, client: FlaskClient, make: Callable[[], str], detail: str
 ) -> None:
@@ -326,8 +326,8 @@ def test_a_form_without_logout_token_is_400(app: Flask, client: FlaskClient, bod
 
 def test_a_form_with_two_logout_tokens_is_400(app: Flask, client: FlaskClient) -> None:
     one, two = logout_token("alice", "s-1"), logout_token("alice", "s-2")
-    for notices in ((one, two), (one, one), (one, ""), ("", one)):
-        assert_refused(post_logout(client, *notices), ONE_FIELD)
+    for tokens in ((one, two), (one, one), (one, ""), ("", one)):
+        assert_refused(post_logout(client, *tokens), ONE_FIELD)
     assert row_counts(app) == (0, 0)
 
 
@@ -593,10 +593,10 @@ def test_logout_at_one_deployment_ends_the_session_at_another_on_the_same_databa
         assert elsewhere.send("shared", bearer("shared", "s-2")).status == 200
 
 
-def raced(server: Server, notices: list[str]) -> list[Answer]:
-    start = Barrier(len(notices))
-    with ThreadPoolExecutor(len(notices)) as pool:
-        return list(pool.map(lambda each: server.send_logout_token(each, start.wait), notices))
+def raced(server: Server, tokens: list[str]) -> list[Answer]:
+    start = Barrier(len(tokens))
+    with ThreadPoolExecutor(len(tokens)) as pool:
+        return list(pool.map(lambda each: server.send_logout_token(each, start.wait), tokens))
 
 
 def test_concurrent_logouts_each_end_their_session_at_every_worker(server: Server) -> None:

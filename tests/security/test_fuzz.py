@@ -158,10 +158,10 @@ def test_a_signed_logout_token_is_parsed_or_refused(verifier: Verifier, claims: 
         **claims,
     }
     try:
-        notice = parse_logout_token(verifier, compact({"alg": "HS256", "typ": "logout+jwt"}, about, hs256()))
+        logout_token = parse_logout_token(verifier, compact({"alg": "HS256", "typ": "logout+jwt"}, about, hs256()))
     except InvalidToken:
         return
-    assert (notice.id, notice.user) == (about["jti"], User(about["sub"], about["sid"]))
+    assert (logout_token.id, logout_token.user) == (about["jti"], User(about["sub"], about["sid"]))
 
 
 # Values that the service signs
