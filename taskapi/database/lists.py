@@ -28,7 +28,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from .text import position
+from .text import strpos
 
 
 class _List(TypeDecorator[Collection[Any]]):
@@ -96,13 +96,13 @@ def _is_one_of_json(element: _IsOneOf, compiler: SQLCompiler, **options: Any) ->
 def _has_every_of_array(element: _HasEvery, compiler: SQLCompiler, **options: Any) -> str:
     text, parts = element.clauses
     # The text column has COLLATE "C" (models.Bytewise); strpos needs the same collation on both sides.
-    found_at = compiler.process(position(text, literal_column('part COLLATE "C"')), **options)
+    found_at = compiler.process(strpos(text, literal_column('part COLLATE "C"')), **options)
     return f"NOT EXISTS (SELECT FROM unnest({compiler.process(parts, **options)}) AS part WHERE {found_at} = 0)"
 
 
 @compiles(_HasEvery, "sqlite")
 def _has_every_of_json(element: _HasEvery, compiler: SQLCompiler, **options: Any) -> str:
     text, parts = element.clauses
-    found_at = compiler.process(position(text, literal_column("part.value")), **options)
+    found_at = compiler.process(strpos(text, literal_column("part.value")), **options)
     values = compiler.process(parts, **options)
     return f"NOT EXISTS (SELECT 1 FROM json_each({values}) AS part WHERE {found_at} = 0)"  # noqa: S608  compiled clauses

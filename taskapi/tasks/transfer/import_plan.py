@@ -95,10 +95,11 @@ def compute(user: User, tasks: Sequence[Task]) -> Plan:
 
 
 def _last_named_id(task: Task) -> int:
-    """Return the last id that new tasks must come after, so that they do not meet what an imported task refers to.
+    """Return the highest id that an imported task has or refers to; new tasks get higher ids.
 
-    A new task is appended to the manual order. It is also the first of a series with its own id, in which no imported
-    task may have a position yet.
+    The initial position of a new task is derived from its id, so the id must be above that of the imported `position`
+    for the task to be the last one. A new recurring task is the first of a series with its own id, so no imported
+    `series_id` may equal it.
     """
     last: int = max(task.get("id", 0), _implied_task_id(task) or 0, task.get("series_id") or 0)
     return last
