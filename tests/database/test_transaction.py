@@ -17,7 +17,7 @@ from sqlalchemy.engine import Engine
 from taskapi.database import pipeline
 from taskapi.database.base import db
 from tests import postgres
-from tests.conftest import Person, build, empty
+from tests.conftest import Person, build, delete_all_rows
 from tests.database.test_row_security import round_trips
 
 UNKNOWN = "The database was lost while the change was being saved. Read the task again before you repeat it."
@@ -29,7 +29,7 @@ def app(postgresql_url: str) -> Iterator[Flask]:
     with app.app_context():
         yield app
         db.engine.dispose()
-    empty(postgresql_url)
+    delete_all_rows(postgresql_url)
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ def relayed(relay: Relay, postgresql_url: str) -> Iterator[Person]:
         relayed.add("One")
         yield relayed
         db.engine.dispose()
-    empty(postgresql_url)
+    delete_all_rows(postgresql_url)
 
 
 WRITES = {
