@@ -250,7 +250,7 @@ def test_the_purge_removes_expired_keys_only(app: Flask, alice: Person, mallory:
     result = app.test_cli_runner().invoke(args=["purge"])
     assert (result.exit_code, result.output) == (
         0,
-        "0 tasks empty_database_url; 0 tombstones, 2 idempotency keys, 0 ended sessions and 0 erased users removed\n",
+        "0 tasks emptied; 0 tombstones, 2 idempotency keys, 0 ended sessions and 0 erased users removed\n",
     )
     assert_replayed(recent, alice.post(json={"title": "Young"}, headers=key_header("young")))
 

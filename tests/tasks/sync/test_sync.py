@@ -323,7 +323,7 @@ def test_the_purge_empties_trashed_tasks_after_30_days_and_removes_tombstones_af
     set_deleted_days_ago(app, 90.1, 3)
     assert (
         purge(app)
-        == "2 tasks empty_database_url; 1 tombstones, 0 idempotency keys, 0 ended sessions and 0 erased users removed"
+        == "2 tasks emptied; 1 tombstones, 0 idempotency keys, 0 ended sessions and 0 erased users removed"
     )
     assert [task["id"] for task in alice.get("?trash=true").get_json()] == [1]
     assert alice.post("/2/restore").status_code == 404
@@ -334,7 +334,7 @@ def test_the_purge_empties_trashed_tasks_after_30_days_and_removes_tombstones_af
     assert_gone(feed(alice, start))
     assert (
         purge(app)
-        == "0 tasks empty_database_url; 0 tombstones, 0 idempotency keys, 0 ended sessions and 0 erased users removed"
+        == "0 tasks emptied; 0 tombstones, 0 idempotency keys, 0 ended sessions and 0 erased users removed"
     )
     assert alice.add()["id"] == 5, "ids are not reused"
 
