@@ -1,4 +1,4 @@
-"""The database connection and the transaction of one unit of work."""
+"""The unit of work: the database connection and the transaction of one call of a function marked @reads or @writes."""
 
 from __future__ import annotations
 

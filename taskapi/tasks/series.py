@@ -37,7 +37,10 @@ def sync_series(user: User, task: TaskRow, written_at: datetime) -> TaskRow:
 
 
 def _create_next_task(user: User, task: TaskRow, written_at: datetime) -> TaskRow:
-    """Insert the next occurrence as a copy of `task` with the next due date, unless the series has ended."""
+    """Insert the next occurrence as a copy of `task` with the next due date, unless the series has ended.
+
+    Returns the row of `task`, which then has `next_task_id`. Raises `QuotaExceeded`.
+    """
     due = next_due(task, written_at)
     if due is None:
         return task
@@ -77,7 +80,7 @@ def _own_position(user: User, task: TaskRow, series: int, occurrence: int) -> di
 
 
 def _remove_next_task(user: User, task: TaskRow, written_at: datetime) -> TaskRow:
-    """Turn the next task into a tombstone if it was never changed; a changed one stays."""
+    """Turn the next task into a tombstone if it was never changed; a changed one stays. Return the row of `task`."""
     tombstone = {**TOMBSTONE, "deleted_at": written_at, "purged_at": written_at, "updated_at": written_at}
     is_unchanged = (Task.revision == Task.created_revision, Task.deleted_at.is_(None))
     # An import can set `next_task_id` to any task, so only the following task of the same series is removed.

@@ -124,6 +124,7 @@ def _dtstart(row: TaskRow) -> str:
 
 
 def _floating(row: TaskRow) -> str:
+    """Return due date and time as a local time without a time zone (RFC 5545, section 3.3.5: floating)."""
     return f"{datetime.combine(row.due_date, clock.fromisoformat(row.due_time)):%Y%m%dT%H%M%S}"
 
 

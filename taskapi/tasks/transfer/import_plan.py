@@ -141,7 +141,10 @@ def _add_rows(user: User, plan: Plan, tasks: Sequence[Task]) -> dict[int, tuple[
 
 
 def _add_row(plan: Plan, before: Any, row: dict[str, Any], stamp: Mapping[str, Any]) -> None:
-    """Count a row as created, updated or unchanged; add it with the columns `stamp` to the plan unless unchanged."""
+    """Count a row as created, updated or unchanged; add it with the columns `stamp` to the plan unless unchanged.
+
+    Also updates `plan.live`, and `plan.moved` if the position in a series changes.
+    """
     plan.live += (row["deleted_at"] is None) - (before is not None and before.deleted_at is None)
     if before is None:
         plan.counts["created"] += 1
