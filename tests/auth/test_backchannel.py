@@ -26,7 +26,7 @@ from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, base64url, compact, h
 from tests.auth.key_server import KeyServer
 from tests.conftest import SECRET, Person, Statements, delete_all_rows, superuser_engine, token
 from tests.every_request import API, at
-from tests.gunicorn_server import Answer, Request, Server, serve
+from tests.gunicorn_server import Request, Server, ServerResponse, serve
 from tests.waiting import WAIT_LIMIT
 
 MakeApp = Callable[..., Flask]
@@ -557,26 +557,26 @@ def meet_every_worker(server: Server, user: str, request: Request) -> None:
     first, deadline = 0, time.monotonic() + WAIT_LIMIT
     while first < 3:
         assert time.monotonic() < deadline, f"only {first} workers served"
-        answers = server.race(user, [request] * 8)
-        assert {answer.status for answer in answers} == {200}
-        first += sum("r=599;" in answer.headers["RateLimit"] for answer in answers)
+        responses = server.race(user, [request] * 8)
+        assert {response.status for response in responses} == {200}
+        first += sum("r=599;" in response.headers["RateLimit"] for response in responses)
     assert first == 3
 
 
 def statuses(server: Server, user: str, session: str, times: int) -> set[int]:
     """Return the statuses of eight concurrent requests, repeated `times` times."""
-    return {answer.status for _ in range(times) for answer in server.race(user, [bearer(user, session)] * 8)}
+    return {response.status for _ in range(times) for response in server.race(user, [bearer(user, session)] * 8)}
 
 
 def test_within_a_second_of_logout_every_worker_rejects_a_copied_token(server: Server) -> None:
     copied, other = bearer("copied", "s-1"), bearer("copied", "s-2")
     meet_every_worker(server, "copied", copied)
     assert server.send_logout_token(logout_token("copied", "s-1")).status == 200
-    answered = time.monotonic()
-    while time.monotonic() < answered + 0.8:
-        assert {answer.status for answer in server.race("copied", [copied] * 8)} <= {200, 401}
+    responded_at = time.monotonic()
+    while time.monotonic() < responded_at + 0.8:
+        assert {response.status for response in server.race("copied", [copied] * 8)} <= {200, 401}
         assert server.send("copied", other).status == 200
-    time.sleep(max(0.0, answered + 1 - time.monotonic()))
+    time.sleep(max(0.0, responded_at + 1 - time.monotonic()))
     assert statuses(server, "copied", "s-1", 10) == {401}
     assert statuses(server, "copied", "s-2", 3) == {200}
     assert statuses(server, "another", "s-1", 3) == {200}
@@ -593,15 +593,15 @@ def test_logout_at_one_deployment_ends_the_session_at_another_on_the_same_databa
         assert elsewhere.send("shared", bearer("shared", "s-2")).status == 200
 
 
-def raced(server: Server, tokens: list[str]) -> list[Answer]:
+def raced(server: Server, tokens: list[str]) -> list[ServerResponse]:
     start = Barrier(len(tokens))
     with ThreadPoolExecutor(len(tokens)) as pool:
         return list(pool.map(lambda each: server.send_logout_token(each, start.wait), tokens))
 
 
 def test_concurrent_logouts_each_end_their_session_at_every_worker(server: Server) -> None:
-    told = raced(server, [logout_token("racing", f"s-{number}") for number in range(20)])
-    assert [answer.status for answer in told] == [200] * 20
+    responses = raced(server, [logout_token("racing", f"s-{number}") for number in range(20)])
+    assert [response.status for response in responses] == [200] * 20
     time.sleep(FRESH_FOR)
     for number in range(20):
         assert statuses(server, "racing", f"s-{number}", 1) == {401}
@@ -609,8 +609,8 @@ def test_concurrent_logouts_each_end_their_session_at_every_worker(server: Serve
 
 
 def test_of_concurrent_requests_with_one_logout_token_one_succeeds(server: Server) -> None:
-    told = raced(server, [logout_token("twin", "s-1")] * 20)
-    assert sorted(answer.status for answer in told) == [200] + [400] * 19
-    assert {answer.json["code"] for answer in told if answer.status == 400} == {"bad-notice"}
+    responses = raced(server, [logout_token("twin", "s-1")] * 20)
+    assert sorted(response.status for response in responses) == [200] + [400] * 19
+    assert {response.json["code"] for response in responses if response.status == 400} == {"bad-notice"}
     time.sleep(FRESH_FOR)
     assert statuses(server, "twin", "s-1", 3) == {401}

@@ -176,7 +176,7 @@ def test_concurrent_logouts_are_numbered_without_gaps_and_no_reader_misses_one(a
     start, over = threading.Barrier(9), threading.Event()
     followed: list[EndedSessionEntry] = []
 
-    def follow() -> None:
+    def read_log() -> None:
         with app.app_context():
             start.wait()
             while not over.is_set() or queries.ended_sessions_since(followed[-1].number + 1 if followed else 0, 1):
@@ -189,7 +189,7 @@ def test_concurrent_logouts_are_numbered_without_gaps_and_no_reader_misses_one(a
                 end(user, f"n-{user.session}")
 
     with ThreadPoolExecutor(9) as pool:
-        reading = pool.submit(follow)
+        reading = pool.submit(read_log)
         for done in [pool.submit(sign_out, sessions[first::8]) for first in range(8)]:
             done.result()
         over.set()

@@ -354,7 +354,7 @@ def test_requests_that_wait_for_a_failing_read_fail_without_reads_of_their_own(
 
 
 @pytest.mark.parametrize(
-    ("max_lifetime", "life"),
+    ("max_lifetime", "lifetime"),
     [
         pytest.param(900, 900, id="configured"),
         pytest.param(None, MAX_LIFETIME, id="not configured"),
@@ -362,11 +362,11 @@ def test_requests_that_wait_for_a_failing_read_fail_without_reads_of_their_own(
     ],
 )
 def test_an_ended_session_is_stored_until_its_last_token_has_expired(
-    clock: Clock, calendar: Callable[[], datetime], max_lifetime: int | None, life: int
+    clock: Clock, calendar: Callable[[], datetime], max_lifetime: int | None, lifetime: int
 ) -> None:
     view = EndedSessions(max_lifetime=max_lifetime, clock=clock)
     view.end(logout_token(ALICE, calendar))
-    keep = timedelta(seconds=life) + GRACE
+    keep = timedelta(seconds=lifetime) + GRACE
     (entry,) = queries.ended_sessions_since(0, 10)
     with superuser_engine().connect() as connection:
         session_expiry = connection.execute(select(EndedSession.expires_at)).scalar_one()

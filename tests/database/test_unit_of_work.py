@@ -449,7 +449,7 @@ def test_an_invalid_statement_is_500_and_not_503(app: Flask):
 @pytest.mark.usefixtures("production_timeouts")
 def test_an_unreachable_database_is_503_within_seconds():
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # ours, and nobody listens
+        taken.bind(("127.0.0.1", 0))  # bound by this test, and not listening
         app = build(f"postgresql://taskapi@127.0.0.1:{taken.getsockname()[1]}/taskapi")
         alice = Person(app.test_client(), "alice")
         begin = time.monotonic()

@@ -480,7 +480,7 @@ def logout_token_with(**options: Any) -> Make:
 
 LOGOUT_TOKENS = {
     "a logout token that is an access token": sent_logout_token(lambda s: s.token("alice", sid="s-1")),
-    "a logout token that nobody signed": sent_logout_token(
+    "a logout token without a signature": sent_logout_token(
         lambda s: f"{base64url({'alg': 'none', 'typ': 'logout+jwt'})}.{base64url(s.claims(sid='s-1'))}.AA"
     ),
     "a logout token of another secret": sent_logout_token(logout_token_with(secret="x" * 40)),

@@ -282,8 +282,8 @@ class TestShow:
         for path in ("/tasks/2", "/tasks", "/changes"):
             tag = alice.data("GET", path).headers["ETag"].strip('"')
             for method in ("GET", "HEAD"):
-                answer = alice.data(method, path, headers={"If-None-Match": condition.format(tag)})
-                assert answer.status_code == status
+                response = alice.data(method, path, headers={"If-None-Match": condition.format(tag)})
+                assert response.status_code == status
 
 
 class TestUpdate:

@@ -322,8 +322,7 @@ def test_the_purge_empties_trashed_tasks_after_30_days_and_removes_tombstones_af
     set_deleted_days_ago(app, 30.1, 2)
     set_deleted_days_ago(app, 90.1, 3)
     assert (
-        purge(app)
-        == "2 tasks emptied; 1 tombstones, 0 idempotency keys, 0 ended sessions and 0 erased users removed"
+        purge(app) == "2 tasks emptied; 1 tombstones, 0 idempotency keys, 0 ended sessions and 0 erased users removed"
     )
     assert [task["id"] for task in alice.get("?trash=true").get_json()] == [1]
     assert alice.post("/2/restore").status_code == 404
@@ -333,8 +332,7 @@ def test_the_purge_empties_trashed_tasks_after_30_days_and_removes_tombstones_af
     assert rows[1].folded_title == ""
     assert_gone(feed(alice, start))
     assert (
-        purge(app)
-        == "0 tasks emptied; 0 tombstones, 0 idempotency keys, 0 ended sessions and 0 erased users removed"
+        purge(app) == "0 tasks emptied; 0 tombstones, 0 idempotency keys, 0 ended sessions and 0 erased users removed"
     )
     assert alice.add()["id"] == 5, "ids are not reused"
 
