@@ -33,7 +33,7 @@ LONG_LISTS = range(200, 208)
 
 TASKS, TASKS_OF_LONG_LIST = 200, 1000
 EPOCH = "0123456789abcdef" * 2
-MOMENT = datetime(2026, 1, 1, 9, 30, 0, 123_000, tzinfo=UTC)
+CREATED_AT = datetime(2026, 1, 1, 9, 30, 0, 123_000, tzinfo=UTC)
 
 MILLION = 1_000_000
 """Number of the user with 1,000,000 of 10,000,000 tasks in the large database, and the count of these tasks."""
@@ -139,7 +139,7 @@ def peers_database(superuser: str) -> Iterator[str]:
                 for n in range(1, tasks_of(number) + 1):
                     body = _task_body(n)
                     row = (user(number), body["title"], body["description"], body["completed"], body["priority"])
-                    instance = MOMENT + timedelta(seconds=n)
+                    instance = CREATED_AT + timedelta(seconds=n)
                     target.write_row((*row, Jsonb(body["tags"]), body["due_date"], instance, instance, n, f"c{n}"))
     _vacuum_analyze(create_engine(url.replace("postgresql:", "postgresql+psycopg:")))
     yield url
@@ -153,7 +153,8 @@ def grow(engine: Engine, tasks_of_large_user: int = MILLION, other_users: int = 
     )
     values = (
         "n, n, 'Task ' || n, 'task ' || n, repeat('what it is about ', 5), repeat('what it is about ', 5), n % 3 = 0,"
-        " n % 3, E'\\nhome\\n', E'\\nhome\\n', substr('abcdefghijklmnopqrs', length(n::text), 1) || n, :moment, :moment"
+        " n % 3, E'\\nhome\\n', E'\\nhome\\n', substr('abcdefghijklmnopqrs', length(n::text), 1) || n,"
+        " :created_at, :created_at"
     )
     with engine.begin() as connection:
         other_user_ids = f"SELECT 'user' || lpad(u::text, 28, 'x') FROM generate_series(1, {other_users}) AS u"
@@ -170,7 +171,7 @@ def grow(engine: Engine, tasks_of_large_user: int = MILLION, other_users: int = 
                     f"INSERT INTO tasks (user_id, id, {columns}) SELECT user_id, n, {values}"
                     f" FROM ({users}) AS u (user_id), generate_series(1, {tasks}) AS n"
                 ),
-                {"moment": MOMENT, "million": user(MILLION)},
+                {"created_at": CREATED_AT, "million": user(MILLION)},
             )
     _vacuum_analyze(engine)
 
@@ -185,7 +186,7 @@ def _fill(engine: Engine) -> None:
             connection.execute(
                 insert(Task),
                 [
-                    new_row(owner, n, n, MOMENT + timedelta(seconds=n), task_in.load(_task_body(n)))
+                    new_row(owner, n, n, CREATED_AT + timedelta(seconds=n), task_in.load(_task_body(n)))
                     for n in range(1, count + 1)
                 ],
             )

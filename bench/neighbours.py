@@ -29,7 +29,7 @@ from tests.conftest import migrate
 from tests.postgres import new_database
 
 from .contestants import AS_SHIPPED, EMBEDDED, ROOT, TASKAPI, serve
-from .database import EPOCH, MOMENT, server, superuser_engine
+from .database import CREATED_AT, EPOCH, server, superuser_engine
 from .heavy import HEAVY, REQUESTS, TASKS, notes
 from .probes import NEIGHBORS
 
@@ -175,8 +175,8 @@ def _fill(engine: Engine, *, with_due_rows: bool) -> None:
             for number in range(DUE_USERS):
                 _add_user(connection, f"due{number}", DUE_TASKS)
             connection.execute(
-                text("UPDATE tasks SET deleted_at = :moment WHERE user_id LIKE 'due%'"),
-                {"moment": MOMENT - timedelta(days=120)},
+                text("UPDATE tasks SET deleted_at = :deleted_at WHERE user_id LIKE 'due%'"),
+                {"deleted_at": CREATED_AT - timedelta(days=120)},
             )
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("VACUUM ANALYZE" if engine.dialect.name == "postgresql" else "ANALYZE"))
@@ -195,7 +195,7 @@ def _add_user(connection: Any, name: str, tasks: int) -> None:
             "tags": [["home", "garden"], ["work"], []][number % 3],
             "due_date": f"2026-{number % 12 + 1:02}-{number % 28 + 1:02}" if number % 3 else None,
         }
-        rows.append(new_row(Owner(name), number, number, MOMENT + timedelta(seconds=number), task_in.load(members)))
+        rows.append(new_row(Owner(name), number, number, CREATED_AT + timedelta(seconds=number), task_in.load(members)))
     connection.execute(insert(Task), rows)
 
 

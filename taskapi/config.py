@@ -117,7 +117,7 @@ class _Environment:
         return tuple(secret for secret in (current, previous) if secret)
 
     def _secret(self, name: str) -> str | None:
-        """Return a secret, and note a problem if it is too short, public or not UTF-8."""
+        """Return a secret, None if absent; add to `problems` one that is too short, public or not UTF-8."""
         # Not stripped: Better Auth signs with exactly the bytes of the variable.
         secret = self._environ.get(name) or None
         if secret is None:
@@ -146,7 +146,7 @@ class _Environment:
         return f"{base}/jwks" if urlsplit(base).path else f"{base}/api/auth/jwks"
 
     def _http_url(self, name: str) -> str | None:
-        """Return the value, and note a problem if it is not an http or https URL."""
+        """Return the URL in a variable, None if absent; add to `problems` what is not an http or https URL."""
         value = self.text(name)
         if value and not _is_http_url(value):
             self.problems.append(f"{name} is not an http(s) URL such as https://app.example.com")
@@ -192,7 +192,7 @@ class _Environment:
         return values
 
     def redis_url(self) -> str | None:
-        """Return `REDIS_URL`; note a problem if its scheme is neither redis nor rediss."""
+        """Return `REDIS_URL`, None if absent; add to `problems` a scheme that is neither redis nor rediss."""
         value = self.text("REDIS_URL")
         if value and not re.match(r"(redis|rediss)://[^/]", value):
             self.problems.append("REDIS_URL is not redis://HOST:PORT/NUMBER")
@@ -225,7 +225,7 @@ class _Environment:
         return value in ("true", "1")
 
     def log_level(self) -> str:
-        """Return `LOG_LEVEL` in upper case; note a problem if it is none of `LOG_LEVELS`."""
+        """Return `LOG_LEVEL` in upper case; add to `problems` one that is none of `LOG_LEVELS`."""
         value = (self.text("LOG_LEVEL") or Config.log_level).upper()
         if value not in LOG_LEVELS:
             self.problems.append(f"LOG_LEVEL is none of {', '.join(LOG_LEVELS)}")

@@ -31,7 +31,7 @@ CLIENT_TIMEOUT = 60
 
 
 @dataclass(frozen=True)
-class Answer:
+class ServerResponse:
     """A complete HTTP response."""
 
     status: int
@@ -59,7 +59,7 @@ class Server:
 
     port: int
 
-    def send(self, user: str, request: Request, ready: Callable[[], object] = lambda: None) -> Answer:
+    def send(self, user: str, request: Request, ready: Callable[[], object] = lambda: None) -> ServerResponse:
         """Send a request with the user's token on a new connection; call `ready` between connecting and sending."""
         headers = {"Authorization": f"Bearer {token(user)}", **dict(request.headers)}
         body = None
@@ -67,27 +67,27 @@ class Server:
             body, headers["Content-Type"] = json.dumps(request.json), "application/json"
         return self._exchange(request.method, f"/api/{user}/tasks{request.path}", body, headers, ready)
 
-    def send_logout_token(self, logout_token: str, ready: Callable[[], object] = lambda: None) -> Answer:
+    def send_logout_token(self, logout_token: str, ready: Callable[[], object] = lambda: None) -> ServerResponse:
         """Send a logout token (OpenID Connect Back-Channel Logout), like the issuer."""
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         return self._exchange("POST", "/backchannel-logout", urlencode({"logout_token": logout_token}), headers, ready)
 
     def _exchange(
         self, method: str, path: str, body: str | None, headers: dict[str, str], ready: Callable[[], object]
-    ) -> Answer:
+    ) -> ServerResponse:
         with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=CLIENT_TIMEOUT)) as connection:
             connection.connect()
             ready()
             connection.request(method, path, body, headers)
             return _read_response(connection.getresponse())
 
-    def race(self, user: str, requests: Sequence[Request]) -> list[Answer]:
+    def race(self, user: str, requests: Sequence[Request]) -> list[ServerResponse]:
         """Send all requests at the same moment, each on its own connection; return the responses in the same order."""
         barrier = Barrier(len(requests))
         with ThreadPoolExecutor(len(requests)) as pool:
             return list(pool.map(lambda request: self.send(user, request, barrier.wait), requests))
 
-    def raw(self, *pieces: bytes, hang_up: bool = False, timeout: float = CLIENT_TIMEOUT) -> Answer:
+    def raw(self, *pieces: bytes, hang_up: bool = False, timeout: float = CLIENT_TIMEOUT) -> ServerResponse:
         """Send only these bytes, then FIN if `hang_up`; TimeoutError if there is no response within `timeout` s."""
         with socket.create_connection(("127.0.0.1", self.port), timeout) as connection:
             for piece in pieces:
@@ -99,8 +99,8 @@ class Server:
                 return _read_response(response)
 
 
-def _read_response(response: http.client.HTTPResponse) -> Answer:
-    return Answer(response.status, response.headers, response.read())
+def _read_response(response: http.client.HTTPResponse) -> ServerResponse:
+    return ServerResponse(response.status, response.headers, response.read())
 
 
 @contextmanager

@@ -128,9 +128,10 @@ def test_flask_openapi_prints_the_document_that_is_served(app: Flask):
 
 def test_flask_purge_deletes_expired_ended_sessions_and_prints_the_number(app: Flask):
     with app.app_context():
-        for session, life in (("s-1", -1), ("s-2", -1), ("s-3", 1)):
-            times = {"forget_session": now() + timedelta(hours=life), "forget_token": now() + timedelta(hours=life)}
-            queries.record_logout(User("alice", session), f"n-{session}", **times)
+        for session, hours in (("s-1", -1), ("s-2", -1), ("s-3", 1)):
+            expiry = now() + timedelta(hours=hours)
+            user = User("alice", session)
+            queries.record_logout(user, f"n-{session}", session_expires_at=expiry, token_expires_at=expiry)
     lines = [app.test_cli_runner().invoke(args=["purge"]).output for _ in range(2)]
     assert lines == [
         f"0 tasks emptied; 0 tombstones, 0 idempotency keys, {ended} ended sessions and 0 erased users removed\n"

@@ -41,7 +41,7 @@ def test_every_session_of_a_page_answers_as_printed(page: Path, address: tuple[s
         "AUTH": f"Authorization: Bearer {token('alice')}",
         "JSON": "Content-Type: application/json",
         "SESSION": f"Authorization: Bearer {token('alice', sid='s-1')}",
-        "NOTICE": logout_token("alice", "s-1"),
+        "LOGOUT_TOKEN": logout_token("alice", "s-1"),
     }
     for step in console.steps(page):
         if step.command.startswith("curl "):

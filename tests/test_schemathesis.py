@@ -67,16 +67,16 @@ def before_call(context, case, kwargs):
     if case.headers and "Idempotency-Key" in case.headers:
         case.headers["Idempotency-Key"] = f"key-{next(KEYS)}"  # a key that was used for another request is refused
     if case.path == "/backchannel-logout":
-        case.body = {"logout_token": notice()}
+        case.body = {"logout_token": logout_token()}
         return
     mend_query(case.query or {}, listing=case.path.endswith("/tasks"))
     if isinstance(case.body, dict):
         case.body = mend(case.body)
 
-def notice():
+def logout_token():
     """Return a logout token: only the issuer can sign one."""
     now = int(time.time())
-    claims = {"sub": "alice", "sid": "s", "iat": now, "exp": now + 60, "jti": f"notice-{next(KEYS)}", "events": {EVENT: {}}}
+    claims = {"sub": "alice", "sid": "s", "iat": now, "exp": now + 60, "jti": f"token-{next(KEYS)}", "events": {EVENT: {}}}
     return jwt.encode(claims, "SECRET", "HS256", {"typ": "logout+jwt"})
 
 def mend_query(query, *, listing):

@@ -31,7 +31,7 @@ def logout() -> Response:
     except InvalidToken as error:
         raise InvalidLogoutToken(f"No session was ended: {error}.") from error
     except Replayed as error:
-        raise InvalidLogoutToken("No session was ended: this notice was carried out before.") from error
+        raise InvalidLogoutToken("No session was ended: this logout token was used before.") from error
     # An empty 200 that no cache stores (section 2.8).
     response = Response(headers={"Cache-Control": "no-store"})
     del response.headers["Content-Type"]

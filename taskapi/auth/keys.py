@@ -38,5 +38,5 @@ class SharedSecrets:
         self._keys = [Key("HS256", secret.encode()) for secret in secrets]
 
     def find(self, algorithm: str, kid: str | None) -> Sequence[Key]:  # noqa: ARG002  Better Auth sends no kid here
-        """Return all configured secrets, the current one first."""
+        """Return all configured secrets, the current one first, whatever the algorithm and the `kid`."""
         return self._keys

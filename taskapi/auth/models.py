@@ -1,4 +1,8 @@
-"""The tables of back-channel logout. Only queries.py imports them."""
+"""The tables of back-channel logout. Only queries.py imports them.
+
+The names `seen_notices`, `notice_id` and `forget_at` are older than these attributes. They cannot be renamed in the
+database: during a deployment the code of the last release runs on the migrated tables (docs/operations.md, "Database").
+"""
 
 from __future__ import annotations
 
@@ -21,7 +25,8 @@ class EndedSession(Base):
     session_id: Mapped[str] = mapped_column(String(255), primary_key=True)
     number: Mapped[int] = mapped_column(BigInteger)
     """Sequence number, ascending in commit order."""
-    forget_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    expires_at: Mapped[datetime] = mapped_column("forget_at", UTCDateTime)
+    """The last token of the session has expired by then; `flask purge` deletes the row."""
 
 
 class SeenLogoutToken(Base):
@@ -30,5 +35,6 @@ class SeenLogoutToken(Base):
     __tablename__ = "seen_notices"
 
     user_id: Mapped[str] = mapped_column(String(255), primary_key=True)
-    notice_id: Mapped[str] = mapped_column(String(255), primary_key=True)
-    forget_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    token_id: Mapped[str] = mapped_column("notice_id", String(255), primary_key=True)
+    """The `jti`."""
+    expires_at: Mapped[datetime] = mapped_column("forget_at", UTCDateTime)

@@ -24,7 +24,7 @@ class EndedSessionEntry:
 
     number: int
     key: str
-    forget_at: datetime
+    expires_at: datetime
     """Distinguishes rows of one number: numbers repeat after the last row was purged or a backup was restored."""
 
 
@@ -34,24 +34,24 @@ def session_key(user_id: str, session_id: str) -> str:
 
 
 @writes
-def record_logout(user: User, token_id: str, *, forget_session: datetime, forget_token: datetime) -> None:
-    """Insert the session that `user` names into `ended_sessions`; extend its `forget_at` if it has ended before.
+def record_logout(user: User, token_id: str, *, session_expires_at: datetime, token_expires_at: datetime) -> None:
+    """Insert the session that `user` names into `ended_sessions`; extend its `expires_at` if it has ended before.
 
-    Also stores `token_id`, the `jti` of the logout token, until `forget_token`. Raises `Replayed` if it is stored
-    already.
+    `session_expires_at` is when the last token of the session has expired. Also stores `token_id`, the `jti` of the
+    logout token, until `token_expires_at`. Raises `Replayed` if it is stored already.
     """
     _lock_log()
-    seen = select(SeenLogoutToken.notice_id).where(
-        SeenLogoutToken.user_id == user.id, SeenLogoutToken.notice_id == token_id
+    seen = select(SeenLogoutToken.token_id).where(
+        SeenLogoutToken.user_id == user.id, SeenLogoutToken.token_id == token_id
     )
     if execute(seen).first():
         raise Replayed
-    execute(insert(SeenLogoutToken).values(user_id=user.id, notice_id=token_id, forget_at=forget_token))
+    execute(insert(SeenLogoutToken).values(user_id=user.id, token_id=token_id, expires_at=token_expires_at))
     again = update(EndedSession).where(EndedSession.user_id == user.id, EndedSession.session_id == user.session)
-    if not execute(again.values(forget_at=forget_session)).rowcount:
+    if not execute(again.values(expires_at=session_expires_at)).rowcount:
         last = select(func.coalesce(func.max(EndedSession.number), 0))  # of all users
         number = execute(last, job=SIGN_OUTS).scalar_one() + 1
-        row = {"session_id": user.session, "number": number, "forget_at": forget_session}
+        row = {"session_id": user.session, "number": number, "expires_at": session_expires_at}
         execute(insert(EndedSession).values(user_id=user.id, **row))
 
 
@@ -73,21 +73,27 @@ def ended_sessions_since(first: int, limit: int) -> Sequence[EndedSessionEntry]:
 
     Runs as the row-level security job SIGN_OUTS, which may read the rows of all users.
     """
-    entries = select(EndedSession.__table__).where(EndedSession.number >= first)
+    columns = (
+        EndedSession.number,
+        EndedSession.user_id,
+        EndedSession.session_id,
+        EndedSession.expires_at.label("expires_at"),
+    )
+    entries = select(*columns).where(EndedSession.number >= first)
     found = rows(entries.order_by(EndedSession.number).limit(limit), job=SIGN_OUTS)
-    return [EndedSessionEntry(row.number, session_key(row.user_id, row.session_id), row.forget_at) for row in found]
+    return [EndedSessionEntry(row.number, session_key(row.user_id, row.session_id), row.expires_at) for row in found]
 
 
 def users_due() -> list[User]:
     """Return the users that have expired rows, across all users (row-level security job PURGE)."""
-    due = union(*(select(table.user_id).where(table.forget_at <= now()) for table in (EndedSession, SeenLogoutToken)))
+    due = union(*(select(table.user_id).where(table.expires_at <= now()) for table in (EndedSession, SeenLogoutToken)))
     return [User(row.user_id) for row in rows(due, job=PURGE)]
 
 
 @writes
 def purge(user: User) -> int:
     """Delete a user's expired ended sessions and logout token ids; return the number of sessions."""
-    execute(delete(SeenLogoutToken).where(SeenLogoutToken.user_id == user.id, SeenLogoutToken.forget_at <= now()))
+    execute(delete(SeenLogoutToken).where(SeenLogoutToken.user_id == user.id, SeenLogoutToken.expires_at <= now()))
     return execute(
-        delete(EndedSession).where(EndedSession.user_id == user.id, EndedSession.forget_at <= now())
+        delete(EndedSession).where(EndedSession.user_id == user.id, EndedSession.expires_at <= now())
     ).rowcount

@@ -60,7 +60,7 @@ class EndedSessions:
     def end(self, token: LogoutToken) -> None:
         """Store that the session of a logout token has ended; raises `queries.Replayed`."""
         queries.record_logout(
-            token.user, token.id, forget_session=now() + self._retention, forget_token=token.expires_at
+            token.user, token.id, session_expires_at=now() + self._retention, token_expires_at=token.expires_at
         )
         # Let the next request of this worker read again. A read in progress may have begun before the commit: wait for
         # it, because it would overwrite `_read_at`.

@@ -70,11 +70,11 @@ def later() -> Slot:
 
     The slot of the request is released when the view returns. If the request still holds it, no second one is taken.
     """
-    return partial(_held_again, _held.get())
+    return partial(_ensure_held, _held.get())
 
 
 @contextmanager
-def _held_again(slots: Semaphore | None) -> Iterator[None]:
+def _ensure_held(slots: Semaphore | None) -> Iterator[None]:
     """Hold a slot of `slots`, unless there are none or the request holds one."""
     if slots is None or _held.get() is not None:
         yield

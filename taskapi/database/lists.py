@@ -28,7 +28,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from .text import position
+from .text import strpos
 
 
 class _List(TypeDecorator[Collection[Any]]):
@@ -82,27 +82,31 @@ def has_every(text: InstrumentedAttribute[Any], parts: Collection[str]) -> Colum
 
 @compiles(_IsOneOf, "postgresql")
 def _is_one_of_array(element: _IsOneOf, compiler: SQLCompiler, **options: Any) -> str:
+    """Compile `is_one_of` for PostgreSQL, where the list is an array."""
     column, values = (compiler.process(clause, **options) for clause in element.clauses)
     return f"{column} = ANY ({values})"
 
 
 @compiles(_IsOneOf, "sqlite")
 def _is_one_of_json(element: _IsOneOf, compiler: SQLCompiler, **options: Any) -> str:
+    """Compile `is_one_of` for SQLite, where the list is a JSON array."""
     column, values = (compiler.process(clause, **options) for clause in element.clauses)
     return f"{column} IN (SELECT value FROM json_each({values}))"  # noqa: S608  compiled clauses
 
 
 @compiles(_HasEvery, "postgresql")
 def _has_every_of_array(element: _HasEvery, compiler: SQLCompiler, **options: Any) -> str:
+    """Compile `has_every` for PostgreSQL, where the list is an array."""
     text, parts = element.clauses
     # The text column has COLLATE "C" (models.Bytewise); strpos needs the same collation on both sides.
-    found_at = compiler.process(position(text, literal_column('part COLLATE "C"')), **options)
+    found_at = compiler.process(strpos(text, literal_column('part COLLATE "C"')), **options)
     return f"NOT EXISTS (SELECT FROM unnest({compiler.process(parts, **options)}) AS part WHERE {found_at} = 0)"
 
 
 @compiles(_HasEvery, "sqlite")
 def _has_every_of_json(element: _HasEvery, compiler: SQLCompiler, **options: Any) -> str:
+    """Compile `has_every` for SQLite, where the list is a JSON array."""
     text, parts = element.clauses
-    found_at = compiler.process(position(text, literal_column("part.value")), **options)
+    found_at = compiler.process(strpos(text, literal_column("part.value")), **options)
     values = compiler.process(parts, **options)
     return f"NOT EXISTS (SELECT 1 FROM json_each({values}) AS part WHERE {found_at} = 0)"  # noqa: S608  compiled clauses

@@ -1,7 +1,7 @@
 """QueuePool with lock-free checkout and checkin, without reset-on-return and without return on garbage collection.
 
 The caller must end its transaction and close the connection; `UnitOfWork.end` does. SQLAlchemy's `_ConnectionFairy`
-registers a weakref callback per checkout, which returns a forgotten connection, and rolls back at each checkin.
+registers a weakref callback per checkout, which returns a leaked connection, and rolls back at each checkin.
 """
 
 from __future__ import annotations

@@ -94,6 +94,7 @@ class Compiled:
         return self._convert_row if self._result_processors else self._make
 
     def _convert_row(self, cells: Sequence[Any]) -> Any:
+        """Convert the cells to Python types, as SQLAlchemy's result processors do, and make the named tuple."""
         row = list(cells)
         for index, convert in self._result_processors:
             row[index] = convert(row[index])

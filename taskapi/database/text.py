@@ -1,4 +1,4 @@
-"""SQL for the position of a substring: `strpos` on PostgreSQL, `instr` on SQLite."""
+"""SQL that searches for a substring: `strpos` on PostgreSQL, `instr` on SQLite."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from sqlalchemy.sql.functions import FunctionElement
 _FUNCTIONS = {"postgresql": "strpos", "sqlite": "instr"}
 
 
-class _Position(FunctionElement[int]):
+class _Strpos(FunctionElement[int]):
     """A call of the dialect's function in `_FUNCTIONS`."""
 
     inherit_cache = True
     type = Integer()
 
 
-def position(text: ColumnElement[Any], part: ColumnElement[Any]) -> ColumnElement[int]:
-    """Return the SQL expression for the 1-based position of `part` in `text`; 0 if `text` does not contain it."""
-    return _Position(text, part)
+def strpos(text: ColumnElement[Any], part: ColumnElement[Any]) -> ColumnElement[int]:
+    """Return the SQL expression for the 1-based index of `part` in `text`; 0 if `text` does not contain it."""
+    return _Strpos(text, part)
 
 
-@compiles(_Position)
-def _compile_position(element: _Position, compiler: SQLCompiler, **options: Any) -> str:
+@compiles(_Strpos)
+def _compile_strpos(element: _Strpos, compiler: SQLCompiler, **options: Any) -> str:
+    """Compile `strpos` to the function of the dialect."""
     return f"{_FUNCTIONS[compiler.dialect.name]}({compiler.process(element.clauses, **options)})"

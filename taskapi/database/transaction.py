@@ -1,4 +1,4 @@
-"""The database connection and the transaction of one unit of work."""
+"""The unit of work: the database connection and the transaction of one call of a function marked @reads or @writes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class UnitOfWork:
         self.owner = owner
         self.writable = writable
         self.is_committing = False
-        """True from the moment COMMIT is sent, unless the server skipped it because a statement before it failed."""
+        """True once COMMIT is sent, unless the server skipped it because a statement before it failed."""
         self.lost = False
         """True if the connection died; set by `end`."""
         self._row_security_context: row_security.RowSecurityContext = ("", "")

@@ -135,6 +135,7 @@ def writes(work: Callable[Concatenate[O, P], R]) -> Callable[Concatenate[O, P], 
 
 
 def _require_same_owner(owner: Owner, running: UnitOfWork) -> None:
+    """Raise RuntimeError if the running unit of work belongs to another user."""
     if running.owner != owner.id:
         raise RuntimeError("the unit of work of one user was entered for another user")
 

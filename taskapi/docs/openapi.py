@@ -80,11 +80,15 @@ def build(app: Flask) -> dict[str, Any]:
     add_components(spec)
     for rule in app.url_map.iter_rules():
         if rule.endpoint in OPERATIONS:
-            spec.path(_path(rule), operations={_method(rule): _operation(app, rule)}, parameters=_path_parameters(rule))
+            spec.path(
+                _path_template(rule),
+                operations={_method(rule): _operation(app, rule)},
+                parameters=_path_parameters(rule),
+            )
     return spec.to_dict()
 
 
-def _path(rule: Rule) -> str:
+def _path_template(rule: Rule) -> str:
     """Return the path template of a route in OpenAPI's syntax: `<int:id>` becomes `{id}`."""
     return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
 

@@ -80,11 +80,15 @@ class Limiter:
         return self._amount, 0
 
     def _pause(self, error: ConnectionError) -> None:
+        """Do not use Redis, and count no requests, for the next `REDIS_PAUSE` seconds."""
         self._paused_until = time.monotonic() + REDIS_PAUSE
         log.warning("rate limits are off for %g s: %s", REDIS_PAUSE, error)
 
     def _count(self, user_id: str, address: str | None) -> tuple[bool, int, float]:
-        """Count a request against the address and the user; raise `ConnectionError` if Redis fails."""
+        """Count a request against the address and the user; return (allowed, requests left, seconds to the reset).
+
+        Raises `ConnectionError` if Redis fails.
+        """
         # Check the address before the user is counted: a request rejected for its address costs the user nothing.
         if address is not None:
             left, reset = self._addresses.left(address)

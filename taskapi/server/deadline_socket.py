@@ -46,7 +46,7 @@ class DeadlineSocket:
 
     @property
     def idle(self) -> bool:
-        """Whether the last request was answered and the next one has not begun."""
+        """Whether the last response is complete and the next request has not begun."""
         return self._deadline is None
 
     def request_started(self) -> None:

@@ -13,7 +13,7 @@ from gunicorn.http.body import Body, ChunkedReader
 from gunicorn.http.errors import InvalidChunkExtension, InvalidHeader, LimitRequestHeaders
 
 MAX_HEADERS_BYTES = 32 * 1024
-"""Bytes of all headers of a request together, without the request line; more is answered 431. nginx has this limit."""
+"""Bytes of all headers of a request together, without the request line; 431 for more. nginx has this limit."""
 
 FRAMING_ALLOWANCE = 2 * 1024
 """Bytes that the chunk lines of a body may have in any case: 700 chunks of one byte."""

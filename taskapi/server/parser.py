@@ -63,6 +63,7 @@ class FastRequest(LimitedRequest):
         return headers
 
     def _peer_is_trusted_proxy(self) -> bool:
+        """Check the peer's address once per connection, not for each request."""
         connection = self.unreader.sock
         if connection.is_trusted is None:
             connection.is_trusted = super()._peer_is_trusted_proxy()

@@ -29,7 +29,7 @@ class SlotReleasingInput:
 
 
 def limit_concurrency(application: Any, size: int) -> Any:
-    """Return a WSGI application that runs at most `size` requests of `application` at a time."""
+    """Return a WSGI application that runs at most `size` requests of `application` at a time, and liveness probes."""
     semaphore = BoundedSemaphore(size)
 
     def with_slot(environ: dict[str, Any], start_response: Any) -> Any:

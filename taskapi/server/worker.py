@@ -100,7 +100,7 @@ class Worker(GeventWorker):
             util.close(connection)
 
     def _serve(self, server: Any, connection: DeadlineSocket, address: Any) -> None:
-        """Parse requests and answer each; respond 4xx to one that cannot be parsed. `server`, `address`: as in bind."""
+        """Parse requests and respond to each, with 4xx if it cannot be parsed. `server`, `address`: as in bind."""
         proxy: dict[str, Any] = {}
         try:
             for request in FastParser(self.cfg, connection, address):

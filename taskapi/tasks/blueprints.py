@@ -1,4 +1,4 @@
-"""The two blueprints that the views of all rooms are added to; the guard checks every request before its view runs."""
+"""The two blueprints of the views of all subpackages; the guard checks every request before its view runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Register the endpoints of all rooms with the application."""
+"""Register the endpoints of all subpackages with the application."""
 
 from __future__ import annotations
 

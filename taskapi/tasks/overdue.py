@@ -10,25 +10,25 @@ from sqlalchemy import ColumnElement, and_, or_
 from .models import Task
 
 
-def overdue(zone: str, moment: datetime) -> ColumnElement[bool]:
-    """Return the SQL condition of open tasks that were due before `moment`, an aware datetime.
+def overdue(zone: str, now: datetime) -> ColumnElement[bool]:
+    """Return the SQL condition of open tasks that were due before `now`, an aware datetime.
 
     A task with a time zone of its own is compared by its instant `due_at`. Other tasks are compared by the local date
     and time in `zone`, an IANA name; without a due time they are overdue from the next day on.
     """
-    local = moment.astimezone(ZoneInfo(zone))
+    local = now.astimezone(ZoneInfo(zone))
     today, clock = local.date(), f"{local:%H:%M}"
     past = or_(
-        Task.due_at < moment,
+        Task.due_at < now,
         and_(Task.due_at.is_(None), Task.due_date < today),
         and_(Task.due_at.is_(None), Task.due_date == today, Task.due_time < clock),
     )
     return and_(Task.completed.is_(False), past)
 
 
-def due_today(zone: str, moment: datetime) -> ColumnElement[bool]:
-    """Return the SQL condition of open tasks that are due on the calendar day of `moment` in `zone`, an IANA name."""
-    today = moment.astimezone(ZoneInfo(zone)).date()
+def due_today(zone: str, now: datetime) -> ColumnElement[bool]:
+    """Return the SQL condition of open tasks that are due on the calendar day of `now` in `zone`, an IANA name."""
+    today = now.astimezone(ZoneInfo(zone)).date()
     midnight = datetime.combine(today, datetime.min.time(), ZoneInfo(zone))
     tomorrow = datetime.combine(today + timedelta(days=1), datetime.min.time(), ZoneInfo(zone))
     due = or_(

@@ -36,9 +36,9 @@ CHUNK, PAUSE = 1_000, 0.02
 
 def users_due() -> Iterable[User]:
     """Return the users who have trash or tombstones to remove."""
-    moment = now()
-    has_old_trash = Task.purged_at.is_(None) & (Task.deleted_at <= moment - TRASH_LIFETIME)
-    has_old_tombstone = Task.deleted_at <= moment - TOMBSTONE_LIFETIME
+    at = now()
+    has_old_trash = Task.purged_at.is_(None) & (Task.deleted_at <= at - TRASH_LIFETIME)
+    has_old_tombstone = Task.deleted_at <= at - TOMBSTONE_LIFETIME
     due = select(Task.user_id).where(has_old_trash | has_old_tombstone).distinct()
     return [User(row.user_id) for row in rows(due, job=PURGE)]
 
@@ -70,17 +70,19 @@ def _in_chunks(purge_chunk: Callable[[User], int], user: User) -> int:
 @writes
 def _empty_trash(user: User) -> int:
     """Remove the content of up to `CHUNK` tasks that are old enough; return how many there were."""
-    moment = now()
+    written_at = now()
     try:
         bump_revision(user)
     except TaskNotFound:
         return 0  # the user's row was removed meanwhile
-    due = (Task.user_id == user.id, Task.purged_at.is_(None), Task.deleted_at <= moment - TRASH_LIFETIME)
+    due = (Task.user_id == user.id, Task.purged_at.is_(None), Task.deleted_at <= written_at - TRASH_LIFETIME)
     ids = [row.id for row in execute(select(Task.id).where(*due).order_by(Task.id).limit(CHUNK))]
     if not ids:
         bump_revision(user, -1)
         return 0
-    execute(update(Task).where(Task.user_id == user.id, is_one_of(Task.id, ids)).values(**TOMBSTONE, purged_at=moment))
+    execute(
+        update(Task).where(Task.user_id == user.id, is_one_of(Task.id, ids)).values(**TOMBSTONE, purged_at=written_at)
+    )
     # Idempotency keys expire long before, except for a task that an import put into the trash with an old `deleted_at`.
     for task_id in idempotency.task_ids_with_content(user).intersection(ids):
         idempotency.delete_task_content(user, task_id)

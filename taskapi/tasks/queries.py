@@ -89,7 +89,7 @@ def _change(
     user: User, id: int, expected: Set[int] | None, values: Mapping[str, Any], columns: dict[str, Any]
 ) -> TaskRow:
     """Do what `change` does, in several round trips; `columns` are those that do not depend on the task."""
-    moment = now()
+    written_at = now()
     if schedule.changes_schedule(values):
         current = _lock_and_find(user, id, expected)
         version: int | None = current.revision
@@ -99,13 +99,13 @@ def _change(
         schedule.check_next_occurrence(after, before)
     else:
         version = resolve_if_match(user, id, expected)
-    row = set_members(user, id, version, moment, columns)
+    row = set_members(user, id, version, written_at, columns)
     if row is None:
         row = find(user, id, expected)
         # All values are set already: take the increment of the revision back, under the lock of this transaction.
         bump_revision(user, -1)
         return row
-    return series.sync_series(user, row, moment) if "completed" in values else row
+    return series.sync_series(user, row, written_at) if "completed" in values else row
 
 
 def toggle(user: User, id: int, expected: Set[int] | None) -> TaskRow:
@@ -119,11 +119,11 @@ def toggle(user: User, id: int, expected: Set[int] | None) -> TaskRow:
 @writes
 def _toggle(user: User, id: int, expected: Set[int] | None) -> TaskRow:
     """Do what `toggle` does, in several round trips."""
-    moment = now()
-    row = toggle_completed(user, id, resolve_if_match(user, id, expected), moment)
+    written_at = now()
+    row = toggle_completed(user, id, resolve_if_match(user, id, expected), written_at)
     if row is None:
         row = find(user, id, expected)  # raises TaskNotFound or VersionConflict
-    return series.sync_series(user, row, moment)
+    return series.sync_series(user, row, written_at)
 
 
 @writes  # joins the transaction of the caller, and may lock the user's row

@@ -1,4 +1,4 @@
-"""Schemas of a task in requests and responses, and of empty requests, with the limits that all rooms share."""
+"""Schemas of a task in requests and responses, and of empty requests, with the limits that all subpackages share."""
 
 from __future__ import annotations
 

@@ -22,29 +22,32 @@ from .statements.update import update_task
 _COPIED_COLUMNS = ("title", "description", "priority", "tags", "due_time", "time_zone", "recurrence", "repeat_from")
 
 
-def sync_series(user: User, task: TaskRow, moment: datetime) -> TaskRow:
-    """Create or remove the next task after `completed` of `task` was written at `moment`; return the task after that.
+def sync_series(user: User, task: TaskRow, written_at: datetime) -> TaskRow:
+    """Create or remove the next task after a write of `completed` at the time `written_at`; return the task after that.
 
     Raises `QuotaExceeded`.
     """
     # An edit of a task that was completed before keeps its earlier `completed_at`, so it creates nothing.
-    completed_now = task.completed_at == moment
+    completed_now = task.completed_at == written_at
     if completed_now and task.recurrence is not None and task.next_task_id is None:
-        return _create_next_task(user, task, moment)
+        return _create_next_task(user, task, written_at)
     if not task.completed and task.next_task_id is not None:
-        return _remove_next_task(user, task, moment)
+        return _remove_next_task(user, task, written_at)
     return task
 
 
-def _create_next_task(user: User, task: TaskRow, moment: datetime) -> TaskRow:
-    """Insert the next occurrence as a copy of `task` with the next due date, unless the series has ended."""
-    due = next_due(task, moment)
+def _create_next_task(user: User, task: TaskRow, written_at: datetime) -> TaskRow:
+    """Insert the next occurrence as a copy of `task` with the next due date, unless the series has ended.
+
+    Returns the row of `task`, which then has `next_task_id`. Raises `QuotaExceeded`.
+    """
+    due = next_due(task, written_at)
     if due is None:
         return task
     series, occurrence = task.series_id or task.id, (task.occurrence or 1) + 1
     new_id = bump_revision(user, 0, ids=1, live=1).last_task_id
     values = {name: getattr(task, name) for name in _COPIED_COLUMNS}
-    row = new_row(user, new_id, task.revision, moment, {**values, "due_date": due})
+    row = new_row(user, new_id, task.revision, written_at, {**values, "due_date": due})
     dialect = {"sqlite": sqlite, "postgresql": postgresql}[db.engine.dialect.name]
     # The unique index on (user_id, series_id, occurrence) decides: an occurrence is inserted only once.
     inserted = execute(
@@ -76,9 +79,9 @@ def _own_position(user: User, task: TaskRow, series: int, occurrence: int) -> di
     }
 
 
-def _remove_next_task(user: User, task: TaskRow, moment: datetime) -> TaskRow:
-    """Turn the next task into a tombstone if it was never changed; a changed one stays."""
-    tombstone = {**TOMBSTONE, "deleted_at": moment, "purged_at": moment, "updated_at": moment}
+def _remove_next_task(user: User, task: TaskRow, written_at: datetime) -> TaskRow:
+    """Turn the next task into a tombstone if it was never changed; a changed one stays. Return the row of `task`."""
+    tombstone = {**TOMBSTONE, "deleted_at": written_at, "purged_at": written_at, "updated_at": written_at}
     is_unchanged = (Task.revision == Task.created_revision, Task.deleted_at.is_(None))
     # An import can set `next_task_id` to any task, so only the following task of the same series is removed.
     is_following = (Task.series_id == task.series_id, Task.occurrence == (task.occurrence or 0) + 1)
@@ -89,13 +92,13 @@ def _remove_next_task(user: User, task: TaskRow, moment: datetime) -> TaskRow:
     return update_task(user, task.id, task.revision, {"next_task_id": None}) or task
 
 
-def next_due(task: TaskRow, moment: datetime) -> date | None:
+def next_due(task: TaskRow, now: datetime) -> date | None:
     """Return the due date of the next task, or None at the end of the series.
 
     With `repeat_from` "due" it is after the task's due date and not before today; with "completion" it is counted from
     today. Today is the local date in the task's time zone.
     """
-    today = schedule.today(task.time_zone, moment)
+    today = schedule.today(task.time_zone, now)
     occurrence = task.occurrence or 1
     if task.repeat_from == "completion":
         return occurrences.next_date(task.recurrence, today, today, occurrence=occurrence)

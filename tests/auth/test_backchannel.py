@@ -26,7 +26,7 @@ from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, base64url, compact, h
 from tests.auth.key_server import KeyServer
 from tests.conftest import SECRET, Person, Statements, delete_all_rows, superuser_engine, token
 from tests.every_request import API, at
-from tests.gunicorn_server import Answer, Request, Server, serve
+from tests.gunicorn_server import Request, Server, ServerResponse, serve
 from tests.waiting import WAIT_LIMIT
 
 MakeApp = Callable[..., Flask]
@@ -43,8 +43,8 @@ def fresh(request: pytest.FixtureRequest) -> None:
         request.getfixturevalue("view")
 
 
-def post_logout(client: FlaskClient, *notices: str, **options: Any) -> TestResponse:
-    fields = {"logout_token": list(notices)} if "data" not in options else {}
+def post_logout(client: FlaskClient, *tokens: str, **options: Any) -> TestResponse:
+    fields = {"logout_token": list(tokens)} if "data" not in options else {}
     return client.post("/backchannel-logout", **{"data": fields, **options}, headers={"X-Request-Id": "r-1"})
 
 
@@ -168,7 +168,7 @@ def test_a_logout_token_is_accepted_once_and_another_for_the_same_session_is_acc
     first = logout_token("alice", "s-1")
     assert post_logout(client, first).status_code == 200
     for _ in range(2):
-        assert_refused(post_logout(client, first), "No session was ended: this notice was carried out before.")
+        assert_refused(post_logout(client, first), "No session was ended: this logout token was used before.")
     assert post_logout(client, logout_token("alice", "s-1")).status_code == 200
     assert row_counts(app) == (1, 2)
 
@@ -177,7 +177,7 @@ def test_the_jti_of_a_logout_token_is_unique_per_user(app: Flask, client: FlaskC
     assert post_logout(client, logout_token("alice", "s-1", jti="n")).status_code == 200
     assert_refused(
         post_logout(client, logout_token("alice", "s-2", jti="n")),
-        "No session was ended: this notice was carried out before.",
+        "No session was ended: this logout token was used before.",
     )
     assert post_logout(client, logout_token("mallory", "s-1", jti="n")).status_code == 200
     assert row_counts(app) == (2, 2)
@@ -224,7 +224,7 @@ NOT_SIGNED = "No session was ended: the token is not a signed JWT."
 WRONG = "No session was ended: the signature of the token is wrong."
 ALGORITHM = "No session was ended: the token is signed with an algorithm that is not accepted."
 
-BAD_NOTICES: dict[str, tuple[Callable[[], str], str]] = {
+BAD_LOGOUT_TOKENS: dict[str, tuple[Callable[[], str], str]] = {
     "of another secret": (lambda: logout_token("alice", "s-1", secret="x" * 40), WRONG),
     "changed": (lambda: logout_token("alice", "s-1")[:-4] + "AAAA", WRONG),
     "unsigned": (
@@ -292,7 +292,7 @@ BAD_NOTICES: dict[str, tuple[Callable[[], str], str]] = {
 }
 
 
-@pytest.mark.parametrize(("make", "detail"), BAD_NOTICES.values(), ids=BAD_NOTICES.keys())
+@pytest.mark.parametrize(("make", "detail"), BAD_LOGOUT_TOKENS.values(), ids=BAD_LOGOUT_TOKENS.keys())
 def test_an_invalid_logout_token_is_400_with_its_reason_and_ends_no_session(
     app: Flask, client: FlaskClient, make: Callable[[], str], detail: str
 ) -> None:
@@ -326,8 +326,8 @@ def test_a_form_without_logout_token_is_400(app: Flask, client: FlaskClient, bod
 
 def test_a_form_with_two_logout_tokens_is_400(app: Flask, client: FlaskClient) -> None:
     one, two = logout_token("alice", "s-1"), logout_token("alice", "s-2")
-    for notices in ((one, two), (one, one), (one, ""), ("", one)):
-        assert_refused(post_logout(client, *notices), ONE_FIELD)
+    for tokens in ((one, two), (one, one), (one, ""), ("", one)):
+        assert_refused(post_logout(client, *tokens), ONE_FIELD)
     assert row_counts(app) == (0, 0)
 
 
@@ -557,26 +557,26 @@ def meet_every_worker(server: Server, user: str, request: Request) -> None:
     first, deadline = 0, time.monotonic() + WAIT_LIMIT
     while first < 3:
         assert time.monotonic() < deadline, f"only {first} workers served"
-        answers = server.race(user, [request] * 8)
-        assert {answer.status for answer in answers} == {200}
-        first += sum("r=599;" in answer.headers["RateLimit"] for answer in answers)
+        responses = server.race(user, [request] * 8)
+        assert {response.status for response in responses} == {200}
+        first += sum("r=599;" in response.headers["RateLimit"] for response in responses)
     assert first == 3
 
 
 def statuses(server: Server, user: str, session: str, times: int) -> set[int]:
     """Return the statuses of eight concurrent requests, repeated `times` times."""
-    return {answer.status for _ in range(times) for answer in server.race(user, [bearer(user, session)] * 8)}
+    return {response.status for _ in range(times) for response in server.race(user, [bearer(user, session)] * 8)}
 
 
 def test_within_a_second_of_logout_every_worker_rejects_a_copied_token(server: Server) -> None:
     copied, other = bearer("copied", "s-1"), bearer("copied", "s-2")
     meet_every_worker(server, "copied", copied)
     assert server.send_logout_token(logout_token("copied", "s-1")).status == 200
-    answered = time.monotonic()
-    while time.monotonic() < answered + 0.8:
-        assert {answer.status for answer in server.race("copied", [copied] * 8)} <= {200, 401}
+    responded_at = time.monotonic()
+    while time.monotonic() < responded_at + 0.8:
+        assert {response.status for response in server.race("copied", [copied] * 8)} <= {200, 401}
         assert server.send("copied", other).status == 200
-    time.sleep(max(0.0, answered + 1 - time.monotonic()))
+    time.sleep(max(0.0, responded_at + 1 - time.monotonic()))
     assert statuses(server, "copied", "s-1", 10) == {401}
     assert statuses(server, "copied", "s-2", 3) == {200}
     assert statuses(server, "another", "s-1", 3) == {200}
@@ -593,15 +593,15 @@ def test_logout_at_one_deployment_ends_the_session_at_another_on_the_same_databa
         assert elsewhere.send("shared", bearer("shared", "s-2")).status == 200
 
 
-def raced(server: Server, notices: list[str]) -> list[Answer]:
-    start = Barrier(len(notices))
-    with ThreadPoolExecutor(len(notices)) as pool:
-        return list(pool.map(lambda each: server.send_logout_token(each, start.wait), notices))
+def raced(server: Server, tokens: list[str]) -> list[ServerResponse]:
+    start = Barrier(len(tokens))
+    with ThreadPoolExecutor(len(tokens)) as pool:
+        return list(pool.map(lambda each: server.send_logout_token(each, start.wait), tokens))
 
 
 def test_concurrent_logouts_each_end_their_session_at_every_worker(server: Server) -> None:
-    told = raced(server, [logout_token("racing", f"s-{number}") for number in range(20)])
-    assert [answer.status for answer in told] == [200] * 20
+    responses = raced(server, [logout_token("racing", f"s-{number}") for number in range(20)])
+    assert [response.status for response in responses] == [200] * 20
     time.sleep(FRESH_FOR)
     for number in range(20):
         assert statuses(server, "racing", f"s-{number}", 1) == {401}
@@ -609,8 +609,8 @@ def test_concurrent_logouts_each_end_their_session_at_every_worker(server: Serve
 
 
 def test_of_concurrent_requests_with_one_logout_token_one_succeeds(server: Server) -> None:
-    told = raced(server, [logout_token("twin", "s-1")] * 20)
-    assert sorted(answer.status for answer in told) == [200] + [400] * 19
-    assert {answer.json["code"] for answer in told if answer.status == 400} == {"bad-notice"}
+    responses = raced(server, [logout_token("twin", "s-1")] * 20)
+    assert sorted(response.status for response in responses) == [200] + [400] * 19
+    assert {response.json["code"] for response in responses if response.status == 400} == {"bad-notice"}
     time.sleep(FRESH_FOR)
     assert statuses(server, "twin", "s-1", 3) == {401}

@@ -127,12 +127,12 @@ def test_with_gevent_downloads_from_servers_and_dns_that_hang_fail_within_the_ti
 
 
 def test_a_download_fails_within_the_timeout_if_dns_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answers.wait() and [])
+    may_respond = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: may_respond.wait() and [])
     try:
         assert failure_time("http://keys.example/jwks") < TIMEOUT + WAIT_LIMIT / 2
     finally:
-        answers.set()
+        may_respond.set()
 
 
 def addresses(*ports: int) -> Callable[..., Any]:

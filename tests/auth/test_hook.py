@@ -155,7 +155,7 @@ BAD_TOKENS: dict[str, tuple[Callable[[], str], str]] = {
         lambda: f"{base64url({'alg': 'none'})}.{base64url({'sub': 'alice', 'exp': 2**33})}.AA",
         "the token is signed with an algorithm that is not accepted",
     ),
-    "a logout notice": (lambda: token("alice", headers={"typ": "logout+jwt"}), "the token is of another type"),
+    "a logout token": (lambda: token("alice", headers={"typ": "logout+jwt"}), "the token is of another type"),
     "too long": (lambda: "x" * 8193, "the token is too long"),
     "two tokens": (lambda: f"{token('alice')} {token('alice')}", NOT_SIGNED),
     "two tokens and a comma": (lambda: f"{token('alice')},{token('alice')}", NOT_SIGNED),

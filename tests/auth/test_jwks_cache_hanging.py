@@ -119,12 +119,12 @@ def test_dns_that_hangs_causes_one_lookup_and_the_keys_are_fetched_when_it_respo
 ) -> None:
     monkeypatch.setattr(jwks_cache, "FETCH_TIMEOUT", 0.05)
     lookups: list[str] = []
-    answers = threading.Event()
+    may_respond = threading.Event()
     original = socket.getaddrinfo
 
     def getaddrinfo(host: str, *arguments: Any, **options: Any) -> Any:
         lookups.append(host)
-        answers.wait()
+        may_respond.wait()
         return original("127.0.0.1", *arguments, **options)
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
@@ -136,7 +136,7 @@ def test_dns_that_hangs_causes_one_lookup_and_the_keys_are_fetched_when_it_respo
         clock.now += MIN_REFETCH_INTERVAL
     assert lookups == ["keys.example"]
     monkeypatch.setattr(jwks_cache, "FETCH_TIMEOUT", WAIT_LIMIT)
-    answers.set()
+    may_respond.set()
     until(lambda: not resolver._running)
     assert knows(jwks, OLD)
 

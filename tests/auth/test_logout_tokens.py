@@ -38,7 +38,7 @@ def with_secret(**rules: Any) -> Verifier:
     return Verifier([SharedSecrets([SECRET])], **{"clock": lambda: NOW, **rules})
 
 
-def notice(*without: str, header: Any = None, **claims: Any) -> str:
+def logout_token(*without: str, header: Any = None, **claims: Any) -> str:
     """Return a token signed with the shared secret, without the claims that `without` names."""
     chosen = {name: value for name, value in {**CLAIMS, **claims}.items() if name not in without}
     return compact(HEADER if header is None else header, chosen, hs256())
@@ -88,13 +88,14 @@ def test_a_logout_token_with_another_algorithm_is_invalid(verifier: Verifier, al
 def test_issuer_and_audience_of_a_logout_token_are_checked_if_configured() -> None:
     strict = with_secret(issuer="https://app.example.com", audience="taskapi")
     good = {"iss": "https://app.example.com", "aud": "taskapi"}
-    assert parse_logout_token(strict, notice(**good)) == GOOD
+    assert parse_logout_token(strict, logout_token(**good)) == GOOD
     assert (
-        refusal(notice(**{**good, "iss": "https://mallory.example"}), strict) == "the token comes from another issuer"
+        refusal(logout_token(**{**good, "iss": "https://mallory.example"}), strict)
+        == "the token comes from another issuer"
     )
-    assert refusal(notice(**{**good, "aud": "other"}), strict) == "the token is meant for another audience"
-    assert refusal(notice(aud="taskapi"), strict) == "the token has no iss"
-    assert refusal(notice(iss="https://app.example.com"), strict) == "the token has no aud"
+    assert refusal(logout_token(**{**good, "aud": "other"}), strict) == "the token is meant for another audience"
+    assert refusal(logout_token(aud="taskapi"), strict) == "the token has no iss"
+    assert refusal(logout_token(iss="https://app.example.com"), strict) == "the token has no aud"
 
 
 # Type and claims
@@ -105,16 +106,16 @@ OTHER_TYPE = "the token is of another type"
 
 @pytest.mark.parametrize("typ", ["JWT", "at+jwt", "", "logout", "LOGOUT+JWT", "application/logout+jwt", None, 5, []])
 def test_another_typ_is_not_a_logout_token(typ: Any) -> None:
-    assert refusal(notice(header={"alg": "HS256", "typ": typ})) == OTHER_TYPE
+    assert refusal(logout_token(header={"alg": "HS256", "typ": typ})) == OTHER_TYPE
 
 
 def test_a_token_without_typ_is_not_a_logout_token() -> None:
-    assert refusal(notice(header={"alg": "HS256"})) == OTHER_TYPE
+    assert refusal(logout_token(header={"alg": "HS256"})) == OTHER_TYPE
 
 
 def test_a_logout_token_is_not_an_access_token() -> None:
     with pytest.raises(InvalidToken, match=OTHER_TYPE):
-        with_secret().verify(notice())
+        with_secret().verify(logout_token())
 
 
 NOT_ABOUT = "the token does not say that it is about a sign-out"
@@ -133,35 +134,35 @@ EVENTS: dict[str, Any] = {
 
 @pytest.mark.parametrize("events", EVENTS.values(), ids=EVENTS.keys())
 def test_a_logout_token_needs_the_logout_event(events: Any) -> None:
-    assert refusal(notice(events=events)) == NOT_ABOUT
-    assert refusal(notice("events")) == NOT_ABOUT
+    assert refusal(logout_token(events=events)) == NOT_ABOUT
+    assert refusal(logout_token("events")) == NOT_ABOUT
 
 
 def test_other_claims_and_events_of_a_logout_token_are_ignored() -> None:
     events = {EVENT: {"reason": "signed out"}, "https://example.com/other": 5}
-    assert parse_logout_token(with_secret(), notice(events=events, scope="x", email=None)) == GOOD
+    assert parse_logout_token(with_secret(), logout_token(events=events, scope="x", email=None)) == GOOD
 
 
 @pytest.mark.parametrize("nonce", ["n", "", None, 5])
 def test_a_logout_token_with_a_nonce_is_invalid(nonce: Any) -> None:
     """Otherwise an ID token would be accepted as a logout token (section 2.4)."""
-    assert refusal(notice(nonce=nonce)) == "the token has a nonce, which a logout token must not have"
+    assert refusal(logout_token(nonce=nonce)) == "the token has a nonce, which a logout token must not have"
 
 
 @pytest.mark.parametrize("name", ["sub", "sid", "jti"])
 def test_a_logout_token_needs_sub_sid_and_jti(name: str) -> None:
     reason = f"{name} of the token is not an id"
     for value in ("", "x" * 256, "a\nb", "a\x00", "a\x7f", "a\x85", "\ud800", 5, True, [], ["s"], {}):
-        assert refusal(notice(**{name: value})) == reason, value
-    assert refusal(notice(name)) in (reason, "the token has no sub")
-    assert refusal(notice(**{name: None})) in (reason, "the token has no sub")
+        assert refusal(logout_token(**{name: value})) == reason, value
+    assert refusal(logout_token(name)) in (reason, "the token has no sub")
+    assert refusal(logout_token(**{name: None})) in (reason, "the token has no sub")
 
 
 @pytest.mark.parametrize(
     "value", ["x" * 255, "\U0001f600" * 150, "a b", "e\u0301"], ids=["longest", "emoji", "space", "accent"]
 )
 def test_ids_are_not_normalized(value: str) -> None:
-    found = parse_logout_token(with_secret(), notice(sub=value, sid=value, jti=value))
+    found = parse_logout_token(with_secret(), logout_token(sub=value, sid=value, jti=value))
     assert (found.id, found.user) == (value, User(value, value))
 
 
@@ -185,20 +186,22 @@ TOO_LONG = "the token has no iat, or lives longer than 600 seconds"
     ],
 )
 def test_an_expired_future_or_long_lived_logout_token_is_invalid(times: dict[str, Any], reason: str) -> None:
-    assert refusal(notice(**times)) == reason
+    assert refusal(logout_token(**times)) == reason
 
 
 def test_a_logout_token_needs_iat_and_exp() -> None:
-    assert refusal(notice("iat")) == TOO_LONG
-    assert refusal(notice("exp")) == "the token has no exp"
-    assert parse_logout_token(with_secret(), notice(iat=NOW + 30, exp=NOW + 630)).expires_at.timestamp() == NOW + 630
-    assert parse_logout_token(with_secret(), notice(exp=NOW + 0.5)).expires_at.timestamp() == NOW + 0.5
+    assert refusal(logout_token("iat")) == TOO_LONG
+    assert refusal(logout_token("exp")) == "the token has no exp"
+    assert (
+        parse_logout_token(with_secret(), logout_token(iat=NOW + 30, exp=NOW + 630)).expires_at.timestamp() == NOW + 630
+    )
+    assert parse_logout_token(with_secret(), logout_token(exp=NOW + 0.5)).expires_at.timestamp() == NOW + 0.5
 
 
 def test_a_logout_token_may_live_longer_than_access_tokens_may() -> None:
     assert (
-        parse_logout_token(with_secret(max_lifetime=60), notice()).user
-        == parse_logout_token(with_secret(), notice()).user
+        parse_logout_token(with_secret(max_lifetime=60), logout_token()).user
+        == parse_logout_token(with_secret(), logout_token()).user
     )
 
 

@@ -30,8 +30,8 @@ def context(app: Flask) -> Iterator[None]:
         yield
 
 
-def end(user: User, notice: str, *, session_for: timedelta = HOUR, notice_for: timedelta = HOUR) -> None:
-    queries.record_logout(user, notice, forget_session=now() + session_for, forget_token=now() + notice_for)
+def end(user: User, token_id: str, *, session_for: timedelta = HOUR, token_for: timedelta = HOUR) -> None:
+    queries.record_logout(user, token_id, session_expires_at=now() + session_for, token_expires_at=now() + token_for)
 
 
 def names(since: int = 0, most: int = 1000) -> list[tuple[int, str]]:
@@ -43,9 +43,9 @@ def age(by: timedelta) -> None:
     with superuser_engine().begin() as connection:
         for table in (EndedSession, SeenLogoutToken):
             for key, at in connection.execute(table.__table__.select().with_only_columns(
-                table.user_id, table.forget_at
+                table.user_id, table.expires_at
             )).all():  # fmt: skip
-                connection.execute(update(table).where(table.user_id == key).values(forget_at=at - by))
+                connection.execute(update(table).where(table.user_id == key).values(expires_at=at - by))
 
 
 def count(table: Any) -> int:
@@ -120,17 +120,17 @@ def test_a_logout_gets_a_number_above_all_existing_rows_after_a_purge() -> None:
 
 
 def test_users_due_returns_each_user_with_expired_rows_once() -> None:
-    end(ALICE, "n-1", session_for=-HOUR, notice_for=-HOUR)
+    end(ALICE, "n-1", session_for=-HOUR, token_for=-HOUR)
     end(User("alice", "s-2"), "n-2", session_for=-HOUR)
-    end(MALLORY, "n-1", notice_for=-HOUR)
+    end(MALLORY, "n-1", token_for=-HOUR)
     end(User("olga", "s-1"), "n-1")
     assert sorted(user.id for user in queries.users_due()) == ["alice", "mallory"]
 
 
 def test_purge_deletes_expired_rows_only() -> None:
     end(ALICE, "n-1", session_for=-HOUR)
-    end(User("alice", "s-2"), "n-2", notice_for=-HOUR)
-    end(MALLORY, "n-1", session_for=-HOUR, notice_for=-HOUR)
+    end(User("alice", "s-2"), "n-2", token_for=-HOUR)
+    end(MALLORY, "n-1", session_for=-HOUR, token_for=-HOUR)
     assert queries.purge(User("alice")) == 1
     assert not queries.has_ended(ALICE)
     assert queries.has_ended(User("alice", "s-2"))
@@ -176,7 +176,7 @@ def test_concurrent_logouts_are_numbered_without_gaps_and_no_reader_misses_one(a
     start, over = threading.Barrier(9), threading.Event()
     followed: list[EndedSessionEntry] = []
 
-    def follow() -> None:
+    def read_log() -> None:
         with app.app_context():
             start.wait()
             while not over.is_set() or queries.ended_sessions_since(followed[-1].number + 1 if followed else 0, 1):
@@ -189,7 +189,7 @@ def test_concurrent_logouts_are_numbered_without_gaps_and_no_reader_misses_one(a
                 end(user, f"n-{user.session}")
 
     with ThreadPoolExecutor(9) as pool:
-        reading = pool.submit(follow)
+        reading = pool.submit(read_log)
         for done in [pool.submit(sign_out, sessions[first::8]) for first in range(8)]:
             done.result()
         over.set()

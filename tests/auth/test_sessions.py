@@ -13,7 +13,7 @@ import pytest
 from flask import Flask
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 
 import taskapi.database.base
 import taskapi.database.engine
@@ -63,16 +63,16 @@ def two(clock: Clock) -> tuple[EndedSessions, EndedSessions]:
 _numbers = iter(range(10**9))
 
 
-def notice(user: User, calendar: Callable[[], datetime] | None = None) -> LogoutToken:
+def logout_token(user: User, calendar: Callable[[], datetime] | None = None) -> LogoutToken:
     """Return a new logout token for the session of `user`."""
     return LogoutToken(f"n-{next(_numbers)}", user, (calendar or taskapi.database.base.now)() + timedelta(seconds=120))
 
 
-def fill(*rows: tuple[int, str], user: str = "alice", forget_at: datetime = datetime(2099, 1, 1, tzinfo=UTC)) -> None:
+def fill(*rows: tuple[int, str], user: str = "alice", expires_at: datetime = datetime(2099, 1, 1, tzinfo=UTC)) -> None:
     """Insert (number, session id) rows directly, as if written earlier or by another worker."""
     with superuser_engine().begin() as connection:
         for number, session in rows:
-            row = {"user_id": user, "session_id": session, "number": number, "forget_at": forget_at}
+            row = {"user_id": user, "session_id": session, "number": number, "expires_at": expires_at}
             connection.execute(insert(EndedSession).values(**row))
 
 
@@ -96,7 +96,7 @@ def outage() -> Iterator[None]:
 def test_a_session_that_ended_at_this_worker_is_known_at_once(two: tuple[EndedSessions, EndedSessions]) -> None:
     here, _ = two
     assert not here.contains(ALICE)
-    here.end(notice(ALICE))
+    here.end(logout_token(ALICE))
     assert here.contains(ALICE)
 
 
@@ -105,7 +105,7 @@ def test_a_session_that_ended_at_another_worker_is_known_half_a_second_later(
 ) -> None:
     here, there = two
     assert not there.contains(ALICE)
-    here.end(notice(ALICE))
+    here.end(logout_token(ALICE))
     clock.now += FRESH_FOR - 0.01
     assert not there.contains(ALICE)
     clock.now += 0.01
@@ -114,12 +114,12 @@ def test_a_session_that_ended_at_another_worker_is_known_half_a_second_later(
 
 def test_a_logout_ends_no_other_session(two: tuple[EndedSessions, EndedSessions]) -> None:
     here, there = two
-    here.end(notice(ALICE))
+    here.end(logout_token(ALICE))
     for view in two:
         assert view.contains(ALICE)
         for other in (MALLORY, User("alice", "s-2"), User("alice", "s"), User("ALICE", "s-1"), User("alice")):
             assert not view.contains(other), other
-    there.end(notice(MALLORY))
+    there.end(logout_token(MALLORY))
     assert there.contains(MALLORY)
 
 
@@ -127,7 +127,7 @@ def test_the_cache_of_ended_sessions_reads_at_the_first_request_and_not_before(
     clock: Clock, statements: Statements
 ) -> None:
     """The application is loaded before the workers fork: rows read then would be stale in all of them."""
-    EndedSessions(clock=clock).end(notice(ALICE))
+    EndedSessions(clock=clock).end(logout_token(ALICE))
     statements.clear()
     clock.now = 0.0  # the monotonic clock of a machine that has just started
     view = EndedSessions(clock=clock)
@@ -236,7 +236,7 @@ def test_after_a_restore_a_logout_with_a_reused_number_does_not_hide_earlier_one
     view = EndedSessions(clock=clock)
     assert view.contains(ALICE)
     remove("s-1", "s-2")
-    fill((1, "hidden"), (2, "s-2"), forget_at=datetime(2099, 1, 2, tzinfo=UTC))
+    fill((1, "hidden"), (2, "s-2"), expires_at=datetime(2099, 1, 2, tzinfo=UTC))
     clock.now += FRESH_FOR
     assert view.contains(User("alice", "hidden"))
 
@@ -307,7 +307,7 @@ def test_while_the_database_is_down_the_cache_is_valid_for_half_a_second_and_the
     without_pool_wait: Flask, clock: Clock
 ) -> None:
     view = EndedSessions(clock=clock)
-    view.end(notice(ALICE))
+    view.end(logout_token(ALICE))
     assert view.contains(ALICE)
     with outage():
         assert view.contains(ALICE)
@@ -317,7 +317,7 @@ def test_while_the_database_is_down_the_cache_is_valid_for_half_a_second_and_the
             with pytest.raises(DatabaseUnavailable):
                 view.contains(user)
         with pytest.raises(DatabaseUnavailable):
-            view.end(notice(MALLORY))
+            view.end(logout_token(MALLORY))
         assert not view.contains(User("alice"))
     assert view.contains(ALICE)
     assert not view.contains(MALLORY)
@@ -354,7 +354,7 @@ def test_requests_that_wait_for_a_failing_read_fail_without_reads_of_their_own(
 
 
 @pytest.mark.parametrize(
-    ("max_lifetime", "life"),
+    ("max_lifetime", "lifetime"),
     [
         pytest.param(900, 900, id="configured"),
         pytest.param(None, MAX_LIFETIME, id="not configured"),
@@ -362,17 +362,17 @@ def test_requests_that_wait_for_a_failing_read_fail_without_reads_of_their_own(
     ],
 )
 def test_an_ended_session_is_stored_until_its_last_token_has_expired(
-    clock: Clock, calendar: Callable[[], datetime], max_lifetime: int | None, life: int
+    clock: Clock, calendar: Callable[[], datetime], max_lifetime: int | None, lifetime: int
 ) -> None:
     view = EndedSessions(max_lifetime=max_lifetime, clock=clock)
-    view.end(notice(ALICE, calendar))
-    keep = timedelta(seconds=life) + GRACE
+    view.end(logout_token(ALICE, calendar))
+    keep = timedelta(seconds=lifetime) + GRACE
     (entry,) = queries.ended_sessions_since(0, 10)
     with superuser_engine().connect() as connection:
-        (row,) = connection.execute(EndedSession.__table__.select()).all()
-        (seen,) = connection.execute(SeenLogoutToken.__table__.select()).all()
-    assert row.forget_at == entry.forget_at == calendar() + keep
-    assert seen.forget_at == calendar() + timedelta(seconds=120)
+        session_expiry = connection.execute(select(EndedSession.expires_at)).scalar_one()
+        token_expiry = connection.execute(select(SeenLogoutToken.expires_at)).scalar_one()
+    assert session_expiry == entry.expires_at == calendar() + keep
+    assert token_expiry == calendar() + timedelta(seconds=120)
 
     clock.now += keep.total_seconds() - 1
     assert queries.purge(User("alice")) == 0
@@ -421,7 +421,7 @@ def test_after_a_read_a_worker_knows_all_ended_sessions_and_no_others(
     kept: tuple[list[dict[str, Any]], dict[User, datetime]] = ([], {})
     for step, what, which in steps:
         if step == "end":
-            views[which].end(notice(what, calendar))
+            views[which].end(logout_token(what, calendar))
             ended[what] = calendar() + timedelta(seconds=900) + GRACE
             ever.add(what)
         elif step == "read without waiting":

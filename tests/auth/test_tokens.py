@@ -873,12 +873,12 @@ def test_a_cached_token_expires_exactly_at_exp(decoded: list[str]) -> None:
     clock = Clock(NOW)
     verifier = with_secret(clock=clock)
     text = token(exp=NOW + 900)
-    for moment in (NOW, NOW + 899, NOW + 899.999):
-        clock.now = moment
+    for clock_time in (NOW, NOW + 899, NOW + 899.999):
+        clock.now = clock_time
         assert verifier.verify(text) == ALICE
     assert decoded == [text]
-    for moment in (NOW + 900.0, NOW + 900.001, NOW + 10**6):
-        clock.now = moment
+    for clock_time in (NOW + 900.0, NOW + 900.001, NOW + 10**6):
+        clock.now = clock_time
         assert refusal(verifier, text) == "the token has expired"
 
 
@@ -925,10 +925,10 @@ def test_a_cached_token_is_verified_again_if_the_clock_goes_back(
     times=st.dictionaries(st.sampled_from(["exp", "iat", "nbf"]), st.integers(NOW - 50, NOW + 50)),
     session=st.sampled_from([{}, {"sid": "s-1"}]),
     max_lifetime=st.none() | st.integers(1, 60),
-    moments=st.lists(st.integers(NOW - 60, NOW + 60), min_size=1, max_size=8),
+    clock_times=st.lists(st.integers(NOW - 60, NOW + 60), min_size=1, max_size=8),
 )
 def test_a_cached_verification_always_equals_one_without_a_cache(
-    times: dict[str, int], session: dict[str, str], max_lifetime: int | None, moments: list[int]
+    times: dict[str, int], session: dict[str, str], max_lifetime: int | None, clock_times: list[int]
 ) -> None:
     clock = Clock(NOW)
     rules: dict[str, Any] = {"max_lifetime": max_lifetime, "clock": clock}
@@ -942,8 +942,8 @@ def test_a_cached_verification_always_equals_one_without_a_cache(
         except InvalidToken as refused:
             return str(refused)
 
-    for moment in moments:
-        clock.now = moment
+    for clock_time in clock_times:
+        clock.now = clock_time
         assert answer(remembering) == answer(with_secret(**rules))
 
 

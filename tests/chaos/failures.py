@@ -50,16 +50,16 @@ def kill_workers(url: str, *, kills: int, every: float, keyed: bool, writers: in
 
 
 def kill_database(
-    postgresql: PostgreSQL, *, kills: int, away: float, keyed: bool = True, writers: int = 8
+    postgresql: PostgreSQL, *, kills: int, downtime: float, keyed: bool = True, writers: int = 8
 ) -> dict[str, Any]:
-    """Send SIGKILL to every process of PostgreSQL while clients write; start it again after `away` seconds."""
+    """Send SIGKILL to every process of PostgreSQL while clients write; start it again after `downtime` seconds."""
     with run_service(postgresql.url, workers=2) as running:
         workers = running.workers()
         with writing(running, writers, keyed=keyed) as log:
             for _ in range(kills):
                 await_writes(log, writers * 3)
                 postgresql.kill()
-                time.sleep(away)
+                time.sleep(downtime)
                 postgresql.start()
             await_writes(log, writers * 3)
         figures = {"kills": kills, **log.audit()}
@@ -72,7 +72,7 @@ def kill_database(
     return figures
 
 
-def stop_database(postgresql: PostgreSQL, *, stops: int, away: float, clients: int = 6) -> dict[str, Any]:
+def stop_database(postgresql: PostgreSQL, *, stops: int, downtime: float, clients: int = 6) -> dict[str, Any]:
     """Stop PostgreSQL with `pg_ctl stop -m fast` and start it again, while clients read and write."""
     with run_service(postgresql.url, workers=2) as running:
         workers = running.workers()
@@ -83,7 +83,7 @@ def stop_database(postgresql: PostgreSQL, *, stops: int, away: float, clients: i
                 await_writes(writes, clients)
                 postgresql.stop()
                 stopped = time.monotonic()
-                health += _poll_health(running, until_time=stopped + away)
+                health += _poll_health(running, until_time=stopped + downtime)
                 refused += reads.between(stopped, time.monotonic())
                 postgresql.start()
                 recovery.append(reads.recovery_time(time.monotonic()))

@@ -35,17 +35,17 @@ def test_killed_workers_lose_no_acknowledged_write(url: str, figures: Figures, *
 
 
 @pytest.mark.parametrize("keyed", [True, False], ids=["keyed", "not-keyed"])
-@pytest.mark.parametrize("away", [0, 0.5, 5])
+@pytest.mark.parametrize("downtime", [0, 0.5, 5])
 def test_a_killed_postgresql_loses_no_acknowledged_write(
-    postgresql_instance: PostgreSQL, figures: Figures, *, away: float, keyed: bool
+    postgresql_instance: PostgreSQL, figures: Figures, *, downtime: float, keyed: bool
 ):
-    figures(**kill_database(postgresql_instance, kills=5, away=away, keyed=keyed))
+    figures(**kill_database(postgresql_instance, kills=5, downtime=downtime, keyed=keyed))
 
 
 def test_while_postgresql_is_stopped_requests_are_503_and_afterwards_they_are_served(
     postgresql_instance: PostgreSQL, figures: Figures
 ):
-    figures(**stop_database(postgresql_instance, stops=4, away=8))
+    figures(**stop_database(postgresql_instance, stops=4, downtime=8))
 
 
 def test_a_frozen_postgresql_holds_no_request_for_longer_than_the_limit(

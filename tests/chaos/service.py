@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import SECRET
-from tests.gunicorn_server import STARTING, STOPPING, Answer, spawn_on_socket
+from tests.gunicorn_server import STARTING, STOPPING, ServerResponse, spawn_on_socket
 from tests.waiting import until
 
 CLIENT_TIMEOUT = 60
@@ -48,12 +48,12 @@ class Service:
                 os.kill(worker, signal.SIGKILL)
         until(lambda: len(set(self.workers()) - set(workers[:count])) >= len(workers))
 
-    def get(self, path: str, token: str | None = None, timeout: float = CLIENT_TIMEOUT) -> Answer:
+    def get(self, path: str, token: str | None = None, timeout: float = CLIENT_TIMEOUT) -> ServerResponse:
         """Send a GET request on a new connection."""
         with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)) as connection:
             connection.request("GET", path, headers={"Authorization": f"Bearer {token}"} if token else {})
             response = connection.getresponse()
-            return Answer(response.status, response.headers, response.read())
+            return ServerResponse(response.status, response.headers, response.read())
 
     def is_up(self) -> bool:
         """Return whether `/healthz` returns 200 within two seconds."""

@@ -106,9 +106,9 @@ def _add_tasks(url: str, count: int) -> None:
     """Insert tasks with long descriptions directly: through the API they would need many requests of 1 MiB."""
     row = ("user_id", "id", "revision", "title", "description", "completed", "created_at", "updated_at")
     columns = (*row, "folded_title", "folded_description")
-    moment, (text, _) = "2026-11-21 09:30:15.000000", SLOWEST_SEARCH
+    written_at, (text, _) = "2026-11-21 09:30:15.000000", SLOWEST_SEARCH
     rows = [
-        (SEARCHER, n, n, f"T{n}", text, False, moment, moment, f"t{n * 7919 % count}", text)
+        (SEARCHER, n, n, f"T{n}", text, False, written_at, written_at, f"t{n * 7919 % count}", text)
         for n in range(1, count + 1)
     ]
     with closing(sqlite3.connect(_file(url))) as database, database:

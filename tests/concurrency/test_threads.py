@@ -23,7 +23,7 @@ def threads() -> Iterator[NativeThreads]:
     sys.setswitchinterval(before)
 
 
-def nothing() -> None:
+def do_nothing() -> None:
     return
 
 
@@ -37,7 +37,7 @@ def test_other_greenlets_run_while_a_call_blocks(threads: NativeThreads):
         stepped.set()
 
     gevent.spawn(step)
-    assert threads.run(lambda: stepped.wait(60), nothing)
+    assert threads.run(lambda: stepped.wait(60), do_nothing)
 
 
 def test_an_error_of_the_call_is_raised_where_it_was_called(threads: NativeThreads, capfd: pytest.CaptureFixture[str]):
@@ -45,7 +45,7 @@ def test_an_error_of_the_call_is_raised_where_it_was_called(threads: NativeThrea
         raise LookupError("mine")
 
     with pytest.raises(LookupError, match="mine"):
-        threads.run(fail, nothing)
+        threads.run(fail, do_nothing)
     assert capfd.readouterr().err == "", "gevent printed it"
 
 

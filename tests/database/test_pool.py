@@ -41,28 +41,28 @@ def engine(tmp_path: Path, poolclass: type[QueuePool]) -> Iterator[Engine]:
     made.dispose()
 
 
-def take(engine: Engine) -> Any:
+def check_out(engine: Engine) -> Any:
     return engine.raw_connection()
 
 
 def test_the_connection_idle_longest_is_checked_out_first(engine: Engine):
-    first, second = take(engine), take(engine)
+    first, second = check_out(engine), check_out(engine)
     drivers = first.dbapi_connection, second.dbapi_connection
     first.close()
     second.close()
-    with closing(take(engine)) as next_one:
+    with closing(check_out(engine)) as next_one:
         assert next_one.dbapi_connection is drivers[0]
     assert engine.pool.checkedin() == 2, "no connection is opened while one is idle"
 
 
 def test_the_pool_has_at_most_pool_size_connections(engine: Engine):
-    taken = [take(engine) for _ in range(SIZE)]
+    taken = [check_out(engine) for _ in range(SIZE)]
     began = time.monotonic()
     with pytest.raises(PoolTimeout):
-        take(engine)
+        check_out(engine)
     assert 0.2 <= time.monotonic() - began < 10
     taken.pop().close()
-    take(engine).close()
+    check_out(engine).close()
     assert len({id(connection.dbapi_connection) for connection in taken}) == SIZE - 1
 
 
@@ -73,11 +73,11 @@ def test_every_waiting_thread_gets_a_connection_after_checkin(tmp_path: Path, po
     got: list[float] = []
 
     def wait() -> None:
-        with closing(take(engine)):
+        with closing(check_out(engine)):
             got.append(time.monotonic())
 
     for _ in range(20):
-        held = take(engine)
+        held = check_out(engine)
         waiting = [threading.Thread(target=wait) for _ in range(3)]
         for thread in waiting:
             thread.start()
@@ -101,7 +101,7 @@ def test_threads_never_share_a_connection_and_no_wakeup_is_lost(tmp_path: Path, 
 
     def work(_: int) -> None:
         for number in range(300):
-            with closing(take(engine)) as connection:
+            with closing(check_out(engine)) as connection:
                 driver = id(connection.dbapi_connection)
                 if driver in busy:
                     shared.append(driver)
@@ -131,7 +131,7 @@ def test_a_woken_thread_waits_again_if_the_connection_was_taken(tmp_path: Path, 
         monkeypatch.undo()
         raise IndexError
 
-    taken = [take(engine) for _ in range(SIZE)]
+    taken = [check_out(engine) for _ in range(SIZE)]
     monkeypatch.setattr(Queue, "_get", taken_by_another)
     queue: Any = engine.pool
     last = taken.pop()
@@ -142,7 +142,7 @@ def test_a_woken_thread_waits_again_if_the_connection_was_taken(tmp_path: Path, 
 
     giving = threading.Thread(target=give_back)
     giving.start()
-    taken.append(take(engine))
+    taken.append(check_out(engine))
     giving.join()
     assert Queue._get is not taken_by_another, "the race was simulated"
     for connection in taken:
@@ -152,20 +152,20 @@ def test_a_woken_thread_waits_again_if_the_connection_was_taken(tmp_path: Path, 
 
 def test_an_invalidated_connection_frees_its_place_in_the_pool(engine: Engine):
     for _ in range(2 * SIZE):
-        connection = take(engine)
+        connection = check_out(engine)
         driver = connection.dbapi_connection
         connection.invalidate()
         connection.close()
         with pytest.raises(sqlite3.ProgrammingError):
             driver.execute("SELECT 1")
-    taken = [take(engine) for _ in range(SIZE)]
+    taken = [check_out(engine) for _ in range(SIZE)]
     for connection in taken:
         connection.close()
 
 
 @pytest.mark.filterwarnings("ignore:Can't invalidate an already-closed connection")  # only SQLAlchemy's warns
 def test_a_closed_connection_cannot_be_used_and_is_returned_once(engine: Engine):
-    connection = take(engine)
+    connection = check_out(engine)
     assert connection.is_valid
     assert connection.driver_connection is connection.dbapi_connection
     connection.close()
@@ -174,7 +174,7 @@ def test_a_closed_connection_cannot_be_used_and_is_returned_once(engine: Engine)
     assert not connection.is_valid
     assert connection.dbapi_connection is connection.driver_connection is None
     assert engine.pool.checkedin() == 1, "returned once, and open"
-    with closing(take(engine)) as again:
+    with closing(check_out(engine)) as again:
         again.cursor().execute("SELECT 1")
 
 
@@ -192,7 +192,7 @@ def test_sqlalchemy_returns_a_connection_after_commit_rollback_and_error(engine:
     with pytest.raises(OperationalError), engine.connect() as connection:
         connection.execute(text("nonsense"))
     assert engine.pool.checkedout() == 0
-    assert {take(engine) for _ in range(SIZE)}, "all places of the pool are free"
+    assert {check_out(engine) for _ in range(SIZE)}, "all connections of the pool are free"
 
 
 @pytest.mark.filterwarnings("error")
@@ -210,7 +210,7 @@ def test_the_isolation_level_of_a_checkout_is_restored_at_checkin(engine: Engine
         connection.invalidate()
     with engine.connect() as connection:
         assert connection.info == {}
-    assert take(engine)._connection_record.finalize_callback == deque()
+    assert check_out(engine)._connection_record.finalize_callback == deque()
 
 
 @pytest.mark.parametrize("which", ["the first", "one that follows"])
@@ -221,17 +221,17 @@ def test_a_failed_connect_frees_its_place_in_the_pool(tmp_path: Path, poolclass:
     )
     if which != "the first":
         folder.mkdir()
-        take(engine).invalidate()
+        check_out(engine).invalidate()
         folder.rename(tmp_path / "elsewhere")
     for _ in range(3):
         with pytest.raises(sqlite3.OperationalError):
-            take(engine)
+            check_out(engine)
     folder.mkdir()
-    take(engine).close()
+    check_out(engine).close()
 
 
 def test_dispose_creates_an_empty_pool_of_the_same_class(engine: Engine):
-    take(engine).close()
+    check_out(engine).close()
     before = engine.pool
     engine.dispose()
     assert engine.pool is not before

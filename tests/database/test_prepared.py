@@ -97,9 +97,9 @@ def test_prepared_statements_return_the_rows_that_core_returns(alice: Person):
 
 def test_prepared_statements_convert_values_as_core_does(app: Flask):
     assert app
-    moment = datetime(2026, 3, 4, 5, 6, 7, 89_000, tzinfo=UTC)
+    written_at = datetime(2026, 3, 4, 5, 6, 7, 89_000, tzinfo=UTC)
     names = ("title", "folded_title", "completed", "created_at", "updated_at", "tags", "due_date")
-    values = dict(zip(names, ("t", "t", True, moment, moment, ("x", "y"), date(2026, 1, 2)), strict=True))
+    values = dict(zip(names, ("t", "t", True, written_at, written_at, ("x", "y"), date(2026, 1, 2)), strict=True))
     statement = insert(Task).values(
         user_id=OWNER, id=1, revision=1, **{name: bindparam(name, type_=Task.__table__.c[name].type) for name in names}
     )

@@ -449,7 +449,7 @@ def test_an_invalid_statement_is_500_and_not_503(app: Flask):
 @pytest.mark.usefixtures("production_timeouts")
 def test_an_unreachable_database_is_503_within_seconds():
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # ours, and nobody listens
+        taken.bind(("127.0.0.1", 0))  # bound by this test, and not listening
         app = build(f"postgresql://taskapi@127.0.0.1:{taken.getsockname()[1]}/taskapi")
         alice = Person(app.test_client(), "alice")
         begin = time.monotonic()
@@ -631,32 +631,32 @@ def test_a_password_with_special_characters_reaches_the_driver():
 # Times.
 
 
-MOMENT = datetime(2026, 11, 21, 9, 30, 15, 123000, tzinfo=UTC)
+TIME = datetime(2026, 11, 21, 9, 30, 15, 123000, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
-    "moment",
+    "stored",
     [
-        pytest.param(MOMENT, id="utc"),
-        pytest.param(MOMENT.astimezone(timezone(timedelta(hours=5, minutes=45))), id="elsewhere"),
-        pytest.param(MOMENT.replace(year=1), id="long-ago"),
-        pytest.param(MOMENT.replace(year=9999), id="far-ahead"),
+        pytest.param(TIME, id="utc"),
+        pytest.param(TIME.astimezone(timezone(timedelta(hours=5, minutes=45))), id="elsewhere"),
+        pytest.param(TIME.replace(year=1), id="long-ago"),
+        pytest.param(TIME.replace(year=9999), id="far-ahead"),
         pytest.param(None, id="none"),
     ],
 )
-def test_a_datetime_is_read_back_as_it_was_stored_in_utc(app: Flask, moment: datetime | None):
+def test_a_datetime_is_read_back_as_it_was_stored_in_utc(app: Flask, stored: datetime | None):
     from sqlalchemy import Column, Integer, MetaData, Table
 
-    table = Table("moments", MetaData(), Column("id", Integer, primary_key=True), Column("at", UTCDateTime()))
+    table = Table("stored_times", MetaData(), Column("id", Integer, primary_key=True), Column("at", UTCDateTime()))
     engine = superuser_engine()  # the service's role cannot create tables
     table.create(engine)
     try:
         with engine.begin() as connection:
-            connection.execute(insert(table).values(id=1, at=moment))
+            connection.execute(insert(table).values(id=1, at=stored))
         with engine.connect() as connection:
             (found,) = connection.execute(select(table.c.at)).one()
-        assert found == moment
-        assert moment is None or found.tzinfo is UTC or found.utcoffset() == timedelta(0)
+        assert found == stored
+        assert stored is None or found.tzinfo is UTC or found.utcoffset() == timedelta(0)
         with engine.connect() as connection, pytest.raises(StatementError, match="naive datetime"):
             connection.execute(insert(table).values(id=2, at=datetime(2026, 11, 21, 9, 30)))  # noqa: DTZ001
     finally:
@@ -665,9 +665,9 @@ def test_a_datetime_is_read_back_as_it_was_stored_in_utc(app: Flask, moment: dat
 
 def test_now_is_in_utc_and_in_whole_milliseconds():
     before = datetime.now(UTC)
-    moments = [now() for _ in range(1000)]
-    assert all(moment.tzinfo is UTC and moment.microsecond % 1000 == 0 for moment in moments)
-    assert before - timedelta(milliseconds=1) <= moments[0] <= moments[-1] <= datetime.now(UTC)
+    times = [now() for _ in range(1000)]
+    assert all(each.tzinfo is UTC and each.microsecond % 1000 == 0 for each in times)
+    assert before - timedelta(milliseconds=1) <= times[0] <= times[-1] <= datetime.now(UTC)
 
 
 def test_the_time_in_a_response_is_the_stored_one(app: Flask):

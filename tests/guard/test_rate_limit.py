@@ -103,13 +103,13 @@ def test_requests_with_any_status_and_on_every_path_of_the_user_are_counted(limi
     alice = person(limited)
     alice.add()
     etag = alice.get().headers["ETag"]
-    answers = [
+    responses = [
         alice.get(headers={"If-None-Match": etag}),
         alice.get("/99"),
         alice.post(json={"title": ""}),
     ]
-    assert [(answer.status_code, left(answer)) for answer in answers] == [(304, 2), (404, 1), (422, 0)]
-    assert all(answer.headers["RateLimit-Policy"] == '"default";q=5;w=60' for answer in answers)
+    assert [(response.status_code, left(response)) for response in responses] == [(304, 2), (404, 1), (422, 0)]
+    assert all(response.headers["RateLimit-Policy"] == '"default";q=5;w=60' for response in responses)
     for path in ("/api/alice/changes", "/api/alice/stats", "/api/alice/tasks/1"):
         refused = alice.client.get(path, headers={"Authorization": f"Bearer {alice.token}"})
         assert refused.status_code == 429, path
@@ -223,10 +223,10 @@ def test_a_preflight_is_not_counted_and_never_429(make_app: Make) -> None:
 
 def test_rate_limit_off_disables_the_limits(make_app: Make) -> None:
     alice = person(make_app(RATE_LIMIT="off"), address=WORLD)
-    answers = [alice.get() for _ in range(60)]
-    assert {answer.status_code for answer in answers} == {200}
-    assert "RateLimit" not in answers[0].headers
-    assert "RateLimit-Policy" not in answers[0].headers
+    responses = [alice.get() for _ in range(60)]
+    assert {response.status_code for response in responses} == {200}
+    assert "RateLimit" not in responses[0].headers
+    assert "RateLimit-Policy" not in responses[0].headers
 
 
 def test_the_default_limit_is_600_a_minute(make_app: Make) -> None:
@@ -372,8 +372,8 @@ def test_the_request_that_exceeds_the_limit_is_carried_out_and_the_next_is_429(m
 
 def test_the_limit_of_an_address_is_ten_times_that_of_a_user(make_app: Make) -> None:
     app = make_app(RATE_LIMIT="2/minute")
-    answers = [person(app, f"user-{number // 2}", WORLD).get().status_code for number in range(20)]
-    assert answers == [200] * 20
+    responses = [person(app, f"user-{number // 2}", WORLD).get().status_code for number in range(20)]
+    assert responses == [200] * 20
     refused = person(app, "one-too-many", WORLD).get()
     assert refused.status_code == 429
     assert left(refused) == 0, "the header shows what the address has left"
@@ -533,9 +533,9 @@ def test_while_redis_is_down_requests_are_allowed_without_delay_and_limits_retur
         redis.kill()
     with caplog.at_level(logging.WARNING, "taskapi.guard.rate_limit"):
         began = time.monotonic()
-        answers = [alice.get() for _ in range(10)]
+        responses = [alice.get() for _ in range(10)]
         took = time.monotonic() - began
-    assert {answer.status_code for answer in answers} == {200}
+    assert {response.status_code for response in responses} == {200}
     assert took < 5, "one wait for Redis, and none for the nine requests after it"
     assert [record.message for record in caplog.records if record.name == "taskapi.guard.rate_limit"] == [
         f"rate limits are off for {WAIT_LIMIT} s: StorageError"
@@ -554,11 +554,11 @@ def test_dns_of_redis_that_hangs_holds_no_slot_and_requests_are_allowed(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, scheme: str
 ) -> None:
     lookups: list[str] = []
-    answers = threading.Event()
+    may_respond = threading.Event()
 
     def hang(host: str, *_: Any, **__: Any) -> list[Any]:
         lookups.append(host)
-        answers.wait()
+        may_respond.wait()
         return []
 
     monkeypatch.setattr(redis_counter, "LOOKUP_TIMEOUT", 3 * WAIT_LIMIT)
@@ -578,7 +578,7 @@ def test_dns_of_redis_that_hangs_holds_no_slot_and_requests_are_allowed(
             monkeypatch.setattr(redis_counter, "LOOKUP_TIMEOUT", 0.05)
             assert request()
         finally:
-            answers.set()
+            may_respond.set()
         assert [done.result(WAIT_LIMIT) for done in requests] == [True] * 3
     assert lookups == ["redis.example"]
     assert {record.message for record in caplog.records} == {"rate limits are off for 0 s: StorageError"}

@@ -83,7 +83,7 @@ def test_response_header_error_body_and_log_have_the_same_request_id(
 def test_every_kind_of_response_has_a_request_id(alice: Person):
     alice.add()
     headers = {"X-Request-Id": "mine"}
-    answers = [
+    responses = [
         alice.get(headers=headers),
         alice.get(headers={**headers, "If-None-Match": "*"}),
         alice.get("/1", headers={**headers, "If-None-Match": '"1"'}),
@@ -94,4 +94,4 @@ def test_every_kind_of_response_has_a_request_id(alice: Person):
         alice.client.get("/api/alice/tasks", headers=headers),
         alice.client.options("/api/alice/tasks", headers=headers),
     ]
-    assert {response.headers["X-Request-Id"] for response in answers} == {"mine"}
+    assert {response.headers["X-Request-Id"] for response in responses} == {"mine"}

@@ -89,8 +89,8 @@ def test_each_application_has_its_own_route_cache():
     "host", ["localhost", "x:80", "", "a b", "\xe4\xf6", "[::1]:8000", "a" * 80, "mallory.example"]
 )
 def test_no_response_depends_on_the_host_header(client: FlaskClient, host: str):
-    answered = client.get("/healthz", headers={"Host": host})
-    assert (answered.status_code, answered.get_json()) == (200, {"status": "ok"})
+    response = client.get("/healthz", headers={"Host": host})
+    assert (response.status_code, response.get_json()) == (200, {"status": "ok"})
 
 
 def test_urls_include_the_script_name(alice: Person):
@@ -116,20 +116,20 @@ def test_options_lists_the_methods_of_a_path(client: FlaskClient, path: str):
 
 @pytest.mark.parametrize("signal", [request_tearing_down, appcontext_tearing_down])
 def test_teardown_signals_are_sent(client: FlaskClient, signal: Any):
-    told: list[object] = []
+    calls: list[object] = []
     client.get("/healthz")
-    with signal.connected_to(lambda sender, **_: told.append(sender)):
+    with signal.connected_to(lambda sender, **_: calls.append(sender)):
         client.get("/healthz")
     client.get("/healthz")
-    assert told == [client.application]
+    assert calls == [client.application]
 
 
 def test_teardown_functions_are_called(make_app: Callable[..., Flask]):
-    app, told = make_app(), []
-    app.teardown_request(lambda error: told.append(("request", error)))
-    app.teardown_appcontext(lambda error: told.append(("context", error)))
+    app, calls = make_app(), []
+    app.teardown_request(lambda error: calls.append(("request", error)))
+    app.teardown_appcontext(lambda error: calls.append(("context", error)))
     app.test_client().get("/healthz")
-    assert told == [("request", None), ("context", None)]
+    assert calls == [("request", None), ("context", None)]
 
 
 def test_there_is_no_orm_session_and_no_teardown_for_it(app: Flask):

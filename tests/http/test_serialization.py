@@ -24,7 +24,7 @@ OFFSETS = (UTC, ZoneInfo("UTC"), ZoneInfo("Asia/Kathmandu"), timezone(timedelta(
 
 texts = st.text(max_size=5)
 numbers = st.integers(1, 10**18 - 1)
-moments = st.builds(
+times = st.builds(
     datetime.replace,
     st.datetimes(datetime(1, 1, 3), datetime(9999, 12, 29), timezones=st.sampled_from(OFFSETS)),  # noqa: DTZ001
     microsecond=st.sampled_from((0, 1, 999, 1000, 440_000, 999_999)) | st.integers(0, 999_999),
@@ -36,13 +36,13 @@ rows = st.builds(
     title=texts,
     description=st.none() | texts,
     completed=st.booleans(),
-    completed_at=st.none() | moments,
+    completed_at=st.none() | times,
     priority=st.sampled_from([*PRIORITIES.values()]),
     tags=st.lists(texts, max_size=3).map(tuple),
     due_date=st.none() | st.dates(),
     due_time=st.none() | st.just("09:30"),
     time_zone=st.none() | st.just("Europe/Berlin"),
-    due_at=st.none() | moments,
+    due_at=st.none() | times,
     recurrence=st.none() | st.just("FREQ=DAILY"),
     repeat_from=st.sampled_from([*REPEAT_FROM.values()]),
     series_id=st.none() | numbers,
@@ -50,14 +50,14 @@ rows = st.builds(
     next_task_id=st.none() | numbers,
     position=texts,
     revision=numbers,
-    created_at=moments,
-    updated_at=moments,
-    deleted_at=st.none() | moments,
+    created_at=times,
+    updated_at=times,
+    deleted_at=st.none() | times,
 )
 
 
-def in_milliseconds(moment: datetime | None) -> str | None:
-    return moment and moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def in_milliseconds(time: datetime | None) -> str | None:
+    return time and time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @given(rows)
@@ -149,7 +149,7 @@ def test_a_field_without_a_known_conversion_is_refused_at_construction(field: fi
 
 
 @pytest.mark.parametrize(
-    ("moment", "written"),
+    ("time", "written"),
     [
         (datetime(2026, 11, 21, 9, 30, tzinfo=UTC), "2026-11-21T09:30:00.000Z"),
         (datetime(2026, 11, 21, 9, 30, 1, 999, tzinfo=UTC), "2026-11-21T09:30:01.000Z"),
@@ -158,8 +158,8 @@ def test_a_field_without_a_known_conversion_is_refused_at_construction(field: fi
         (datetime(33, 2, 1, tzinfo=UTC), "0033-02-01T00:00:00.000Z"),
     ],
 )
-def test_times_are_truncated_to_milliseconds(moment: datetime, written: str) -> None:
-    assert rfc3339(moment) == written
+def test_times_are_truncated_to_milliseconds(time: datetime, written: str) -> None:
+    assert rfc3339(time) == written
 
 
 def test_dates_are_serialized_by_orjson() -> None:

@@ -27,7 +27,7 @@ import taskapi.database.unit_of_work
 from taskapi.database.base import now
 from taskapi.idempotency.models import StoredResponse
 from tests.conftest import Person, superuser_engine, token
-from tests.gunicorn_server import Answer, Request, Server, launch
+from tests.gunicorn_server import Request, Server, ServerResponse, launch
 from tests.waiting import WAIT_LIMIT, until
 
 REPLAYED_HEADERS = ("Content-Type", "ETag", "Location")
@@ -381,12 +381,12 @@ def test_a_second_request_during_the_first_is_409_or_waits_for_it(
                 assert (refused.status_code, refused.get_json()["code"]) == (409, "in-flight")
                 assert refused.headers["Retry-After"] == "1"
             assert not first.done()
-        answers = [first.result(timeout=WAIT_LIMIT)]
+        responses = [first.result(timeout=WAIT_LIMIT)]
         if database_url.startswith("sqlite"):
-            answers.append(second.result(timeout=WAIT_LIMIT))
-    answers = sorted([*answers, create()], key=lambda answer: "Idempotency-Replayed" in answer.headers)
-    for again in answers[1:]:
-        assert_replayed(answers[0], again)
+            responses.append(second.result(timeout=WAIT_LIMIT))
+    responses = sorted([*responses, create()], key=lambda response: "Idempotency-Replayed" in response.headers)
+    for again in responses[1:]:
+        assert_replayed(responses[0], again)
     assert alice.titles() == ["T", "There already"]
 
 
@@ -442,12 +442,12 @@ def tasks(server: Server, user: str) -> Any:
 def test_12_concurrent_creates_with_one_key_create_one_task(server: Server, app: Flask) -> None:
     for run in range(3):
         user = f"twelve-{run}"
-        answers = server.race(user, [CREATE] * 12)
-        made = [answer for answer in answers if answer.status == 201]
-        assert {answer.status for answer in answers} <= {201, 409}
-        assert len({(answer.body, answer.headers["ETag"], answer.headers["Location"]) for answer in made}) == 1
-        assert sum(answer.headers["Idempotency-Replayed"] is None for answer in made) == 1
-        assert all(answer.headers["Retry-After"] for answer in answers if answer.status == 409)
+        responses = server.race(user, [CREATE] * 12)
+        made = [response for response in responses if response.status == 201]
+        assert {response.status for response in responses} <= {201, 409}
+        assert len({(response.body, response.headers["ETag"], response.headers["Location"]) for response in made}) == 1
+        assert sum(response.headers["Idempotency-Replayed"] is None for response in made) == 1
+        assert all(response.headers["Retry-After"] for response in responses if response.status == 409)
         assert len(tasks(server, user)) == 1
 
 
@@ -460,17 +460,17 @@ def kill_workers(master: int) -> None:
     until(lambda: len(set(children.read_text().split()) - set(workers)) == len(workers))
 
 
-def retry_until_answered(server: Server, user: str, request: Request) -> Answer:
+def retry_until_response(server: Server, user: str, request: Request) -> ServerResponse:
     """Send a request until the response is neither 409 nor 503, and return it."""
     deadline = time.monotonic() + WAIT_LIMIT
     while True:
         try:
-            answer = server.send(user, request)
+            response = server.send(user, request)
         except (OSError, http.client.HTTPException):
-            answer = None
-        if answer is not None and answer.status not in (409, 503):
-            return answer
-        assert time.monotonic() < deadline, answer
+            response = None
+        if response is not None and response.status not in (409, 503):
+            return response
+        assert time.monotonic() < deadline, response
         time.sleep(0.1)
 
 
@@ -498,7 +498,7 @@ def test_a_response_lost_by_a_worker_killed_after_the_commit_is_replayed(
     send_and_hang_up(server, "killed-after", b'{"title": "T"}')
     until(lambda: tasks(server, "killed-after"))
     kill_workers(master)
-    again = retry_until_answered(server, "killed-after", CREATE)
+    again = retry_until_response(server, "killed-after", CREATE)
     assert (again.status, again.headers["Idempotency-Replayed"]) == (201, "true")
     assert len(tasks(server, "killed-after")) == 1
 
@@ -511,8 +511,8 @@ def test_a_worker_killed_before_the_commit_stores_nothing(
         send_and_hang_up(server, "killed", b'{"title": "T"}')
         wait_until_working(database_url)
         kill_workers(master)
-    assert [task["title"] for task in retry_until_answered(server, "killed", Request("GET")).json] == ["There already"]
-    again = retry_until_answered(server, "killed", CREATE)
+    assert [task["title"] for task in retry_until_response(server, "killed", Request("GET")).json] == ["There already"]
+    again = retry_until_response(server, "killed", CREATE)
     assert (again.status, again.headers["Idempotency-Replayed"]) == (201, None)
     assert [task["title"] for task in tasks(server, "killed")] == ["T", "There already"]
 
@@ -525,9 +525,9 @@ def test_a_batch_interrupted_by_a_killed_worker_is_executed_once_by_retries(
     operations = [{"op": "create", "task": {"title": f"Task {number}"}} for number in range(100)]
     batch = Request("POST", "/batch", {"operations": operations}, (("Idempotency-Key", "one"),))
     with ThreadPoolExecutor(1) as pool:
-        interrupted = pool.submit(retry_until_answered, server, user, batch)
+        interrupted = pool.submit(retry_until_response, server, user, batch)
         time.sleep(delay)
         kill_workers(master)
         assert interrupted.result().status == 200
-    assert retry_until_answered(server, user, batch).headers["Idempotency-Replayed"] == "true"
+    assert retry_until_response(server, user, batch).headers["Idempotency-Replayed"] == "true"
     assert len(tasks(server, user)) == 100

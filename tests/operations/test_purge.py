@@ -41,7 +41,7 @@ def replace_step(monkeypatch: pytest.MonkeyPatch, counted: str, **members: Any) 
 
 def end_session_a_day_ago() -> None:
     past = now() - timedelta(days=1)
-    sessions.record_logout(User("alice", "s-1"), "n-1", forget_session=past, forget_token=past)
+    sessions.record_logout(User("alice", "s-1"), "n-1", session_expires_at=past, token_expires_at=past)
 
 
 @pytest.mark.usefixtures("trash_is_due")

@@ -70,7 +70,7 @@ class _Stream(io.BytesIO):
         """Do nothing: HTTPResponse closes the stream after one response, and another may follow."""
 
 
-def exchange(port: int, sent: bytes, *, end: bool = True) -> tuple[list[Reply], bytes]:
+def send_and_receive(port: int, sent: bytes, *, end: bool = True) -> tuple[list[Reply], bytes]:
     """Send bytes, and FIN with `end`; return all responses until the server closes, and their bytes."""
     received = bytearray()
     deadline = time.monotonic() + DEADLINE
@@ -141,7 +141,7 @@ class System:
 
     def send(self, sent: bytes, *, end: bool = True) -> list[Reply]:
         """Send bytes; return all responses. AssertionError if they contain a secret from the request or a traceback."""
-        replies, received = exchange(self.port, sent, end=end)
+        replies, received = send_and_receive(self.port, sent, end=end)
         shown = [secret for secret in secrets_in(sent) if secret in received]
         assert not shown, f"the answer shows {shown}: {received!r}"
         assert b"Traceback" not in received

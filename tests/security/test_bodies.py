@@ -259,7 +259,7 @@ OPERATIONS = {
     "an operation on true": sent_json({"operations": [{"op": "delete", "id": True}]}, path="/tasks/batch"),
     "an operation on everything": sent_json({"operations": [{"op": "delete", "id": {"$gt": 0}}]}, path="/tasks/batch"),
     "an operation on a number of 19 digits": sent_json({"operations": [{"op": "delete", "id": 2**63}]}, path="/tasks/batch"),
-    "an operation that nobody knows": sent_json({"operations": [{"op": "purge", "id": 1}]}, path="/tasks/batch"),
+    "an unknown operation": sent_json({"operations": [{"op": "purge", "id": 1}]}, path="/tasks/batch"),
     "an operation on what is only alice's": sent_json(
         {"operations": [{"op": "delete", "id": 3}]}, 404, "not-found", path="/tasks/batch"
     ),

@@ -348,9 +348,9 @@ def test_the_smuggled_request_would_be_executed_after_a_valid_request(system: Sy
     """Without this, the attacks could fail for another reason than their framing."""
     made = system.of("trudy", method="POST", body=b'{"title":"x"}')
     task = made.headers["Location"].encode()
-    behind = victim(system).replace(b"/api/alice/tasks/1", task)
-    behind = behind.replace(system.token("alice").encode(), system.token("trudy").encode())
-    first, second = system.send(framed(start=b"GET /api/mallory/tasks HTTP/1.1")(system) + behind)
+    second_request = victim(system).replace(b"/api/alice/tasks/1", task)
+    second_request = second_request.replace(system.token("alice").encode(), system.token("trudy").encode())
+    first, second = system.send(framed(start=b"GET /api/mallory/tasks HTTP/1.1")(system) + second_request)
     assert (first.status, second.status) == (200, 204)
 
 

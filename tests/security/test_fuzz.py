@@ -77,7 +77,7 @@ EDITS = st.lists(
 )
 
 
-def edited(raw: bytes, edits: Sequence[tuple[float, int, bytes]]) -> bytes:
+def apply_edits(raw: bytes, edits: Sequence[tuple[float, int, bytes]]) -> bytes:
     """Return bytes after edits: each removes some bytes at a relative position and inserts others."""
     for place, taken, put in edits:
         at = int(place * (len(raw) + 1))
@@ -91,7 +91,7 @@ def test_a_modified_token_is_refused(
     verifier: Verifier, signers: dict[str, Signer], algorithm: str, edits: list[tuple[float, int, bytes]]
 ) -> None:
     token = valid_token(signers, algorithm)
-    text = edited(token.encode(), edits).decode("utf-8", "surrogateescape")
+    text = apply_edits(token.encode(), edits).decode("utf-8", "surrogateescape")
     try:
         user = verifier.verify(text)
     except InvalidToken:
@@ -106,7 +106,7 @@ def test_a_token_modified_before_base64url_is_refused(
 ) -> None:
     token = valid_token(signers, algorithm)
     parts = [urlsafe_b64decode(text + "==") for text in token.split(".")]
-    parts[part] = edited(parts[part], edits)
+    parts[part] = apply_edits(parts[part], edits)
     text = ".".join(base64url(raw) for raw in parts)
     try:
         user = verifier.verify(text)
@@ -158,10 +158,10 @@ def test_a_signed_logout_token_is_parsed_or_refused(verifier: Verifier, claims: 
         **claims,
     }
     try:
-        notice = parse_logout_token(verifier, compact({"alg": "HS256", "typ": "logout+jwt"}, about, hs256()))
+        logout_token = parse_logout_token(verifier, compact({"alg": "HS256", "typ": "logout+jwt"}, about, hs256()))
     except InvalidToken:
         return
-    assert (notice.id, notice.user) == (about["jti"], User(about["sub"], about["sid"]))
+    assert (logout_token.id, logout_token.user) == (about["jti"], User(about["sub"], about["sid"]))
 
 
 # Values that the service signs
@@ -179,7 +179,7 @@ def decode_sync_token(text: str) -> tokens.SyncPosition:
     return tokens.decode_token(changes_query.load({"since": text})["since"], STATE)
 
 
-REFUSALS = (ValidationError, tokens.InvalidSyncToken, tokens.SyncTokenExpired)
+DOMAIN_ERRORS = (ValidationError, tokens.InvalidSyncToken, tokens.SyncTokenExpired)
 
 
 @BOUNDED
@@ -192,7 +192,9 @@ def test_text_that_is_not_a_signed_cursor_is_refused(text: str) -> None:
 @BOUNDED
 @given(place=st.tuples(st.text("ab\u00e9 ", max_size=20), st.integers(0, 2**63)), edits=EDITS)
 def test_a_modified_cursor_is_refused(place: Any, edits: list[tuple[float, int, bytes]]) -> None:
-    text = edited(cursors.encode_cursor(place, SELECTION, STATE).encode(), edits).decode("utf-8", "surrogateescape")
+    text = apply_edits(cursors.encode_cursor(place, SELECTION, STATE).encode(), edits).decode(
+        "utf-8", "surrogateescape"
+    )
     try:
         opened = decode_cursor(text)
     except (ValidationError, BadCursor):
@@ -209,7 +211,7 @@ def test_a_modified_cursor_is_refused(place: Any, edits: list[tuple[float, int, 
 def test_text_that_is_not_a_signed_sync_token_is_refused(text: str) -> None:
     try:
         place = decode_sync_token(text)
-    except REFUSALS:
+    except DOMAIN_ERRORS:
         return
     assert text.strip() == "0"  # of who has no data: it begins at the beginning
     assert place == tokens.SyncPosition(0, 2**63 - 1, initial_revision=0)
@@ -221,10 +223,10 @@ def test_a_modified_sync_token_is_refused(
     revision: int, number: int, initial_revision: int, edits: list[tuple[float, int, bytes]]
 ) -> None:
     place = tokens.SyncPosition(revision, number, initial_revision)
-    text = edited(tokens.encode_token(place, STATE).encode(), edits).decode("utf-8", "surrogateescape")
+    text = apply_edits(tokens.encode_token(place, STATE).encode(), edits).decode("utf-8", "surrogateescape")
     try:
         opened = decode_sync_token(text)
-    except REFUSALS:
+    except DOMAIN_ERRORS:
         return
     assert opened in (place, tokens.SyncPosition(0, 2**63 - 1, initial_revision=0))
     assert opened == place or text.strip() == "0"
@@ -291,7 +293,7 @@ def test_a_recurrence_rule_of_any_parts_is_refused_or_yields_a_later_date_within
 @BOUNDED
 @given(value=JSON, edits=EDITS)
 def test_modified_json_is_parsed_like_json_loads_or_refused(value: Any, edits: list[tuple[float, int, bytes]]) -> None:
-    raw = edited(json.dumps(value).encode(), edits)
+    raw = apply_edits(json.dumps(value).encode(), edits)
     try:
         read = strict_json.loads(raw)
     except ValueError:

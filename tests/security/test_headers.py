@@ -465,14 +465,14 @@ def test_the_allowed_origin_may_not_send_cookies(system: System) -> None:
 
 # Keys and tags of another user
 
-KEPT = b'{"title": "Kept"}'
+BODY = b'{"title": "Kept"}'
 
 
 def test_an_idempotency_key_of_another_user_replays_no_response(system: System) -> None:
     key = [("Idempotency-Key", "k-1")]
-    first = system.of("peggy", method="POST", body=KEPT, headers=key)
-    again = system.of("peggy", method="POST", body=KEPT, headers=key)
-    other = system.of("victor", method="POST", body=KEPT, headers=key)
+    first = system.of("peggy", method="POST", body=BODY, headers=key)
+    again = system.of("peggy", method="POST", body=BODY, headers=key)
+    other = system.of("victor", method="POST", body=BODY, headers=key)
     assert [reply.status for reply in (first, again, other)] == [201, 201, 201]
     assert (again.headers["Idempotency-Replayed"], again.body) == ("true", first.body)
     assert "Idempotency-Replayed" not in other.headers
@@ -482,7 +482,7 @@ def test_an_idempotency_key_of_another_user_replays_no_response(system: System) 
 
 def test_the_list_etag_of_another_user_does_not_match(system: System) -> None:
     for user in ("peggy", "victor"):
-        system.of(user, method="POST", body=KEPT)
+        system.of(user, method="POST", body=BODY)
     tag = system.of("peggy").headers["ETag"]
     assert system.of("peggy", headers=[("If-None-Match", tag)]).status == 304
     assert system.of("victor", headers=[("If-None-Match", tag)]).status == 200

@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import SECRET
 from tests.security import test_bodies, test_framing, test_headers, test_paths, test_tokens
-from tests.security.attacker import Attack, System, exchange, request, secrets_in
+from tests.security.attacker import Attack, System, request, secrets_in, send_and_receive
 from tests.security.conftest import serving
 
 TABLES: dict[str, Mapping[str, Attack]] = {
@@ -28,7 +28,7 @@ def log_of(system: System, sent: list[bytes]) -> tuple[str, set[str]]:
     before = len(system.log.read_bytes())
     secrets = {secret.decode() for request in sent for secret in secrets_in(request)}
     for each in sent:
-        exchange(system.port, each)
+        send_and_receive(system.port, each)
     return system.log.read_bytes()[before:].decode(errors="replace"), secrets
 
 

@@ -447,9 +447,7 @@ CLAIMS = {
     "a session cache for a login": bearer(
         lambda s: s.signed({}, "sub", session={"userId": "alice"}, user={"id": "alice"}), "the token has no sub"
     ),
-    "a notice of sign-out for a login": bearer(
-        lambda s: logout_token("alice", "s-1", iss=ISSUER, aud=AUDIENCE), OTHER_TYPE
-    ),
+    "a logout token for a login": bearer(lambda s: logout_token("alice", "s-1", iss=ISSUER, aud=AUDIENCE), OTHER_TYPE),
 }
 
 
@@ -481,25 +479,25 @@ def logout_token_with(**options: Any) -> Make:
 
 
 LOGOUT_TOKENS = {
-    "a notice that is an access token": sent_logout_token(lambda s: s.token("alice", sid="s-1")),
-    "a notice that nobody signed": sent_logout_token(
+    "a logout token that is an access token": sent_logout_token(lambda s: s.token("alice", sid="s-1")),
+    "a logout token without a signature": sent_logout_token(
         lambda s: f"{base64url({'alg': 'none', 'typ': 'logout+jwt'})}.{base64url(s.claims(sid='s-1'))}.AA"
     ),
-    "a notice of another secret": sent_logout_token(logout_token_with(secret="x" * 40)),
-    "a notice of another type": sent_logout_token(logout_token_with(header={"typ": "JWT"})),
-    "a notice about nothing": sent_logout_token(logout_token_with(events=None)),
-    "a notice about something else": sent_logout_token(logout_token_with(events={"https://mallory.example": {}})),
-    "a notice with a nonce": sent_logout_token(logout_token_with(nonce="n")),
-    "a notice without an id": sent_logout_token(logout_token_with(jti=None)),
-    "a notice of all sessions": sent_logout_token(
+    "a logout token of another secret": sent_logout_token(logout_token_with(secret="x" * 40)),
+    "a logout token of another type": sent_logout_token(logout_token_with(header={"typ": "JWT"})),
+    "a logout token about nothing": sent_logout_token(logout_token_with(events=None)),
+    "a logout token about something else": sent_logout_token(logout_token_with(events={"https://mallory.example": {}})),
+    "a logout token with a nonce": sent_logout_token(logout_token_with(nonce="n")),
+    "a logout token without an id": sent_logout_token(logout_token_with(jti=None)),
+    "a logout token of all sessions": sent_logout_token(
         lambda s: logout_token("alice", None, iss=ISSUER, aud=AUDIENCE)
     ),
-    "a notice of all users": sent_logout_token(lambda s: logout_token(None, "s-1", iss=ISSUER, aud=AUDIENCE)),
-    "a notice of another issuer": sent_logout_token(logout_token_with(iss="https://mallory.example")),
-    "a notice for another audience": sent_logout_token(logout_token_with(aud="other-api")),
-    "a notice that has expired": sent_logout_token(logout_token_with(iat=lambda: later(-120), exp=lambda: later(-1))),
-    "a notice that lives for a day": sent_logout_token(logout_token_with(exp=lambda: later(86_400))),
-    "a notice signed with a public key": sent_logout_token(
+    "a logout token of all users": sent_logout_token(lambda s: logout_token(None, "s-1", iss=ISSUER, aud=AUDIENCE)),
+    "a logout token of another issuer": sent_logout_token(logout_token_with(iss="https://mallory.example")),
+    "a logout token for another audience": sent_logout_token(logout_token_with(aud="other-api")),
+    "a logout token that has expired": sent_logout_token(logout_token_with(iat=lambda: later(-120), exp=lambda: later(-1))),
+    "a logout token that lives for a day": sent_logout_token(logout_token_with(exp=lambda: later(86_400))),
+    "a logout token signed with a public key": sent_logout_token(
         lambda s: compact({"alg": "HS256", "typ": "logout+jwt"}, s.claims(sid="s-1"), hs256(public_form(s.signers["RS256"], "PEM")))
     ),
 }  # fmt: skip

@@ -54,8 +54,8 @@ def test_each_request_has_its_own_deadline_and_an_idle_connection_has_none(
 ) -> None:
     connection, client = pair
     for number in range(3):
-        moment = time.monotonic() + number * (REQUEST_TIMEOUT + 1)
-        monkeypatch.setattr(time, "monotonic", lambda moment=moment: moment)
+        seconds = time.monotonic() + number * (REQUEST_TIMEOUT + 1)
+        monkeypatch.setattr(time, "monotonic", lambda seconds=seconds: seconds)
         client.sendall(b"request")
         assert connection.recv(100) == b"request"
         connection.request_finished()

@@ -246,7 +246,7 @@ def test_each_worker_has_its_own_database_connections(postgresql_url: str, tmp_p
             own: list[set[str]] = [set(), set()]
             while not all(own) and time.monotonic() < deadline:
                 responses = server.race("alice", [Request("POST", json={"title": "x"})] * 8)
-                assert {answer.status for answer in responses} == {201}
+                assert {response.status for response in responses} == {201}
                 # The clients' sockets are closed by now; the only sockets besides the listener lead to PostgreSQL.
                 time.sleep(0.1)
                 own = [sockets(worker) - inherited for worker in workers]
@@ -275,7 +275,7 @@ def closing_engine(url: str) -> Iterator[Connection]:
 def test_sigterm_lets_running_requests_finish(tmp_path: Path):
     url = f"sqlite:///{tmp_path}/x.db"
     migrate(url)
-    answered: list[int] = []
+    statuses: list[int] = []
     sent = threading.Event()
     create = Request("POST", json={"title": "Kept"})
     with (
@@ -283,17 +283,17 @@ def test_sigterm_lets_running_requests_finish(tmp_path: Path):
         closing(sqlite3.connect(tmp_path / "x.db", isolation_level=None)) as other,
     ):
         other.execute("BEGIN IMMEDIATE")  # the request waits for this lock
-        request = threading.Thread(target=lambda: answered.append(server.send("alice", create, sent.set).status))
+        request = threading.Thread(target=lambda: statuses.append(server.send("alice", create, sent.set).status))
         request.start()
         assert sent.wait(WAIT_LIMIT)
         time.sleep(0.5)
-        assert answered == []
+        assert statuses == []
         process.send_signal(signal.SIGTERM)
         time.sleep(0.5)
         assert process.poll() is None, "gunicorn did not wait for the request"
         other.execute("ROLLBACK")
         request.join(CLIENT_TIMEOUT)
-        assert answered == [201]
+        assert statuses == [201]
         assert process.wait(STOPPING) == 0
     with closing(sqlite3.connect(tmp_path / "x.db")) as database:
         assert database.execute("SELECT title FROM tasks").fetchall() == [("Kept",)]

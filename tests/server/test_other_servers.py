@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import SECRET, migrate, token
-from tests.gunicorn_server import ROOT, STARTING, Answer, Request, Server, stopping, wait_until_up
+from tests.gunicorn_server import ROOT, STARTING, Request, Server, ServerResponse, stopping, wait_until_up
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def server(request: pytest.FixtureRequest, database: str, tmp_path_factory: pyte
     assert "Traceback" not in output.read_text()
 
 
-def send_chunked(client: Server, user: str, method: str, path: str, members: Any) -> Answer:
+def send_chunked(client: Server, user: str, method: str, path: str, members: Any) -> ServerResponse:
     """Send JSON in two chunks, in one packet: a server may close the connection before it has received the body."""
     head = f"{method} /api/{user}/tasks{path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token(user)}\r\n"
     head += "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -59,7 +59,7 @@ def connect(running: Service, stack: ExitStack) -> socket.socket:
     return stack.enter_context(socket.create_connection(("127.0.0.1", running.port), CLIENT_TIMEOUT))
 
 
-def exchange(connection: socket.socket) -> None:
+def send_request(connection: socket.socket) -> None:
     connection.sendall(REQUEST)
     assert connection.recv(4096).startswith(b"HTTP/1.1 200")
 
@@ -76,11 +76,11 @@ def test_a_full_worker_closes_the_connections_that_are_idle_for_longest(
 ) -> None:
     old = [connect(small_worker, stack) for _ in range(MAX_CONNECTIONS - 1)]
     for connection in old:
-        exchange(connection)
-    exchange(old[0])  # now the one that is idle for the shortest time
+        send_request(connection)
+    send_request(old[0])  # now the one that is idle for the shortest time
     new = [connect(small_worker, stack) for _ in range(5)]
     for connection in new:
-        exchange(connection)
+        send_request(connection)
     time.sleep(0.2)
     is_open = [not is_closed(connection) for connection in old]
     assert (is_open[0], is_open[1:6]) == (True, [False] * 5)

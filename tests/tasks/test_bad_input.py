@@ -16,7 +16,7 @@ from taskapi.database.base import db
 from taskapi.http.fields.strict import MAX_VIOLATIONS
 from taskapi.tasks.transfer.schemas import ImportedTask
 from tests.conftest import Person, superuser_engine, token
-from tests.gunicorn_server import Answer, Request, Server, serve
+from tests.gunicorn_server import Request, Server, ServerResponse, serve
 
 CANARY = "c4n4ry"
 JSON = "application/json"
@@ -375,19 +375,19 @@ class TestOnASocket:
             start + "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in lines.items()) + "\r\n"
         ).encode()
 
-    def refused(self, answer: Answer, status: int, code: str) -> None:
+    def refused(self, response: ServerResponse, status: int, code: str) -> None:
         """Check the status and the code of a problem document, and that it does not echo input."""
-        assert (answer.status, answer.json["code"]) == (status, code)
-        assert answer.headers["Content-Type"] == "application/problem+json"
-        assert CANARY.encode() not in answer.body
+        assert (response.status, response.json["code"]) == (status, code)
+        assert response.headers["Content-Type"] == "application/problem+json"
+        assert CANARY.encode() not in response.body
 
     @pytest.mark.parametrize("length", ["10000000", "100"])
     @pytest.mark.parametrize(("method", "path"), [("POST", ""), ("PUT", "/1"), ("PATCH", "/1/complete")])
     def test_401_and_403_are_sent_before_the_body_arrives(
         self, server: Server, method: str, path: str, length: str
     ) -> None:
-        answer = server.raw(self.head(method, path, None, Content_Length=length))
-        self.refused(answer, 401, "unauthorized")
+        response = server.raw(self.head(method, path, None, Content_Length=length))
+        self.refused(response, 401, "unauthorized")
         self.refused(server.raw(self.head(method, path, "mallory", Content_Length=length)), 403, "forbidden")
 
     def test_413_for_a_content_length_over_the_limit_is_sent_before_the_body_arrives(self, server: Server) -> None:
@@ -412,8 +412,8 @@ class TestOnASocket:
         blank = b"1000\r\n" + b" " * 4096 + b"\r\n"
         largest = whole + blank * 15 + b"FF3\r\n" + b" " * 0xFF3 + b"\r\n"  # 65,536 bytes
         for body in (whole, largest):
-            answer = server.raw(self.head(Transfer_Encoding="chunked"), body + b"0\r\n\r\n")
-            assert (answer.status, answer.json["title"]) == (201, "x")
+            response = server.raw(self.head(Transfer_Encoding="chunked"), body + b"0\r\n\r\n")
+            assert (response.status, response.json["title"]) == (201, "x")
         for body in (largest + b"1\r\n \r\n0\r\n\r\n", largest + b"6\r\nc4n4ry\r\n0\r\n\r\n", whole + blank * 200):
             self.refused(server.raw(self.head(Transfer_Encoding="chunked"), body), 413, "too-large")
         assert len(server.send("alice", Request("GET")).json) == 2
@@ -433,8 +433,8 @@ class TestOnASocket:
         made = server.send("alice", Request("POST", json={"title": "x"}))
         if begun and "Transfer_Encoding" in framing:
             begun = b"%x\r\n%s\r\n" % (len(begun), begun)
-        answer = server.raw(self.head("PATCH", "/1/complete", **framing), begun, hang_up=True)
-        self.refused(answer, 400, "bad-request")
+        response = server.raw(self.head("PATCH", "/1/complete", **framing), begun, hang_up=True)
+        self.refused(response, 400, "bad-request")
         assert server.send("alice", Request("GET", "/1")).json == made.json
 
 

@@ -117,11 +117,11 @@ def headers_of(person: Person, change: Change, guard: str, number: int) -> dict[
     if guard == "key":
         return {"Idempotency-Key": f"request-{number}"}
     if guard == "version":
-        return {"If-Match": version_of(person, change.path.split("/")[1].partition("?")[0])}
+        return {"If-Match": current_version(person, change.path.split("/")[1].partition("?")[0])}
     return {}
 
 
-def version_of(person: Person, id: str) -> str:
+def current_version(person: Person, id: str) -> str:
     """Return the current ETag of a task, live or in the trash; of a version that does not exist if there is no task."""
     seen = [*person.get().get_json(), *person.get("?trash=true").get_json()]
     return next((f'"{task["version"]}"' for task in seen if str(task["id"]) == id), '"999999"')
@@ -143,8 +143,8 @@ def everything(person: Person) -> dict[str, Any]:
 
 def comparable(task: dict[str, Any]) -> dict[str, Any]:
     """Return a task without the members that differ between two users."""
-    moments = {name: task[name] is not None for name in task if name.endswith("_at")}
-    return {**task, **moments, "user_id": None}
+    is_set = {name: task[name] is not None for name in task if name.endswith("_at")}
+    return {**task, **is_set, "user_id": None}
 
 
 @settings(

@@ -307,12 +307,12 @@ class TestPartialUpdates:
             "recurrence": None,
             "repeat_from": "due",
         }
-        follow = {"version", "updated_at", "due_at", "completed_at"}
+        derived = {"version", "updated_at", "due_at", "completed_at"}
         for name in ALL_MEMBERS.keys() - {"title"}:
             task = alice.add(**ALL_MEMBERS)
             changed = alice.put(f"/{task['id']}", json={name: other[name]}).get_json()
             assert changed[name] == other[name]
-            assert {key for key in task if task[key] != changed[key]} - follow == {name}
+            assert {key for key in task if task[key] != changed[key]} - derived == {name}
 
     def test_title_is_required_and_must_not_be_null(self, alice: Person) -> None:
         assert error_codes(alice.post(json={**ALL_MEMBERS, "title": None})) == {"/title": "null"}

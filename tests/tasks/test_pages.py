@@ -32,8 +32,8 @@ MAX_PAGE_BYTES = pages.MAX_BYTES + 50_000
 
 def fill(app: Flask, descriptions: list[str | None], **columns: Any) -> None:
     """Insert a task of alice with each of the descriptions, with ids from 1 on, directly into the table."""
-    moment = now()
-    row = {"user_id": "alice", "completed": False, "created_at": moment, "updated_at": moment, **columns}
+    written_at = now()
+    row = {"user_id": "alice", "completed": False, "created_at": written_at, "updated_at": written_at, **columns}
     rows = [
         {**row, "id": n, "revision": n, "title": f"t{n:04}", "folded_title": f"t{n:04}", "description": description}
         for n, description in enumerate(descriptions, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from flask import Flask
@@ -19,8 +20,8 @@ from tests.conftest import Person, superuser_engine
 def set_deleted(days: int) -> None:
     """Make all tasks in the trash as old as this."""
     with superuser_engine().begin() as connection:
-        moment = now() - timedelta(days=days)
-        connection.execute(update(Task.__table__).where(Task.deleted_at.is_not(None)).values(deleted_at=moment))
+        deleted_at = now() - timedelta(days=days)
+        connection.execute(update(Task.__table__).where(Task.deleted_at.is_not(None)).values(deleted_at=deleted_at))
 
 
 def stored() -> list[tuple[int, str]]:
@@ -35,7 +36,8 @@ def test_trash_and_tombstones_are_removed_in_chunks_with_a_pause_after_each(
 ) -> None:
     monkeypatch.setattr(purge, "CHUNK", 3)
     pauses: list[float] = []
-    monkeypatch.setattr(purge.time, "sleep", pauses.append)
+    # The name in the module, not `time.sleep` itself, which other threads call, too.
+    monkeypatch.setattr(purge, "time", SimpleNamespace(sleep=pauses.append))
     commits: list[str] = []
     commit = UnitOfWork.commit
     monkeypatch.setattr(UnitOfWork, "commit", lambda unit: commits.append("") or commit(unit))

@@ -26,7 +26,7 @@ MANY = 2000
 
 def fill(app: Flask, user: str, number: int, first_revision: int = 1) -> None:
     """Insert tasks 1 to `number` for a user, every third completed, directly into the table: faster than requests."""
-    moment = now()
+    written_at = now()
     rows = [
         {
             "user_id": user,
@@ -36,8 +36,8 @@ def fill(app: Flask, user: str, number: int, first_revision: int = 1) -> None:
             "title": (title := f"{'Täsk' if n % 2 else 'TASK'} {n * 7919 % 500}"),
             "folded_title": fold(title),
             "completed": n % 3 == 0,
-            "created_at": moment,
-            "updated_at": moment,
+            "created_at": written_at,
+            "updated_at": written_at,
         }
         for n in range(1, number + 1)
     ]
@@ -377,9 +377,9 @@ class TestRaces:
         self.add(server)
         for n in range(6):
             toggles = 12 + n % 2
-            answers = server.race("alice", [Request("PATCH", "/1/complete")] * toggles)
-            assert [answer.status for answer in answers] == [200] * toggles
-            in_order = sorted((answer.json for answer in answers), key=lambda task: task["version"])
+            responses = server.race("alice", [Request("PATCH", "/1/complete")] * toggles)
+            assert [response.status for response in responses] == [200] * toggles
+            in_order = sorted((response.json for response in responses), key=lambda task: task["version"])
             initial = n // 2 % 2 == 1  # every second round has an odd number of toggles
             assert [task["completed"] for task in in_order] == [initial ^ (k % 2 == 0) for k in range(toggles)]
             assert len({task["version"] for task in in_order}) == toggles
@@ -393,35 +393,35 @@ class TestRaces:
                 Request("PUT", "/1", {"title": f"writer {version} {n}"}, (("If-Match", f'"{version}"'),))
                 for n in range(20)
             ]
-            answers = server.race("alice", writes)
-            assert sorted(answer.status for answer in answers) == [200] + [412] * 19
-            (won,) = (answer.json for answer in answers if answer.status == 200)
+            responses = server.race("alice", writes)
+            assert sorted(response.status for response in responses) == [200] + [412] * 19
+            (won,) = (response.json for response in responses if response.status == 200)
             assert won["version"] > version  # on PostgreSQL a request that lost may have used a revision
             version = won["version"]
-            assert all(answer.json["current"] == won for answer in answers if answer.status == 412)
+            assert all(response.json["current"] == won for response in responses if response.status == 412)
             assert server.send("alice", Request("GET", "/1")).json == won
 
     def test_concurrent_creates_get_consecutive_ids_and_versions(self, server: Server) -> None:
         for n in range(2):
-            answers = server.race("alice", [Request("POST", json={"title": f"{n}"})] * 20)
-            assert [answer.status for answer in answers] == [201] * 20
-            assert sorted(answer.json["id"] for answer in answers) == list(range(20 * n + 1, 20 * n + 21))
-            assert sorted(answer.json["version"] for answer in answers) == list(range(20 * n + 1, 20 * n + 21))
+            responses = server.race("alice", [Request("POST", json={"title": f"{n}"})] * 20)
+            assert [response.status for response in responses] == [201] * 20
+            assert sorted(response.json["id"] for response in responses) == list(range(20 * n + 1, 20 * n + 21))
+            assert sorted(response.json["version"] for response in responses) == list(range(20 * n + 1, 20 * n + 21))
         assert len(server.send("alice", Request("GET")).json) == 40
 
     def test_of_concurrent_deletes_one_succeeds(self, server: Server) -> None:
         self.add(server)
-        answers = server.race("alice", [Request("DELETE", "/1")] * 12)
-        assert sorted(answer.status for answer in answers) == [204] + [404] * 11
+        responses = server.race("alice", [Request("DELETE", "/1")] * 12)
+        assert sorted(response.status for response in responses) == [204] + [404] * 11
         assert server.send("alice", Request("GET")).headers["ETag"].startswith('"2.')
 
     def test_concurrent_changes_of_the_due_date_are_serialized(self, server: Server) -> None:
         self.add(server)
         for n in range(3):
             days = [Request("PUT", "/1", {"due_date": f"2027-0{n + 1}-{day:02}"}) for day in range(1, 13)]
-            answers = server.race("alice", days)
-            assert [answer.status for answer in answers] == [200] * 12
-            in_order = sorted((answer.json for answer in answers), key=lambda task: task["version"])
+            responses = server.race("alice", days)
+            assert [response.status for response in responses] == [200] * 12
+            in_order = sorted((response.json for response in responses), key=lambda task: task["version"])
             assert [task["version"] for task in in_order] == list(range(12 * n + 2, 12 * n + 14))
             assert server.send("alice", Request("GET", "/1")).json == in_order[-1]
 
@@ -431,7 +431,7 @@ class TestRaces:
             *(Request("PUT", "/1", {"title": "renamed"}), Request("PUT", "/1", {"description": "described"})),
             *(Request("PATCH", "/1/complete", {"completed": True}), Request("PUT", "/1", {})),
         ] * 3
-        assert {answer.status for answer in server.race("alice", writes)} == {200}
+        assert {response.status for response in server.race("alice", writes)} == {200}
         task = server.send("alice", Request("GET", "/1")).json
         assert (task["title"], task["description"], task["completed"]) == ("renamed", "described", True)
         assert task["version"] == 4  # the repeated requests change nothing

@@ -87,8 +87,8 @@ class TestCreate:
             "deleted_at": None,
         }
         assert TIME.fullmatch(made["created_at"])
-        moment = datetime.fromisoformat(made["created_at"])
-        assert before - timedelta(milliseconds=1) <= moment <= datetime.now(UTC)
+        created_at = datetime.fromisoformat(made["created_at"])
+        assert before - timedelta(milliseconds=1) <= created_at <= datetime.now(UTC)
 
     def test_title_description_and_completed_are_stored(self, alice: Person) -> None:
         made = alice.add("Buy milk", description="Two liters", completed=True)
@@ -282,8 +282,8 @@ class TestShow:
         for path in ("/tasks/2", "/tasks", "/changes"):
             tag = alice.data("GET", path).headers["ETag"].strip('"')
             for method in ("GET", "HEAD"):
-                answer = alice.data(method, path, headers={"If-None-Match": condition.format(tag)})
-                assert answer.status_code == status
+                response = alice.data(method, path, headers={"If-None-Match": condition.format(tag)})
+                assert response.status_code == status
 
 
 class TestUpdate:

@@ -48,8 +48,8 @@ COMPLETIONS: dict[str, Callable[[Person, dict[str, Any]], Any]] = {
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[datetime], None]:
     """Set the time of writes to noon UTC on November 21, 2026; returns a function that sets another time."""
 
-    def set_to(moment: datetime) -> None:
-        monkeypatch.setattr(queries, "now", lambda: moment)
+    def set_to(time: datetime) -> None:
+        monkeypatch.setattr(queries, "now", lambda: time)
 
     set_to(NOON)
     return set_to
@@ -320,7 +320,7 @@ class TestReopening:
     def test_reopening_by_any_request_removes_the_next_task(self, alice: Person, reopen_by: str) -> None:
         alice.add(**TASK)
         done = complete(alice, 1)
-        answers = {
+        responses = {
             "toggle": lambda: alice.patch("/1/complete"),
             "put": lambda: alice.put("/1", json={**done, "completed": False}),
             "patch": lambda: alice.patch("/1", json={"completed": False}),
@@ -328,7 +328,7 @@ class TestReopening:
                 "/batch", json={"operations": [{"op": "complete", "id": 1, "completed": False}]}
             ),
         }
-        assert answers[reopen_by]().status_code == 200
+        assert responses[reopen_by]().status_code == 200
         assert [task["id"] for task in alice.get().get_json()] == [1]
 
     def test_completing_after_reopening_creates_a_next_task_with_a_new_id(self, alice: Person) -> None:
@@ -366,8 +366,8 @@ class TestReopening:
         alice.put("/2", json={"description": "With notes of mine"})
         tasks = [show(alice, 1), show(alice, 2)]
         headers = {"Authorization": f"Bearer {mallory.token}"}
-        answer = mallory.client.post("/api/mallory/import", headers=headers, json={"tasks": tasks})
-        assert answer.status_code == 200, answer.text
+        response = mallory.client.post("/api/mallory/import", headers=headers, json={"tasks": tasks})
+        assert response.status_code == 200, response.text
         complete(mallory, 1, completed=False)
         assert show(mallory, 2)["description"] == "With notes of mine"
 
@@ -446,8 +446,8 @@ class TestQuota:
         self, alice_at_quota: Person, complete_by: Callable[[Person, dict[str, Any]], Any]
     ) -> None:
         before = alice_at_quota.get()
-        answer = complete_by(alice_at_quota, show(alice_at_quota, 1))
-        assert (answer.status_code, answer.get_json()["code"]) == (409, "quota-exceeded")
+        response = complete_by(alice_at_quota, show(alice_at_quota, 1))
+        assert (response.status_code, response.get_json()["code"]) == (409, "quota-exceeded")
         after = alice_at_quota.get()
         assert (after.get_json(), after.headers["ETag"]) == (before.get_json(), before.headers["ETag"])
         assert total(alice_at_quota) == 3

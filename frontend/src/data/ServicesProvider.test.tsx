@@ -29,14 +29,14 @@ function Probe() {
 }
 
 test("server-side rendering sends no request", () => {
-  const asked = vi.spyOn(globalThis, "fetch")
+  const fetchSpy = vi.spyOn(globalThis, "fetch")
   const page = renderToString(
     <ServicesProvider apiUrl="http://localhost:8000" userId="alice">
       <Probe />
     </ServicesProvider>,
   )
   expect(page.replaceAll("&quot;", '"')).toBe('["loading",[],null,"online",0,["function","function"]]')
-  expect(asked).not.toHaveBeenCalled()
+  expect(fetchSpy).not.toHaveBeenCalled()
 })
 
 test("a hook without a provider throws an error that names it", () => {

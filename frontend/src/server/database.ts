@@ -12,7 +12,8 @@ import type { DatabaseLocation } from "./settings"
 
 /**
  * Pending logout notice: a session has ended and the API has not accepted its logout token yet. Rows are inserted by a
- * trigger on the session table. `next_at`: next delivery attempt; `forget_at`: expiry (milliseconds since 1970).
+ * trigger on the session table. `next_at`: next delivery attempt; `forget_at`: expiry (milliseconds since 1970). Columns
+ * are not renamed, because processes of two releases use the table during a deployment.
  */
 export type LogoutNoticeTable = {
   sid: string

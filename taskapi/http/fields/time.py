@@ -16,14 +16,14 @@ FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2999, 12, 31)
 """Bounds of a due date: in this range every time exists in every time zone and in every database."""
 
 
-def rfc3339(moment: datetime) -> str:
+def rfc3339(time: datetime) -> str:
     """Format an aware datetime in UTC with milliseconds, truncated, as JavaScript's `toISOString` does (RFC 3339)."""
-    if moment.tzinfo is not UTC:
-        moment = moment.astimezone(UTC)
+    if time.tzinfo is not UTC:
+        time = time.astimezone(UTC)
     # orjson takes a third of the time of `isoformat`. Its output is quoted, with six fractional digits or none.
-    if moment.microsecond:
-        return orjson.dumps(moment)[1:24].decode() + "Z"
-    return orjson.dumps(moment)[1:20].decode() + ".000Z"
+    if time.microsecond:
+        return orjson.dumps(time)[1:24].decode() + "Z"
+    return orjson.dumps(time)[1:20].decode() + ".000Z"
 
 
 class Timestamp(StrictField):
@@ -108,9 +108,9 @@ class RequestTimestamp(Timestamp):
         if not isinstance(value, str) or not re.fullmatch(r"[0-9]{4}(-[0-9]{2}){2}T[0-9:]{8}(\.[0-9]{1,6})?Z", value):
             raise refuse("type", "Must be a time such as 2026-11-21T09:30:00.000Z.")
         try:
-            moment = datetime.fromisoformat(value)
+            time = datetime.fromisoformat(value)
         except ValueError as error:
             raise refuse("range", "Must be a time that the clock has.") from error
-        if not FIRST_DAY <= moment.date() <= LAST_DAY:
+        if not FIRST_DAY <= time.date() <= LAST_DAY:
             raise refuse("range", f"Must lie from {FIRST_DAY} to {LAST_DAY}.")
-        return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+        return time.replace(microsecond=time.microsecond // 1000 * 1000)

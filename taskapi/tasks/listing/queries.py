@@ -45,7 +45,7 @@ def long_page(user: User, selection: Selection, after: KeysetValues | None, shor
     """Read the page `short` again with all descriptions; it may end earlier, at about `pages.MAX_BYTES`."""
 
     def read(max_rows: int, max_bytes: int) -> Sequence[TaskRow]:
-        """Execute the statement of the whole page with these bounds."""
+        """Read the page with all descriptions, up to a number of rows and of bytes."""
         if selection.is_unfiltered:
             values = {**_keyset_binds(after), "owner": user.id, "max_rows": max_rows, "max_bytes": max_bytes}
             return fetch(_prepared_long_page(selection.sort, after is not None)(**values))[0]

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Text, literal
 
-from ...database.text import position
+from ...database.text import strpos
 
 
 def contains(column: Any, text: str) -> ColumnElement[bool]:
@@ -19,4 +19,4 @@ def contains(column: Any, text: str) -> ColumnElement[bool]:
 
     For a search that ignores case and accents, pass a folded column and a text folded with `folding.fold`.
     """
-    return position(column, literal(text, Text)) > 0
+    return strpos(column, literal(text, Text)) > 0

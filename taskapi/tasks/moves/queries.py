@@ -24,7 +24,7 @@ def move(user: User, id: int, expected: Set[int] | None, *, before: bool, other:
 
     A task that is there already keeps its version. Raises `TaskNotFound` for either task, and `VersionConflict`.
     """
-    counters, moment = bump_revision(user), now()
+    counters, written_at = bump_revision(user), now()
     task = find(user, id, expected)
     neighbor = None if other is None else find(user, other)
     end = positions.initial_position(counters.last_task_id + 1)
@@ -34,10 +34,10 @@ def move(user: User, id: int, expected: Set[int] | None, *, before: bool, other:
         return task
     position = positions.between(low, high)
     if position is None:
-        _renumber(user, counters.revision, moment)
+        _renumber(user, counters.revision, written_at)
         neighbor = None if other is None else find(user, other)
         position = positions.between(*_surrounding_positions(user, id, neighbor, end, before=before))
-    return update_task(user, id, counters.revision, {"position": position, "updated_at": moment}) or task
+    return update_task(user, id, counters.revision, {"position": position, "updated_at": written_at}) or task
 
 
 def _surrounding_positions(
@@ -60,7 +60,7 @@ def _surrounding_positions(
     return low, end if high is None else high
 
 
-def _renumber(user: User, revision: int, moment: datetime) -> None:
+def _renumber(user: User, revision: int, written_at: datetime) -> None:
     """Give all tasks of the user the positions of new tasks (`initial_position` of 1, 2, 3…) in their present order."""
     stored = (Task.user_id == user.id, Task.purged_at.is_(None))
     number = func.row_number().over(order_by=(Task.position, Task.id)).label("number")
@@ -68,4 +68,4 @@ def _renumber(user: User, revision: int, moment: datetime) -> None:
     digits = cast(numbered.c.number, Text)
     letter = func.substr(positions.ALPHABET, func.length(digits), 1)
     statement = update(Task).where(*stored, Task.id == numbered.c.id)
-    execute(statement.values(position=letter.concat(digits), revision=revision, updated_at=moment))
+    execute(statement.values(position=letter.concat(digits), revision=revision, updated_at=written_at))

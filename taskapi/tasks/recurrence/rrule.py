@@ -93,7 +93,7 @@ def _check_combinations(parts: dict[str, str]) -> None:
     if parts["FREQ"] == "WEEKLY" and "BYMONTHDAY" in parts:
         raise refuse("recurrence", "BYMONTHDAY does not go with FREQ=WEEKLY.")
     if "UNTIL" in parts:
-        _day(parts["UNTIL"])
+        _parse_until(parts["UNTIL"])
 
 
 def _has_ordinal_beyond_month(parts: dict[str, str]) -> bool:
@@ -133,7 +133,7 @@ class Rule:
             ),
             last_only="BYSETPOS" in parts,
             # LAST_DAY is the last due date that a task may have.
-            until=min(_day(parts["UNTIL"]), LAST_DAY) if "UNTIL" in parts else LAST_DAY,
+            until=min(_parse_until(parts["UNTIL"]), LAST_DAY) if "UNTIL" in parts else LAST_DAY,
             count=int(parts["COUNT"]) if "COUNT" in parts else None,
         )
 
@@ -143,8 +143,8 @@ def _numbers(text: str | None) -> frozenset[int]:
     return frozenset(int(item) for item in text.split(",")) if text else frozenset()
 
 
-def _day(text: str) -> date:
-    """Parse a date of the form 20261231. Raises ValidationError for a day that does not exist."""
+def _parse_until(text: str) -> date:
+    """Parse the value of UNTIL, a date such as 20261231. Raises ValidationError for a day that does not exist."""
     try:
         return date(int(text[:4]), int(text[4:6]), int(text[6:]))
     except ValueError as error:

@@ -62,17 +62,17 @@ _INSERT_WITHIN_QUOTA = Prepared(
 )
 
 
-def insert_next(user: User, moment: datetime, values: Mapping[str, Any]) -> TaskRow:
+def insert_next(user: User, written_at: datetime, values: Mapping[str, Any]) -> TaskRow:
     """Allocate the next id and insert a task with it; `values` are the members of the request.
 
     Raises `QuotaExceeded`, and ValidationError for contradictory members about time.
     """
-    (counters,), (row,) = fetch(*bind_insert(user, moment, values))
+    (counters,), (row,) = fetch(*bind_insert(user, written_at, values))
     check_quota(counters.live_tasks)
     return row
 
 
-def insert_and_commit(user: User, moment: datetime, values: Mapping[str, Any]) -> TaskRow | None:
+def insert_and_commit(user: User, written_at: datetime, values: Mapping[str, Any]) -> TaskRow | None:
     """Do what `insert_next` does, and commit, in one round trip; return None if nothing was inserted.
 
     Inserts nothing inside another unit of work, on SQLite, at the quota, and for every `CHECK_EVERY`th id, after which
@@ -81,21 +81,21 @@ def insert_and_commit(user: User, moment: datetime, values: Mapping[str, Any]) -
     if not commits_in_one_round_trip():
         return None
     limits = {"quota": setting("MAX_TASKS_PER_USER"), "check_every": quota.CHECK_EVERY}
-    insertion = _INSERT_WITHIN_QUOTA(owner=user.id, epoch=models.new_epoch(), **limits, **_columns(moment, values))
+    insertion = _INSERT_WITHIN_QUOTA(owner=user.id, epoch=models.new_epoch(), **limits, **_columns(written_at, values))
     (rows,) = fetch_and_commit(user, insertion)
     return rows[0] if rows else None
 
 
-def _columns(moment: datetime, values: Mapping[str, Any]) -> dict[str, Any]:
+def _columns(written_at: datetime, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the columns of a new task. Raises ValidationError for contradictory members about time."""
-    columns = task_columns(moment, values)
+    columns = task_columns(written_at, values)
     schedule.check_next_occurrence(columns)
     return columns
 
 
-def bind_insert(user: User, moment: datetime, values: Mapping[str, Any]) -> tuple[BoundStatement, BoundStatement]:
+def bind_insert(user: User, written_at: datetime, values: Mapping[str, Any]) -> tuple[BoundStatement, BoundStatement]:
     """Bind the statements of `insert_next`: the counters, whose quota the caller checks, and the task.
 
     Raises ValidationError for contradictory members about time.
     """
-    return bind_allocation(user, 1), _INSERT_NEXT(owner=user.id, **_columns(moment, values))
+    return bind_allocation(user, 1), _INSERT_NEXT(owner=user.id, **_columns(written_at, values))

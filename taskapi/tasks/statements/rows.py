@@ -77,11 +77,11 @@ TOMBSTONE: Mapping[str, Any] = {
 """Columns of a task whose content is removed. Its row stays, so that the delta feed can report the deletion."""
 
 
-def new_row(user: User, id: int, revision: int, moment: datetime, values: Mapping[str, Any]) -> dict[str, Any]:
+def new_row(user: User, id: int, revision: int, written_at: datetime, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return all columns of a new task; `values` are its members."""
     return {
         "position": positions.initial_position(id),
-        **task_columns(moment, values),
+        **task_columns(written_at, values),
         "user_id": user.id,
         "id": id,
         "revision": revision,
@@ -89,16 +89,16 @@ def new_row(user: User, id: int, revision: int, moment: datetime, values: Mappin
     }
 
 
-def task_columns(moment: datetime, values: Mapping[str, Any]) -> dict[str, Any]:
+def task_columns(written_at: datetime, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the columns of a new task that do not depend on its id: members with defaults, times, derived columns.
 
     Raises ValidationError for contradictory members about time.
     """
     members = {**DEFAULTS, **values}
     return {
-        "completed_at": moment if members["completed"] else None,
-        "created_at": moment,
-        "updated_at": moment,
+        "completed_at": written_at if members["completed"] else None,
+        "created_at": written_at,
+        "updated_at": written_at,
         **members,
         **schedule.derive_due_columns(members),
         **search_columns(members),

@@ -48,7 +48,7 @@ _SETS = {
 _UNCHANGED = dict.fromkeys(_SETS) | {"tags": (), "folded_tags": ()}
 """Values bound for the columns that a change does not set; the CASE of `_CHANGE` ignores them."""
 
-_VERSION, _MOMENT = bindparam("version", type_=BigInteger), bindparam("moment", type_=UTCDateTime)
+_VERSION, _WRITTEN_AT = bindparam("version", type_=BigInteger), bindparam("written_at", type_=UTCDateTime)
 _MATCHES_VERSION = (
     *(Task.user_id == OWNER, Task.id == TASK, Task.deleted_at.is_(None)),
     or_(_VERSION.is_(None), Task.revision == _VERSION),
@@ -83,7 +83,7 @@ def _update(
     values: Mapping[str, Any], revision: ColumnElement[int], *conditions: ColumnElement[bool]
 ) -> ReturningUpdate[*tuple[Any, ...]]:
     """Return the UPDATE of a task that sets `values` and the revision."""
-    stamps = {"updated_at": _MOMENT, "revision": revision}
+    stamps = {"updated_at": _WRITTEN_AT, "revision": revision}
     return update(Task).where(*conditions).values(**values, **stamps).returning(*COLUMNS)
 
 
@@ -100,7 +100,7 @@ _CHANGE = _Change(
         **{name: case((sets, MEMBER_BINDS[name]), else_=Task.__table__.c[name]) for name, sets in _SETS.items()},
         "completed_at": case(
             (~_SETS["completed"], Task.completed_at),
-            (MEMBER_BINDS["completed"], func.coalesce(Task.completed_at, _MOMENT)),
+            (MEMBER_BINDS["completed"], func.coalesce(Task.completed_at, _WRITTEN_AT)),
             else_=None,
         ),
     },
@@ -109,32 +109,32 @@ _CHANGE = _Change(
 )
 
 _TOGGLE = _Change(
-    {"completed": ~Task.completed, "completed_at": case((Task.completed, None), else_=_MOMENT)},
+    {"completed": ~Task.completed, "completed_at": case((Task.completed, None), else_=_WRITTEN_AT)},
     only_commit_if=_IS_SINGLE,
 )
 
-_REMOVE = _Change({"deleted_at": _MOMENT}, live=-1)
+_REMOVE = _Change({"deleted_at": _WRITTEN_AT}, live=-1)
 
 
 def set_members(
-    user: User, id: int, version: int | None, moment: datetime, columns: Mapping[str, Any]
+    user: User, id: int, version: int | None, written_at: datetime, columns: Mapping[str, Any]
 ) -> TaskRow | None:
     """Increment the revision and set columns of a live task, if it has this version (None: any) and a value differs.
 
     `columns` has either all columns of a group of `_COLUMN_GROUPS` or none. Returns the row after that, or None if no
     row matched. Raises `TaskNotFound` for a user who never wrote.
     """
-    return _write(user, _CHANGE, id, version, moment, **_bind_members(columns))
+    return _write(user, _CHANGE, id, version, written_at, **_bind_members(columns))
 
 
 def set_members_and_commit(
-    user: User, id: int, expected: Set[int] | None, moment: datetime, columns: Mapping[str, Any]
+    user: User, id: int, expected: Set[int] | None, written_at: datetime, columns: Mapping[str, Any]
 ) -> TaskRow | None:
     """Do what `set_members` does, and commit; with `completed` only for a task that is not recurring.
 
     Returns None if nothing was changed, for whatever reason.
     """
-    return _write_and_commit(user, _CHANGE, id, expected, moment, **_bind_members(columns))
+    return _write_and_commit(user, _CHANGE, id, expected, written_at, **_bind_members(columns))
 
 
 def _bind_members(columns: Mapping[str, Any]) -> dict[str, Any]:
@@ -143,54 +143,54 @@ def _bind_members(columns: Mapping[str, Any]) -> dict[str, Any]:
     return {**_UNCHANGED, **columns, **sets}
 
 
-def toggle_completed(user: User, id: int, version: int | None, moment: datetime) -> TaskRow | None:
+def toggle_completed(user: User, id: int, version: int | None, written_at: datetime) -> TaskRow | None:
     """Increment the revision and negate `completed` of a live task, if it has this version (None: any).
 
     Returns the row after that, or None if no row matched. Raises `TaskNotFound` for a user who never wrote.
     """
-    return _write(user, _TOGGLE, id, version, moment)
+    return _write(user, _TOGGLE, id, version, written_at)
 
 
-def toggle_and_commit(user: User, id: int, expected: Set[int] | None, moment: datetime) -> TaskRow | None:
+def toggle_and_commit(user: User, id: int, expected: Set[int] | None, written_at: datetime) -> TaskRow | None:
     """Do what `toggle_completed` does for a task that is not recurring, and commit; None if nothing was changed."""
-    return _write_and_commit(user, _TOGGLE, id, expected, moment)
+    return _write_and_commit(user, _TOGGLE, id, expected, written_at)
 
 
-def move_to_trash(user: User, id: int, version: int | None, moment: datetime) -> TaskRow | None:
+def move_to_trash(user: User, id: int, version: int | None, written_at: datetime) -> TaskRow | None:
     """Increment the revision and set `deleted_at` of a live task, if it has this version (None: any).
 
     Returns the row after that, or None if no row matched. Raises `TaskNotFound` for a user who never wrote.
     """
-    return _write(user, _REMOVE, id, version, moment)
+    return _write(user, _REMOVE, id, version, written_at)
 
 
-def move_to_trash_and_commit(user: User, id: int, expected: Set[int] | None, moment: datetime) -> TaskRow | None:
+def move_to_trash_and_commit(user: User, id: int, expected: Set[int] | None, written_at: datetime) -> TaskRow | None:
     """Do what `move_to_trash` does, and commit; returns None if nothing was changed."""
-    return _write_and_commit(user, _REMOVE, id, expected, moment)
+    return _write_and_commit(user, _REMOVE, id, expected, written_at)
 
 
 def _write(
-    user: User, change: _Change, id: int, version: int | None, moment: datetime, **columns: Any
+    user: User, change: _Change, id: int, version: int | None, written_at: datetime, **columns: Any
 ) -> TaskRow | None:
     """Send the increment of the counters and one UPDATE in one round trip; return the updated row, if any."""
-    counters, rows = fetch(*_bind(user, change, id, version, moment, **columns))
+    counters, rows = fetch(*_bind(user, change, id, version, written_at, **columns))
     if not counters:
         raise TaskNotFound
     return rows[0] if rows else None
 
 
 def _bind(
-    user: User, change: _Change, id: int, version: int | None, moment: datetime, **columns: Any
+    user: User, change: _Change, id: int, version: int | None, written_at: datetime, **columns: Any
 ) -> tuple[BoundStatement, BoundStatement]:
     """Bind the increment of the counters and the UPDATE of a task."""
     return (
         BUMP_REVISION(owner=user.id, by=1, ids=0, live=change.live),
-        change.statement(**columns, owner=user.id, task=id, version=version, moment=moment),
+        change.statement(**columns, owner=user.id, task=id, version=version, written_at=written_at),
     )
 
 
 def _write_and_commit(
-    user: User, change: _Change, id: int, expected: Set[int] | None, moment: datetime, **columns: Any
+    user: User, change: _Change, id: int, expected: Set[int] | None, written_at: datetime, **columns: Any
 ) -> TaskRow | None:
     """Change a task that has the `expected` version (None: any) in one round trip; None if nothing was changed.
 
@@ -200,7 +200,7 @@ def _write_and_commit(
     if not commits_in_one_round_trip() or (expected is not None and len(expected) != 1):
         return None
     (version,) = (None,) if expected is None else expected
-    statement = change.including_increment(**columns, owner=user.id, task=id, version=version, moment=moment)
+    statement = change.including_increment(**columns, owner=user.id, task=id, version=version, written_at=written_at)
     # The statement reads the task as of its start, before it waits for the user's row. Unless that row is locked first,
     # a task that another request deletes meanwhile would be counted twice.
     before: list[BoundStatement] = [LOCK_USER(owner=user.id)] if change.live else []
@@ -216,11 +216,11 @@ def update_task(
     return execute(statement.values(**columns, revision=revision).returning(*COLUMNS)).one_or_none()
 
 
-def bind_change(user: User, id: int, moment: datetime, columns: Mapping[str, Any]) -> tuple[BoundStatement, ...]:
+def bind_change(user: User, id: int, written_at: datetime, columns: Mapping[str, Any]) -> tuple[BoundStatement, ...]:
     """Bind the statements of `set_members`, for a caller that sends them together with others."""
-    return _bind(user, _CHANGE, id, None, moment, **_bind_members(columns))
+    return _bind(user, _CHANGE, id, None, written_at, **_bind_members(columns))
 
 
-def bind_removal(user: User, id: int, moment: datetime) -> tuple[BoundStatement, ...]:
+def bind_removal(user: User, id: int, written_at: datetime) -> tuple[BoundStatement, ...]:
     """Bind the statements of `move_to_trash`, for a caller that sends them together with others."""
-    return _bind(user, _REMOVE, id, None, moment)
+    return _bind(user, _REMOVE, id, None, written_at)

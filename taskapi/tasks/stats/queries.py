@@ -17,13 +17,13 @@ from ..overdue import due_today, overdue
 @reads
 def stats(user: User, zone: str) -> dict[str, Any]:
     """Count the user's tasks by kind; `overdue` and `due_today` by local time in `zone`, an IANA name."""
-    moment, live = now(), Task.deleted_at.is_(None)
+    at, live = now(), Task.deleted_at.is_(None)
     conditions = {
         "total": live,
         "pending": and_(live, Task.completed.is_(False)),
         "completed": and_(live, Task.completed.is_(True)),
-        "overdue": and_(live, overdue(zone, moment)),
-        "due_today": and_(live, due_today(zone, moment)),
+        "overdue": and_(live, overdue(zone, at)),
+        "due_today": and_(live, due_today(zone, at)),
         "trash": Task.deleted_at.is_not(None),
         **{name: and_(live, Task.priority == number) for name, number in PRIORITIES.items()},
     }

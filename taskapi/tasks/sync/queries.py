@@ -62,7 +62,7 @@ def long_page(user: User, since: SyncPosition, short: Page) -> Page:
     """Read the page `short` again with all descriptions; it may end earlier, at about `pages.MAX_BYTES`."""
 
     def read(max_rows: int, max_bytes: int) -> Rows:
-        """Execute the statement of the whole page with these bounds."""
+        """Read the page with all descriptions, up to a number of rows and of bytes."""
         return fetch(_LONG_PAGE(**_bind_position(user, since), max_rows=max_rows, max_bytes=max_bytes))[0]
 
     return short.read_long(read)

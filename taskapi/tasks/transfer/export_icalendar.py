@@ -95,9 +95,9 @@ def _text(value: str) -> str:
     return value.replace("\r\n", "\n").translate(_ESCAPED)
 
 
-def _format_utc(moment: datetime) -> str:
+def _format_utc(time: datetime) -> str:
     """Format a datetime that is in UTC as DATE-TIME, such as 20261231T235959Z; does not convert."""
-    return f"{moment:%Y%m%dT%H%M%S}Z"
+    return f"{time:%Y%m%dT%H%M%S}Z"
 
 
 def _is_recurring(row: TaskRow) -> bool:
@@ -124,6 +124,7 @@ def _dtstart(row: TaskRow) -> str:
 
 
 def _floating(row: TaskRow) -> str:
+    """Return due date and time as a local time without a time zone (RFC 5545, section 3.3.5: floating)."""
     return f"{datetime.combine(row.due_date, clock.fromisoformat(row.due_time)):%Y%m%dT%H%M%S}"
 
 

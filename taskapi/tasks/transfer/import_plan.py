@@ -95,10 +95,11 @@ def compute(user: User, tasks: Sequence[Task]) -> Plan:
 
 
 def _last_named_id(task: Task) -> int:
-    """Return the last id that new tasks must come after, so that they do not meet what an imported task refers to.
+    """Return the highest id that an imported task has or refers to; new tasks get higher ids.
 
-    A new task is appended to the manual order. It is also the first of a series with its own id, in which no imported
-    task may have a position yet.
+    The initial position of a new task is derived from its id, so the id must be above that of the imported `position`
+    for the task to be the last one. A new recurring task is the first of a series with its own id, so no imported
+    `series_id` may equal it.
     """
     last: int = max(task.get("id", 0), _implied_task_id(task) or 0, task.get("series_id") or 0)
     return last
@@ -118,7 +119,7 @@ def _add_rows(user: User, plan: Plan, tasks: Sequence[Task]) -> dict[int, tuple[
 
     Raises ValidationError with the index of the task. One chunk of existing rows is in memory at a time.
     """
-    moment = now()
+    written_at = now()
     placed: dict[int, tuple[int, int]] = {}
     ids, found, tombstones = [task["id"] for task in tasks if "id" in task], 0, 0
     for start in range(0, len(tasks), CHUNK):
@@ -129,18 +130,21 @@ def _add_rows(user: User, plan: Plan, tasks: Sequence[Task]) -> dict[int, tuple[
         for index, task in yielding(enumerate(chunk, start), every=COMPUTED_AT_A_TIME):
             before = existing.get(task.get("id", NEW))
             try:
-                row = _row(user, task, before, moment)
+                row = _row(user, task, before, written_at)
             except ValidationError as error:
                 raise ValidationError({"tasks": {index: error.messages}}) from error
             if None not in (position := (row["series_id"], row["occurrence"])):
                 placed[index] = position
-            _add_row(plan, before, row, {} if "updated_at" in task or before is None else {"updated_at": moment})
+            _add_row(plan, before, row, {} if "updated_at" in task or before is None else {"updated_at": written_at})
     plan.named = Versions(ids, found, tombstones)
     return placed
 
 
 def _add_row(plan: Plan, before: Any, row: dict[str, Any], stamp: Mapping[str, Any]) -> None:
-    """Count a row as created, updated or unchanged; add it with the columns `stamp` to the plan unless unchanged."""
+    """Count a row as created, updated or unchanged; add it with the columns `stamp` to the plan unless unchanged.
+
+    Also updates `plan.live`, and `plan.moved` if the position in a series changes.
+    """
     plan.live += (row["deleted_at"] is None) - (before is not None and before.deleted_at is None)
     if before is None:
         plan.counts["created"] += 1
@@ -154,7 +158,7 @@ def _add_row(plan: Plan, before: Any, row: dict[str, Any], stamp: Mapping[str, A
     plan.rows.append(statements.encode({**row, **stamp}))
 
 
-def _row(user: User, task: Task, before: Any, moment: datetime) -> dict[str, Any]:
+def _row(user: User, task: Task, before: Any, written_at: datetime) -> dict[str, Any]:
     """Return all columns of an imported task; absent members keep the value of the row `before`, or get defaults."""
     is_update = before is not None and before.purged_at is None
     members = {name: getattr(before, name) for name in _COMPARED} if is_update else {}
@@ -163,11 +167,11 @@ def _row(user: User, task: Task, before: Any, moment: datetime) -> dict[str, Any
     if "position" not in members or ("position" in task and _implied_task_id(task) is None):
         members["position"] = before.position if is_update else task_id and positions.initial_position(task_id)
     row = {"deleted_at": None, "series_id": None, "occurrence": None, "next_task_id": None, "purged_at": None}
-    row |= new_row(user, task_id, 0, moment, members)
+    row |= new_row(user, task_id, 0, written_at, members)
     if not row["completed"]:
         row["completed_at"] = None
     elif row["completed_at"] is None:
-        row["completed_at"] = moment
+        row["completed_at"] = written_at
     # created_revision = revision would mark the task as unchanged since its creation, so that reopening the previous
     # task of its series removes it (series.py). An imported task may have been changed before.
     return row | {"created_revision": 0}

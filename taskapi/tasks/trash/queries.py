@@ -55,12 +55,14 @@ def destroy(user: User, id: int, expected: Set[int] | None) -> None:
 
     Raises `TaskNotFound` and `VersionConflict`.
     """
-    moment = now()
+    written_at = now()
     revision = bump_revision(user).revision
     if find(user, id, expected).deleted_at is None:
         bump_revision(user, 0, live=-1)
-    deleted_at = func.coalesce(Task.deleted_at, literal(moment, UTCDateTime))
-    update_task(user, id, revision, {**TOMBSTONE, "deleted_at": deleted_at, "purged_at": moment, "updated_at": moment})
+    deleted_at = func.coalesce(Task.deleted_at, literal(written_at, UTCDateTime))
+    update_task(
+        user, id, revision, {**TOMBSTONE, "deleted_at": deleted_at, "purged_at": written_at, "updated_at": written_at}
+    )
     idempotency.delete_task_content(user, id)
 
 

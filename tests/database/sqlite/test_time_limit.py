@@ -16,7 +16,7 @@ from taskapi.database import sqlite, sqlite_lanes, transaction
 from taskapi.database.base import db
 from taskapi.database.failures import DatabaseUnavailable
 from taskapi.database.unit_of_work import execute, reads, rows, writes
-from tests.database.sqlite.work import ALICE, COUNT, ENDLESS, LONG, Threads, count, pool, revision, start
+from tests.database.sqlite.work import ALICE, COUNT, ENDLESS, LONG_COUNT, Threads, count, pool, revision, start
 
 # Long statements.
 
@@ -61,7 +61,7 @@ class TestTimeLimit:
     def test_a_migration_may_take_longer(self, impatient: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sqlite.SQLiteConnection, "timeout", 0.0)
         with db.engine.begin() as connection:
-            assert connection.execute(COUNT, {"n": LONG}).scalar_one() == LONG
+            assert connection.execute(COUNT, {"n": LONG_COUNT}).scalar_one() == LONG_COUNT
 
 
 @pytest.mark.usefixtures("app")
@@ -78,14 +78,14 @@ class TestNativeThreads:
         @reads
         def work(owner: User) -> int:
             attempts.append(owner)
-            return count(owner, LONG)
+            return count(owner, LONG_COUNT)
 
-        assert work(ALICE) == LONG
+        assert work(ALICE) == LONG_COUNT
         assert (len(attempts), threads.calls) == (2, 1)
 
     def test_a_write_with_a_long_statement_runs_again_in_a_thread_and_is_made_once(self, threads: Threads) -> None:
-        start(ALICE, LONG)
-        assert revision(ALICE) == LONG
+        start(ALICE, LONG_COUNT)
+        assert revision(ALICE) == LONG_COUNT
         assert threads.calls >= 2, "the count and the insertion"
         assert sqlite_lanes.WRITER.acquire_now(), "the lane of writers is free"
         sqlite_lanes.WRITER.release()
@@ -115,7 +115,7 @@ class TestNativeThreads:
 
         threads.meanwhile = look
         with slots.held(semaphore):
-            assert count(ALICE, LONG) == LONG
+            assert count(ALICE, LONG_COUNT) == LONG_COUNT
         assert seen == [(True, 1)]
         assert semaphore.acquire(blocking=False), "and it was given back in the end"
 
@@ -134,7 +134,7 @@ class TestNativeThreads:
             assert sqlite_lanes.LONG_READER.acquire_now(f"u-{number}")
         try:
             with slots.held(semaphore):
-                assert rows(text(str(COUNT).replace(":n", str(LONG))))[0][0] == LONG
+                assert rows(text(str(COUNT).replace(":n", str(LONG_COUNT))))[0][0] == LONG_COUNT
         finally:
             for number in range(sqlite.LONG_READS):
                 sqlite_lanes.LONG_READER.release(f"u-{number}")

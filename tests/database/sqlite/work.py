@@ -15,7 +15,7 @@ from tests.waiting import WAIT_LIMIT
 
 ALICE = User("alice")
 COUNT = text("WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < :n) SELECT count(*) FROM n")
-LONG, ENDLESS = 300_000, 20_000_000
+LONG_COUNT, ENDLESS = 300_000, 20_000_000
 """Rows: longer than the worker's thread may take, and longer than any statement may."""
 
 R = TypeVar("R")

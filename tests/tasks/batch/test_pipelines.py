@@ -37,7 +37,7 @@ def random_operation(random: Random) -> dict[str, Any]:
 
 
 def untimed(row: Any) -> Any:
-    """Return a task without the members that differ between two users and moments."""
+    """Return a task without the members that differ between two users and two times."""
     return row and {name: value if name not in TIMES else value is None for name, value in row.items()}
 
 

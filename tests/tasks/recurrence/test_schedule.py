@@ -363,9 +363,9 @@ class TestFilters:
     def test_the_overdue_filter_uses_the_clock_and_the_time_zone(
         self, alice: Person, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        for case, (members, moment, zone, expected) in self.OVERDUE.items():
+        for case, (members, time, zone, expected) in self.OVERDUE.items():
             made = [alice.add(case, **members)["id"], alice.add("done", completed=True, **members)["id"]]
-            monkeypatch.setattr(listing_queries, "now", lambda moment=moment: moment)
+            monkeypatch.setattr(listing_queries, "now", lambda time=time: time)
             query = "?overdue=true" + (f"&tz={zone}" if zone else "")
             assert alice.titles(query) == ([case] if expected else []), case
             assert alice.get(f"{query}&include=total").headers["X-Total-Count"] == str(int(expected)), case

@@ -25,11 +25,9 @@ def stats(person: Person, query: str = "", *, of: str | None = None) -> Any:
     )
 
 
-def expected_stats(
-    live: list[dict[str, Any]], trash: list[dict[str, Any]], zone: str, moment: datetime
-) -> dict[str, Any]:
-    """Compute the stats from the lists of live tasks and of the trash, for a time zone and a moment."""
-    local = moment.astimezone(ZoneInfo(zone))
+def expected_stats(live: list[dict[str, Any]], trash: list[dict[str, Any]], zone: str, now: datetime) -> dict[str, Any]:
+    """Compute the stats from the lists of live tasks and of the trash, for a time zone and a current time."""
+    local = now.astimezone(ZoneInfo(zone))
 
     def instant(task: dict[str, Any]) -> datetime | None:
         return datetime.fromisoformat(task["due_at"]) if task["due_at"] else None
@@ -38,7 +36,7 @@ def expected_stats(
         if task["completed"] or not task["due_date"]:
             return False
         if at := instant(task):
-            return at < moment
+            return at < now
         day = date.fromisoformat(task["due_date"])
         return day < local.date() or (
             day == local.date() and bool(task["due_time"]) and task["due_time"] < f"{local:%H:%M}"
@@ -88,11 +86,11 @@ def test_stats_equal_counts_computed_from_the_lists(alice: Person, mallory: Pers
         alice.delete(f"/{deletion['id']}?permanent=true")
     live, trash = alice.get().get_json(), alice.get("?trash=true").get_json()
     for zone in ("UTC", "Europe/Berlin", "Pacific/Kiritimati", "Pacific/Pago_Pago", "Asia/Kathmandu"):
-        moments = [datetime.now(UTC)]
+        times = [datetime.now(UTC)]
         response = stats(alice, f"?tz={zone}")
-        moments.append(datetime.now(UTC))
+        times.append(datetime.now(UTC))
         assert response.status_code == 200
-        assert response.get_json() in [expected_stats(live, trash, zone, moment) for moment in moments]
+        assert response.get_json() in [expected_stats(live, trash, zone, now) for now in times]
         overdue = alice.get(f"?overdue=true&tz={zone}").get_json()
         assert abs(len(overdue) - response.get_json()["overdue"]) <= 1, (
             "the list agrees, unless a minute has passed in between"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from taskapi.tasks.transfer.export_icalendar import MAX_LINE_BYTES, as_icalendar
 
-MOMENT = datetime(2026, 11, 20, 9, 30, 0, 123_000, tzinfo=UTC)
+TIME = datetime(2026, 11, 20, 9, 30, 0, 123_000, tzinfo=UTC)
 
 # A TEXT value has no control characters other than line breaks (RFC 5545, section 3.3.11), and neither has a title.
 TEXTS = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")) | st.sampled_from('\n,;\\:" '), max_size=300)
@@ -30,8 +30,8 @@ def row(**members: Any) -> Any:
         "priority": 0,
         "completed": False,
         "completed_at": None,
-        "created_at": MOMENT,
-        "updated_at": MOMENT,
+        "created_at": TIME,
+        "updated_at": TIME,
         **dict.fromkeys(("due_date", "due_time", "due_at", "time_zone", "recurrence", "occurrence")),
     }
     return SimpleNamespace(**{**defaults, **members})
@@ -81,7 +81,7 @@ def _escaped(text: str) -> str:
         ({"due_date": date(2026, 11, 20)}, ["DUE;VALUE=DATE:20261120"]),
         ({"due_date": date(2026, 11, 20), "due_time": "09:05"}, ["DUE:20261120T090500"]),
         (
-            {"due_date": date(2026, 11, 20), "due_time": "10:30", "time_zone": "Europe/Berlin", "due_at": MOMENT},
+            {"due_date": date(2026, 11, 20), "due_time": "10:30", "time_zone": "Europe/Berlin", "due_at": TIME},
             ["DUE:20261120T093000Z"],
         ),
         (
@@ -93,7 +93,7 @@ def _escaped(text: str) -> str:
                 "due_date": date(2026, 11, 20),
                 "due_time": "10:30",
                 "time_zone": "Europe/Berlin",
-                "due_at": MOMENT,
+                "due_at": TIME,
                 "recurrence": "FREQ=WEEKLY;BYDAY=FR;UNTIL=20270701",
             },
             ["DTSTART;TZID=Europe/Berlin:20261120T103000", "RRULE:FREQ=WEEKLY;BYDAY=FR;UNTIL=20270701T215959Z"],
@@ -103,7 +103,7 @@ def _escaped(text: str) -> str:
             ["DTSTART:20261120T103000", "RRULE:FREQ=DAILY;UNTIL=20261231T235959"],
         ),
         (
-            {"completed": True, "completed_at": MOMENT, "due_date": date(2026, 11, 20), "recurrence": "FREQ=DAILY"},
+            {"completed": True, "completed_at": TIME, "due_date": date(2026, 11, 20), "recurrence": "FREQ=DAILY"},
             ["COMPLETED:20261120T093000Z", "DUE;VALUE=DATE:20261120", "STATUS:COMPLETED"],
         ),
         ({"priority": 3, "tags": ("a,b", "c")}, ["PRIORITY:1", "CATEGORIES:a\\,b,c", "STATUS:NEEDS-ACTION"]),

@@ -151,7 +151,7 @@ def test_a_permanently_deleted_task_is_404_on_every_endpoint(alice: Person) -> N
     alice.add("x")
     alice.add("y")
     alice.delete("/1?permanent=true")
-    for answer in (
+    for response in (
         alice.get("/1"),
         alice.put("/1", json={"title": "z"}),
         alice.patch("/1", json={"title": "z"}),
@@ -162,7 +162,7 @@ def test_a_permanently_deleted_task_is_404_on_every_endpoint(alice: Person) -> N
         alice.post("/1/move", json={"after": 2}),
         alice.post("/2/move", json={"after": 1}),
     ):
-        assert (answer.status_code, answer.get_json()["detail"]) == (404, ABSENT), answer.request.path
+        assert (response.status_code, response.get_json()["detail"]) == (404, ABSENT), response.request.path
     assert alice.get("?trash=true").get_json() == []
     assert alice.titles() == ["y"]
     assert alice.add("z")["id"] == 3, "the id is not reused"
