@@ -7,7 +7,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -355,8 +355,8 @@ def record_statements(app: Flask) -> Iterator[Statements]:
     on_sqlite = engine.dialect.name == "sqlite"
     execute_for_each = UnitOfWork.execute_for_each
 
-    def record_for_each(work: UnitOfWork, statement: Prepared, rows: Sequence[Mapping[str, Any]]) -> None:
-        recorder.sent.append((statement.on_sqlite.sql, list(map(statement.on_sqlite.values, rows))))
+    def record_for_each(work: UnitOfWork, statement: Prepared, rows: Sequence[Sequence[Any]]) -> None:
+        recorder.sent.append((statement.on_sqlite.sql, [*map(list, rows)]))
         execute_for_each(work, statement, rows)
 
     begin = SQLiteConnection.begin

@@ -66,8 +66,12 @@ class Plan:
     """The user's revision before anything was read."""
     last_named_id: int
     """New tasks get ids after it."""
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    """Encoded for the database, with the id `NEW` and without a position if they depend on the new id."""
+    rows: list[list[Any]] = field(default_factory=list)
+    """As `import_statements.encode` returns them."""
+    new: list[list[Any]] = field(default_factory=list)
+    """Those of `rows` that get an id when they are written."""
+    without_position: list[list[Any]] = field(default_factory=list)
+    """Those of `new` whose position depends on that id."""
     moved: list[int] = field(default_factory=list)
     """Ids of existing tasks that get another position in a series."""
     live: int = 0
@@ -151,7 +155,12 @@ def _add_row(plan: Plan, before: Any, row: dict[str, Any], stamp: Mapping[str, A
     else:
         plan.counts["unchanged"] += 1
         return
-    plan.rows.append(statements.encode({**row, **stamp}))
+    encoded = statements.encode({**row, **stamp})
+    plan.rows.append(encoded)
+    if row["id"] == NEW:
+        plan.new.append(encoded)
+        if not row["position"]:
+            plan.without_position.append(encoded)
 
 
 def _row(user: User, task: Task, before: Any, moment: datetime) -> dict[str, Any]:

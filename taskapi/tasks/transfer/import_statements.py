@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import BindParameter, Dialect, Integer, Text, bindparam, cast, column, func, select, update
+from sqlalchemy import BindParameter, Dialect, Text, bindparam, cast, column, func, select, update
 from sqlalchemy.dialects import postgresql, registry, sqlite
 
 from ...auth.tokens import User
@@ -90,6 +90,9 @@ def have_changed(user: User, since: int, named: Versions, in_series: Versions) -
 _COLUMNS = {column.name: column.type for column in Task.__table__.columns}
 _OTHERS = [name for name in _COLUMNS if name != "user_id"]
 
+ID, REVISION, POSITION = ([*_COLUMNS].index(name) for name in ("id", "revision", "position"))
+"""The indexes of columns in a row that `encode` returns."""
+
 
 def _or_replace(statement: Any) -> Any:
     """Add to an INSERT that rows with existing ids are replaced."""
@@ -114,29 +117,32 @@ _UPSERT_JSON = Prepared(
 )
 """PostgreSQL: insert or replace the rows of `rows`, a JSON array of objects; all are the owner's."""
 
-_UPSERT_ROW = Prepared(
-    # Integer stands for no conversion, since the values are converted already.
-    _or_replace(sqlite.insert(Task).values({name: bindparam(name, type_=Integer) for name in _COLUMNS}))
-)
-"""SQLite: insert or replace one row. JSON functions take twice as long as a statement for each row in one call."""
+_UPSERT_ROW = Prepared(_or_replace(sqlite.insert(Task).values({name: bindparam(name) for name in _COLUMNS})))
+"""SQLite: insert or replace one row; its placeholders are in the order of `_COLUMNS`.
+
+JSON functions take twice as long as a statement for each row in one call.
+"""
 
 _LEAVE_SERIES = Prepared(update(Task).where(*_NAMED).values(occurrence=None))
 
 
-def encode(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Convert the values of a row to those of the database."""
+def encode(row: Mapping[str, Any]) -> list[Any]:
+    """Convert the values of a row to those of the database; return them in the order of the table's columns."""
     return _encoder(db.engine.dialect.name)(row)
 
 
 @cache
-def _encoder(dialect_name: str) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+def _encoder(dialect_name: str) -> Callable[[Mapping[str, Any]], list[Any]]:
     dialect: Dialect = registry.load(dialect_name)()
     converters = [(name, type_.dialect_impl(dialect).bind_processor(dialect)) for name, type_ in _COLUMNS.items()]
-    return lambda row: {name: convert(row[name]) if convert else row[name] for name, convert in converters}
+    return lambda row: [convert(row[name]) if convert else row[name] for name, convert in converters]
 
 
-def write_rows(user: User, rows: Sequence[dict[str, Any]], moved: Sequence[int]) -> None:
-    """Insert rows and replace existing ones; `moved` are the ids of those that get another position in a series."""
+def write_rows(user: User, rows: Sequence[Sequence[Any]], moved: Sequence[int]) -> None:
+    """Insert rows and replace existing ones, as `encode` returned them.
+
+    `moved` are the ids of those that get another position in a series.
+    """
     if moved:
         # Remove them from their series first: two tasks may exchange positions, which the unique index would reject.
         fetch(_LEAVE_SERIES(owner=user.id, ids=moved))
@@ -144,5 +150,5 @@ def write_rows(user: User, rows: Sequence[dict[str, Any]], moved: Sequence[int])
         execute_for_each(_UPSERT_ROW, rows)
         return
     for start in range(0, len(rows), ROWS_PER_STATEMENT):
-        text = orjson.dumps(rows[start : start + ROWS_PER_STATEMENT]).decode()
-        fetch(_UPSERT_JSON(owner=user.id, rows=text))
+        objects = [dict(zip(_COLUMNS, row, strict=True)) for row in rows[start : start + ROWS_PER_STATEMENT]]
+        fetch(_UPSERT_JSON(owner=user.id, rows=orjson.dumps(objects).decode()))

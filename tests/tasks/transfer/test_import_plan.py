@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from taskapi.database.sqlite import Cursor
 from taskapi.database.transaction import running_unit
 from taskapi.tasks import folding
 from taskapi.tasks.transfer import import_plan, import_statements, imports, routes
@@ -121,6 +122,60 @@ def test_other_writes_meanwhile_do_not_make_an_import_compute_its_rows_again(
         (3, "new", 3, "a3"),
         (4, "newer", 3, "a4"),
     ]
+
+
+def test_an_import_whose_transaction_is_repeated_gets_the_ids_that_are_free_then(
+    alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_rows = import_statements.write_rows
+    moments = ["create another task", "write"]
+
+    def fail_once(*arguments: Any) -> None:
+        write_rows(*arguments)
+        if moments.pop() == "write":
+            raise imports.PlanOutdated
+
+    plans: list[import_plan.Plan] = []
+
+    def compute_once(*arguments: Any) -> import_plan.Plan:
+        if plans:
+            alice.add("other")
+        else:
+            plans.append(compute(*arguments))
+        return plans[0]
+
+    compute = import_plan.compute
+    monkeypatch.setattr(import_statements, "write_rows", fail_once)
+    monkeypatch.setattr(import_plan, "compute", compute_once)
+    alice.add("first")
+    load_ok(alice, {"title": "new"}, {"title": "placed", "position": "a1"})
+    tasks = alice.get("?sort=created_at").get_json()
+    assert [(task["id"], task["title"], task["position"], task["version"]) for task in tasks] == [
+        (1, "first", "a1", 1),
+        (2, "other", "a2", 2),
+        (3, "new", "a3", 3),
+        (4, "placed", "a1", 3),
+    ]
+
+
+def test_an_import_computes_nothing_for_each_row_under_the_write_lock_of_sqlite(
+    alice: Person, statements: Statements, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Objects for 10,000 rows make the garbage collector run: 130 ms, for which all writers would wait."""
+    if not alice.client.application.config["SQLALCHEMY_DATABASE_URI"].startswith("sqlite"):
+        pytest.skip("SQLite only")
+    executed: list[Any] = []
+    executemany = Cursor.executemany
+
+    def record(cursor: Cursor, sql: str, rows: Any) -> Cursor:
+        executed.append(rows)
+        return executemany(cursor, sql, rows)
+
+    monkeypatch.setattr(Cursor, "executemany", record)
+    plans = during_plans(monkeypatch, nothing)
+    load_ok(alice, {"id": 1, "title": "x"}, {"title": "y"})
+    assert len(executed) == 1
+    assert executed[0] is plans[0].rows
 
 
 def test_an_import_of_tasks_that_change_again_and_again_is_503_and_changes_nothing(
