@@ -30,6 +30,7 @@ from taskapi.database.sqlite import SQLiteConnection
 from taskapi.database.transaction import UnitOfWork
 from tests import postgres
 from tests.openapi_guard import GuardedClient
+from tests.slices import Slices
 from tests.waiting import WAIT_LIMIT
 from tests.without_where import remove_owner_conditions
 
@@ -324,6 +325,12 @@ def alice(client: FlaskClient) -> Person:
 @pytest.fixture
 def mallory(client: FlaskClient) -> Person:
     return Person(client, "mallory")
+
+
+@pytest.fixture
+def slices(monkeypatch: pytest.MonkeyPatch) -> Slices:
+    """Counts the work between two yields to other requests."""
+    return Slices(monkeypatch)
 
 
 @dataclass
