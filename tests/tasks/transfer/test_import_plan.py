@@ -8,11 +8,17 @@ from typing import Any
 
 import pytest
 
+from taskapi.auth.tokens import User
 from taskapi.database.sqlite import Cursor
 from taskapi.database.transaction import running_unit
+from taskapi.http.fields.collections import LoadedItems
 from taskapi.tasks import folding
-from taskapi.tasks.transfer import import_plan, import_statements, imports, routes
+from taskapi.tasks.models import Task
+from taskapi.tasks.transfer import import_plan, import_statements, imports, routes, schemas
+from taskapi.tasks.transfer.import_statements import DESCRIPTION
+from taskapi.tasks.transfer.schemas import import_in
 from tests.conftest import Person, Statements
+from tests.slices import Slices
 from tests.tasks.transfer.test_import_series import DAILY, load, load_ok, series_task
 
 
@@ -191,7 +197,6 @@ def test_an_import_of_tasks_that_change_again_and_again_is_503_and_changes_nothi
 def test_the_transaction_of_an_import_has_a_fixed_number_of_statements(
     alice: Person, statements: Statements, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(import_statements, "ROWS_PER_STATEMENT", 200)
     for title in ("x", "y"):
         sent = {}
         for number in (150, 300):
@@ -231,3 +236,41 @@ def test_more_imports_than_places_wait_and_are_503_at_last(alice: Person, monkey
             routes.lane.release(other)
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
     load_ok(alice, {"title": "x"})
+
+
+@pytest.mark.parametrize(("length", "most"), [(10, import_plan.COMPUTED_AT_A_TIME), (10_000, 1)])
+def test_an_import_yields_after_fewer_tasks_with_long_texts(
+    alice: Person, slices: Slices, length: int, most: int
+) -> None:
+    slices.count(import_plan, "_row")
+    load_ok(alice, *[{"title": "x", "description": "é" * length}] * 30)
+    assert (slices.total, slices.longest) == (30, most)
+
+
+def test_an_import_yields_while_it_compares_the_numbers_of_its_tasks(
+    alice: Person, slices: Slices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schemas, "COMPARED_AT_A_TIME", 20)
+    tasks = import_in.load({"tasks": LoadedItems([{"id": id, "title": "x"} for id in range(1, 51)], None)})["tasks"]
+    assert len(slices.counts) == 3, "a yield after every 20 of 50"
+    monkeypatch.setattr(import_plan, "NUMBERED_AT_A_TIME", 10)
+    slices.count(import_plan, "_last_named_id")
+    with alice.client.application.app_context():
+        import_plan.compute(User("alice"), tasks)
+    assert (slices.total, slices.longest) == (50, 10)
+
+
+def test_a_statement_of_an_import_has_a_bounded_number_of_rows_and_of_characters_on_postgresql() -> None:
+    width = len(Task.__table__.columns)
+
+    def sizes(lengths: list[int]) -> list[int]:
+        rows = [["x" * length if index == DESCRIPTION else None for index in range(width)] for length in lengths]
+        slices = [*import_statements._slices(rows)]
+        assert [row for some in slices for row in some] == rows
+        return [len(some) for some in slices]
+
+    most = import_statements.ROWS_PER_STATEMENT
+    assert sizes([]) == []
+    assert sizes([100] * (2 * most + 1)) == [most, most, 1]
+    longest = import_statements.CHARACTERS_PER_STATEMENT // 10_000 + 1
+    assert sizes([10_000] * (2 * longest + 1)) == [longest, longest, 1]
