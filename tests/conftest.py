@@ -7,7 +7,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,7 @@ from taskapi.database.sqlite import SQLiteConnection
 from taskapi.database.transaction import UnitOfWork
 from tests import postgres
 from tests.openapi_guard import GuardedClient
+from tests.slices import Slices
 from tests.waiting import WAIT_LIMIT
 from tests.without_where import remove_owner_conditions
 
@@ -339,6 +340,12 @@ def mallory(client: FlaskClient) -> Person:
     return Person(client, "mallory")
 
 
+@pytest.fixture
+def slices(monkeypatch: pytest.MonkeyPatch) -> Slices:
+    """Counts the work between two yields to other requests."""
+    return Slices(monkeypatch)
+
+
 @dataclass
 class Statements:
     """The SQL statements that were sent, each with its parameters."""
@@ -368,8 +375,8 @@ def record_statements(app: Flask) -> Iterator[Statements]:
     on_sqlite = engine.dialect.name == "sqlite"
     execute_for_each = UnitOfWork.execute_for_each
 
-    def record_for_each(work: UnitOfWork, statement: Prepared, rows: Sequence[Mapping[str, Any]]) -> None:
-        recorder.sent.append((statement.on_sqlite.sql, list(map(statement.on_sqlite.values, rows))))
+    def record_for_each(work: UnitOfWork, statement: Prepared, rows: Sequence[Sequence[Any]]) -> None:
+        recorder.sent.append((statement.on_sqlite.sql, [*map(list, rows)]))
         execute_for_each(work, statement, rows)
 
     begin = SQLiteConnection.begin

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -40,4 +40,15 @@ def yielding(items: Iterable[T], *, every: int) -> Iterator[T]:
     for number, item in enumerate(items, 1):
         yield item
         if number % every == 0:
+            wait_for_turn()
+
+
+def yielding_by_size(items: Iterable[T], *, every: int, size: Callable[[T], int]) -> Iterator[T]:
+    """Do what `yielding` does for items that differ in their work: `every` is a sum of their sizes."""
+    total = 0
+    for item in items:
+        yield item
+        total += size(item)
+        if total >= every:
+            total = 0
             wait_for_turn()

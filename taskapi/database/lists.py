@@ -7,7 +7,7 @@ another statement to parse, prepare and cache, and SQLite refuses more than 32,7
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Self
 
 import orjson
 from sqlalchemy import (
@@ -26,6 +26,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.operators import OperatorType
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from .text import strpos
@@ -56,6 +57,13 @@ class _IsOneOf(FunctionElement[bool]):
 
     inherit_cache = True
     type = Boolean()
+
+    def self_group(self, against: OperatorType | None = None) -> Self:  # noqa: ARG002
+        """Return the condition as it is, also as an operand of AND.
+
+        There SQLAlchemy compares a boolean function with 1 on SQLite, which has no booleans. Then SQLite uses no index.
+        """
+        return self
 
 
 class _HasEvery(FunctionElement[bool]):

@@ -29,6 +29,8 @@ from psycopg.pq.abc import PGconn, PGresult
 from psycopg.waiting import Ready, Wait
 from sqlalchemy import Engine, event
 
+from ..concurrency.cooperative import wait_for_turn
+
 # psycopg warns about a pooled connection that broke while it was idle; those are replaced, so only errors are logged.
 logging.getLogger("psycopg").setLevel(logging.ERROR)
 
@@ -41,6 +43,9 @@ POLL_INTERVAL = 0.1
 
 MAX_IDLE = 60
 """Seconds without use after which a firewall may have dropped a connection silently; cloud load balancers wait 240."""
+
+SLICE_ROWS = 400
+"""Rows that are converted before other requests run: 0.7 to 1.7 ms."""
 
 R = TypeVar("R")
 
@@ -255,11 +260,17 @@ class _ServerStatement:
         self._pgconn.send_query_prepared(self.name, self._transformer.dump_sequence(values, self._formats))
 
     def load_rows(self, result: PGresult, row: Callable[[Sequence[Any]], Any]) -> Sequence[Any]:
-        """Return the rows of a result, each made with `row`."""
+        """Return the rows of a result, each made with `row`; a long one is converted in slices (`cooperative`)."""
         if not result.nfields:
             return ()
         self._transformer.set_pgresult(result)
-        rows = self._transformer.load_rows(0, result.ntuples, row)
+        rows = self._transformer.load_rows(0, min(count := result.ntuples, SLICE_ROWS), row)
+        if count > SLICE_ROWS:
+            in_transaction = self._pgconn.transaction_status != TransactionStatus.IDLE
+            for start in range(SLICE_ROWS, count, SLICE_ROWS):
+                if not in_transaction:  # which may hold the lock of the user's row
+                    wait_for_turn()
+                rows += self._transformer.load_rows(start, min(start + SLICE_ROWS, count), row)
         self._transformer.set_pgresult(None)  # drop the reference, which keeps the result in memory
         return rows
 

@@ -41,6 +41,12 @@ EXTRA_CONNECTIONS = LONG_READS + 2
 MANY_VALUES = 100
 """A statement with more values than this, such as those of an import, goes to a native thread at once."""
 
+CACHE_KIB, BULK_CACHE_KIB = 2_000, 16_000
+"""KiB of a connection's page cache, SQLite's default and that of a transaction which writes many rows.
+
+With a smaller cache SQLite writes pages to the log, and reads them again, several times in that transaction.
+"""
+
 SLICE_ROWS = 200
 """Rows that are converted before other requests run: about 2 ms."""
 
@@ -83,7 +89,7 @@ class SQLiteConnection(sqlite3.Connection):
     timeout = math.inf
     """Time limit in seconds of a statement that does not block other requests."""
     _limit = _deadline = math.inf
-    _in_threads = False
+    _in_threads = _has_bulk_cache = False
     _clock = staticmethod(time.monotonic)
 
     def start(self, *, in_threads: bool) -> None:
@@ -123,6 +129,12 @@ class SQLiteConnection(sqlite3.Connection):
         finally:
             self.check_deadline_every(INLINE_STEPS)
 
+    def execute_for_each(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Execute a statement without a result for each of the rows, in one call, with a large page cache."""
+        self._has_bulk_cache = True
+        self._set_cache(BULK_CACHE_KIB)
+        self.cursor().executemany(sql, rows)
+
     def begin(self) -> None:
         """Begin a transaction with the write lock; raises SQLITE_BUSY if another connection holds it.
 
@@ -139,14 +151,19 @@ class SQLiteConnection(sqlite3.Connection):
         self._without_limit(super().rollback)
 
     def _without_limit(self, end: Callable[[], None]) -> None:
-        if not self.in_transaction:
-            return
-        # An interrupted COMMIT would leave the transaction open.
-        self._deadline = math.inf
-        if _threads is None or not self._in_threads:
-            end()
-        else:
-            _threads.run(end, lambda: None)
+        if self.in_transaction:
+            # An interrupted COMMIT would leave the transaction open.
+            self._deadline = math.inf
+            if _threads is None or not self._in_threads:
+                end()
+            else:
+                _threads.run(end, lambda: None)
+        if self._has_bulk_cache:
+            self._has_bulk_cache = False
+            self._set_cache(CACHE_KIB)  # frees the memory: many connections are kept open
+
+    def _set_cache(self, kib: int) -> None:
+        sqlite3.Cursor(self).execute(f"PRAGMA cache_size = -{kib}")
 
     def check_deadline_every(self, steps: int) -> None:
         """Make SQLite check the time limit every `steps` instructions of its virtual machine."""

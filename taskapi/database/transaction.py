@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -98,10 +98,9 @@ class UnitOfWork:
             self.is_committing = bool(after) and not driver.skipped_last
             raise
 
-    def execute_for_each(self, statement: Prepared, rows: Sequence[Mapping[str, Any]]) -> None:
+    def execute_for_each(self, statement: Prepared, rows: Sequence[Sequence[Any]]) -> None:
         """Execute a prepared statement without a result for each of the rows, in one call to SQLite."""
-        compiled = statement.on_sqlite
-        self._driver.cursor().executemany(compiled.sql, list(map(compiled.values, rows)))
+        self._driver.execute_for_each(statement.on_sqlite.sql, rows)
 
     def begin_on_sqlite(self, *, in_threads: bool) -> None:
         """Choose where statements are executed (taskapi/database/sqlite_lanes.py), and begin a write's transaction."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -92,10 +92,11 @@ def fetch_and_commit(owner: Owner, *calls: BoundStatement) -> Sequence[Rows]:
     return _run_with_retries(lambda: current_unit().fetch_and_commit(calls), owner.id, writable=True)
 
 
-def execute_for_each(statement: Prepared, rows: Sequence[Mapping[str, Any]]) -> None:
+def execute_for_each(statement: Prepared, rows: Sequence[Sequence[Any]]) -> None:
     """Execute a prepared statement without a result for each of the rows, on SQLite in one call.
 
-    On PostgreSQL a statement takes many rows as one JSON parameter instead.
+    A row has the values of the placeholders, in their order and converted: what is computed here for each row is
+    computed under the write lock. On PostgreSQL a statement takes many rows as one JSON parameter instead.
     """
     current_unit().execute_for_each(statement, rows)
 

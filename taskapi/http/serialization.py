@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 from marshmallow import Schema, fields
 
 from ..concurrency.cooperative import yielding
 from .fields.strict import StrictField
+
+T = TypeVar("T")
 
 SLICE_ROWS = 200
 """Rows that are converted before other requests of the worker run: about 2 ms."""
@@ -33,8 +35,12 @@ class CompiledSchema(Schema):
         """Return a dict for a row, or a list of dicts for rows if `many`; the default is the `many` of the schema."""
         if not (self.many if many is None else many):
             return self._dump_one(obj)
-        rows = yielding(obj, every=SLICE_ROWS) if isinstance(obj, list) and len(obj) > SLICE_ROWS else obj
-        return [*map(self._dump_one, rows)]
+        return [*map(self._dump_one, in_slices(obj) if isinstance(obj, list) else obj)]
+
+
+def in_slices(rows: Sequence[T]) -> Iterable[T]:
+    """Iterate over rows; after each `SLICE_ROWS` of a longer list, other requests run."""
+    return yielding(rows, every=SLICE_ROWS) if len(rows) > SLICE_ROWS else rows
 
 
 def _compile(members: dict[str, fields.Field[Any]]) -> Callable[[Any], dict[str, Any]]:

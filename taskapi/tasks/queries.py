@@ -1,7 +1,7 @@
 """Read and change a single task. The first parameter is the user, and every WHERE begins with `user_id`.
 
-On PostgreSQL the usual write takes one round trip (`…_and_commit` of the statement modules). If that changes nothing,
-the function marked @writes runs: it finds the reason, or makes the change that needs several steps.
+On PostgreSQL the usual write takes one round trip (`…_and_commit` of the statement modules). If that changes nothing, a
+read finds the reason, or the function marked @writes runs: it finds the reason, or makes the change in several steps.
 """
 
 from __future__ import annotations
@@ -24,7 +24,13 @@ from .statements.errors import TaskNotFound, VersionConflict
 from .statements.insert import insert_and_commit, insert_next
 from .statements.quota import check_stored_tasks_after
 from .statements.rows import COLUMNS, OWNER, TASK, TaskRow
-from .statements.update import set_members, set_members_and_commit, toggle_and_commit, toggle_completed
+from .statements.update import (
+    may_commit,
+    set_members,
+    set_members_and_commit,
+    toggle_and_commit,
+    toggle_completed,
+)
 
 _LIVE_TASK = Prepared(select(*COLUMNS).where(Task.user_id == OWNER, Task.id == TASK, Task.deleted_at.is_(None)))
 _STORED_TASK = Prepared(select(*COLUMNS).where(Task.user_id == OWNER, Task.id == TASK, Task.purged_at.is_(None)))
@@ -81,7 +87,15 @@ def change(user: User, id: int, expected: Set[int] | None, values: Mapping[str, 
     row = None
     if not schedule.changes_schedule(values):
         row = set_members_and_commit(user, id, expected, now(), columns)
+        if row is None and "completed" not in values and may_commit(expected):
+            # Nothing was changed, and no further steps are needed: a read finds why, without a lock on the user's row.
+            row = _unchanged(find(user, id, expected), values)
     return row or _change(user, id, expected, values, columns)
+
+
+def _unchanged(row: TaskRow, values: Mapping[str, Any]) -> TaskRow | None:
+    """Return the row if it has all the values already, otherwise None: it has been changed meanwhile."""
+    return row if all(getattr(row, name) == value for name, value in values.items()) else None
 
 
 @writes

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from taskapi.concurrency.cooperative import LET_OTHERS_RUN, yielding
+from taskapi.concurrency.cooperative import LET_OTHERS_RUN, yielding, yielding_by_size
 
 SCRIPT = """
 from gevent import monkey; monkey.patch_all()
@@ -30,6 +30,14 @@ def test_a_loop_yields_after_each_so_many_items(
     monkeypatch.setattr("taskapi.concurrency.cooperative.time.sleep", slept.append)
     assert [*yielding(range(number), every=every)] == [*range(number)]
     assert slept == [LET_OTHERS_RUN] * yields
+
+
+def test_a_loop_over_items_of_different_sizes_yields_when_their_sum_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[int] = []
+    done_at_yields: list[int] = []
+    monkeypatch.setattr("taskapi.concurrency.cooperative.time.sleep", lambda _: done_at_yields.append(len(done)))
+    assert [*map(done.append, yielding_by_size([1, 1, 3, 9, 1, 4, 4], every=5, size=lambda item: item))]
+    assert (done_at_yields, len(done)) == ([3, 4, 6], 7)
 
 
 def test_two_loops_of_a_gevent_worker_run_in_turns() -> None:

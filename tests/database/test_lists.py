@@ -73,6 +73,18 @@ def test_20_tags_filter_the_list_and_21_are_refused_naming_the_limit(alice: Pers
     assert refused.get_json()["detail"] == "tag: May be given at most 20 times."
 
 
+def test_sqlite_uses_an_index_to_find_tasks_by_a_list_of_ids(app: Flask, alice: Person, statements: Statements):
+    if not app.config["SQLALCHEMY_DATABASE_URI"].startswith("sqlite"):
+        pytest.skip("SQLite only")
+    send_several(alice, 3)
+    with_ids = [each for each in statements.sent if ".id IN (SELECT value FROM json_each" in each[0]]
+    assert {sql.split()[0] for sql, _ in with_ids} == {"SELECT", "UPDATE"}
+    with app.app_context(), db.engine.connect() as connection:
+        for sql, values in with_ids:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", tuple(values)).all()
+            assert "(user_id=? AND id=?)" in "".join(row.detail for row in plan), (sql, plan)
+
+
 @pytest.mark.parametrize("tag", ["%", "_", "\\", "'", '"', "a b", "[1]", "タスク", "\U0001f95b", "x" * 50, "é"])
 def test_a_tag_matches_exactly_and_completely(alice: Person, tag: str):
     alice.add("it", tags=[tag, "other"])

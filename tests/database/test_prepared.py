@@ -25,7 +25,7 @@ from taskapi.auth.tokens import User
 from taskapi.database.base import db
 from taskapi.database.engine import POOL_SIZE
 from taskapi.database.failures import DatabaseUnavailable
-from taskapi.database.pipeline import BEGIN, COMMIT, PipelinedStatement, TimeoutConnection
+from taskapi.database.pipeline import BEGIN, COMMIT, SLICE_ROWS, PipelinedStatement, TimeoutConnection
 from taskapi.database.prepared import Prepared
 from taskapi.database.transaction import running_unit
 from taskapi.database.unit_of_work import execute, fetch, reads, writes
@@ -393,6 +393,28 @@ def test_values_and_rows_larger_than_the_socket_buffers_are_transferred(connecti
     large = "x" * 20_000_000
     echo = PipelinedStatement("SELECT $1::text", (large,))
     assert connection.run_pipeline([echo, echo]) == [[(large,)], [(large,)]]
+
+
+@pytest.mark.parametrize(
+    ("count", "yields"), [(SLICE_ROWS, 0), (SLICE_ROWS + 1, 1), (2 * SLICE_ROWS, 1), (5 * SLICE_ROWS + 1, 5)]
+)
+def test_a_long_result_yields_to_other_requests_between_slices_and_not_in_a_transaction(
+    connection: TimeoutConnection, monkeypatch: pytest.MonkeyPatch, count: int, yields: int
+):
+    made: list[int] = []
+    made_at_yields: list[int] = []
+    monkeypatch.setattr("taskapi.database.pipeline.wait_for_turn", lambda: made_at_yields.append(len(made)))
+
+    def make(cells: Any) -> int:
+        made.append(cells[0])
+        return made[-1]
+
+    long = PipelinedStatement("SELECT generate_series(1, $1::int)", (count,), make)
+    assert connection.run_pipeline([long]) == [[*range(1, count + 1)]]
+    assert made_at_yields == [SLICE_ROWS * number for number in range(1, yields + 1)]
+    assert connection.run_pipeline([BEGIN, long])[1] == [*range(1, count + 1)]
+    assert len(made_at_yields) == yields, "the transaction may hold the lock of a user's row"
+    connection.rollback()
 
 
 def test_a_terminated_backend_raises_the_server_s_reason(connection: TimeoutConnection):

@@ -263,6 +263,32 @@ def test_row_security_settings_cost_no_round_trip(
     assert round_trips(lambda: alice.send(method, path, **options)) == number
 
 
+STALE = {"If-Match": '"1"'}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "options", "status"),
+    [
+        pytest.param("PUT", "/9", {"json": {"title": "x"}}, 404, id="update of no task"),
+        pytest.param("PUT", "/1", {"json": {"title": "x"}, "headers": STALE}, 412, id="update of another version"),
+        pytest.param("PUT", "/1", {"json": {"title": "y", "tags": ["a"], "priority": "low"}}, 200, id="no change"),
+        pytest.param("PATCH", "/1", {"json": {}}, 200, id="no member"),
+        pytest.param("DELETE", "/9", {}, 404, id="deletion of no task"),
+        pytest.param("DELETE", "/1", {"headers": STALE}, 412, id="deletion of another version"),
+    ],
+)
+def test_a_write_without_effect_takes_two_round_trips_and_no_transaction_with_several_statements(
+    both: tuple[Person, Person], method: str, path: str, options: Any, status: int
+):
+    """The statement that changes nothing, and the read that finds why."""
+    alice, _ = both
+    alice.put("/1", json={"title": "y", "tags": ["a"], "priority": "low"})
+    revision = alice.revision()
+    assert alice.send(method, path, **options).status_code == status
+    assert round_trips(lambda: alice.send(method, path, **options)) == 2
+    assert alice.revision() == revision
+
+
 @pytest.mark.parametrize(
     ("query", "headers", "number"),
     [

@@ -20,6 +20,7 @@ from taskapi.tasks.sync import queries as feed
 from taskapi.tasks.sync import tokens
 from taskapi.tasks.transfer import export_rows
 from tests.conftest import Person, Statements, superuser_engine
+from tests.slices import Slices
 from tests.tasks.listing.test_list import NEXT
 
 MILK = "\U0001f95b"
@@ -210,3 +211,12 @@ def test_tasks_that_are_deleted_between_the_two_statements_do_not_end_the_list(
     assert again.last is not None
     assert again.last.id == page.rows[pages.MAX_BYTES // (len(LONGEST.encode()) + 5 + pages.ROW_BYTES) - 1].id
     assert again.following is not None, "the list continues after the deleted rows"
+
+
+def test_serializing_a_page_with_long_texts_yields_to_other_requests(slices: Slices) -> None:
+    def count(number: int) -> int:
+        slices.counts[-1] += 1
+        return number
+
+    assert len(pages.json_fragments(map(count, range(120)))) == 120
+    assert slices.counts == [pages.SERIALIZED_AT_A_TIME, pages.SERIALIZED_AT_A_TIME, 20]

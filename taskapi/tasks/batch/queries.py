@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 
 from ...auth.tokens import User
-from ...concurrency.cooperative import yielding
+from ...concurrency.cooperative import wait_for_turn
 from ...database.unit_of_work import fetch, writes
 from .. import queries
 from ..moves import queries as moves
@@ -23,6 +23,11 @@ _ALONE = frozenset({"restore", "move"})
 
 MAX_SPANS = 24_000
 """Spans that all searches for next due dates of a batch may examine, about 30 ms; common rules take 1 to 10 each."""
+
+
+WORK_AT_A_TIME, WORK_ALONE = 20, 10
+"""Work before other requests run, and that on an operation that is applied by itself (2 to 3.5 ms). The unit is an
+operation that is sent with others, 0.2 ms. A smaller slice would mean more waits while SQLite's write lock is held."""
 
 
 class OperationFailed(Exception):
@@ -42,13 +47,18 @@ def apply(user: User, operations: Sequence[Mapping[str, Any]]) -> list[TaskRow |
     """
     batch = _Batch(user, operations)
     with search_budget(MAX_SPANS):
-        for index, operation in yielding(enumerate(operations), every=4):
+        work = 0
+        for index, operation in enumerate(operations):
             pipelined = batch.prepare(index, operation)
             if pipelined is None:
                 batch.send()
                 batch.apply(index, operation)
             else:
                 batch.add(pipelined)
+            work += WORK_ALONE if pipelined is None else _work_pipelined(operation)
+            if work >= WORK_AT_A_TIME:
+                work = 0
+                wait_for_turn()
         batch.send()
     return batch.rows
 
@@ -107,6 +117,11 @@ class _Batch:
             before = self._known.pop(operation["id"], None)
             for each in (before, row):
                 self._known.pop(0 if each is None else each.next_task_id, None)
+
+
+def _work_pipelined(operation: Mapping[str, Any]) -> int:
+    """Return the work on an operation that is sent with others: 1, and 1 for 1,000 characters, which are folded."""
+    return 1 + len(operation.get("task", {}).get("description") or "") // 1000
 
 
 def _apply_one(user: User, operation: Mapping[str, Any]) -> TaskRow | None:

@@ -197,7 +197,7 @@ def _write_and_commit(
     Changes nothing inside another unit of work, on SQLite, and with several versions, of which the current one has to
     be read first.
     """
-    if not commits_in_one_round_trip() or (expected is not None and len(expected) != 1):
+    if not may_commit(expected):
         return None
     (version,) = (None,) if expected is None else expected
     statement = change.including_increment(**columns, owner=user.id, task=id, version=version, written_at=written_at)
@@ -206,6 +206,11 @@ def _write_and_commit(
     before: list[BoundStatement] = [LOCK_USER(owner=user.id)] if change.live else []
     *_, rows = fetch_and_commit(user, *before, statement)
     return rows[0] if rows else None
+
+
+def may_commit(expected: Set[int] | None) -> bool:
+    """Return True if the functions `…_and_commit` send a statement; otherwise they return None at once."""
+    return commits_in_one_round_trip() and (expected is None or len(expected) == 1)
 
 
 def update_task(

@@ -13,6 +13,7 @@ from ...http.fields.time import rfc3339
 from ...http.large_responses import PROBE_ROWS, SMALL_PAGE, Permit
 from ...http.request import if_none_match, matches_etag, query_parameters
 from ...http.response import FastResponse, json_response, not_modified
+from ...http.serialization import in_slices
 from ..blueprints import data_bp
 from ..costs import TASKS_PER_UNIT
 from ..responses import page_items
@@ -82,7 +83,7 @@ def _decode_since(token: str | None, state: State) -> tokens.SyncPosition:
 
 def _dump(rows: Sequence[TaskRow]) -> list[Any]:
     """Serialize rows of the feed: live tasks whole, deleted ones as tombstones."""
-    return [task_out.dump(row) if row.deleted_at is None else _tombstone(row) for row in rows]
+    return [task_out.dump(row) if row.deleted_at is None else _tombstone(row) for row in in_slices(rows)]
 
 
 def _tombstone(row: TaskRow) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from sqlalchemy import BigInteger, Integer, bindparam, literal
 
 from ...auth.tokens import User
 from ...concurrency import slots
+from ...concurrency.cooperative import wait_for_turn
 from ...concurrency.slots import Slot
 from ...database.prepared import Prepared
 from ...database.unit_of_work import fetch, reads
@@ -22,8 +23,8 @@ EXPORT_CHUNK_ROWS, EXPORT_CHUNK_BYTES = 100, 256 * 1024
 def export(user: User, *, trash: bool) -> Iterator[TaskRow]:
     """Return an iterator of all tasks by id, with those in the trash if `trash`.
 
-    The first chunk is read at once, each further one when the iterator reaches it: no snapshot of the whole. Only
-    reading holds a concurrency slot of the worker, sending does not.
+    The first chunk is read at once, each further one when the iterator reaches it, after other requests: no snapshot
+    of the whole. Only reading holds a concurrency slot of the worker, sending does not.
     """
     return _iterate(user, _export_chunk(user, 0, trash=trash), slots.later(), trash=trash)
 
@@ -33,7 +34,8 @@ def _iterate(user: User, page: Page, slot: Slot, *, trash: bool) -> Iterator[Tas
     yield from page.rows
     while page.following is not None and page.last is not None:
         after = page.last.id
-        del page  # free its rows before the wait for a slot
+        del page  # free its rows before the waits
+        wait_for_turn()
         with slot():
             page = _export_chunk(user, after, trash=trash)
         yield from page.rows

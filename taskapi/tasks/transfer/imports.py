@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import count
 from typing import Any
 
 from ...auth.tokens import User
@@ -12,7 +11,8 @@ from .. import positions
 from ..statements.counters import BUMP_REVISION, bind_allocation, bump_revision
 from ..statements.quota import check_quota, check_stored_tasks
 from . import import_statements as statements
-from .import_plan import NEW, Plan
+from .import_plan import Plan
+from .import_statements import ID, POSITION, REVISION
 
 ATTEMPTS = 5
 """How often an import is computed before it is refused because the tasks that it names keep changing."""
@@ -33,9 +33,9 @@ def write(user: User, plan: Plan) -> Mapping[str, int]:
 
     Raises `PlanOutdated` and `QuotaExceeded`. What can be computed without the lock of the transaction is in the plan.
     """
-    new = sum(row["id"] == NEW for row in plan.rows)
     _, (counters,) = fetch(
-        bind_allocation(user, 0, plan.last_named_id), BUMP_REVISION(owner=user.id, by=0, ids=new, live=plan.live)
+        bind_allocation(user, 0, plan.last_named_id),
+        BUMP_REVISION(owner=user.id, by=0, ids=len(plan.new), live=plan.live),
     )
     other_writes = counters.revision != plan.revision + 1
     if other_writes and statements.have_changed(user, plan.revision, plan.named, plan.in_series):
@@ -45,22 +45,21 @@ def write(user: User, plan: Plan) -> Mapping[str, int]:
         return plan.counts
     if plan.live > 0:
         check_quota(counters.live_tasks)
-    statements.write_rows(user, _numbered(plan, counters, new), plan.moved)
+    _number(plan, counters)
+    statements.write_rows(user, plan.rows, plan.moved)
     check_stored_tasks(user)
     return plan.counts
 
 
-def _numbered(plan: Plan, counters: Any, new: int) -> list[dict[str, Any]]:
-    """Return the rows of a plan with the revision, and the `new` ones with the ids that were allocated last.
+def _number(plan: Plan, counters: Any) -> None:
+    """Set the revision in the rows of a plan, and in the new ones the ids that were allocated last, and positions.
 
-    Only the rows without an id are copied: an interrupted transaction is repeated and allocates others.
+    In place: without new objects the garbage collector does not run while SQLite's write lock is held. An interrupted
+    transaction is repeated, and sets them again.
     """
-    next_ids = count(counters.last_task_id - new + 1)
     for row in plan.rows:
-        row["revision"] = counters.revision
-    return [_with_id(row, next(next_ids)) if row["id"] == NEW else row for row in plan.rows]
-
-
-def _with_id(row: dict[str, Any], id: int) -> dict[str, Any]:
-    """Return a copy of a row with its allocated id and, if it has no position, the initial position for that id."""
-    return {**row, "id": id, "position": row["position"] or positions.initial_position(id)}
+        row[REVISION] = counters.revision
+    for task_id, row in enumerate(plan.new, counters.last_task_id - len(plan.new) + 1):
+        row[ID] = task_id
+    for row in plan.without_position:
+        row[POSITION] = positions.initial_position(row[ID])

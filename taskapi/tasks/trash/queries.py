@@ -15,12 +15,14 @@ from ..models import Task
 from ..statements.counters import bump_revision
 from ..statements.errors import TaskNotFound, VersionConflict
 from ..statements.rows import COLUMNS, TOMBSTONE, TaskRow
-from ..statements.update import move_to_trash, move_to_trash_and_commit, update_task
+from ..statements.update import may_commit, move_to_trash, move_to_trash_and_commit, update_task
 
 
 def remove(user: User, id: int, expected: Set[int] | None) -> None:
     """Move a live task to the trash. Raises `TaskNotFound` and `VersionConflict`."""
     if move_to_trash_and_commit(user, id, expected, now()) is None:
+        if may_commit(expected):
+            queries.find(user, id, expected)  # raises the reason without a lock, unless that has changed meanwhile
         _remove(user, id, expected)
 
 

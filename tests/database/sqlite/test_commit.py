@@ -5,16 +5,20 @@ from __future__ import annotations
 import resource
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
 from flask import Flask
+from sqlalchemy import text
 
+from taskapi.auth.tokens import User
 from taskapi.database import sqlite, sqlite_errors
 from taskapi.database.failures import DatabaseUnavailable
+from taskapi.database.unit_of_work import execute, reads, writes
+from taskapi.tasks.transfer import import_statements
 from tests.conftest import Person
-from tests.database.sqlite.work import ALICE, revision, start
+from tests.database.sqlite.work import ALICE, pool, revision, start
 
 # A full disk.
 
@@ -77,3 +81,32 @@ def test_a_commit_that_may_be_in_the_log_is_uncertain(monkeypatch: pytest.Monkey
         start(ALICE)
     assert caught.value.uncertain
     assert revision(ALICE) is None
+
+
+# The page cache of bulk writes.
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["commit", "rollback"])
+@pytest.mark.usefixtures("app")
+def test_a_connection_has_a_large_page_cache_only_while_it_writes_many_rows(fails: bool) -> None:  # noqa: FBT001
+    @writes
+    def write(owner: User) -> int:
+        start(owner)
+        import_statements.write_rows(owner, [], [])
+        if fails:
+            raise ZeroDivisionError
+        return cache()
+
+    @reads
+    def read(_owner: User) -> int:
+        return cache()
+
+    def cache() -> int:
+        kib: int = execute(text("PRAGMA cache_size")).scalar_one()
+        return -kib
+
+    assert read(ALICE) == sqlite.CACHE_KIB, "SQLite's default"
+    with pytest.raises(ZeroDivisionError) if fails else nullcontext():
+        assert write(ALICE) == sqlite.BULK_CACHE_KIB
+    for _ in range(pool().size()):  # the pool lends its connections in turn
+        assert read(ALICE) == sqlite.CACHE_KIB

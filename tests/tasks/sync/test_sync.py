@@ -20,9 +20,13 @@ from sqlalchemy import update
 from werkzeug.test import TestResponse
 
 from taskapi.database.base import now
+from taskapi.http import serialization
 from taskapi.tasks.models import Task, User
+from taskapi.tasks.schemas import task_out
+from taskapi.tasks.sync import routes
 from tests.conftest import Person, Statements, superuser_engine, token
 from tests.gunicorn_server import Request, Server, serve
+from tests.slices import Slices
 from tests.waiting import until
 
 
@@ -146,6 +150,22 @@ def test_the_feed_with_a_token_has_only_later_changes(alice: Person) -> None:
     alice.add("Three")
     assert [item["title"] for item in page(alice, since)["items"]] == ["Changed", "Three"]
     assert page(alice, since) == page(alice, since), "a token can be used again"
+
+
+def test_a_long_page_of_the_feed_yields_to_other_requests(
+    alice: Person, slices: Slices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serialization, "SLICE_ROWS", 4)
+    alice.data("POST", "/import", json={"tasks": [{"title": "x"}] * 30})
+    since = feed(alice).get_json()["next"]
+    operations = [{"op": "delete", "id": id} for id in range(1, 11)]
+    alice.post("/batch", json={"operations": operations})
+    alice.data("POST", "/import", json={"tasks": [{"id": id, "title": "y"} for id in range(11, 31)]})
+    slices.clear()
+    slices.count(task_out, "_dump_one")
+    slices.count(routes, "_tombstone")
+    assert len(feed(alice, since).get_json()["items"]) == 30
+    assert (slices.total, slices.longest) == (30, 4)
 
 
 def test_a_deleted_task_is_a_tombstone_in_the_feed(alice: Person) -> None:

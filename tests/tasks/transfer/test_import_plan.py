@@ -7,11 +7,18 @@ from typing import Any
 
 import pytest
 
+from taskapi.auth.tokens import User
+from taskapi.database.sqlite import Cursor
 from taskapi.database.transaction import running_unit
+from taskapi.http.fields.collections import LoadedItems
 from taskapi.http.permits import Permits
 from taskapi.tasks import folding
-from taskapi.tasks.transfer import import_plan, import_statements, imports, routes
+from taskapi.tasks.models import Task
+from taskapi.tasks.transfer import import_plan, import_statements, imports, routes, schemas
+from taskapi.tasks.transfer.import_statements import DESCRIPTION
+from taskapi.tasks.transfer.schemas import import_in
 from tests.conftest import Person, Statements
+from tests.slices import Slices
 from tests.tasks.transfer.test_import_series import DAILY, load, load_ok, series_task
 
 
@@ -124,6 +131,60 @@ def test_other_writes_meanwhile_do_not_make_an_import_compute_its_rows_again(
     ]
 
 
+def test_an_import_whose_transaction_is_repeated_gets_the_ids_that_are_free_then(
+    alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_rows = import_statements.write_rows
+    moments = ["create another task", "write"]
+
+    def fail_once(*arguments: Any) -> None:
+        write_rows(*arguments)
+        if moments.pop() == "write":
+            raise imports.PlanOutdated
+
+    plans: list[import_plan.Plan] = []
+
+    def compute_once(*arguments: Any) -> import_plan.Plan:
+        if plans:
+            alice.add("other")
+        else:
+            plans.append(compute(*arguments))
+        return plans[0]
+
+    compute = import_plan.compute
+    monkeypatch.setattr(import_statements, "write_rows", fail_once)
+    monkeypatch.setattr(import_plan, "compute", compute_once)
+    alice.add("first")
+    load_ok(alice, {"title": "new"}, {"title": "placed", "position": "a1"})
+    tasks = alice.get("?sort=created_at").get_json()
+    assert [(task["id"], task["title"], task["position"], task["version"]) for task in tasks] == [
+        (1, "first", "a1", 1),
+        (2, "other", "a2", 2),
+        (3, "new", "a3", 3),
+        (4, "placed", "a1", 3),
+    ]
+
+
+def test_an_import_computes_nothing_for_each_row_under_the_write_lock_of_sqlite(
+    alice: Person, statements: Statements, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Objects for 10,000 rows make the garbage collector run: 130 ms, for which all writers would wait."""
+    if not alice.client.application.config["SQLALCHEMY_DATABASE_URI"].startswith("sqlite"):
+        pytest.skip("SQLite only")
+    executed: list[Any] = []
+    executemany = Cursor.executemany
+
+    def record(cursor: Cursor, sql: str, rows: Any) -> Cursor:
+        executed.append(rows)
+        return executemany(cursor, sql, rows)
+
+    monkeypatch.setattr(Cursor, "executemany", record)
+    plans = during_plans(monkeypatch, nothing)
+    load_ok(alice, {"id": 1, "title": "x"}, {"title": "y"})
+    assert len(executed) == 1
+    assert executed[0] is plans[0].rows
+
+
 def test_an_import_of_tasks_that_change_again_and_again_is_503_and_changes_nothing(
     alice: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,7 +198,6 @@ def test_an_import_of_tasks_that_change_again_and_again_is_503_and_changes_nothi
 def test_the_transaction_of_an_import_has_a_fixed_number_of_statements(
     alice: Person, statements: Statements, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(import_statements, "ROWS_PER_STATEMENT", 200)
     for title in ("x", "y"):
         sent = {}
         for number in (150, 300):
@@ -173,3 +233,41 @@ def test_more_imports_than_places_wait_and_are_503_at_last(alice: Person, monkey
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
     del others
     load_ok(alice, {"title": "x"})
+
+
+@pytest.mark.parametrize(("length", "most"), [(10, import_plan.COMPUTED_AT_A_TIME), (10_000, 1)])
+def test_an_import_yields_after_fewer_tasks_with_long_texts(
+    alice: Person, slices: Slices, length: int, most: int
+) -> None:
+    slices.count(import_plan, "_row")
+    load_ok(alice, *[{"title": "x", "description": "é" * length}] * 30)
+    assert (slices.total, slices.longest) == (30, most)
+
+
+def test_an_import_yields_while_it_compares_the_numbers_of_its_tasks(
+    alice: Person, slices: Slices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schemas, "COMPARED_AT_A_TIME", 20)
+    tasks = import_in.load({"tasks": LoadedItems([{"id": id, "title": "x"} for id in range(1, 51)], None)})["tasks"]
+    assert len(slices.counts) == 3, "a yield after every 20 of 50"
+    monkeypatch.setattr(import_plan, "NUMBERED_AT_A_TIME", 10)
+    slices.count(import_plan, "_last_named_id")
+    with alice.client.application.app_context():
+        import_plan.compute(User("alice"), tasks)
+    assert (slices.total, slices.longest) == (50, 10)
+
+
+def test_a_statement_of_an_import_has_a_bounded_number_of_rows_and_of_characters_on_postgresql() -> None:
+    width = len(Task.__table__.columns)
+
+    def sizes(lengths: list[int]) -> list[int]:
+        rows = [["x" * length if index == DESCRIPTION else None for index in range(width)] for length in lengths]
+        slices = [*import_statements._slices(rows)]
+        assert [row for some in slices for row in some] == rows
+        return [len(some) for some in slices]
+
+    most = import_statements.ROWS_PER_STATEMENT
+    assert sizes([]) == []
+    assert sizes([100] * (2 * most + 1)) == [most, most, 1]
+    longest = import_statements.CHARACTERS_PER_STATEMENT // 10_000 + 1
+    assert sizes([10_000] * (2 * longest + 1)) == [longest, longest, 1]
