@@ -27,7 +27,7 @@ from taskapi.database import engine
 from taskapi.database.base import db
 from taskapi.database.prepared import BoundStatement, Prepared
 from taskapi.database.sqlite import SQLiteConnection
-from taskapi.database.transaction import UnitOfWork
+from taskapi.database.unit_of_work import UnitOfWork
 from tests import postgres
 from tests.openapi_guard import GuardedClient
 from tests.slices import Slices

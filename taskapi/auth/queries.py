@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import delete, func, insert, select, union, update
 
 from ..database.base import db, now
-from ..database.unit_of_work import PURGE, SIGN_OUTS, execute, reads, rows, writes
+from ..database.transactions import PURGE, SIGN_OUTS, execute, reads, rows, writes
 from .models import EndedSession, SeenLogoutToken
 from .tokens import User
 

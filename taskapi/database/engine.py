@@ -7,11 +7,11 @@ from typing import Any
 from flask import Flask
 
 from ..config import Config
-from . import pipeline, sqlite, unit_of_work
+from . import pipeline, sqlite, transactions
 from .base import db
 from .pool import Pool
-from .transaction import prepend_statements, running_unit
-from .unit_of_work import STATEMENT_TIMEOUT
+from .transactions import STATEMENT_TIMEOUT
+from .unit_of_work import prepend_statements, running_unit
 
 POOL_SIZE = 8
 """Maximum number of connections per worker, and of requests that it executes at a time (taskapi/server/worker.py)."""
@@ -48,7 +48,7 @@ def init_app(app: Flask, config: Config) -> None:
     with app.app_context():
         if db.engine.dialect.name == "sqlite":
             sqlite.use_timeout_connections(
-                db.engine, timeout=unit_of_work.STATEMENT_TIMEOUT, is_work=lambda: running_unit.get() is not None
+                db.engine, timeout=transactions.STATEMENT_TIMEOUT, is_work=lambda: running_unit.get() is not None
             )
         else:
             pipeline.use_timeout_connections(db.engine)

@@ -1,7 +1,7 @@
 """Statements compiled once by SQLAlchemy Core and then executed by the driver directly: those of frequent requests.
 
 Core's work per execution (building the statement, looking up its compiled text, cursor and result objects) costs
-several times the work of the driver. `fetch` (unit_of_work.py) executes these statements.
+several times the work of the driver. `fetch` (transactions.py) executes these statements.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import MetaData, TextClause, text
 
 from .base import Base, db
-from .unit_of_work import rows
+from .transactions import rows
 
 POLICIES = 4
 """Policies per table: for SELECT, INSERT, UPDATE and DELETE (migration 0005)."""

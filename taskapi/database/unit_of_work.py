@@ -1,224 +1,204 @@
-"""Decorators for functions that use the database: `@reads`, and `@writes` (one transaction).
-
-The first parameter of such a function is the owner of the data:
-
-- `@reads` runs it without a transaction of its own; each statement sees what is committed when it starts;
-- `@writes` runs it in one transaction, commits when it returns and rolls back when it raises. Inside another write it
-  joins that transaction, so several writes can be made atomic together.
-
-On PostgreSQL each transaction sets the owner's id with set_config, and row-level security shows it that user's rows
-only, in addition to the WHERE of every statement. See docs/operations.md for the database roles.
-
-Both decorators run the function again after a deadlock, a serialization failure, or a connection that died before
-COMMIT was sent. So such a function must have no effect apart from its statements.
-"""
+"""The unit of work: the database connection and the transaction of one call of a function marked @reads or @writes."""
 
 from __future__ import annotations
 
-import logging
-import sqlite3
-import time
 from collections.abc import Callable, Sequence
-from functools import wraps
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from contextvars import ContextVar
+from typing import Any
 
 import psycopg
-from flask import current_app
-from psycopg.errors import ConnectionTimeout
-from sqlalchemy import Executable
-from sqlalchemy.engine import CursorResult, Engine, Row
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from psycopg.errors import OperationalError
+from sqlalchemy import Executable, event
+from sqlalchemy.engine import Connection, CursorResult, Engine
 
-from ..concurrency.lanes import LaneTimeout
-from . import sqlite_errors, sqlite_lanes
-from .base import db
-from .failures import ATTEMPTS, RETRYABLE, DatabaseUnavailable, is_unavailable, sqlstate
+from . import pipeline, prepared, row_security, sqlite
 from .prepared import BoundStatement, Prepared, Rows
-from .transaction import UnitOfWork, current_unit, running_unit
-
-log = logging.getLogger(__name__)
-
-STATEMENT_TIMEOUT = 5
-"""Seconds after which a statement is canceled; on SQLite also the longest wait for the write lock."""
 
 
-class Owner(Protocol):
-    """The user whose rows a unit of work may read and write."""
+class UnitOfWork:
+    """One call of a function marked @reads or @writes: its owner, its pooled connection and its transaction."""
+
+    def __init__(self, engine: Engine, owner: str, *, writable: bool) -> None:
+        self.owner = owner
+        self.writable = writable
+        self.is_committing = False
+        """True once COMMIT is sent, unless the server skipped it because a statement before it failed."""
+        self.lost = False
+        """True if the connection died; set by `end`."""
+        self._row_security_context: row_security.RowSecurityContext = ("", "")
+        """The (user_id, job) last set with set_config in this transaction."""
+        self._engine = engine
+        self._pool = self._engine.pool
+        self._pooled = self._engine.raw_connection()
+        self._core: Connection | None = None
+        self.core_job = ""
+        """The row-level security job (`taskapi.job`) of the current Core statement; read by the do_execute hook."""
+
+    def uses(self, connection: Connection) -> bool:
+        """Return True if `connection` is this unit of work's Core connection."""
+        return connection is self._core
 
     @property
-    def id(self) -> str: ...
+    def core(self) -> Connection:
+        """The SQLAlchemy Core connection over the pooled connection, for statements that are not `Prepared`."""
+        if self._core is None:
+            self._core = Connection(self._engine, self._pooled)
+        return self._core
 
+    @property
+    def in_transaction(self) -> bool:
+        """True between BEGIN and COMMIT or ROLLBACK."""
+        driver = self._pooled.dbapi_connection
+        return driver is not None and driver.in_transaction
 
-PURGE, SIGN_OUTS = "purge", "sign-outs"
-"""Jobs that may read rows of all users, by a policy of their own (migration 0005): the daily purge looks for users with
-expired rows, and each worker reads the list of ended sessions."""
+    @property
+    def _driver(self) -> Any:
+        """The sqlite3 or psycopg connection; None once it is invalidated."""
+        return self._pooled.dbapi_connection
 
-P = ParamSpec("P")
+    def statements_to_prepend(self, job: str = "") -> list[pipeline.PipelinedStatement]:
+        """Return the statements to send before the next one on PostgreSQL: BEGIN and set_config, if they are due."""
+        statements = []
+        # With autocommit off the driver would send BEGIN itself. Our engine never turns it off.
+        if self.writable and not self.in_transaction and self._driver.autocommit:
+            statements.append(pipeline.BEGIN)
+        context = (self.owner, job)
+        if context != self._row_security_context:
+            statements.append(row_security.set_current_user(context))
+            if self.writable:
+                self._row_security_context = context
+        return statements
 
-R = TypeVar("R")
+    def execute(self, statement: Executable, parameters: Any, job: str) -> CursorResult[Any]:
+        """Execute a statement with SQLAlchemy Core; `job` as in `taskapi.database.transactions.execute`."""
+        self.core_job = job
+        return self.core.execute(statement, parameters)
 
-O = TypeVar("O", bound=Owner)  # noqa: E741  O as in Owner
+    def fetch(self, calls: Sequence[BoundStatement]) -> Sequence[Rows]:
+        """Execute prepared statements, on PostgreSQL in one round trip; return the rows of each."""
+        driver = self._driver
+        if isinstance(driver, sqlite.SQLiteConnection):
+            return prepared.execute_on_sqlite(driver, calls)
+        return prepared.execute_on_postgresql(driver, self.statements_to_prepend(), calls)
 
+    def fetch_and_commit(self, calls: Sequence[BoundStatement]) -> Sequence[Rows]:
+        """Execute prepared statements and COMMIT in one round trip (PostgreSQL); return the rows of each.
 
-def execute(statement: Executable, parameters: Any = None, *, job: str = "") -> CursorResult[Any]:
-    """Execute a statement with SQLAlchemy Core on the connection of the running unit of work.
-
-    `job` (`PURGE`, `SIGN_OUTS`) selects the row-level security policy that lets it read other users' rows as well; no
-    policy lets it write them.
-    """
-    return current_unit().execute(statement, parameters, job)
-
-
-def fetch(*calls: BoundStatement) -> Sequence[Rows]:
-    """Execute prepared statements on the connection of the running unit of work, and return the rows of each.
-
-    On PostgreSQL they take one round trip together.
-    """
-    return current_unit().fetch(calls)
-
-
-def commits_in_one_round_trip() -> bool:
-    """Return True if `fetch_and_commit` may be called: on PostgreSQL, outside of a unit of work."""
-    return running_unit.get() is None and db.engine.name == "postgresql"
-
-
-def fetch_and_commit(owner: Owner, *calls: BoundStatement) -> Sequence[Rows]:
-    """Execute prepared statements in a transaction of their own, and return the rows of each.
-
-    BEGIN, the statements and COMMIT take one round trip together. The statements are committed whatever rows they
-    return, so they have to check in SQL what they depend on. Call it only if `commits_in_one_round_trip`.
-    """
-    return _run_with_retries(lambda: current_unit().fetch_and_commit(calls), owner.id, writable=True)
-
-
-def execute_for_each(statement: Prepared, rows: Sequence[Sequence[Any]]) -> None:
-    """Execute a prepared statement without a result for each of the rows, on SQLite in one call.
-
-    A row has the values of the placeholders, in their order and converted: what is computed here for each row is
-    computed under the write lock. On PostgreSQL a statement takes many rows as one JSON parameter instead.
-    """
-    current_unit().execute_for_each(statement, rows)
-
-
-def setting(name: str) -> Any:
-    """Return `current_app.config[name]`."""
-    return current_app.config[name]
-
-
-def reads(work: Callable[Concatenate[O, P], R]) -> Callable[Concatenate[O, P], R]:
-    """Mark a function `work(owner, …)` that reads: no BEGIN and COMMIT; inside a write it is part of that."""
-
-    @wraps(work)
-    def run(owner: O, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        if running := running_unit.get():
-            _require_same_owner(owner, running)
-            return work(owner, *args, **kwargs)
-        return _run_with_retries(lambda: work(owner, *args, **kwargs), owner.id, writable=False)
-
-    return run
-
-
-def writes(work: Callable[Concatenate[O, P], R]) -> Callable[Concatenate[O, P], R]:
-    """Mark a function `work(owner, …)` that writes: one transaction, committed before the call returns."""
-
-    @wraps(work)
-    def run(owner: O, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        running = running_unit.get()
-        if running and not running.writable:
-            raise RuntimeError("a function marked @writes was called inside a function marked @reads")
-        if running:
-            _require_same_owner(owner, running)
-            return work(owner, *args, **kwargs)
-        return _run_with_retries(lambda: work(owner, *args, **kwargs), owner.id, writable=True)
-
-    return run
-
-
-def _require_same_owner(owner: Owner, running: UnitOfWork) -> None:
-    """Raise RuntimeError if the running unit of work belongs to another user."""
-    if running.owner != owner.id:
-        raise RuntimeError("the unit of work of one user was entered for another user")
-
-
-def rows(statement: Executable, *, job: str = "") -> Sequence[Row[Any]]:
-    """Return the rows of a statement about no user, such as the schema version; or of all users, with a `job`."""
-    return _run_with_retries(lambda: execute(statement, job=job).all(), "", writable=False)
-
-
-def _run_with_retries(work: Callable[[], R], owner: str, *, writable: bool) -> R:
-    """Run `work` in a unit of work, up to `ATTEMPTS` times; raises `DatabaseUnavailable`."""
-    engine = db.engine
-    if engine.name == "sqlite":
-        return _run_on_sqlite(engine, work, owner, writable=writable)
-    for attempt in range(1, ATTEMPTS + 1):
-        running: UnitOfWork | None = None
+        If the connection is lost during the round trip, the outcome of COMMIT is unknown. So a connection that died
+        while it was idle is detected before anything is sent on it. After a long idle time this is not certain; then
+        COMMIT is left to `commit`, and the first round trip tests the connection.
+        """
+        driver: pipeline.TimeoutConnection = self._driver
+        driver.require_open()
+        before = self.statements_to_prepend()
+        after = (pipeline.COMMIT,) if driver.was_used_recently else ()
         try:
-            running = UnitOfWork(engine, owner, writable=writable)
-            return _run_once(work, running)
-        except PoolTimeout as error:
-            raise DatabaseUnavailable("no free connection") from error
-        except (DBAPIError, psycopg.Error) as error:
-            cause = error.orig if isinstance(error, DBAPIError) else error
-            lost = running is not None and running.lost
-            if attempt < ATTEMPTS and running is not None and _may_retry(cause, running):
-                log.info(
-                    "retrying a transaction after %s (attempt %d)", sqlstate(cause) or "a lost connection", attempt
-                )
-                time.sleep(0.002 * 4**attempt if sqlstate(cause) in RETRYABLE else 0)
-                continue
-            if lost or is_unavailable(cause):
-                uncertain = writable and running is not None and running.is_committing
-                raise DatabaseUnavailable(str(cause), uncertain=uncertain) from error
+            return prepared.execute_on_postgresql(driver, before, calls, after)
+        except psycopg.Error:
+            self.is_committing = bool(after) and not driver.skipped_last
             raise
-    raise AssertionError("unreachable")
+
+    def execute_for_each(self, statement: Prepared, rows: Sequence[Sequence[Any]]) -> None:
+        """Execute a prepared statement without a result for each of the rows, in one call to SQLite."""
+        self._driver.execute_for_each(statement.on_sqlite.sql, rows)
+
+    def begin_on_sqlite(self, *, in_threads: bool) -> None:
+        """Choose where statements are executed (taskapi/database/sqlite_lanes.py), and begin a write's transaction."""
+        self._driver.start(in_threads=in_threads)
+        if self.writable:
+            self._driver.begin()
+
+    def commit(self) -> None:
+        """Commit. Does nothing for a read that used prepared statements only: it has no transaction.
+
+        Raises psycopg's OperationalError if the connection is closed.
+        """
+        if not self.writable and self._core is None:
+            return
+        if self._is_dead:
+            raise OperationalError("the connection was lost before the end of the work")
+        self.is_committing = True
+        if self._core is not None:
+            self._core.commit()
+        self._end_transaction(pipeline.COMMIT)
+
+    def end(self) -> None:
+        """Roll back what is not committed and return the connection to the pool; discard it if it died."""
+        try:
+            self._end_transaction(pipeline.ROLLBACK)
+        except BaseException:
+            self._pooled.invalidate()  # its transaction may still be open, so the pool must not hand it out again
+            raise
+        finally:
+            self.lost = self._is_dead
+            pool_was_replaced = self._engine.pool is not self._pool
+            if self.lost or pool_was_replaced:
+                if self._driver is not None:
+                    self._pooled.invalidate()
+                if not pool_was_replaced:
+                    # All pooled connections go to the same failed server. Discard the pool; connections that are
+                    # checked out are invalidated at checkin, by the line above.
+                    self._engine.dispose()
+            (self._core or self._pooled).close()
+
+    @property
+    def _is_dead(self) -> bool:
+        """True if the driver's connection is invalidated or closed."""
+        driver = self._pooled.dbapi_connection
+        return driver is None or getattr(driver, "closed", False)
+
+    def _end_transaction(self, command: pipeline.PipelinedStatement) -> None:
+        """Send COMMIT or ROLLBACK if a transaction is open and the connection is alive."""
+        if not self.in_transaction:
+            return
+        if isinstance(self._driver, sqlite.SQLiteConnection):
+            end = self._driver.commit if command is pipeline.COMMIT else self._driver.rollback
+            end()
+        elif not self._is_dead:
+            self._driver.run_pipeline([command])
 
 
-def _run_on_sqlite(engine: Engine, work: Callable[[], R], owner: str, *, writable: bool) -> R:
-    """Run `work` in the lane of its kind (taskapi/database/sqlite_lanes.py); raises `DatabaseUnavailable`."""
-    running: UnitOfWork | None = None
-
-    def attempt(in_threads: bool) -> R:  # noqa: FBT001
-        nonlocal running
-        running = unit = UnitOfWork(engine, owner, writable=writable)
-
-        def begin_and_work() -> R:
-            unit.begin_on_sqlite(in_threads=in_threads)
-            return work()
-
-        return _run_once(begin_and_work, unit)
-
-    lane = sqlite_lanes.WRITER if writable else sqlite_lanes.LONG_READER if owner else sqlite_lanes.SYSTEM_READER
-    try:
-        return sqlite_lanes.run_in_lane(attempt, lane, owner, STATEMENT_TIMEOUT)
-    except PoolTimeout as error:
-        raise DatabaseUnavailable("no free connection") from error
-    except (DBAPIError, sqlite3.Error, LaneTimeout) as error:
-        if sqlite_errors.is_unavailable(error):
-            uncertain = running is not None and running.is_committing and sqlite_errors.may_be_committed(error)
-            # Not the DBAPIError, whose text has the values of the statement.
-            cause = error.orig if isinstance(error, DBAPIError) else error
-            raise DatabaseUnavailable(str(cause), uncertain=writable and uncertain) from error
-        raise
+running_unit: ContextVar[UnitOfWork | None] = ContextVar("taskapi_unit_of_work", default=None)
+"""The unit of work of the current request, if a function marked @reads or @writes is running."""
 
 
-def _run_once(work: Callable[[], R], unit: UnitOfWork) -> R:
-    """Run `work` as the running unit of work, commit, and return its connection to the pool."""
-    token = running_unit.set(unit)
-    try:
-        result = work()
-        unit.commit()
-    finally:
-        running_unit.reset(token)
-        unit.end()
-    return result
+def _statements_before_core(connection: Connection) -> list[pipeline.PipelinedStatement]:
+    """Return the statements to send before a Core statement on `connection`; none outside of a unit of work.
+
+    SQLAlchemy's own queries about a new connection (version, encoding) belong to no unit of work.
+    """
+    unit = running_unit.get()
+    return unit.statements_to_prepend(unit.core_job) if unit is not None and unit.uses(connection) else []
 
 
-def _may_retry(cause: BaseException | None, running: UnitOfWork) -> bool:
-    """Return True if the failed attempt cannot have committed and another one may succeed (PostgreSQL)."""
-    if sqlstate(cause) in RETRYABLE:
-        return True
-    if isinstance(cause, ConnectionTimeout):
-        return False  # the server does not respond: another attempt would wait as long again
-    # A pooled connection that died while it was idle. Once COMMIT was sent, a write may be committed: no retry.
-    return running.lost and not (running.is_committing and running.writable)
+def prepend_statements(engine: Engine) -> None:
+    """Send BEGIN and set_config in one pipeline with the Core statement that they precede: no extra round trip.
+
+    Listens to SQLAlchemy's do_execute events.
+    """
+
+    def hook(execute: Callable[..., object]) -> Callable[..., bool]:
+        def run(cursor: psycopg.Cursor[Any], *arguments: Any) -> bool:
+            *statement, context = arguments
+            prepended = _statements_before_core(context.root_connection)
+            if not prepended:
+                return False  # SQLAlchemy executes the statement itself
+            with cursor.connection.pipeline():
+                for each in prepended:
+                    psycopg.RawCursor(cursor.connection).execute(each.sql, each.values)
+                execute(cursor, *statement)
+            return True
+
+        return run
+
+    event.listen(engine, "do_execute", hook(psycopg.Cursor.execute))
+    event.listen(engine, "do_execute_no_params", hook(psycopg.Cursor.execute))
+    event.listen(engine, "do_executemany", hook(psycopg.Cursor.executemany))
+
+
+def current_unit() -> UnitOfWork:
+    """Return the running unit of work; raises RuntimeError outside of a function marked @reads or @writes."""
+    unit = running_unit.get()
+    if unit is None:
+        raise RuntimeError("a statement was executed outside of a function marked @reads or @writes")
+    return unit

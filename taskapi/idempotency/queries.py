@@ -18,7 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from ..auth.tokens import User
 from ..database.base import db, now
 from ..database.prepared import Prepared
-from ..database.unit_of_work import PURGE, execute, fetch, reads, rows, writes
+from ..database.transactions import PURGE, execute, fetch, reads, rows, writes
 from .models import StoredResponse, Usage
 
 LIFETIME = timedelta(hours=24)

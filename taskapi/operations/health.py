@@ -9,7 +9,7 @@ from flask import Blueprint, Flask, Response
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from ..database import failures, row_security_check, unit_of_work
+from ..database import failures, row_security_check, transactions
 from ..http.errors import RETRY_AFTER, ServiceUnavailable
 from ..http.response import json_response
 
@@ -46,7 +46,7 @@ def _readiness_problem() -> str | None:
     """Return why the service is not ready, or None. Raises `DatabaseUnavailable`."""
     try:
         revision = next(
-            (row.version_num for row in unit_of_work.rows(text("SELECT version_num FROM alembic_version"))), None
+            (row.version_num for row in transactions.rows(text("SELECT version_num FROM alembic_version"))), None
         )
     except DBAPIError:
         revision = None  # the table does not exist: never migrated

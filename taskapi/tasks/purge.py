@@ -15,7 +15,7 @@ from sqlalchemy import case, delete, select, update
 from ..auth.tokens import User
 from ..database.base import now
 from ..database.lists import is_one_of
-from ..database.unit_of_work import PURGE, execute, rows, writes
+from ..database.transactions import PURGE, execute, rows, writes
 from ..idempotency import queries as idempotency
 from . import models
 from .models import Task

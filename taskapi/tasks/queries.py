@@ -14,7 +14,7 @@ from sqlalchemy import select
 from ..auth.tokens import User
 from ..database.base import now
 from ..database.prepared import Prepared, Rows
-from ..database.unit_of_work import fetch, reads, writes
+from ..database.transactions import fetch, reads, writes
 from . import series
 from .folding import search_columns
 from .models import Task

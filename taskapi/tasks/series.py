@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from ..auth.tokens import User
 from ..database.base import db
-from ..database.unit_of_work import execute
+from ..database.transactions import execute
 from ..idempotency import queries as idempotency
 from .models import Task
 from .recurrence import occurrences, schedule

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from ..auth.tokens import User
 from ..database.prepared import Prepared, Rows
-from ..database.unit_of_work import fetch, reads
+from ..database.transactions import fetch, reads
 from . import models
 from .statements.rows import OWNER
 

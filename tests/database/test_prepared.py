@@ -27,8 +27,8 @@ from taskapi.database.engine import POOL_SIZE
 from taskapi.database.failures import DatabaseUnavailable
 from taskapi.database.pipeline import BEGIN, COMMIT, SLICE_ROWS, PipelinedStatement, TimeoutConnection
 from taskapi.database.prepared import Prepared
-from taskapi.database.transaction import running_unit
-from taskapi.database.unit_of_work import execute, fetch, reads, writes
+from taskapi.database.transactions import execute, fetch, reads, writes
+from taskapi.database.unit_of_work import running_unit
 from taskapi.tasks.models import Task
 from taskapi.tasks.models import User as Counters
 from tests.conftest import Person

@@ -20,7 +20,7 @@ from taskapi.auth.tokens import User
 from taskapi.config import Config, ConfigError
 from taskapi.database.base import Base, db
 from taskapi.database.prepared import Prepared
-from taskapi.database.unit_of_work import PURGE, SIGN_OUTS, execute, reads, rows, writes
+from taskapi.database.transactions import PURGE, SIGN_OUTS, execute, reads, rows, writes
 from tests import postgres
 from tests.conftest import SECRET, Person, build, delete_all_rows, superuser_engine, token
 from tests.every_request import send_every_request

@@ -17,7 +17,7 @@ from werkzeug import exceptions
 from taskapi.auth.tokens import User
 from taskapi.database.base import db, now
 from taskapi.database.failures import DatabaseUnavailable
-from taskapi.database.unit_of_work import execute, writes
+from taskapi.database.transactions import execute, writes
 from taskapi.http.errors import CATALOGUE, Forbidden, InternalError, NotFound, Problem, ValidationFailed
 from taskapi.tasks import queries
 from taskapi.tasks.models import Task

@@ -23,7 +23,7 @@ from werkzeug.test import TestResponse
 
 import taskapi.database.engine
 import taskapi.database.pipeline
-import taskapi.database.unit_of_work
+import taskapi.database.transactions
 from taskapi.database.base import now
 from taskapi.idempotency.models import StoredResponse
 from tests.conftest import Person, superuser_engine, token
@@ -357,7 +357,7 @@ def app_with_long_timeouts(make_app: Callable[..., Flask], monkeypatch: pytest.M
     monkeypatch.setattr(
         taskapi.database.engine, "SESSION", {**taskapi.database.engine.SESSION, "statement_timeout": "60s"}
     )
-    monkeypatch.setattr(taskapi.database.unit_of_work, "STATEMENT_TIMEOUT", 60)
+    monkeypatch.setattr(taskapi.database.transactions, "STATEMENT_TIMEOUT", 60)
     monkeypatch.setattr(taskapi.database.pipeline, "SERVER_TIMEOUT", 60)
     return make_app()
 

@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from taskapi.database.transaction import UnitOfWork, running_unit
+from taskapi.database.unit_of_work import UnitOfWork, running_unit
 from taskapi.guard import large_bodies
 from taskapi.http import large_responses, permits
 from taskapi.http.large_responses import SMALL_PAGE

@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 
 from taskapi.auth.tokens import User
 from taskapi.database.base import now
-from taskapi.database.transaction import UnitOfWork
+from taskapi.database.unit_of_work import UnitOfWork
 from taskapi.tasks import purge
 from taskapi.tasks.models import Task
 from tests.conftest import Person, superuser_engine

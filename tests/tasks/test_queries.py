@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import delete, insert, text, update
 
 from taskapi.database.base import db, now
-from taskapi.database.unit_of_work import fetch
+from taskapi.database.transactions import fetch
 from taskapi.tasks import queries
 from taskapi.tasks.folding import fold
 from taskapi.tasks.models import Task, User

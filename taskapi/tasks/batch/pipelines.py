@@ -15,7 +15,7 @@ from ...auth.tokens import User
 from ...database.base import now
 from ...database.lists import integers, is_one_of
 from ...database.prepared import BoundStatement, Prepared
-from ...database.unit_of_work import fetch
+from ...database.transactions import fetch
 from .. import models
 from ..folding import search_columns
 from ..members import DEFAULTS

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...auth.tokens import User
 from ...concurrency.cooperative import wait_for_turn
-from ...database.unit_of_work import fetch, writes
+from ...database.transactions import fetch, writes
 from .. import queries
 from ..moves import queries as moves
 from ..recurrence.occurrences import search_budget

@@ -13,7 +13,7 @@ from ...auth.tokens import User
 from ...database.base import now
 from ...database.lists import has_every
 from ...database.prepared import BoundStatement, Prepared, Rows
-from ...database.unit_of_work import execute, fetch, reads
+from ...database.transactions import execute, fetch, reads
 from ..members import PRIORITIES
 from ..models import Task
 from ..overdue import overdue

@@ -9,7 +9,7 @@ from sqlalchemy import Text, cast, func, select, tuple_, update
 
 from ...auth.tokens import User
 from ...database.base import now
-from ...database.unit_of_work import execute, writes
+from ...database.transactions import execute, writes
 from .. import positions
 from ..models import Task
 from ..queries import find

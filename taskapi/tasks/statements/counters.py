@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from ...auth.tokens import User
 from ...database.base import db
 from ...database.prepared import BoundStatement, Prepared
-from ...database.unit_of_work import fetch
+from ...database.transactions import fetch
 from .. import models
 from .errors import TaskNotFound
 from .quota import check_quota

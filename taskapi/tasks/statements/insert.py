@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql
 
 from ...auth.tokens import User
 from ...database.prepared import BoundStatement, Prepared
-from ...database.unit_of_work import commits_in_one_round_trip, fetch, fetch_and_commit, setting
+from ...database.transactions import commits_in_one_round_trip, fetch, fetch_and_commit, setting
 from .. import models, positions
 from ..models import Task
 from ..recurrence import schedule

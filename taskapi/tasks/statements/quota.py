@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import case, delete, func, select, update
 
 from ...auth.tokens import User
-from ...database.unit_of_work import execute, setting, writes
+from ...database.transactions import execute, setting, writes
 from .. import models
 from ..models import Task
 from .errors import QuotaExceeded

@@ -19,7 +19,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 from ...auth.tokens import User
 from ...database.base import UTCDateTime
 from ...database.prepared import BoundStatement, Prepared
-from ...database.unit_of_work import commits_in_one_round_trip, execute, fetch, fetch_and_commit
+from ...database.transactions import commits_in_one_round_trip, execute, fetch, fetch_and_commit
 from .. import models
 from ..members import DEFAULTS
 from ..models import Task

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, and_, case, func, select
 
 from ...auth.tokens import User
 from ...database.base import now
-from ...database.unit_of_work import execute, reads
+from ...database.transactions import execute, reads
 from ..members import PRIORITIES
 from ..models import Task
 from ..overdue import due_today, overdue

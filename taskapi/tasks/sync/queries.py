@@ -13,7 +13,7 @@ from sqlalchemy import BigInteger, Integer, bindparam, or_, tuple_
 
 from ...auth.tokens import User
 from ...database.prepared import BoundStatement, Prepared, Rows
-from ...database.unit_of_work import fetch, reads
+from ...database.transactions import fetch, reads
 from ..models import Task
 from ..pages import Page, PageQuery, max_short_bytes
 from ..state import SELECT_STATE, State, state_of

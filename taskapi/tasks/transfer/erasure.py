@@ -6,7 +6,7 @@ from sqlalchemy import delete, update
 
 from ...auth.tokens import User
 from ...database.base import now
-from ...database.unit_of_work import execute, writes
+from ...database.transactions import execute, writes
 from ...idempotency import queries as idempotency
 from .. import models
 from ..models import Task

@@ -11,7 +11,7 @@ from ...concurrency import slots
 from ...concurrency.cooperative import wait_for_turn
 from ...concurrency.slots import Slot
 from ...database.prepared import Prepared
-from ...database.unit_of_work import fetch, reads
+from ...database.transactions import fetch, reads
 from ..models import Task
 from ..pages import Page, PageQuery, max_short_bytes
 from ..statements.rows import OWNER, TaskRow

@@ -14,7 +14,7 @@ from ...auth.tokens import User
 from ...database.base import db
 from ...database.lists import integers, is_one_of
 from ...database.prepared import Prepared
-from ...database.unit_of_work import execute_for_each, fetch, reads
+from ...database.transactions import execute_for_each, fetch, reads
 from .. import models
 from ..models import Task
 from ..pages import TEXT_BYTES

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...auth.tokens import User
-from ...database.unit_of_work import fetch, writes
+from ...database.transactions import fetch, writes
 from .. import positions
 from ..statements.counters import BUMP_REVISION, bind_allocation, bump_revision
 from ..statements.quota import check_quota, check_stored_tasks

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, func, literal, select
 
 from ...auth.tokens import User
 from ...database.base import UTCDateTime, now
-from ...database.unit_of_work import execute, reads, writes
+from ...database.transactions import execute, reads, writes
 from ...idempotency import queries as idempotency
 from .. import queries
 from ..models import Task

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-import taskapi.database.unit_of_work
+import taskapi.database.transactions
 from taskapi.database import sqlite
 from taskapi.database.base import db
 from tests.conftest import build, migrate
@@ -34,7 +34,7 @@ def app(file: Path) -> Iterator[Flask]:
 @pytest.fixture
 def impatient(file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
     """An application whose statements may take 0.3 s."""
-    monkeypatch.setattr(taskapi.database.unit_of_work, "STATEMENT_TIMEOUT", 0.3)
+    monkeypatch.setattr(taskapi.database.transactions, "STATEMENT_TIMEOUT", 0.3)
     made = build(f"sqlite:///{file}")
     with made.app_context():
         yield made

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from taskapi.auth.tokens import User
 from taskapi.database import sqlite, sqlite_errors
 from taskapi.database.failures import DatabaseUnavailable
-from taskapi.database.unit_of_work import execute, reads, writes
+from taskapi.database.transactions import execute, reads, writes
 from taskapi.tasks.transfer import import_statements
 from tests.conftest import Person
 from tests.database.sqlite.work import ALICE, pool, revision, start

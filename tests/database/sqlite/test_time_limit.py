@@ -12,10 +12,10 @@ from sqlalchemy import text
 
 from taskapi.auth.tokens import User
 from taskapi.concurrency import slots
-from taskapi.database import sqlite, sqlite_lanes, transaction
+from taskapi.database import sqlite, sqlite_lanes, unit_of_work
 from taskapi.database.base import db
 from taskapi.database.failures import DatabaseUnavailable
-from taskapi.database.unit_of_work import execute, reads, rows, writes
+from taskapi.database.transactions import execute, reads, rows, writes
 from tests.database.sqlite.work import ALICE, COUNT, ENDLESS, LONG_COUNT, Threads, count, pool, revision, start
 
 # Long statements.
@@ -31,7 +31,7 @@ class TestTimeLimit:
     def test_a_prepared_statement_that_takes_too_long_is_unavailable(self) -> None:
         @reads
         def search(_owner: User) -> Any:
-            connection: Any = transaction.current_unit()._driver
+            connection: Any = unit_of_work.current_unit()._driver
             return connection.rows(str(COUNT).replace(":n", "?"), (ENDLESS,))
 
         with pytest.raises(DatabaseUnavailable, match="interrupted"):

@@ -20,7 +20,7 @@ from taskapi.concurrency.lanes import Lane
 from taskapi.database import sqlite_lanes
 from taskapi.database.base import db
 from taskapi.database.failures import DatabaseUnavailable
-from taskapi.database.unit_of_work import rows, writes
+from taskapi.database.transactions import rows, writes
 from tests.database.sqlite.work import ALICE, pool, revision, start
 from tests.waiting import WAIT_LIMIT, until
 

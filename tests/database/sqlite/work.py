@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from taskapi.auth.tokens import User
 from taskapi.database.base import db
-from taskapi.database.unit_of_work import execute, reads, writes
+from taskapi.database.transactions import execute, reads, writes
 from tests.waiting import WAIT_LIMIT
 
 ALICE = User("alice")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from taskapi.database.transaction import UnitOfWork
+from taskapi.database.unit_of_work import UnitOfWork
 from taskapi.tasks.batch import pipelines
 from tests.conftest import Person
 from tests.tasks.batch.test_batch import batch, everything, results

@@ -9,7 +9,7 @@ import pytest
 
 from taskapi.auth.tokens import User
 from taskapi.database.sqlite import Cursor
-from taskapi.database.transaction import running_unit
+from taskapi.database.unit_of_work import running_unit
 from taskapi.http.fields.collections import LoadedItems
 from taskapi.http.permits import Permits
 from taskapi.tasks import folding

@@ -1,0 +1,224 @@
+"""Decorators for functions that use the database: `@reads`, and `@writes` (one transaction).
+
+The first parameter of such a function is the owner of the data:
+
+- `@reads` runs it without a transaction of its own; each statement sees what is committed when it starts;
+- `@writes` runs it in one transaction, commits when it returns and rolls back when it raises. Inside another write it
+  joins that transaction, so several writes can be made atomic together.
+
+On PostgreSQL each transaction sets the owner's id with set_config, and row-level security shows it that user's rows
+only, in addition to the WHERE of every statement. See docs/operations.md for the database roles.
+
+Both decorators run the function again after a deadlock, a serialization failure, or a connection that died before
+COMMIT was sent. So such a function must have no effect apart from its statements.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+import psycopg
+from flask import current_app
+from psycopg.errors import ConnectionTimeout
+from sqlalchemy import Executable
+from sqlalchemy.engine import CursorResult, Engine, Row
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from ..concurrency.lanes import LaneTimeout
+from . import sqlite_errors, sqlite_lanes
+from .base import db
+from .failures import ATTEMPTS, RETRYABLE, DatabaseUnavailable, is_unavailable, sqlstate
+from .prepared import BoundStatement, Prepared, Rows
+from .unit_of_work import UnitOfWork, current_unit, running_unit
+
+log = logging.getLogger(__name__)
+
+STATEMENT_TIMEOUT = 5
+"""Seconds after which a statement is canceled; on SQLite also the longest wait for the write lock."""
+
+
+class Owner(Protocol):
+    """The user whose rows a unit of work may read and write."""
+
+    @property
+    def id(self) -> str: ...
+
+
+PURGE, SIGN_OUTS = "purge", "sign-outs"
+"""Jobs that may read rows of all users, by a policy of their own (migration 0005): the daily purge looks for users with
+expired rows, and each worker reads the list of ended sessions."""
+
+P = ParamSpec("P")
+
+R = TypeVar("R")
+
+O = TypeVar("O", bound=Owner)  # noqa: E741  O as in Owner
+
+
+def execute(statement: Executable, parameters: Any = None, *, job: str = "") -> CursorResult[Any]:
+    """Execute a statement with SQLAlchemy Core on the connection of the running unit of work.
+
+    `job` (`PURGE`, `SIGN_OUTS`) selects the row-level security policy that lets it read other users' rows as well; no
+    policy lets it write them.
+    """
+    return current_unit().execute(statement, parameters, job)
+
+
+def fetch(*calls: BoundStatement) -> Sequence[Rows]:
+    """Execute prepared statements on the connection of the running unit of work, and return the rows of each.
+
+    On PostgreSQL they take one round trip together.
+    """
+    return current_unit().fetch(calls)
+
+
+def commits_in_one_round_trip() -> bool:
+    """Return True if `fetch_and_commit` may be called: on PostgreSQL, outside of a unit of work."""
+    return running_unit.get() is None and db.engine.name == "postgresql"
+
+
+def fetch_and_commit(owner: Owner, *calls: BoundStatement) -> Sequence[Rows]:
+    """Execute prepared statements in a transaction of their own, and return the rows of each.
+
+    BEGIN, the statements and COMMIT take one round trip together. The statements are committed whatever rows they
+    return, so they have to check in SQL what they depend on. Call it only if `commits_in_one_round_trip`.
+    """
+    return _run_with_retries(lambda: current_unit().fetch_and_commit(calls), owner.id, writable=True)
+
+
+def execute_for_each(statement: Prepared, rows: Sequence[Sequence[Any]]) -> None:
+    """Execute a prepared statement without a result for each of the rows, on SQLite in one call.
+
+    A row has the values of the placeholders, in their order and converted: what is computed here for each row is
+    computed under the write lock. On PostgreSQL a statement takes many rows as one JSON parameter instead.
+    """
+    current_unit().execute_for_each(statement, rows)
+
+
+def setting(name: str) -> Any:
+    """Return `current_app.config[name]`."""
+    return current_app.config[name]
+
+
+def reads(work: Callable[Concatenate[O, P], R]) -> Callable[Concatenate[O, P], R]:
+    """Mark a function `work(owner, …)` that reads: no BEGIN and COMMIT; inside a write it is part of that."""
+
+    @wraps(work)
+    def run(owner: O, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        if running := running_unit.get():
+            _require_same_owner(owner, running)
+            return work(owner, *args, **kwargs)
+        return _run_with_retries(lambda: work(owner, *args, **kwargs), owner.id, writable=False)
+
+    return run
+
+
+def writes(work: Callable[Concatenate[O, P], R]) -> Callable[Concatenate[O, P], R]:
+    """Mark a function `work(owner, …)` that writes: one transaction, committed before the call returns."""
+
+    @wraps(work)
+    def run(owner: O, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        running = running_unit.get()
+        if running and not running.writable:
+            raise RuntimeError("a function marked @writes was called inside a function marked @reads")
+        if running:
+            _require_same_owner(owner, running)
+            return work(owner, *args, **kwargs)
+        return _run_with_retries(lambda: work(owner, *args, **kwargs), owner.id, writable=True)
+
+    return run
+
+
+def _require_same_owner(owner: Owner, running: UnitOfWork) -> None:
+    """Raise RuntimeError if the running unit of work belongs to another user."""
+    if running.owner != owner.id:
+        raise RuntimeError("the unit of work of one user was entered for another user")
+
+
+def rows(statement: Executable, *, job: str = "") -> Sequence[Row[Any]]:
+    """Return the rows of a statement about no user, such as the schema version; or of all users, with a `job`."""
+    return _run_with_retries(lambda: execute(statement, job=job).all(), "", writable=False)
+
+
+def _run_with_retries(work: Callable[[], R], owner: str, *, writable: bool) -> R:
+    """Run `work` in a unit of work, up to `ATTEMPTS` times; raises `DatabaseUnavailable`."""
+    engine = db.engine
+    if engine.name == "sqlite":
+        return _run_on_sqlite(engine, work, owner, writable=writable)
+    for attempt in range(1, ATTEMPTS + 1):
+        running: UnitOfWork | None = None
+        try:
+            running = UnitOfWork(engine, owner, writable=writable)
+            return _run_once(work, running)
+        except PoolTimeout as error:
+            raise DatabaseUnavailable("no free connection") from error
+        except (DBAPIError, psycopg.Error) as error:
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            lost = running is not None and running.lost
+            if attempt < ATTEMPTS and running is not None and _may_retry(cause, running):
+                log.info(
+                    "retrying a transaction after %s (attempt %d)", sqlstate(cause) or "a lost connection", attempt
+                )
+                time.sleep(0.002 * 4**attempt if sqlstate(cause) in RETRYABLE else 0)
+                continue
+            if lost or is_unavailable(cause):
+                uncertain = writable and running is not None and running.is_committing
+                raise DatabaseUnavailable(str(cause), uncertain=uncertain) from error
+            raise
+    raise AssertionError("unreachable")
+
+
+def _run_on_sqlite(engine: Engine, work: Callable[[], R], owner: str, *, writable: bool) -> R:
+    """Run `work` in the lane of its kind (taskapi/database/sqlite_lanes.py); raises `DatabaseUnavailable`."""
+    running: UnitOfWork | None = None
+
+    def attempt(in_threads: bool) -> R:  # noqa: FBT001
+        nonlocal running
+        running = unit = UnitOfWork(engine, owner, writable=writable)
+
+        def begin_and_work() -> R:
+            unit.begin_on_sqlite(in_threads=in_threads)
+            return work()
+
+        return _run_once(begin_and_work, unit)
+
+    lane = sqlite_lanes.WRITER if writable else sqlite_lanes.LONG_READER if owner else sqlite_lanes.SYSTEM_READER
+    try:
+        return sqlite_lanes.run_in_lane(attempt, lane, owner, STATEMENT_TIMEOUT)
+    except PoolTimeout as error:
+        raise DatabaseUnavailable("no free connection") from error
+    except (DBAPIError, sqlite3.Error, LaneTimeout) as error:
+        if sqlite_errors.is_unavailable(error):
+            uncertain = running is not None and running.is_committing and sqlite_errors.may_be_committed(error)
+            # Not the DBAPIError, whose text has the values of the statement.
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            raise DatabaseUnavailable(str(cause), uncertain=writable and uncertain) from error
+        raise
+
+
+def _run_once(work: Callable[[], R], unit: UnitOfWork) -> R:
+    """Run `work` as the running unit of work, commit, and return its connection to the pool."""
+    token = running_unit.set(unit)
+    try:
+        result = work()
+        unit.commit()
+    finally:
+        running_unit.reset(token)
+        unit.end()
+    return result
+
+
+def _may_retry(cause: BaseException | None, running: UnitOfWork) -> bool:
+    """Return True if the failed attempt cannot have committed and another one may succeed (PostgreSQL)."""
+    if sqlstate(cause) in RETRYABLE:
+        return True
+    if isinstance(cause, ConnectionTimeout):
+        return False  # the server does not respond: another attempt would wait as long again
+    # A pooled connection that died while it was idle. Once COMMIT was sent, a write may be committed: no retry.
+    return running.lost and not (running.is_committing and running.writable)
