@@ -53,7 +53,7 @@ def test_the_next_user_of_a_browser_sees_no_data_of_the_previous_one(alice: Pers
     alice.sign_out()
 
     alice.email = "next-" + alice.email
-    alice.sign_up()
+    alice.sign_up_on_page()
 
     expect(alice.page.get_by_text("Nothing to do yet")).to_be_visible()
     expect(alice.page.get_by_text("Alice's secret")).to_have_count(0)

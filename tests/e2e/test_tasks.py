@@ -10,7 +10,8 @@ from tests.e2e.conftest import Arrive, on_one_stack
 from tests.e2e.person import Person
 
 
-def test_added_and_completed_tasks_are_shown_after_a_reload(alice: Person):
+def test_added_and_completed_tasks_are_shown_after_a_reload(arrive: Arrive):
+    alice = arrive("Alice").sign_up_on_page()
     alice.add("Buy milk")
     alice.add("Call the plumber")
     alice.complete("Buy milk")
