@@ -20,7 +20,7 @@ DAY = 86_400
 
 
 def init_app(app: Flask, config: Config) -> None:
-    """Register the commands."""
+    """Register the commands `db`, `purge`, `openapi` and `token`."""
     app.cli.add_command(_LazyMigrations(app))
     app.cli.command("purge")(_purge)
     app.cli.command("openapi")(_openapi)
@@ -30,7 +30,7 @@ def init_app(app: Flask, config: Config) -> None:
     @click.option("--days", default=7, show_default=True, type=click.IntRange(1, 365), help="Lifetime of the token.")
     @click.option("--curl", is_flag=True, help="Print a curl command with the token instead.")
     def token(user_id: str, *, days: int, curl: bool) -> None:
-        """Print a token for USER_ID; works with the development secret only."""
+        """Print a token for USER_ID with the configured issuer and audience; only with the development secret."""
         if not config.is_development:
             raise click.ClickException(
                 "only with the development secret of .flaskenv; otherwise Better Auth issues the tokens"
@@ -58,7 +58,7 @@ class _LazyMigrations(click.Command):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        """Replace this placeholder by Flask-Migrate's `db` group, and return the context of that group."""
+        """Load Flask-Migrate and Alembic, replace this placeholder by their `db` group, and return its context."""
         from flask_migrate import Migrate  # noqa: PLC0415
 
         Migrate(self._app, db, directory=str(MIGRATIONS), render_as_batch=True, compare_type=True)
@@ -68,7 +68,8 @@ class _LazyMigrations(click.Command):
 def _purge() -> None:
     """Delete content of tasks deleted 30 days ago, tombstones and erased users after 90, expired keys and sessions.
 
-    Run it daily. Exits with status 1 if the purge of a user or of a kind of data failed; the others are purged.
+    Run it daily. Prints the number of each kind: the keys are idempotency keys, the sessions ended ones. Exits with
+    status 1 if the purge of a user or of a kind of data failed; the others are purged.
     """
     report = purge.purge_all()
     removed = report.removed
@@ -86,6 +87,6 @@ def _openapi() -> None:
 
 
 def _tasks_url(user_id: str) -> str:
-    """Return the URL of a user's tasks on the development server."""
+    """Return the URL of a user's tasks on the development server, whose port is FLASK_RUN_PORT or 5000."""
     port = os.environ.get("FLASK_RUN_PORT", "5000")  # the variable that `flask run` reads
     return f"http://127.0.0.1:{port}/api/{quote(user_id, safe='')}/tasks"

@@ -34,7 +34,8 @@ class ConfigError(Exception):
 class Config:
     """The validated settings.
 
-    `secrets` is empty, (current,) or (current, previous); `max_lifetime` is in seconds.
+    `secrets` is (), (current,) or (current, previous); `max_lifetime` is in seconds; `rate_limit` None means no limit;
+    `trusted_proxies` is the number of reverse proxies whose `X-Forwarded-For` entries are trusted.
     """
 
     secrets: tuple[str, ...] = field(default=(), repr=False)
@@ -54,12 +55,15 @@ class Config:
 
     @property
     def is_development(self) -> bool:
-        """True if tokens are signed with the public development secret."""
+        """True if the current shared secret is the public development secret; there may be a key set as well."""
         return self.secrets[:1] == (DEVELOPMENT_SECRET,)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Config:
-        """Read and validate the settings of `environ`; raise one `ConfigError` with every problem."""
+        """Read and validate the settings of `environ`; raise one `ConfigError` with every problem.
+
+        A key source is required, and MIGRATION_DATABASE_URL must have the scheme of DATABASE_URL.
+        """
         env = _Environment(environ)
         config = cls(
             secrets=env.secrets(),
@@ -93,7 +97,7 @@ class Config:
 
 
 class _Environment:
-    """Parsers of environment variables; each appends its errors to `problems`, without the values (secrets)."""
+    """Parsers of environment variables; each adds its errors to `problems`, without the values (secrets)."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
@@ -102,22 +106,28 @@ class _Environment:
         self._from_flask_command = environ.get("FLASK_RUN_FROM_CLI") == "true"
 
     def text(self, name: str) -> str | None:
-        """Return the stripped value; None if absent or empty, because deployments pass unset variables as empty."""
+        """Return a stripped value; None if absent or blank, because deployments pass unset variables as empty."""
         return self._environ.get(name, "").strip() or None
 
     def has_key_source(self) -> bool:
-        """Return True if a shared secret or a JWKS address is configured."""
+        """Return True if the current secret, BETTER_AUTH_URL or a JWKS address is set, valid or not."""
         return any(self.text(name) for name in ("BETTER_AUTH_SECRET", "BETTER_AUTH_URL", "BETTER_AUTH_JWKS_URL"))
 
     def secrets(self) -> tuple[str, ...]:
-        """Return the shared secrets as (), (current,) or (current, previous)."""
+        """Return the shared secrets as (), (current,) or (current, previous).
+
+        Adds to `problems` what `_secret` does, and a previous secret without a current one.
+        """
         current, previous = self._secret("BETTER_AUTH_SECRET"), self._secret("BETTER_AUTH_SECRET_PREVIOUS")
         if previous and not current:
             self.problems.append("BETTER_AUTH_SECRET_PREVIOUS is set without BETTER_AUTH_SECRET")
         return tuple(secret for secret in (current, previous) if secret)
 
     def _secret(self, name: str) -> str | None:
-        """Return a secret, None if absent; add to `problems` one that is too short, public or not UTF-8."""
+        """Return a secret, None if absent or empty; add to `problems` one that is too short, public or not UTF-8.
+
+        The development secret, which is public, is accepted from the `flask` command.
+        """
         # Not stripped: Better Auth signs with exactly the bytes of the variable.
         secret = self._environ.get(name) or None
         if secret is None:
@@ -136,7 +146,11 @@ class _Environment:
         return secret
 
     def jwks_url(self) -> str | None:
-        """Return the address of the key set: `BETTER_AUTH_JWKS_URL`, or derived from `BETTER_AUTH_URL`."""
+        """Return the address of the key set: `BETTER_AUTH_JWKS_URL`, or one below `BETTER_AUTH_URL`; None without both.
+
+        The latter is that URL plus `/jwks`, or `/api/auth/jwks` if it has no path. Adds to `problems` what is not an
+        http or https URL.
+        """
         issuer = self._http_url("BETTER_AUTH_URL")
         jwks = self._http_url("BETTER_AUTH_JWKS_URL")
         if jwks or issuer is None or not _is_http_url(issuer):
@@ -146,14 +160,17 @@ class _Environment:
         return f"{base}/jwks" if urlsplit(base).path else f"{base}/api/auth/jwks"
 
     def _http_url(self, name: str) -> str | None:
-        """Return the URL in a variable, None if absent; add to `problems` what is not an http or https URL."""
+        """Return the value of a variable, None if absent; add to `problems` one that is not an http or https URL."""
         value = self.text(name)
         if value and not _is_http_url(value):
             self.problems.append(f"{name} is not an http(s) URL such as https://app.example.com")
         return value
 
     def seconds(self, name: str) -> int | None:
-        """Return a duration such as `900`, `15m`, `12h` or `7d` in seconds; None if absent or invalid."""
+        """Return a duration such as `900`, `15m`, `12h` or `7d` in seconds; None if absent.
+
+        An invalid one is None, too, and added to `problems`.
+        """
         value = self.text(name)
         if value is None:
             return None
@@ -164,9 +181,9 @@ class _Environment:
         return int(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
 
     def database_url(self, name: str) -> str | None:
-        """Return a database URL, with the driver `postgresql+psycopg` for PostgreSQL.
+        """Return a database URL, with the driver `postgresql+psycopg` for PostgreSQL; None if absent.
 
-        Anything but PostgreSQL or a SQLite file is noted as a problem.
+        Adds to `problems` what is neither PostgreSQL with a database name nor a SQLite file without options.
         """
         value = self.text(name)
         if value is None:
@@ -183,7 +200,10 @@ class _Environment:
         return value
 
     def origins(self, name: str) -> tuple[str, ...]:
-        """Return the origins of a comma-separated list, such as `https://app.example.com`."""
+        """Return the origins, such as `https://app.example.com`, of a comma-separated list, () if absent.
+
+        Adds to `problems` a list with anything else, such as a path or `*`.
+        """
         values = tuple(part.strip() for part in (self.text(name) or "").split(",") if part.strip())
         if not all(re.fullmatch(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?", v) for v in values):
             self.problems.append(
@@ -192,14 +212,14 @@ class _Environment:
         return values
 
     def redis_url(self) -> str | None:
-        """Return `REDIS_URL`, None if absent; add to `problems` a scheme that is neither redis nor rediss."""
+        """Return `REDIS_URL`, None if absent; add to `problems` what is not a redis or rediss URL with a host."""
         value = self.text("REDIS_URL")
         if value and not re.match(r"(redis|rediss)://[^/]", value):
             self.problems.append("REDIS_URL is not redis://HOST:PORT/NUMBER")
         return value
 
     def rate_limit(self) -> str | None:
-        """Return `RATE_LIMIT`, such as `600/minute`; None for `off`."""
+        """Return `RATE_LIMIT`, by default `600/minute`; None for `off`. Adds an invalid one to `problems`."""
         value = self.text("RATE_LIMIT") or Config.rate_limit
         if value == "off":
             return None
@@ -208,7 +228,7 @@ class _Environment:
         return value
 
     def number(self, name: str, default: int, *, minimum: int = 0, maximum: int) -> int:
-        """Return a whole number within the bounds; `default` if absent or invalid."""
+        """Return a whole number within the bounds; `default` if absent, or if invalid (added to `problems`)."""
         value = self.text(name)
         if value is None:
             return default
@@ -218,14 +238,17 @@ class _Environment:
         return int(value)
 
     def flag(self, name: str) -> bool:
-        """Return a boolean setting: true, false, 1 or 0, in any case; False if absent."""
+        """Return a boolean setting: true, false, 1 or 0, in any case; False if absent.
+
+        Anything else is False, too, and added to `problems`.
+        """
         value = (self.text(name) or "false").lower()
         if value not in ("true", "false", "1", "0"):
             self.problems.append(f"{name} is neither true nor false")
         return value in ("true", "1")
 
     def log_level(self) -> str:
-        """Return `LOG_LEVEL` in upper case; add to `problems` one that is none of `LOG_LEVELS`."""
+        """Return `LOG_LEVEL` in upper case, by default INFO; add to `problems` one that is none of `LOG_LEVELS`."""
         value = (self.text("LOG_LEVEL") or Config.log_level).upper()
         if value not in LOG_LEVELS:
             self.problems.append(f"LOG_LEVEL is none of {', '.join(LOG_LEVELS)}")
@@ -233,7 +256,7 @@ class _Environment:
 
 
 def _is_http_url(value: str) -> bool:
-    """Return True for an http or https URL with a host, without credentials, query or fragment."""
+    """Return True for an http(s) URL with a host, without whitespace, credentials, bad port, query or fragment."""
     try:
         parts = urlsplit(value)
         _ = parts.port  # raises ValueError for a port that is not a number

@@ -18,7 +18,8 @@ MAX_JWKS_BYTES = 256 * 1024
 def tls_context() -> ssl.SSLContext:
     """Return a context that verifies certificates against the system's authorities, or those of SSL_CERT_FILE.
 
-    Loading them takes 45 ms of CPU in C, during which no greenlet of the worker runs: call this once, not per fetch.
+    It offers HTTP/1.1 only (ALPN). Loading the authorities takes 45 ms of CPU in C, during which no greenlet of the
+    worker runs: call this once, not per fetch.
     """
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
@@ -26,10 +27,11 @@ def tls_context() -> ssl.SSLContext:
 
 
 def download(url: str, context: ssl.SSLContext | None, timeout: float) -> bytes:
-    """Return the body of `url`; `context` is for an https URL. Redirects are not followed.
+    """Return the body of `url`, whose query is not sent; `context` is for https, None for http.
 
     `timeout` is in seconds of wall-clock time and covers everything: DNS, connection attempts to all addresses, TLS
-    handshake, headers and body. Raises `OSError`, `http.client.HTTPException` or `ValueError`.
+    handshake, headers and body. Redirects are not followed: another status than 200 and a body of more than
+    `MAX_JWKS_BYTES` raise `ValueError`. Raises `OSError` and `http.client.HTTPException` for failures of the network.
     """
     deadline = time.monotonic() + timeout
     target = urlsplit(url)
@@ -57,9 +59,9 @@ def download(url: str, context: ssl.SSLContext | None, timeout: float) -> bytes:
 
 
 def _connect(host: str, port: int, deadline: float) -> socket.socket:
-    """Return a TCP connection to the first address of the host that accepts one; raise `OSError` after `deadline`.
+    """Return a TCP connection to the first address of the host that accepts one; raise `OSError` if none does.
 
-    The time until `deadline` (time.monotonic) is divided among the addresses.
+    The time until `deadline` (time.monotonic) is divided among the addresses; what is left is the socket's timeout.
     """
     addresses = resolve(host, port, _seconds_left(deadline))
     failure: OSError | None = None
@@ -79,7 +81,7 @@ def _connect(host: str, port: int, deadline: float) -> socket.socket:
 
 
 def _get(connection: HTTPConnection, path: str) -> bytes:
-    """Send a GET request and return the body; raise `ValueError` for another status than 200 or a too large body."""
+    """Send a GET request, return the body; `ValueError` if the status is not 200, or it exceeds `MAX_JWKS_BYTES`."""
     connection.request("GET", path, headers={"Accept": "application/json"})
     with closing(connection.getresponse()) as response:
         if response.status != 200:
@@ -99,7 +101,7 @@ def _seconds_left(deadline: float) -> float:
 
 
 def _interrupt(connected: socket.socket) -> None:
-    """Shut down a connection that another thread reads from, which ends that read."""
+    """Shut down a connection, if it is open, that another thread reads from; that read then ends."""
     with suppress(OSError):  # the peer has just closed it
         # Not `connected.shutdown`: SSLSocket.shutdown drops the TLS state first, and the reader would then accept bytes
         # that arrive unencrypted as the response.

@@ -18,7 +18,7 @@ _SESSIONS = "taskapi.sessions"
 
 
 def init_app(app: Flask, config: Config) -> None:
-    """Create the token verifier and the cache of ended sessions from the configuration."""
+    """Create the token verifier and the cache of ended sessions; respond 503 to `KeysUnavailable`."""
     sources: list[KeySource] = []
     if config.secrets:
         sources.append(SharedSecrets(config.secrets))
@@ -44,10 +44,11 @@ def ended_sessions(app: Flask) -> EndedSessions:
 
 
 def require_user(app: Flask, request: Request) -> User:
-    """Verify the bearer token, compare its user with the path's, set `g.user` and return it; no query is sent for data.
+    """Verify the bearer token and its session, set `g.user`, compare it with the path's user, and return it.
 
-    `user_id` is removed from the view's arguments, so a view can use no other user than `g.user`. Raises
-    `Unauthorized` (401), `Forbidden` (403), `KeysUnavailable` and `DatabaseUnavailable` (503).
+    `user_id` is removed from the view's arguments, so a view can use no other user than `g.user`. No row of the user is
+    read; the request may wait for a fetch of the keys or a read of the ended sessions. Raises `Unauthorized` (401),
+    `Forbidden` (403, also for a path without a user), `KeysUnavailable` and `DatabaseUnavailable` (503).
     """
     token = _bearer_token(request.environ.get("HTTP_AUTHORIZATION", ""))
     try:
@@ -63,13 +64,13 @@ def require_user(app: Flask, request: Request) -> User:
 
 
 def _keys_unavailable(_: KeysUnavailable) -> Response:
-    """Return 503: without keys a token can be neither accepted nor rejected."""
+    """Return 503 with `Retry-After`: without keys a token can be neither accepted nor rejected."""
     detail = "The keys to check the token with cannot be fetched. Try again shortly."
     return problem_response(ServiceUnavailable(detail, headers=RETRY_AFTER))
 
 
 def _invalid_token(reason: str) -> Unauthorized:
-    """Return the 401 for an invalid token, with its `WWW-Authenticate` challenge (RFC 6750, section 3)."""
+    """Return the exception (401) for an invalid token, with its `WWW-Authenticate` challenge (RFC 6750, section 3)."""
     challenge = f'{REALM}, error="invalid_token", error_description="{reason}"'
     return Unauthorized(f"Sign in again: {reason}.", headers={"WWW-Authenticate": challenge})
 
@@ -77,7 +78,7 @@ def _invalid_token(reason: str) -> Unauthorized:
 def _bearer_token(header: str) -> str:
     """Return the token of a `Bearer` header (RFC 6750, section 2.1); the scheme has any case (RFC 9110, section 11.1).
 
-    Raises `Unauthorized` without one.
+    Raises `Unauthorized` for an empty header, another scheme, or no token.
     """
     scheme, _, token = header.strip().partition(" ")
     if scheme.lower() != "bearer" or not token.strip():

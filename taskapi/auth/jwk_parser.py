@@ -43,10 +43,11 @@ class Key:
 
 
 def parse_jwks(body: bytes) -> dict[str, Key]:
-    """Return the usable keys of a JWK Set by `kid`; skip the others (RFC 7517, section 5).
+    """Return the usable keys of a JWK Set by `kid`; skip the others, also those without a `kid` (RFC 7517, section 5).
 
-    Different keys with the same `kid` are ambiguous, and none of them is used; the same key twice is one key.
-    Raises ValueError for a body that is not a JWK Set or has no usable key; the caller then keeps its previous keys.
+    Different keys with the same `kid` are ambiguous: none of them is used, and a warning is logged; the same key twice
+    is one key. Raises ValueError for a body that is not a JWK Set, has more than `MAX_KEYS` entries or no usable key;
+    the caller then keeps its previous keys.
     """
     document = orjson.loads(body)
     entries = document.get("keys") if isinstance(document, dict) else None
@@ -73,7 +74,7 @@ def _is_same_key(one: Key, other: Key) -> bool:
 
 
 def _parse_key(entry: dict[str, Any], kid: str) -> Key | None:
-    """Return the key of a JWK; None if it is not for signatures, unsupported, malformed or weak."""
+    """Return the key of a JWK; None if it is not for verifying, private, unsupported, malformed or weak (logged)."""
     key_type = (entry.get("kty"), entry.get("crv"))
     # A key without `alg` is for the first algorithm of its type. A key for two algorithms would allow confusion.
     algorithm = entry.get("alg") or next((name for name, type_ in _KEY_TYPES.items() if type_ == key_type), None)
@@ -102,7 +103,7 @@ _SMALL_ORDER = frozenset({0, 1, _FIELD_PRIME - 1, _ORDER_8_Y, _FIELD_PRIME - _OR
 
 
 def _ed25519_weakness(key: Any) -> str:
-    """Return why an Ed25519 key must not be used, or an empty string."""
+    """Return why an Ed25519 key must not be used, or an empty string: a small order, or a y that is not canonical."""
     y = int.from_bytes(key.public_bytes_raw(), "little") & (2**255 - 1)  # the highest bit is the sign of x
     # OpenSSL accepts both kinds (RFC 8032, section 5.1.3 rejects the second); signatures for them can be forged.
     return "its point has a small order" if y in _SMALL_ORDER or y >= _FIELD_PRIME else ""

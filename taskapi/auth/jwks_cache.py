@@ -45,6 +45,7 @@ class JWKS:
     algorithms = KEY_PAIR_ALGORITHMS
 
     def __init__(self, url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """Fetch nothing yet, but load the certificate authorities for an https URL."""
         self._url = url
         self._tls = tls_context() if url.lower().startswith("https:") else None
         self._clock = clock
@@ -57,7 +58,11 @@ class JWKS:
         self._fetching: threading.Event | None = None
 
     def find(self, algorithm: str, kid: str | None) -> Sequence[Key]:
-        """Return the key with that id, if it is for that algorithm, otherwise (); also () without a `kid`."""
+        """Return the key with that id, if it is for that algorithm, otherwise (); also () without a `kid`.
+
+        An unknown `kid` waits for a fetch (`_wait_for_fetch`), a stale key set starts one (`_refresh_if_stale`). Raises
+        `KeysUnavailable` if no key set has been fetched yet, or too many requests wait for a fetch.
+        """
         if kid is None:
             return ()
         self._refresh_if_stale()
@@ -70,7 +75,11 @@ class JWKS:
         return (key,) if key is not None and key.algorithm == algorithm else ()
 
     def _wait_for_fetch(self) -> None:
-        """Wait without the slot for the fetch in progress, or a new one; raise `KeysUnavailable` if too many wait."""
+        """Wait without the slot for the fetch in progress, or a new one, up to `FETCH_TIMEOUT`.
+
+        Returns at once if the last fetch ended within `MIN_REFETCH_INTERVAL`; raises `KeysUnavailable` if `MAX_WAITING`
+        requests wait already.
+        """
         _, fetch = self._start_fetch()
         if fetch is None:
             return
@@ -84,7 +93,11 @@ class JWKS:
             self._waiting.release()
 
     def _refresh_if_stale(self) -> None:
-        """Start a refresh if the cached keys are older than `REFRESH_AFTER`; wait for it if older than `CACHE_TIME`."""
+        """Start a refresh if there are cached keys that are older than `REFRESH_AFTER`.
+
+        If they are older than `CACHE_TIME`, the request that started it waits for it, up to `REFRESH_WAIT` and without
+        its slot; the others do not wait.
+        """
         age = self._clock() - self._fetched_at
         if self._keys is None or age <= REFRESH_AFTER:
             return
@@ -108,7 +121,7 @@ class JWKS:
             return started, self._fetching
 
     def _fetch(self, done: threading.Event) -> None:
-        """Download and store the key set, then set `done`; on failure the cached keys stay in use."""
+        """Download and store the key set, then set `done`; a failure is logged, and the cached keys stay in use."""
         keys: dict[str, Key] | None = None
         try:
             keys = self._parse(download(self._url, self._tls, FETCH_TIMEOUT))
@@ -122,7 +135,7 @@ class JWKS:
         done.set()
 
     def _parse(self, body: bytes) -> dict[str, Key]:
-        """Parse a key set; return the cached `Key` objects if the body is the same as before.
+        """Parse a key set; return the cached `Key` objects if the body is that of the last one that was parsed.
 
         The token cache compares keys by identity. With new objects after each fetch, a client that sends an unknown
         `kid` every second would make the worker verify the signatures of all users again every second.

@@ -16,7 +16,7 @@ KEY_PAIR_ALGORITHMS = frozenset({"EdDSA", "ES256", "ES512", "RS256", "PS256"})
 
 
 class KeysUnavailable(Exception):
-    """A token can be neither accepted nor rejected: there is no key set, or too many requests wait for one."""
+    """A token can be neither accepted nor rejected: no key set was fetched yet, or too many requests wait for one."""
 
 
 class KeySource(Protocol):
@@ -25,7 +25,7 @@ class KeySource(Protocol):
     algorithms: frozenset[str]
 
     def find(self, algorithm: str, kid: str | None) -> Sequence[Key]:
-        """Return the keys to try, possibly none; raise `KeysUnavailable` if there is no key set to look in."""
+        """Return the keys to try, possibly none; raise `KeysUnavailable` if the keys cannot be fetched now."""
         ...
 
 

@@ -29,13 +29,13 @@ class EndedSessionEntry:
 
 
 def session_key(user_id: str, session_id: str) -> str:
-    """Return a unique key for a session of a user: the two ids, joined by a line break, which no id contains."""
+    """Return the key of a session among those of all users: the two ids, joined by a line break, which no id has."""
     return f"{user_id}\n{session_id}"
 
 
 @writes
 def record_logout(user: User, token_id: str, *, session_expires_at: datetime, token_expires_at: datetime) -> None:
-    """Insert the session that `user` names into `ended_sessions`; extend its `expires_at` if it has ended before.
+    """Insert the session that `user` names into `ended_sessions`; only set its `expires_at` if it has ended before.
 
     `session_expires_at` is when the last token of the session has expired. Also stores `token_id`, the `jti` of the
     logout token, until `token_expires_at`. Raises `Replayed` if it is stored already.
@@ -56,14 +56,14 @@ def record_logout(user: User, token_id: str, *, session_expires_at: datetime, to
 
 
 def _lock_log() -> None:
-    """Serialize writers of the log, so that numbers are committed in ascending order and no reader misses one."""
+    """Serialize writers of the log until they commit: numbers are committed in order, so that no reader misses one."""
     if db.engine.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
         execute(select(func.pg_advisory_xact_lock(func.hashtextextended(EndedSession.__tablename__, 0))))
 
 
 @reads
 def has_ended(user: User) -> bool:
-    """Return True if the session that `user` names has ended."""
+    """Return True if the session that `user` names is in `ended_sessions`."""
     is_session = (EndedSession.user_id == user.id, EndedSession.session_id == user.session)
     return execute(select(EndedSession.number).where(*is_session)).first() is not None
 
@@ -85,7 +85,7 @@ def ended_sessions_since(first: int, limit: int) -> Sequence[EndedSessionEntry]:
 
 
 def users_due() -> list[User]:
-    """Return the users that have expired rows, across all users (row-level security job PURGE)."""
+    """Return the users with expired ended sessions or logout token ids (row-level security job PURGE)."""
     due = union(*(select(table.user_id).where(table.expires_at <= now()) for table in (EndedSession, SeenLogoutToken)))
     return [User(row.user_id) for row in rows(due, job=PURGE)]
 

@@ -48,7 +48,11 @@ class EndedSessions:
         self._ended: set[str] = set()
 
     def contains(self, user: User) -> bool:
-        """Return True if the session of a token has ended; raises `DatabaseUnavailable` if it cannot be read."""
+        """Return True if the session of a token has ended; False if the token has no session.
+
+        First reads new rows, or waits for another request's read, if the last one is `REFRESH_INTERVAL` old. Raises
+        `DatabaseUnavailable` if they cannot be read.
+        """
         if user.session is None:
             return False
         self._refresh_if_stale()
@@ -58,7 +62,10 @@ class EndedSessions:
         return queries.session_key(user.id, user.session) in ended
 
     def end(self, token: LogoutToken) -> None:
-        """Store that the session of a logout token has ended; raises `queries.Replayed`."""
+        """Store that the session of a logout token has ended; the next request of this worker reads it.
+
+        Waits for a read in progress, without the slot. Raises `queries.Replayed` and `DatabaseUnavailable`.
+        """
         queries.record_logout(
             token.user, token.id, session_expires_at=now() + self._retention, token_expires_at=token.expires_at
         )
@@ -68,9 +75,9 @@ class EndedSessions:
             self._read_at = float("-inf")
 
     def _refresh_if_stale(self) -> None:
-        """Read new rows if the last read is older than `REFRESH_INTERVAL`.
+        """Read new rows if the last read began `REFRESH_INTERVAL` or longer ago; raise `DatabaseUnavailable`.
 
-        Other requests wait for that read without their slots.
+        One request reads; the others wait for it without their slots.
         """
         arrived_at = self._clock()
         # Compared with the arrival and not with now: however long a read takes, the requests that wait can use it.
@@ -86,7 +93,10 @@ class EndedSessions:
                 pass
 
     def _read_unless_fresh(self, arrived_at: float) -> None:
-        """Read, unless a read began late enough for a request that arrived then; call it with the lock held."""
+        """Read, unless a read began late enough for a request that arrived then; call it with the lock held.
+
+        Raises `DatabaseUnavailable` if the read fails, or without a read if one has failed since the arrival.
+        """
         if arrived_at - self._read_at < REFRESH_INTERVAL:
             return
         if self._failed_at > arrived_at:  # a read failed while this request waited: fail now, not after another timeout
@@ -100,7 +110,10 @@ class EndedSessions:
         self._read_at = began_at
 
     def _read(self, at: float) -> None:
-        """Read the rows after the last known one, or all rows if that one is gone or the hour is over."""
+        """Read the rows from the last known one, or all rows if that one is gone or `REREAD_AFTER` is over.
+
+        At most `MAX_IN_MEMORY` + 1 rows; once there are that many, nothing is read until `REREAD_AFTER` is over.
+        """
         if at - self._complete_read_at < REREAD_AFTER:
             if len(self._ended) > MAX_IN_MEMORY:
                 return  # too many for the memory: `contains` queries the database

@@ -76,10 +76,7 @@ class InvalidToken(Exception):
 
 
 class Verifier:
-    """Verifies access tokens and logout tokens; `issuer`, `audience` and `max_lifetime` (seconds) are checked if set.
-
-    Valid access tokens are cached. For a cached token only the checks that depend on the clock and the keys are made.
-    """
+    """Verifies tokens; `issuer`, `audience` and, for access tokens, `max_lifetime` (seconds) are checked if set."""
 
     def __init__(
         self,
@@ -109,7 +106,10 @@ class Verifier:
         }
 
     def verify(self, token: str) -> User:
-        """Verify an access token and return its user; raise `InvalidToken`, or `KeysUnavailable` without a key set."""
+        """Verify an access token and return its user; a cached token is checked against the clock and the keys only.
+
+        Raises `InvalidToken`, or `KeysUnavailable` if the keys cannot be fetched now.
+        """
         _check_length(token)
         verified = self._cache.get(token)
         if verified is not None:
@@ -121,7 +121,7 @@ class Verifier:
         return verified.user
 
     def verify_claims(self, token: str, types: Set[str | None]) -> dict[str, Any]:
-        """Verify a token of another kind, with a `typ` of `types` and any lifetime, and return its claims."""
+        """Return the claims of a token with a `typ` of `types` and any lifetime; not cached. Raises as `verify`."""
         _check_length(token)
         header, claims = _parse(token, types)
         self._verify_signature(token, header)
@@ -129,7 +129,7 @@ class Verifier:
         return claims
 
     def _verify(self, token: str) -> VerifiedToken:
-        """Verify an access token completely: form, header, signature, claims, times and session."""
+        """Verify form, header, signature, claims, times and session of an access token; raise as `verify` does."""
         header, claims = _parse(token, TYPES)
         key = self._verify_signature(token, header)
         now = self._clock()  # read once, and after the keys, for which the request may have waited
@@ -140,13 +140,13 @@ class Verifier:
         return VerifiedToken(user, key, header.get("kid"), since=now, expires=expires)
 
     def _is_still_valid(self, token: VerifiedToken) -> bool:
-        """Return True if the token's key is still in the key set and `since` <= now < `expires`."""
+        """Return True if the key is still in the key set and `since` <= now < `expires`; raise `KeysUnavailable`."""
         # PyJWT has checked that the key's algorithm is the token's. The clock is read after the keys, as in `_verify`.
         keys = self._sources[token.key.algorithm].find(token.key.algorithm, token.kid)
         return token.key in keys and token.since <= self._clock() < token.expires
 
     def _verify_signature(self, token: str, header: dict[str, Any]) -> Key:
-        """Verify the signature, issuer and audience, and return the key; raise `InvalidToken`."""
+        """Verify signature, issuer, audience, presence of `exp` and `sub`; return the key. Raises as `verify` does."""
         algorithm, kid = header.get("alg"), header.get("kid")
         # `alg` only selects among the algorithms of the configured sources, which prevents algorithm confusion.
         source = self._sources.get(algorithm) if isinstance(algorithm, str) else None
@@ -166,7 +166,7 @@ class Verifier:
         raise InvalidToken("the signature of the token is wrong")
 
     def _decode(self, token: str, key: Key) -> None:
-        """Verify a token with one key; raise `jwt.InvalidSignatureError` for a wrong signature, else `InvalidToken`."""
+        """Verify with one key; raise `jwt.InvalidSignatureError`, or `InvalidToken` for a wrong or absent claim."""
         try:
             jwt.decode(
                 token,
@@ -189,14 +189,14 @@ class Verifier:
             raise InvalidToken("the token cannot be read") from error
 
     def _check_lifetime(self, claims: dict[str, Any], now: float) -> None:
-        """Raise `InvalidToken` if the time from `iat` (without it: now) to `exp` exceeds the configured maximum."""
+        """Raise `InvalidToken` if the time from `iat` (without it: now) to `exp` exceeds a configured maximum."""
         expires, issued = numeric_date(claims, "exp"), numeric_date(claims, "iat")
         lifetime = (expires or 0) - (now if issued is None else issued)
         if self._max_lifetime is not None and lifetime > self._max_lifetime:
             raise InvalidToken("the token lives longer than is accepted here")
 
     def _session(self, claims: dict[str, Any]) -> str | None:
-        """Return the `sid`, or None; raise `InvalidToken` if the token has a `sid` and no bounded lifetime."""
+        """Return the `sid`, None if absent; raise `InvalidToken` if it is not an id, or the lifetime not bounded."""
         if "sid" not in claims:
             return None
         issued, expires = numeric_date(claims, "iat"), numeric_date(claims, "exp")
@@ -235,7 +235,7 @@ def _parse(token: str, types: Set[str | None]) -> tuple[dict[str, Any], dict[str
 
 
 def _decode_segment(segment: str) -> bytes:
-    """Decode unpadded base64url; raise `InvalidToken` if unused bits are not zero, which would be a second encoding."""
+    """Decode unpadded base64url; `InvalidToken` for another text, also one with unused bits set (a second encoding)."""
     try:
         raw = base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
     except binascii.Error as error:
@@ -257,7 +257,7 @@ def _parse_object(raw: bytes) -> dict[str, Any]:
 
 
 def _check_times(claims: dict[str, Any], now: float) -> float:
-    """Check `exp`, `iat` and `nbf` against `now`, in seconds since 1970; return `exp`, or raise `InvalidToken`."""
+    """Check `exp`, `iat` and `nbf` (`CLOCK_SKEW`) against `now`; return `exp`, or raise `InvalidToken`."""
     expires = numeric_date(claims, "exp")
     if expires is None:
         raise InvalidToken("the token has no exp")

@@ -33,7 +33,7 @@ def wait_for_turn() -> None:
 
 
 def yielding(items: Iterable[T], *, every: int) -> Iterator[T]:
-    """Iterate over the items, and wait for the next turn after each `every` of them.
+    """Iterate over the items, and let other requests run (`wait_for_turn`) after each `every` of them.
 
     Choose `every` so that the work on that many items, a slice, takes at most 2 to 3 ms.
     """

@@ -40,7 +40,7 @@ class Lane:
         return sum(map(len, self._queues.values()))
 
     def is_full_for(self, user: str) -> bool:
-        """Return True if the user holds `per_user` places."""
+        """Return True if the user holds `per_user` places, those that rest after a release included."""
         return self._held[user] >= self._per_user
 
     def acquire_now(self, user: str = "") -> bool:
@@ -51,12 +51,12 @@ class Lane:
     def release(self, user: str = "", *, rest: float = 0) -> None:
         """Give a place back, or pass it to the next user in the queue who may hold one more.
 
-        The user gets no other place instead of it for `rest` seconds.
+        The user gets no other place instead of it for `rest` seconds; other users do at once.
         """
         with self._mutex:
             self._free += 1
             if not rest:
-                self._forget(user)
+                self._uncount(user)
             self._pass_on()
         if rest:
             timer = threading.Timer(rest, self._end_rest, [user])
@@ -64,17 +64,19 @@ class Lane:
             timer.start()
 
     def _end_rest(self, user: str) -> None:
+        """Let the user hold one more place, and pass a free one on (called by the timer of `release`)."""
         with self._mutex:
-            self._forget(user)
+            self._uncount(user)
             self._pass_on()
 
-    def _forget(self, user: str) -> None:
-        """Count one place less for the user."""
+    def _uncount(self, user: str) -> None:
+        """Count one place less for the user; call it with the mutex held."""
         self._held[user] -= 1
         if not self._held[user]:
             del self._held[user]
 
     def _take(self, user: str) -> bool:
+        """Do what `acquire_now` does; call it with the mutex held."""
         if not self._free or self.is_full_for(user):
             return False
         self._free -= 1
@@ -82,7 +84,10 @@ class Lane:
         return True
 
     def _pass_on(self) -> None:
-        """Pass a free place to the first user who may take it; that user's next request comes after all others'."""
+        """Pass a free place, if there is one, to the oldest request of the first user in the queue who may take it.
+
+        That user's next request comes after all others'. Call it with the mutex held.
+        """
         for user in self._queues:
             if self._take(user):
                 queue = self._queues.pop(user)
@@ -93,7 +98,7 @@ class Lane:
 
     @contextmanager
     def held(self, deadline: float, user: str = "") -> Iterator[None]:
-        """Hold a place for the `with` block; arguments and errors as in `acquire`."""
+        """Wait for a place and hold it for the `with` block; arguments and errors as in `acquire`."""
         self.acquire(deadline, user)
         try:
             yield
@@ -103,7 +108,8 @@ class Lane:
     def acquire(self, deadline: float, user: str = "") -> None:
         """Take a place; wait for one until `deadline` (monotonic clock), then raise `LaneTimeout`.
 
-        At most `MAX_WAITING_OF_USER` requests of a user wait, so that one user cannot fill the queue.
+        Raises it at once if `MAX_WAITING` requests wait already, or `MAX_WAITING_OF_USER` of this user, so that one
+        user cannot fill the queue. A request that is killed while it waits takes no place.
         """
         entry = threading.Lock()  # `_pass_on` opens it
         with self._mutex:

@@ -20,7 +20,7 @@ class _Lookup:
         self.error = ""
 
     def run(self) -> None:
-        """Look the host up, store the addresses or the error, and set `done`."""
+        """Look the host up, store the addresses or the error, end the sharing of this lookup, and set `done`."""
         try:
             self.addresses = list(socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM))
         except (OSError, ValueError) as error:  # ValueError: invalid IDNA name or port
@@ -38,9 +38,9 @@ _running: dict[tuple[str, int], _Lookup] = {}
 def resolve(host: str, port: int, timeout: float) -> list[Address]:
     """Return the TCP addresses of a host; raise `TimeoutError` after `timeout` seconds, `OSError` if there are none.
 
-    Concurrent callers for the same host share one lookup. So a resolver that hangs occupies one thread per host name,
-    however many callers have timed out. (Under gevent the thread is a greenlet, and getaddrinfo runs in the hub's pool
-    of ten native threads, which other lookups need too.)
+    Concurrent callers for the same host and port share one lookup, which goes on after a timeout. So a resolver that
+    hangs occupies one thread per host and port, however many callers have timed out. (Under gevent the thread is a
+    greenlet, and getaddrinfo runs in the hub's pool of ten native threads, which other lookups need too.)
     """
     with _lock:
         lookup = _running.get((host, port))

@@ -32,7 +32,7 @@ _held: ContextVar[Semaphore | None] = ContextVar("taskapi_slot", default=None)
 
 
 class held:  # noqa: N801  used like a function
-    """Context manager that waits for a slot and holds it."""
+    """Context manager that waits for a slot and holds it; `released` releases it meanwhile."""
 
     __slots__ = ("_slots", "_token")
 
@@ -40,26 +40,30 @@ class held:  # noqa: N801  used like a function
         self._slots = slots
 
     def __enter__(self) -> None:
+        """Wait for a slot, and note that this request holds it."""
         self._slots.acquire()
         self._token = _held.set(self._slots)
 
     def __exit__(self, *_: object) -> None:
+        """Release the slot."""
         _held.reset(self._token)
         self._slots.release()
 
 
 class released:  # noqa: N801  used like a function
-    """Context manager that releases the slot of the current request, if any, and takes one again at the end."""
+    """Context manager that releases the slot of the current request, if any, and waits for one again at the end."""
 
     __slots__ = ("_slots", "_token")
 
     def __enter__(self) -> None:
+        """Release the slot of the current request; nothing if it holds none."""
         self._slots = _held.get()
         if self._slots is not None:
             self._slots.release()
             self._token = _held.set(None)
 
     def __exit__(self, *_: object) -> None:
+        """Wait for a slot again, if one was released."""
         if self._slots is not None:
             self._slots.acquire()
             _held.reset(self._token)
@@ -68,14 +72,15 @@ class released:  # noqa: N801  used like a function
 def later() -> Slot:
     """Return a factory of context managers that hold a slot for work done while the response is streamed.
 
-    The slot of the request is released when the view returns. If the request still holds it, no second one is taken.
+    The slot of the request is released when the view returns, so each of them waits for one again. If the request still
+    holds its slot, or the server has no slots, none is taken.
     """
     return partial(_ensure_held, _held.get())
 
 
 @contextmanager
 def _ensure_held(slots: Semaphore | None) -> Iterator[None]:
-    """Hold a slot of `slots`, unless there are none or the request holds one."""
+    """Wait for a slot of `slots` and hold it; nothing if there are no slots or the request holds one."""
     if slots is None or _held.get() is not None:
         yield
         return

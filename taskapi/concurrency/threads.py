@@ -22,7 +22,7 @@ R = TypeVar("R")
 
 
 class NativeThreads:
-    """A pool of native threads of one worker process; create it after the fork."""
+    """A pool of native threads of one worker process; create it after the fork. Sets Python's switch interval."""
 
     def __init__(self, size: int) -> None:
         self._pool = ThreadPool(size)
@@ -31,8 +31,8 @@ class NativeThreads:
     def run(self, call: Callable[[], R], cancel: Callable[[], object]) -> R:
         """Execute `call` in a native thread; return its result or raise its exception.
 
-        If the waiting greenlet is killed, `cancel` is called until the call has ended: until then the native thread
-        uses the connection that the call works on.
+        If the waiting greenlet is killed, `cancel` is called every `INTERRUPT_INTERVAL` until the call has ended, and
+        then the kill is raised: until then the native thread uses the connection that the call works on.
         """
         result = self._pool.spawn(_outcome, call)
         try:
@@ -49,10 +49,10 @@ class NativeThreads:
 
 
 def _wait(result: Any) -> None:
-    """Wait for a result of the pool, up to `INTERRUPT_INTERVAL`."""
+    """Wait for a result of the pool, up to `INTERRUPT_INTERVAL`; another kill only ends the wait."""
     try:
         result.wait(INTERRUPT_INTERVAL)
-    except BaseException:  # noqa: BLE001  a second kill, while the first is raised
+    except BaseException:  # noqa: BLE001  the first kill is raised by `run`
         return
 
 

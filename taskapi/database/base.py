@@ -41,7 +41,7 @@ class UTCDateTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Convert to UTC; raises ValueError for a naive datetime."""
+        """Convert to UTC, naive on SQLite; raises ValueError for a naive datetime. None stays None."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -50,16 +50,16 @@ class UTCDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
 
     def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
-        """Add the UTC time zone, which SQLite does not store."""
+        """Add the UTC time zone, which SQLite does not store; None stays None."""
         return None if value is None else value.replace(tzinfo=UTC)
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
-        """Return None on PostgreSQL: psycopg returns aware datetimes in the session's time zone, UTC (`SESSION`)."""
+        """Return no processor on PostgreSQL: psycopg returns aware datetimes in the session's zone, UTC (`SESSION`)."""
         return super().result_processor(dialect, coltype) if dialect.name == "sqlite" else None
 
 
 def now() -> datetime:
-    """Return the time of a write in whole milliseconds, the precision of a JavaScript `Date`: clients round nothing."""
+    """Return the UTC time, truncated to milliseconds, the precision of a JavaScript `Date`: clients round nothing."""
     time = datetime.now(UTC)
     return time.replace(microsecond=time.microsecond // 1000 * 1000)
 

@@ -38,7 +38,7 @@ SESSION = {
 
 
 def init_app(app: Flask, config: Config) -> None:
-    """Configure the engine of an application; it connects at the first request that needs the database."""
+    """Create the engine of an application, without a session; it connects at the first use of the database."""
     app.config["SQLALCHEMY_DATABASE_URI"] = config.database_url
     app.config["MIGRATION_DATABASE_URL"] = config.migration_database_url
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = _engine_options(config.database_url)
@@ -56,13 +56,13 @@ def init_app(app: Flask, config: Config) -> None:
 
 
 def discard_inherited_pool(app: Flask) -> None:
-    """Give a forked process an empty pool, without closing the connections that it shares with its parent."""
+    """Replace the pool of a forked process by an empty one, without closing the connections shared with its parent."""
     with app.app_context():
         db.engine.dispose(close=False)
 
 
 def _engine_options(url: str) -> dict[str, Any]:
-    """Return the arguments of `create_engine` for a database URL."""
+    """Return the arguments of `create_engine` for the URL of a SQLite or a PostgreSQL database."""
     options: dict[str, Any] = {
         "query_cache_size": STATEMENT_CACHE,
         "poolclass": Pool,

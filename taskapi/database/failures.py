@@ -30,7 +30,7 @@ class DatabaseUnavailable(Exception):
 
 
 def sqlstate(cause: BaseException | None) -> str | None:
-    """Return the SQLSTATE of a psycopg error; None for other exceptions and errors of the client."""
+    """Return the SQLSTATE of a psycopg error; None for other exceptions, and without a response of the server."""
     return getattr(cause, "sqlstate", None)
 
 

@@ -43,7 +43,7 @@ class _List(TypeDecorator[Collection[Any]]):
         self.item = item
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """Return ARRAY on PostgreSQL, and Text for the JSON array on SQLite."""
+        """Return ARRAY on PostgreSQL; on SQLite Text, for the JSON array."""
         return dialect.type_descriptor(ARRAY(self.item) if dialect.name == "postgresql" else Text())
 
     def process_bind_param(self, value: Collection[Any] | None, dialect: Dialect) -> Any:
@@ -79,12 +79,12 @@ def integers(name: str) -> BindParameter[Any]:
 
 
 def is_one_of(column: InstrumentedAttribute[Any], values: Collection[int] | BindParameter[Any]) -> ColumnElement[bool]:
-    """Return the condition that the column is one of the integers; an index on the column is used."""
+    """Return the condition that the column is one of the integers (false for none); it can use an index."""
     return _IsOneOf(column, values if isinstance(values, BindParameter) else literal(values, _List(BigInteger)))
 
 
 def has_every(text: InstrumentedAttribute[Any], parts: Collection[str]) -> ColumnElement[bool]:
-    """Return the condition that the text contains every string of the list."""
+    """Return the condition that the text contains every string of the list (true for none)."""
     return _HasEvery(text, literal(parts, _List(Text)))
 
 

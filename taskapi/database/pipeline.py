@@ -97,6 +97,8 @@ class TimeoutConnection(psycopg.Connection[Any]):
 
         Without a BEGIN all of them are one implicit transaction (PostgreSQL, "Pipelining" in its message flow). The
         server parses each text once per connection. psycopg's own pipeline executes several times as many bytecodes.
+        Raises `InFailedSqlTransaction` for a COMMIT that rolled back. Closes the connection if results may be missing,
+        or a prepared statement is no longer valid.
         """
         new = {each.sql: _ServerStatement(self) for each in statements if each.sql not in self._server_statements}
         prepared = {**self._server_statements, **new} if new else self._server_statements
@@ -136,7 +138,7 @@ class TimeoutConnection(psycopg.Connection[Any]):
         ]
 
     def _receive_until_sync(self) -> list[PGresult]:
-        """Receive the results of a pipeline up to its sync point; raises OperationalError if the connection is lost."""
+        """Receive a pipeline's results up to its sync point; raises OperationalError if the connection is lost."""
         results: list[PGresult] = []
         pgconn = self.pgconn
         try:
@@ -160,7 +162,7 @@ class TimeoutConnection(psycopg.Connection[Any]):
             raise
 
     def _raise_first_error(self, results: Sequence[PGresult]) -> None:
-        """Raise the first error of a pipeline's results, which may be incomplete; sets `skipped_last`."""
+        """Raise the first error of a pipeline's results, if any; they may be incomplete. Sets `skipped_last`."""
         for result in results:
             if result.status == ExecStatus.FATAL_ERROR:
                 error = error_from_result(result)
@@ -226,7 +228,7 @@ class TimeoutConnection(psycopg.Connection[Any]):
         return super().wait(self._with_server_timeout(gen, interval), interval)
 
     def _with_server_timeout(self, gen: PQGen[R], interval: float) -> PQGen[R]:
-        """Wrap a psycopg wait generator: count the intervals without data, raise `ConnectionTimeout` at the limit."""
+        """Wrap a psycopg wait generator; after `SERVER_TIMEOUT` without data close and raise `ConnectionTimeout`."""
         silence = 0.0
         result: R
         try:
@@ -254,13 +256,13 @@ class _ServerStatement:
         """The format of each value: text."""
 
     def send(self, values: Sequence[Any]) -> None:
-        """Queue an execution with these values; does not wait for the result."""
+        """Queue an execution with these values, without a wait for the result; the first call fixes their number."""
         if values and not self._formats:
             self._formats = [PyFormat.TEXT] * len(values)
         self._pgconn.send_query_prepared(self.name, self._transformer.dump_sequence(values, self._formats))
 
     def load_rows(self, result: PGresult, row: Callable[[Sequence[Any]], Any]) -> Sequence[Any]:
-        """Return the rows of a result, each made with `row`; a long one is converted in slices (`cooperative`)."""
+        """Return the rows of a result, each made with `row`; outside a transaction, yields after each `SLICE_ROWS`."""
         if not result.nfields:
             return ()
         self._transformer.set_pgresult(result)

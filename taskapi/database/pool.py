@@ -24,7 +24,7 @@ class _FIFOQueue(Queue[ConnectionPoolEntry]):
     """Number of threads in `_wait`."""
 
     def put(self, item: ConnectionPoolEntry, block: bool = True, timeout: float | None = None) -> None:  # noqa: ARG002, FBT001, FBT002
-        """Append a connection and wake one waiting thread."""
+        """Append a connection and wake one waiting thread; never waits."""
         self.queue.append(item)
         # No lost wakeup: a waiter increments _waiting before it checks the deque; we append before we read _waiting.
         if self._waiting:
@@ -32,14 +32,14 @@ class _FIFOQueue(Queue[ConnectionPoolEntry]):
                 self.not_empty.notify()
 
     def get(self, block: bool = True, timeout: float | None = None) -> ConnectionPoolEntry:  # noqa: FBT001, FBT002
-        """Remove the first connection; with `block` wait up to `timeout` seconds for one, then raise `Empty`."""
+        """Remove the first connection, with `block` wait for one, up to `timeout` seconds if set; or raise `Empty`."""
         try:
             return self.queue.popleft()
         except IndexError:
             return self._wait(block, timeout)
 
     def _wait(self, block: bool, timeout: float | None) -> ConnectionPoolEntry:  # noqa: FBT001
-        """Wait as SQLAlchemy's queue does, again if another thread takes the connection first."""
+        """Wait as SQLAlchemy's queue does, again if another thread takes the connection first; may raise `Empty`."""
         deadline = None if timeout is None else time.monotonic() + timeout
         with self.mutex:
             self._waiting += 1
@@ -59,6 +59,7 @@ class PooledConnection(PoolProxiedConnection):
     __slots__ = ("_connection_record", "_pool", "dbapi_connection", "driver_connection")
 
     def __init__(self, pool: Pool, record: Any) -> None:
+        """Take the connection of `record`, which connects if it has none."""
         self._pool = pool
         self._connection_record = record
         self.dbapi_connection: Any = record.get_connection()
@@ -76,7 +77,7 @@ class PooledConnection(PoolProxiedConnection):
 
     @property
     def info(self) -> Any:
-        """The dict of the pooled connection that SQLAlchemy and users of the engine keep data in."""
+        """The dict of the pooled connection that SQLAlchemy and users of the engine keep data in; empty once closed."""
         return {} if self._connection_record is None else self._connection_record.info
 
     def __getattr__(self, name: str) -> Any:
@@ -84,7 +85,10 @@ class PooledConnection(PoolProxiedConnection):
         return getattr(self.dbapi_connection, name)
 
     def invalidate(self, e: BaseException | None = None, soft: bool = False) -> None:  # noqa: FBT001, FBT002
-        """Close the driver's connection and return its record to the pool, whose next checkout connects again."""
+        """Close the driver's connection and return its record to the pool, whose next checkout connects again.
+
+        With `soft` the record is only marked, and its connection closed at that checkout. Nothing if returned already.
+        """
         if self._connection_record is not None:
             self._connection_record.invalidate(e, soft)
             self.close()
@@ -107,7 +111,7 @@ class Pool(QueuePool):
     _queue_class = _FIFOQueue
 
     def connect(self) -> PooledConnection:
-        """Check a connection out; raises SQLAlchemy's TimeoutError after `pool_timeout` seconds."""
+        """Check out a pooled or a new connection; raises SQLAlchemy's TimeoutError after `pool_timeout` seconds."""
         record = self._do_get()
         try:
             return PooledConnection(self, record)

@@ -40,17 +40,17 @@ class Prepared:
         self._statement = statement
 
     def __call__(self, **parameters: Any) -> BoundStatement:
-        """Bind values to the statement's parameters."""
+        """Bind values to the statement's parameters, without executing it."""
         return BoundStatement(self, parameters)
 
     @cached_property
     def on_postgresql(self) -> Compiled:
-        """The statement for PostgreSQL, with `$1`, `$2`… as placeholders."""
+        """The statement for PostgreSQL, with `$1`, `$2`… as placeholders; compiled at the first use."""
         return Compiled(self._statement, _POSTGRESQL)
 
     @cached_property
     def on_sqlite(self) -> Compiled:
-        """The statement for SQLite, with `?` as placeholders."""
+        """The statement for SQLite, with `?` as placeholders; compiled at the first use."""
         return Compiled(self._statement, _SQLITE)
 
 
@@ -83,14 +83,14 @@ class Compiled:
         self._make: Converter = partial(tuple.__new__, row)
 
     def values(self, parameters: Mapping[str, Any]) -> list[Any]:
-        """Return the converted values in the order of the placeholders."""
+        """Return the converted values, and the statement's constants, in the order of the placeholders."""
         if self._constants:
             parameters = {**self._constants, **parameters}
         return [convert(parameters[name]) if convert else parameters[name] for name, convert in self._bind_processors]
 
     @property
     def row(self) -> Converter:
-        """A function that makes a named tuple of the driver's cells."""
+        """A function that makes a named tuple of the driver's cells, which it converts if a column needs it."""
         return self._convert_row if self._result_processors else self._make
 
     def _convert_row(self, cells: Sequence[Any]) -> Any:
@@ -102,7 +102,7 @@ class Compiled:
 
 
 def execute_on_sqlite(connection: SQLiteConnection, calls: Sequence[BoundStatement]) -> list[Rows]:
-    """Execute the calls in order; return one list of rows per call."""
+    """Execute the calls in order; return one list of rows per call. A long result yields to other requests."""
     results: list[Rows] = []
     for call in calls:
         statement = call.statement.on_sqlite

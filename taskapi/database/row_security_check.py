@@ -12,7 +12,7 @@ POLICIES = 4
 
 
 def row_security_problem() -> str | None:
-    """Return why PostgreSQL does not enforce row-level security for this service; None if it does, and on SQLite."""
+    """Query why PostgreSQL does not enforce row-level security for this service; None if it does, and on SQLite."""
     if db.engine.dialect.name != "postgresql":
         return None
     (status,) = rows(row_security_status(Base.metadata))
@@ -26,7 +26,7 @@ def row_security_problem() -> str | None:
 
 
 def row_security_status(metadata: MetaData) -> TextClause:
-    """Return the query for the role's `is_exempt`, the number of `tables_with_forced_rls` and of their `policies`."""
+    """Return the query for the role's `is_exempt`, the number of `tables_with_forced_rls` and of all `policies`."""
     return text(
         "WITH tables AS (SELECT to_regclass(name) AS id FROM unnest(CAST(:names AS text[])) AS name) SELECT"
         " (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user) AS is_exempt,"

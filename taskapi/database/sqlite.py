@@ -93,7 +93,10 @@ class SQLiteConnection(sqlite3.Connection):
     _clock = staticmethod(time.monotonic)
 
     def start(self, *, in_threads: bool) -> None:
-        """Set the time limit for the statements of a unit of work, and whether they run in native threads."""
+        """Set the time limit for the statements of a unit of work, and whether they run in native threads.
+
+        Without `in_threads`, in a process that has native threads, it is `INLINE_LIMIT`; otherwise it is `timeout`.
+        """
         self._in_threads = in_threads
         if in_threads or _threads is None:
             self._limit, self._clock = self.timeout, time.monotonic
@@ -105,7 +108,7 @@ class SQLiteConnection(sqlite3.Connection):
         return Cursor(self)
 
     def rows(self, sql: str, values: Sequence[Any]) -> Iterable[Any]:
-        """Execute a statement within the time limit and return its rows as tuples.
+        """Execute a statement within the time limit (SQLITE_INTERRUPT) and return its rows as tuples.
 
         An iteration over many rows yields to other requests: to convert 1,000 of them takes 10 ms.
         """
@@ -117,7 +120,10 @@ class SQLiteConnection(sqlite3.Connection):
         return yielding(rows, every=SLICE_ROWS) if len(rows) > SLICE_ROWS else rows
 
     def run(self, call: Callable[[], R], *, is_long: bool = False) -> R:
-        """Return `call()`, which uses this connection, within the time limit; `is_long` runs it in a native thread."""
+        """Return `call()`, which uses this connection, within the time limit; in a native thread if `start` chose that.
+
+        `is_long` chooses native threads, if the process has them, for this call and the rest of the unit of work.
+        """
         if is_long and _threads is not None:
             self.start(in_threads=True)  # the following statements too: COMMIT has as much to write
         self._deadline = self._clock() + self._limit
@@ -130,27 +136,31 @@ class SQLiteConnection(sqlite3.Connection):
             self.check_deadline_every(INLINE_STEPS)
 
     def execute_for_each(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
-        """Execute a statement without a result for each of the rows, in one call, with a large page cache."""
+        """Execute a statement without a result for each of the rows, in one call in a native thread (`run`).
+
+        The connection has a large page cache from then until the end of the transaction.
+        """
         self._has_bulk_cache = True
         self._set_cache(BULK_CACHE_KIB)
         self.cursor().executemany(sql, rows)
 
     def begin(self) -> None:
-        """Begin a transaction with the write lock; raises SQLITE_BUSY if another connection holds it.
+        """Begin a transaction with the write lock; raises SQLITE_BUSY at once if another connection holds it.
 
         A deferred transaction that reads first and then writes could not be retried: SQLITE_BUSY_SNAPSHOT is permanent.
         """
         self.rows("BEGIN IMMEDIATE", ())
 
     def commit(self) -> None:
-        """Commit without a time limit, if a transaction is open."""
+        """Commit without a time limit, if a transaction is open; restore the page cache."""
         self._without_limit(super().commit)
 
     def rollback(self) -> None:
-        """Roll back without a time limit, if a transaction is open."""
+        """Roll back without a time limit, if a transaction is open; restore the page cache."""
         self._without_limit(super().rollback)
 
     def _without_limit(self, end: Callable[[], None]) -> None:
+        """Call `end`, a commit or rollback, if a transaction is open; then restore the page cache."""
         if self.in_transaction:
             # An interrupted COMMIT would leave the transaction open.
             self._deadline = math.inf
@@ -163,6 +173,7 @@ class SQLiteConnection(sqlite3.Connection):
             self._set_cache(CACHE_KIB)  # frees the memory: many connections are kept open
 
     def _set_cache(self, kib: int) -> None:
+        """Set the maximum size of this connection's page cache."""
         sqlite3.Cursor(self).execute(f"PRAGMA cache_size = -{kib}")
 
     def check_deadline_every(self, steps: int) -> None:
@@ -170,6 +181,7 @@ class SQLiteConnection(sqlite3.Connection):
         self.set_progress_handler(self._is_past_deadline, steps)
 
     def _is_past_deadline(self) -> bool:
+        """Return True, which interrupts the statement, once the time limit is over (progress handler)."""
         return self._clock() > self._deadline
 
     def _cancel(self) -> None:
@@ -188,16 +200,22 @@ class Cursor(sqlite3.Cursor):
     _rows: Iterator[Any] = iter(())
 
     def execute(self, sql: str, parameters: Any = ()) -> Cursor:
+        """Execute a statement and read all its rows within the time limit.
+
+        With more than `MANY_VALUES` parameters in a native thread (`run`).
+        """
         self._rows = self.connection.run(
             partial(self._execute, super().execute, sql, parameters), is_long=len(parameters) > MANY_VALUES
         )
         return self
 
     def executemany(self, sql: str, parameters: Iterable[Any]) -> Cursor:
+        """Execute a statement for each of the parameters within the time limit, always in a native thread (`run`)."""
         self._rows = self.connection.run(partial(self._execute, super().executemany, sql, parameters), is_long=True)
         return self
 
     def _execute(self, execute: Callable[..., object], sql: str, parameters: Any) -> Iterator[Any]:
+        """Call sqlite3's `execute` or `executemany`, read all rows, and return an iterator over them."""
         execute(sql, parameters)
         return iter(super().fetchall())
 
@@ -215,7 +233,7 @@ class Cursor(sqlite3.Cursor):
 
 
 def use_timeout_connections(engine: Engine, *, timeout: float, is_work: Callable[[], bool]) -> None:
-    """Configure the connections of an engine; `timeout` in seconds is for a statement and for a lock.
+    """Configure the connections of an engine: limits, WAL, full sync; `timeout` (seconds) of a statement and a lock.
 
     Code that uses the engine directly, such as a migration, gets a transaction with the write lock. `is_work` returns
     True inside a unit of work, which begins its own transaction.

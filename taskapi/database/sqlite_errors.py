@@ -32,7 +32,7 @@ R = TypeVar("R")
 
 
 def retry_busy(call: Callable[[], R], deadline: float) -> R:
-    """Call, and again after a pause while it raises SQLITE_BUSY, until `deadline` (monotonic clock)."""
+    """Call, and again after a pause (sleep) while it raises SQLITE_BUSY; raise that at `deadline` (monotonic clock)."""
     pause = MIN_PAUSE
     while True:
         try:
@@ -50,17 +50,17 @@ def is_busy(error: BaseException) -> bool:
 
 
 def is_interrupted(error: BaseException) -> bool:
-    """Return True for SQLITE_INTERRUPT: the statement exceeded its time limit."""
+    """Return True for SQLITE_INTERRUPT: the statement exceeded its time limit or was canceled."""
     return _code(error) == sqlite3.SQLITE_INTERRUPT
 
 
 def is_unavailable(error: BaseException) -> bool:
-    """Return True if an error is temporary and not caused by the statement, such as a lock: the response is 503."""
+    """Return True if the statement did not cause an error, such as a lock, a full disk or `LaneTimeout`: 503."""
     return isinstance(error, LaneTimeout) or _code(error) & 0xFF in _UNAVAILABLE
 
 
 def may_be_committed(error: BaseException) -> bool:
-    """Return True if the transaction may be found committed although its COMMIT failed with this error."""
+    """Return True if a transaction may be found committed although its COMMIT failed with this error."""
     return _code(error) not in _NOT_COMMITTED
 
 

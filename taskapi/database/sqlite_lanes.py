@@ -37,10 +37,11 @@ writes of a user would follow each other so closely that the writers of another 
 def run_in_lane(attempt: Callable[[bool], R], lane: Lane, owner: str, timeout: float) -> R:
     """Call `attempt(in_threads)`; call it again if it met a lock, or in threads if it exceeded `INLINE_LIMIT`.
 
-    `attempt` must have no effect when it raises. A write holds `WRITER` during its attempts. A request that has to wait
-    releases its concurrency slot and takes a connection only when its lane admits it, so waiting requests do not keep
-    others from reading. The users of a lane are served in turn. Raises SQLITE_BUSY or `LaneTimeout` after about
-    `timeout` seconds of waiting.
+    `attempt` must have no effect when it raises. A write holds `WRITER` during its attempts; a read enters `lane` only
+    if its first attempt fails. A request that has to wait releases its concurrency slot (not for `SYSTEM_READER`) and
+    takes a connection only when its lane admits it, so waiting requests do not keep others from reading. The users
+    (`owner`) of a lane are served in turn. Raises SQLITE_BUSY or `LaneTimeout` after about `timeout` seconds of
+    waiting, `LaneTimeout` also at once if too many requests wait, and other errors of `attempt`.
     """
     in_threads, timed = False, _Timed(attempt)
     if lane is not WRITER or lane.acquire_now(owner):
@@ -85,6 +86,7 @@ class _Timed(Generic[R]):
         return min(self._seconds, MAX_REST) if self._seconds > LONG_WRITE else 0
 
     def __call__(self, in_threads: bool) -> R:  # noqa: FBT001
+        """Call the function, and store how long that took even if it raises."""
         started = time.monotonic()
         try:
             return self._call(in_threads)
@@ -93,7 +95,7 @@ class _Timed(Generic[R]):
 
 
 def _attempt_until(deadline: float, attempt: Callable[[bool], R], *, in_threads: bool) -> R:
-    """Call `attempt` until `deadline`, retrying on SQLITE_BUSY; move on to threads if it exceeded `INLINE_LIMIT`."""
+    """Call `attempt`, again on SQLITE_BUSY until `deadline`, and in threads once it exceeded `INLINE_LIMIT`."""
     try:
         return retry_busy(partial(attempt, in_threads), deadline)
     except (sqlite3.Error, DBAPIError) as error:

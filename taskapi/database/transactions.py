@@ -62,10 +62,10 @@ O = TypeVar("O", bound=Owner)  # noqa: E741  O as in Owner
 
 
 def execute(statement: Executable, parameters: Any = None, *, job: str = "") -> CursorResult[Any]:
-    """Execute a statement with SQLAlchemy Core on the connection of the running unit of work.
+    """Execute a statement with SQLAlchemy Core on the connection of the running unit of work (RuntimeError without).
 
-    `job` (`PURGE`, `SIGN_OUTS`) selects the row-level security policy that lets it read other users' rows as well; no
-    policy lets it write them.
+    `job` (`PURGE`, `SIGN_OUTS`) is for this statement only. On PostgreSQL the row-level security of some tables lets a
+    job read other users' rows as well, but never write them.
     """
     return current_unit().execute(statement, parameters, job)
 
@@ -73,7 +73,7 @@ def execute(statement: Executable, parameters: Any = None, *, job: str = "") -> 
 def fetch(*calls: BoundStatement) -> Sequence[Rows]:
     """Execute prepared statements on the connection of the running unit of work, and return the rows of each.
 
-    On PostgreSQL they take one round trip together.
+    On PostgreSQL they take one round trip together. Raises RuntimeError outside of a unit of work.
     """
     return current_unit().fetch(calls)
 
@@ -87,13 +87,14 @@ def fetch_and_commit(owner: Owner, *calls: BoundStatement) -> Sequence[Rows]:
     """Execute prepared statements in a transaction of their own, and return the rows of each.
 
     BEGIN, the statements and COMMIT take one round trip together. The statements are committed whatever rows they
-    return, so they have to check in SQL what they depend on. Call it only if `commits_in_one_round_trip`.
+    return, so they have to check in SQL what they depend on. Call it only if `commits_in_one_round_trip`. Retries, and
+    raises `DatabaseUnavailable`, as `@writes` does.
     """
     return _run_with_retries(lambda: current_unit().fetch_and_commit(calls), owner.id, writable=True)
 
 
 def execute_for_each(statement: Prepared, rows: Sequence[Sequence[Any]]) -> None:
-    """Execute a prepared statement without a result for each of the rows, on SQLite in one call.
+    """Execute a prepared statement without a result for each of the rows, in one call in a native thread (SQLite only).
 
     A row has the values of the placeholders, in their order and converted: what is computed here for each row is
     computed under the write lock. On PostgreSQL a statement takes many rows as one JSON parameter instead.
@@ -107,7 +108,11 @@ def setting(name: str) -> Any:
 
 
 def reads(work: Callable[Concatenate[O, P], R]) -> Callable[Concatenate[O, P], R]:
-    """Mark a function `work(owner, …)` that reads: no BEGIN and COMMIT; inside a write it is part of that."""
+    """Decorate a function `work(owner, …)` that reads: no BEGIN and COMMIT; inside a unit of work it is part of that.
+
+    After a lock or a lost connection `work` is run again. Raises `DatabaseUnavailable`, and RuntimeError inside a unit
+    of work of another owner.
+    """
 
     @wraps(work)
     def run(owner: O, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -120,7 +125,11 @@ def reads(work: Callable[Concatenate[O, P], R]) -> Callable[Concatenate[O, P], R
 
 
 def writes(work: Callable[Concatenate[O, P], R]) -> Callable[Concatenate[O, P], R]:
-    """Mark a function `work(owner, …)` that writes: one transaction, committed before the call returns."""
+    """Decorate a function `work(owner, …)` that writes: one transaction, committed before the call returns.
+
+    Inside a write it is part of that. After a lock, a deadlock, a serialization failure or a connection lost before
+    COMMIT `work` is run again. Raises `DatabaseUnavailable`, and RuntimeError inside a read or another owner's write.
+    """
 
     @wraps(work)
     def run(owner: O, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -142,12 +151,18 @@ def _require_same_owner(owner: Owner, running: UnitOfWork) -> None:
 
 
 def rows(statement: Executable, *, job: str = "") -> Sequence[Row[Any]]:
-    """Return the rows of a statement about no user, such as the schema version; or of all users, with a `job`."""
+    """Return the rows of a statement about no user, such as the schema version; or of all users, with a `job`.
+
+    It runs, and is retried, in a unit of work of its own without an owner. Raises `DatabaseUnavailable`.
+    """
     return _run_with_retries(lambda: execute(statement, job=job).all(), "", writable=False)
 
 
 def _run_with_retries(work: Callable[[], R], owner: str, *, writable: bool) -> R:
-    """Run `work` in a unit of work, up to `ATTEMPTS` times; raises `DatabaseUnavailable`."""
+    """Run `work` in a new unit of work, up to `ATTEMPTS` times with a pause between two; commit and return its result.
+
+    Raises `DatabaseUnavailable` if there is no connection, it was lost or the server cannot serve, and other errors.
+    """
     engine = db.engine
     if engine.name == "sqlite":
         return _run_on_sqlite(engine, work, owner, writable=writable)
@@ -175,7 +190,7 @@ def _run_with_retries(work: Callable[[], R], owner: str, *, writable: bool) -> R
 
 
 def _run_on_sqlite(engine: Engine, work: Callable[[], R], owner: str, *, writable: bool) -> R:
-    """Run `work` in the lane of its kind (taskapi/database/sqlite_lanes.py); raises `DatabaseUnavailable`."""
+    """Run `work` in the lane of its kind (`run_in_lane`), perhaps several times; raises `DatabaseUnavailable`."""
     running: UnitOfWork | None = None
 
     def attempt(in_threads: bool) -> R:  # noqa: FBT001
@@ -203,7 +218,7 @@ def _run_on_sqlite(engine: Engine, work: Callable[[], R], owner: str, *, writabl
 
 
 def _run_once(work: Callable[[], R], unit: UnitOfWork) -> R:
-    """Run `work` as the running unit of work, commit, and return its connection to the pool."""
+    """Run `work` as the running unit of work; commit, or roll back if it raises; return the connection to the pool."""
     token = running_unit.set(unit)
     try:
         result = work()
@@ -215,7 +230,7 @@ def _run_once(work: Callable[[], R], unit: UnitOfWork) -> R:
 
 
 def _may_retry(cause: BaseException | None, running: UnitOfWork) -> bool:
-    """Return True if the failed attempt cannot have committed and another one may succeed (PostgreSQL)."""
+    """Return True if the failed attempt cannot have committed, and another one may succeed without a long wait."""
     if sqlstate(cause) in RETRYABLE:
         return True
     if isinstance(cause, ConnectionTimeout):

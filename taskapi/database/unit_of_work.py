@@ -16,9 +16,10 @@ from .prepared import BoundStatement, Prepared, Rows
 
 
 class UnitOfWork:
-    """One call of a function marked @reads or @writes: its owner, its pooled connection and its transaction."""
+    """One call of a function marked @reads or @writes: its owner, its transaction and the connection it checks out."""
 
     def __init__(self, engine: Engine, owner: str, *, writable: bool) -> None:
+        """Check a connection out of the pool; raises SQLAlchemy's TimeoutError if none becomes free, and DBAPIError."""
         self.owner = owner
         self.writable = writable
         self.is_committing = False
@@ -40,7 +41,7 @@ class UnitOfWork:
 
     @property
     def core(self) -> Connection:
-        """The SQLAlchemy Core connection over the pooled connection, for statements that are not `Prepared`."""
+        """The SQLAlchemy Core connection over the pooled connection, made at first use, for what is not `Prepared`."""
         if self._core is None:
             self._core = Connection(self._engine, self._pooled)
         return self._core
@@ -57,7 +58,10 @@ class UnitOfWork:
         return self._pooled.dbapi_connection
 
     def statements_to_prepend(self, job: str = "") -> list[pipeline.PipelinedStatement]:
-        """Return the statements to send before the next one on PostgreSQL: BEGIN and set_config, if they are due."""
+        """Return the statements to send before the next one on PostgreSQL: BEGIN and set_config, if they are due.
+
+        BEGIN is for a write only. Send them: a write does not get the same set_config again.
+        """
         statements = []
         # With autocommit off the driver would send BEGIN itself. Our engine never turns it off.
         if self.writable and not self.in_transaction and self._driver.autocommit:
@@ -86,7 +90,8 @@ class UnitOfWork:
 
         If the connection is lost during the round trip, the outcome of COMMIT is unknown. So a connection that died
         while it was idle is detected before anything is sent on it. After a long idle time this is not certain; then
-        COMMIT is left to `commit`, and the first round trip tests the connection.
+        COMMIT is left to `commit`, and the first round trip tests the connection. Raises psycopg's errors, and sets
+        `is_committing` if COMMIT may have been executed.
         """
         driver: pipeline.TimeoutConnection = self._driver
         driver.require_open()
@@ -99,11 +104,14 @@ class UnitOfWork:
             raise
 
     def execute_for_each(self, statement: Prepared, rows: Sequence[Sequence[Any]]) -> None:
-        """Execute a prepared statement without a result for each of the rows, in one call to SQLite."""
+        """Execute a prepared statement without a result for each of the rows, in one call (SQLite only)."""
         self._driver.execute_for_each(statement.on_sqlite.sql, rows)
 
     def begin_on_sqlite(self, *, in_threads: bool) -> None:
-        """Choose where statements are executed (taskapi/database/sqlite_lanes.py), and begin a write's transaction."""
+        """Choose where statements are executed (taskapi/database/sqlite_lanes.py), and begin a write's transaction.
+
+        Raises SQLITE_BUSY if another connection holds the write lock.
+        """
         self._driver.start(in_threads=in_threads)
         if self.writable:
             self._driver.begin()
@@ -111,7 +119,7 @@ class UnitOfWork:
     def commit(self) -> None:
         """Commit. Does nothing for a read that used prepared statements only: it has no transaction.
 
-        Raises psycopg's OperationalError if the connection is closed.
+        Raises psycopg's OperationalError if the connection is closed. Sets `is_committing` before COMMIT is sent.
         """
         if not self.writable and self._core is None:
             return
@@ -123,7 +131,10 @@ class UnitOfWork:
         self._end_transaction(pipeline.COMMIT)
 
     def end(self) -> None:
-        """Roll back what is not committed and return the connection to the pool; discard it if it died."""
+        """Roll back what is not committed and return the connection to the pool; set `lost`.
+
+        If the connection died, it and all pooled connections are discarded. Raises the error of a failed rollback.
+        """
         try:
             self._end_transaction(pipeline.ROLLBACK)
         except BaseException:
@@ -148,7 +159,7 @@ class UnitOfWork:
         return driver is None or getattr(driver, "closed", False)
 
     def _end_transaction(self, command: pipeline.PipelinedStatement) -> None:
-        """Send COMMIT or ROLLBACK if a transaction is open and the connection is alive."""
+        """Send COMMIT or ROLLBACK if a transaction is open and the connection is alive; otherwise do nothing."""
         if not self.in_transaction:
             return
         if isinstance(self._driver, sqlite.SQLiteConnection):

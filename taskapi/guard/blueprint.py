@@ -6,7 +6,7 @@ from flask import Blueprint, current_app, request
 
 from ..auth.hook import require_user
 from ..http.errors import TooManyRequests
-from ..http.request import check_head, read_body
+from ..http.request import check_headers, read_body
 from ..http.routing import unproxy
 from .large_bodies import hold_permit
 from .rate_limit import enforce_rate_limit
@@ -15,8 +15,9 @@ from .rate_limit import enforce_rate_limit
 def guarded_blueprint(name: str, import_name: str, url_prefix: str) -> Blueprint:
     """Return a blueprint whose views only the user of the path can call.
 
-    Before each view, a hook authenticates the user, counts the request against the rate limit and reads the body, in
-    this order: no body is read for an unauthenticated request, and a rejected body is counted, too.
+    Before each view, a hook authenticates the user, counts the request against the rate limit and reads the body (with
+    a permit, if it may be large), in this order: no body is read for an unauthenticated request, and a rejected body is
+    counted, too.
     """
     bp = Blueprint(name, import_name, url_prefix=url_prefix)
     bp.before_request(_check_request)
@@ -24,7 +25,10 @@ def guarded_blueprint(name: str, import_name: str, url_prefix: str) -> Blueprint
 
 
 def _check_request() -> None:
-    """Authenticate, rate-limit and read the current request; raise a `Problem` if a check fails."""
+    """Authenticate and rate-limit the current request, acquire a permit if its body may be large, and read the body.
+
+    Does nothing for OPTIONS. Raises a `Problem` if a check fails, `KeysUnavailable` and `DatabaseUnavailable`.
+    """
     app, req = unproxy(current_app), unproxy(request)
     if req.method == "OPTIONS":  # a CORS preflight has no token (Fetch, section 4.8), and calls no view
         return
@@ -32,6 +36,6 @@ def _check_request() -> None:
     try:
         enforce_rate_limit(app, req, user)
     except TooManyRequests:
-        check_head(req)  # 413 and 415, if the headers show them, take precedence; no body is read
+        check_headers(req)  # 411, 413 and 415, if the headers show them, take precedence; no body is read
         raise
     read_body(req, lambda: hold_permit(user))

@@ -20,7 +20,7 @@ permits = Permits("large request bodies", per_user=MAX_PER_USER, per_worker=MAX_
 
 
 def hold_permit(user: User) -> None:
-    """Acquire a permit, and release it when the response of the current request is closed.
+    """Acquire a permit for a large body; it is released when the response of the current request is closed.
 
     Waits, and raises errors, as `Permits.acquire` does.
     """

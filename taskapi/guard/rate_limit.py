@@ -59,8 +59,8 @@ class Limiter:
     def consume(self, user_id: str, address: str | None) -> tuple[bool, int, float]:
         """Count a request; return (allowed, requests left, seconds until one more is allowed).
 
-        `address` is the key of the client's address, None if addresses are not limited. While Redis fails, every
-        request is allowed.
+        `address` is the key of the client's address, None if it is not limited. A request beyond a limit is not
+        counted. After a failure of Redis every request is allowed for `REDIS_PAUSE` seconds, and none is counted.
         """
         if time.monotonic() < self._paused_until:
             return True, self._amount, 0
@@ -71,7 +71,7 @@ class Limiter:
             return True, self._amount, 0
 
     def charge(self, user_id: str, units: int) -> tuple[int, float]:
-        """Count `units` more for a request that was allowed; return (requests left, seconds until one is allowed)."""
+        """Count `units` more, also beyond the limit; return (requests left, seconds until one more is allowed)."""
         if time.monotonic() >= self._paused_until:
             try:
                 return self._users.charge(user_id, units)
@@ -80,15 +80,12 @@ class Limiter:
         return self._amount, 0
 
     def _pause(self, error: ConnectionError) -> None:
-        """Do not use Redis, and count no requests, for the next `REDIS_PAUSE` seconds."""
+        """Do not use Redis, and count no requests, for the next `REDIS_PAUSE` seconds; log it."""
         self._paused_until = time.monotonic() + REDIS_PAUSE
         log.warning("rate limits are off for %g s: %s", REDIS_PAUSE, error)
 
     def _count(self, user_id: str, address: str | None) -> tuple[bool, int, float]:
-        """Count a request against the address and the user; return (allowed, requests left, seconds to the reset).
-
-        Raises `ConnectionError` if Redis fails.
-        """
+        """Do what `consume` does, on the counters; raise `ConnectionError` if Redis fails."""
         # Check the address before the user is counted: a request rejected for its address costs the user nothing.
         if address is not None:
             left, reset = self._addresses.left(address)
@@ -101,14 +98,17 @@ class Limiter:
 
 
 def init_app(app: Flask, config: Config) -> None:
-    """Create the limiter from the configuration; None for `RATE_LIMIT=off`."""
+    """Create the limiter from the configuration; with `RATE_LIMIT=off` none: nothing is counted."""
     app.extensions[_EXTENSION] = (
         Limiter(Limit.parse(config.rate_limit), config.redis_url, config.trusted_proxies) if config.rate_limit else None
     )
 
 
 def enforce_rate_limit(app: Flask, request: Request, user: User) -> None:
-    """Count a request and add the `RateLimit` headers to its response; raise `TooManyRequests` beyond the limit."""
+    """Count a request and add the `RateLimit` headers to its response; raise `TooManyRequests` beyond the limit.
+
+    Does nothing with `RATE_LIMIT=off`.
+    """
     limiter: Limiter | None = app.extensions[_EXTENSION]
     if limiter is None:
         return
@@ -122,10 +122,11 @@ def enforce_rate_limit(app: Flask, request: Request, user: User) -> None:
 
 
 def charge(units: int) -> None:
-    """Count the current request, which was counted once before its view, as `units` more.
+    """Count the current request, which was counted once before its view, as `units` more; replace its headers.
 
-    It is not refused if fewer are left: the next requests are, until the sliding window has paid for it. A client that
-    repeats a refused request would otherwise spend with each attempt what it waits for.
+    Does nothing for 0 units and with `RATE_LIMIT=off`. The request is not refused if fewer are left: the next requests
+    are, until the sliding window has paid for it. A client that repeats a refused request would otherwise spend with
+    each attempt what it waits for.
     """
     limiter: Limiter | None = current_app.extensions[_EXTENSION] if units else None
     if limiter is not None:
@@ -134,7 +135,7 @@ def charge(units: int) -> None:
 
 
 def _add_headers(request: Request, limiter: Limiter, remaining: int, seconds: int) -> None:
-    """Add RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers) to the response, 429 or not."""
+    """Set RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers) of the response, 429 or not."""
     add_response_headers(
         request, ("RateLimit-Policy", limiter.policy), ("RateLimit", f'"default";r={remaining};t={seconds}')
     )
@@ -144,7 +145,7 @@ def _client_address(environ: Mapping[str, str], trusted_proxies: int) -> str | N
     """Return the rate limit key of the client's address; None for a private address, which may be a shared proxy.
 
     With trusted proxies, it is the entry of X-Forwarded-For that the outermost of them added: the one at that position
-    from the end. The client can forge the entries before it.
+    from the end. The client can forge the entries before it. With fewer entries it is the peer's address.
     """
     address = environ.get("REMOTE_ADDR", "")
     if trusted_proxies:
@@ -161,7 +162,8 @@ def _client_address(environ: Mapping[str, str], trusted_proxies: int) -> str | N
 def _rate_limit_key(address: str) -> str | None:
     """Return the key to count an IP address under: an IPv6 address by its /64, None for a non-global address.
 
-    Raises `ValueError`, which `lru_cache` does not cache, if it is not an IP address.
+    An IPv4-mapped IPv6 address counts as IPv4. Raises `ValueError`, which `lru_cache` does not cache, if it is not an
+    IP address.
     """
     ip = ipaddress.ip_address(address)
     # ::ffff:203.0.113.9 is an IPv4 client of a dual-stack socket or proxy (RFC 4291, section 2.5.5.2).

@@ -28,7 +28,7 @@ LOOKUP_TIMEOUT = 1.0
 
 
 class RedisCounter:
-    """Sliding-window counter of `limits` in Redis; `kind` a prefix of the keys.
+    """Sliding-window counter of `limits` in Redis; `kind` is a prefix of the keys.
 
     Its methods raise `ConnectionError` if Redis fails.
     """
@@ -39,12 +39,12 @@ class RedisCounter:
         self._storage: Any = sliding_window.storage
 
     def hit(self, key: str) -> bool:
-        """Count a request unless the limit is reached; return True if it is allowed."""
+        """Count a request unless the limit is reached; return True if it is allowed. Raises `ConnectionError`."""
         with _redis_errors_as_connection_error():
             return self._counter.hit(self._item, self._kind, key)
 
     def left(self, key: str) -> tuple[int, float]:
-        """Return how many more requests are allowed, and the seconds until one more than that is."""
+        """Return how many more requests are allowed, and the seconds until one more is. Raises `ConnectionError`."""
         with _redis_errors_as_connection_error():
             window = self._counter.get_window_stats(self._item, self._kind, key)
             if not window.remaining:
@@ -52,7 +52,7 @@ class RedisCounter:
         return window.remaining, max(0.0, window.reset_time - time.time())
 
     def charge(self, key: str, units: int) -> tuple[int, float]:
-        """Count `units`, beyond the limit if need be; return as `left` does."""
+        """Count `units`, beyond the limit if need be; return, and raise, as `left` does."""
         item = self._item
         with _redis_errors_as_connection_error():
             self._storage.acquire_sliding_window_entry(
@@ -61,7 +61,7 @@ class RedisCounter:
         return self.left(key)
 
     def _seconds_until_allowed(self, key: str) -> float:
-        """Return the seconds until a request is allowed after the limit was reached or exceeded."""
+        """Return the seconds until a request is allowed after the limit was reached or exceeded; reads the counts."""
         expiry = self._item.get_expiry()
         windows = self._storage.get_sliding_window(self._item.key_for(self._kind, key), expiry)
         previous, previous_expires_in, count, current_expires_in = windows
@@ -69,12 +69,12 @@ class RedisCounter:
         return seconds_to_pay(self._limit, previous, count, remaining)
 
     def consume(self, key: str) -> tuple[bool, int, float]:
-        """Count a request as `hit` does; return (allowed, requests left, seconds until one more is allowed)."""
+        """Call `hit`, then `left`; return (allowed, left, seconds until one more is). Raises `ConnectionError`."""
         return self.hit(key), *self.left(key)
 
 
 def sliding_window(url: str) -> SlidingWindowCounterRateLimiter:
-    """Return the sliding-window rate limiter on the Redis at `url`; it connects on first use."""
+    """Return the sliding-window rate limiter on the Redis at `url`; it connects on first use, with timeouts."""
     options: dict[str, Any] = {
         "socket_timeout": TIMEOUT,
         "socket_connect_timeout": TIMEOUT,
@@ -84,7 +84,7 @@ def sliding_window(url: str) -> SlidingWindowCounterRateLimiter:
 
 
 def _check_dns(connection: Connection) -> None:
-    """Raise `OSError` if the DNS lookup of the host fails or hangs.
+    """Look up the host, without the slot; raise `OSError` if that fails or takes longer than `LOOKUP_TIMEOUT`.
 
     redis-py itself calls getaddrinfo, which has no timeout. This lookup runs before it; redis-py's own follows only
     if this one succeeds, and should take as long.
@@ -97,6 +97,7 @@ class _Connection(Connection):
     """TCP connection whose DNS lookup has a timeout."""
 
     def _connect(self) -> Any:
+        """Return a connected socket as redis-py does, after `_check_dns`."""
         _check_dns(self)
         return super()._connect()
 
@@ -105,6 +106,7 @@ class _TLSConnection(SSLConnection):
     """TLS connection whose DNS lookup has a timeout."""
 
     def _connect(self) -> Any:
+        """Return a connected socket as redis-py does, after `_check_dns`."""
         _check_dns(self)
         return super()._connect()
 

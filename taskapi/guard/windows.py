@@ -16,7 +16,7 @@ class Limit(NamedTuple):
 
     @classmethod
     def parse(cls, setting: str) -> Limit:
-        """Parse a setting such as `600/minute`."""
+        """Parse a setting such as `600/minute`, which config.py has validated."""
         amount, _, unit = setting.partition("/")
         return cls(int(amount), {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}[unit])
 
@@ -42,7 +42,7 @@ class Counter(Protocol):
 
 
 def seconds_to_pay(limit: Limit, previous: int, count: int, remaining: float) -> float:
-    """Return the seconds until a request is allowed after the counts have exceeded the limit.
+    """Return the seconds until a request is allowed after the counts have reached or exceeded the limit.
 
     `previous` and `count` are those of the previous and the current window, which ends in `remaining` seconds.
     """

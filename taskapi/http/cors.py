@@ -19,7 +19,7 @@ PREFLIGHT_SECONDS = 7200
 
 
 def init_app(app: Flask, config: Config) -> None:
-    """Allow the configured origins, without credentials: the token is a header, never a cookie."""
+    """Allow the configured origins, if any, without credentials: the token is a header, never a cookie."""
     if config.cors_origins:
         CORS(
             app,

@@ -206,7 +206,7 @@ def init_app(app: Flask) -> None:
 
 
 def problem_response(problem: Problem) -> Response:
-    """Return the application/problem+json response of a problem."""
+    """Return the application/problem+json response of a problem (RFC 9457), with its headers and the request id."""
     body = {
         "type": f"/problems/{problem.code}",
         "title": problem.title,
@@ -249,7 +249,7 @@ def _describe(error: BaseException) -> str:
 
 
 def _database_unavailable(error: DatabaseUnavailable) -> Response:
-    """Log and return a 503; `error.uncertain` means that a commit may have succeeded."""
+    """Log, and return 503 with `Retry-After`; `error.uncertain` means that a commit may have succeeded."""
     # Log the first line only: PostgreSQL's DETAIL and CONTEXT, which follow it, may quote values.
     log.error("database unavailable: %s", str(error).partition("\n")[0])
     if error.uncertain:
@@ -260,7 +260,10 @@ def _database_unavailable(error: DatabaseUnavailable) -> Response:
 
 
 def _http_exception(error: HTTPException) -> Response:
-    """Return the problem response for an exception that Flask or Werkzeug raised, such as 404 or 405."""
+    """Return the problem response for an exception that Flask or Werkzeug raised: 404, 405 with `Allow`, or 413.
+
+    Any other status below 500 becomes 400; the rest is logged and becomes 500 (`_unexpected`).
+    """
     if isinstance(error, MethodNotAllowed):
         allow = ", ".join(sorted(error.valid_methods or ()))
         return problem_response(MethodNotAllowedProblem(f"Use one of: {allow}.", headers={"Allow": allow}))
@@ -274,6 +277,6 @@ def _http_exception(error: HTTPException) -> Response:
 
 
 def _unexpected(error: Exception) -> Response:
-    """Log an exception that no other handler accepts, and return 500."""
+    """Log an exception that no other handler accepts, without its message (`stack_trace`), and return 500."""
     log.error("unhandled %s in request %s\n%s", type(error).__name__, request_id(), stack_trace(error))
     return problem_response(InternalError("Something failed on our side. Quote the request_id when you report it."))

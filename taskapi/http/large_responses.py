@@ -45,29 +45,34 @@ class Permit:
         return self._held is not None
 
     def acquire_now(self) -> bool:
-        """Acquire it without waiting; return True if it is held now."""
+        """Acquire it without waiting, unless it is held; return True if it is held now."""
         self._held = self._held or permits.acquire_now(self._user_id)
         return self._held is not None
 
     def acquire(self) -> None:
-        """Acquire it, and wait for it, as `Permits.acquire` does."""
+        """Acquire it unless it is held; waits, and raises errors, as `Permits.acquire` does."""
         self._held = self._held or permits.acquire(self._user_id)
 
     def allows(self, size: int) -> bool:
-        """Return True if a response of `size` bytes may be made now; try to acquire a permit if it is large."""
+        """Return True if a response of `size` bytes may be made now: it is not large, or `acquire_now` returns True."""
         return size <= LARGE_RESPONSE_BYTES or self.acquire_now()
 
     def hold_until_closed(self, response: R, size: int | None) -> R:
-        """Hold the permit until a response is closed, if it is large; a `size` of None (unknown) counts as large."""
+        """Hold the permit, if it is held, until a large response is closed; return the response.
+
+        A `size` of None (unknown) is large. The permit of a small response is released at the end of the `with` block.
+        """
         if self._held and (size is None or size > LARGE_RESPONSE_BYTES):
             response.call_on_close(self._held.release)
             self._held = None
         return response
 
     def __enter__(self) -> Permit:
+        """Return this object; acquires nothing."""
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Release the permit, unless it is not held or `hold_until_closed` has passed it to the response."""
         if self._held:
             self._held.release()
 
@@ -75,7 +80,8 @@ class Permit:
 def with_large_response_permit(view: Callable[[], Response]) -> Callable[[], Response]:
     """Decorate a view that writes, and whose response may be large: it acquires a permit before it runs.
 
-    Once it has written it cannot be refused, and it must not wait for a permit within its transaction.
+    Once it has written it cannot be refused, and it must not wait for a permit within its transaction. Waits, and
+    raises errors, as `Permits.acquire` does; if the response is not large the permit is released with the return.
     """
 
     @wraps(view)

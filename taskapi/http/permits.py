@@ -33,18 +33,19 @@ class Permits:
         self._lane = Lane(per_worker, per_user)
 
     def acquire_now(self, user_id: str) -> HeldPermit | None:
-        """Acquire a permit without waiting; None if none is free."""
+        """Acquire a permit without waiting; None if none is free or the user holds `per_user`."""
         return HeldPermit(self._lane, user_id) if self._lane.acquire_now(user_id) else None
 
     def acquire(self, user_id: str, timeout: float | None = None) -> HeldPermit:
         """Acquire a permit; wait for one without the concurrency slot, up to `timeout` seconds (`PERMIT_TIMEOUT`).
 
-        Waiting users are served in turn. Raises `TooManyRequests` if the user holds all permits of a user, otherwise
-        `ServiceUnavailable`.
+        Waiting users are served in turn. After the timeout, or at once if too many requests wait (lanes.py), raises
+        `TooManyRequests` if the user holds `per_user` permits, otherwise `ServiceUnavailable`.
         """
         return self.acquire_now(user_id) or self._wait(user_id, PERMIT_TIMEOUT if timeout is None else timeout)
 
     def _wait(self, user_id: str, timeout: float) -> HeldPermit:
+        """Do what `acquire` does when no permit is free."""
         try:
             with slots.released():
                 self._lane.acquire(time.monotonic() + timeout, user_id)
@@ -57,7 +58,7 @@ class Permits:
             raise ServiceUnavailable(detail, headers=RETRY_AFTER) from error
 
     def limit(self, work: Callable[P, R]) -> Callable[P, R]:
-        """Decorate a view, or a part of one, that runs with a permit of the current user."""
+        """Decorate a view, or a part of one, that runs with a permit of `g.user`; it waits and raises as `acquire`."""
 
         @wraps(work)
         def with_permit(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -91,4 +92,5 @@ class HeldPermit:
         self.release()
 
     def __del__(self) -> None:
+        """Release it if that has not been done."""
         self.release()

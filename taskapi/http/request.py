@@ -62,17 +62,20 @@ def accepts(*media_types: str, max_bytes: int = MAX_BODY_BYTES) -> Callable[[Vie
     return mark
 
 
-def check_head(request: Request) -> None:
-    """Raise 411, 413 or 415 if the headers show that the body cannot be read, or what its view does not accept."""
+def check_headers(request: Request) -> None:
+    """Raise 411, 413 or 415 if the headers show that the view cannot read or does not accept the body.
+
+    Never for GET, HEAD and OPTIONS, whose body no view reads.
+    """
     if request.method not in _WITHOUT_BODY:
-        _check_head(request, request.content_length or 0, *_body_limits(request))
+        _check_body_headers(request, request.content_length or 0, *_body_limits(request))
 
 
-def _check_head(request: Request, length: int, media_types: tuple[str, ...], max_bytes: int) -> None:
-    """Raise 411, 413 or 415.
+def _check_body_headers(request: Request, length: int, media_types: tuple[str, ...], max_bytes: int) -> None:
+    """Raise 411, 413 or 415, in this order.
 
-    411: a chunked body under a server that does not decode it; 413: `length` exceeds `max_bytes`; 415: the wrong media
-    type, or a compressed body.
+    411: Transfer-Encoding under a server that does not decode it; 413: `length` exceeds `max_bytes`; 415: the wrong
+    media type, unless `length` is 0 (absent), or a compressed body. Without `media_types` nothing is 415.
     """
     environ = request.environ
     if "HTTP_TRANSFER_ENCODING" in environ and not environ.get("wsgi.input_terminated"):
@@ -87,7 +90,7 @@ def _check_head(request: Request, length: int, media_types: tuple[str, ...], max
 
 
 def read_body(request: Request, before_large: Callable[[], None] | None = None) -> None:
-    """Read the body of a write request, up to the limit of its view.
+    """Read the body, up to the limit of its view, and keep it for `request.get_data`; nothing for GET, HEAD, OPTIONS.
 
     `before_large` is called before a body is read that may have more than `MAX_BODY_BYTES`.
 
@@ -98,7 +101,7 @@ def read_body(request: Request, before_large: Callable[[], None] | None = None) 
         return
     media_types, max_bytes = _body_limits(request)
     length = request.content_length or 0
-    _check_head(request, length, media_types, max_bytes)
+    _check_body_headers(request, length, media_types, max_bytes)
     if before_large and max_bytes > MAX_BODY_BYTES and (length or max_bytes) > MAX_BODY_BYTES:
         before_large()
     body = _read_bounded(request, max_bytes)
@@ -111,7 +114,7 @@ def read_body(request: Request, before_large: Callable[[], None] | None = None) 
 
 
 def _body_limits(request: Request) -> tuple[tuple[str, ...], int]:
-    """Return the media types, () for any, and the maximum bytes that the view of a request accepts."""
+    """Return the media types, () for any, and the maximum bytes of a body: by `accepts`, or the default (JSON)."""
     if request.method == "DELETE":
         # The body has no semantics (RFC 9110, section 9.3.5), but it is part of the fingerprint of an idempotency key.
         return (), MAX_BODY_BYTES
@@ -121,7 +124,7 @@ def _body_limits(request: Request) -> tuple[tuple[str, ...], int]:
 
 
 def _check_type(request: Request, media_types: tuple[str, ...]) -> None:
-    """Raise 415 if the media type of the body is not among `media_types`, unless that is empty."""
+    """Raise 415, with the accepted types in a header, if the media type is not in `media_types`; () is any."""
     if media_types and request.mimetype not in media_types:
         # The response lists the accepted types (RFC 5789, section 2.2, and RFC 9110, section 15.5.16).
         header = "Accept-Patch" if request.method == "PATCH" else "Accept"
@@ -154,7 +157,8 @@ def _read_bounded(request: Request, max_bytes: int) -> bytes:
 def json_body(schema: Schema, *, partial: bool = False) -> dict[str, Any]:
     """Parse the body as a JSON object and load it with `schema`; an absent body is an empty object.
 
-    Raises `BadRequest` if it is not strict JSON, and `ValidationFailed` with a pointer to each invalid member.
+    With `partial` required members may be missing. Raises `BadRequest` if it is not strict JSON, and `ValidationFailed`
+    if it is not an object, or with a pointer to each invalid member.
     """
     return _load_body(schema, strict_json.loads, partial=partial)
 
@@ -162,15 +166,15 @@ def json_body(schema: Schema, *, partial: bool = False) -> dict[str, Any]:
 def long_json_body(schema: Schema) -> dict[str, Any]:
     """Parse and load the body as `json_body` does, its arrays of objects item by item, yielding to other requests.
 
-    The parsed items are not in memory together. Raises `BadRequest` as well for a value of more than
-    `strict_json.MAX_VALUE_CHARACTERS`.
+    The parsed items are not in memory together. Raises the same errors, and `BadRequest` as well for a value of more
+    than `strict_json.MAX_VALUE_CHARACTERS`.
     """
     readers = {name: field.load_items for name, field in schema.fields.items() if isinstance(field, Objects)}
     return _load_body(schema, lambda raw: strict_json.read_object(raw, readers), partial=False)
 
 
 def _load_body(schema: Schema, parse: Callable[[bytes], Any], *, partial: bool) -> dict[str, Any]:
-    """Parse the body with `parse` and load it with `schema`."""
+    """Parse the body with `parse` unless it is empty, and load it with `schema`; raise as `json_body` does."""
     raw = request.get_data()
     try:
         members = parse(raw) if raw else {}
@@ -193,7 +197,7 @@ def _load_body(schema: Schema, parse: Callable[[bytes], Any], *, partial: bool) 
 def query_parameters(schema: Schema) -> Any:
     """Load the query parameters with `schema`; raise `BadParameter` for unknown, repeated and invalid ones.
 
-    Results are cached by query string: callers must not change the returned object.
+    Results are cached by query string, up to `MAX_CACHED_QUERY` bytes: callers must not change the returned object.
     """
     query = request.query_string
     return _parameters(schema, query) if len(query) <= MAX_CACHED_QUERY else _parameters.__wrapped__(schema, query)
@@ -201,7 +205,7 @@ def query_parameters(schema: Schema) -> Any:
 
 @lru_cache(maxsize=QUERY_CACHE_SIZE)
 def _parameters(schema: Schema, _query: bytes) -> Any:
-    """Load the query parameters of the current request; `_query`, its query string, is the key of the cache."""
+    """Load the parameters of the current request; `_query`, its query string, is the key of the cache."""
     try:
         repeatable = {name for name, field in schema.fields.items() if isinstance(field, ListField)}
         values_by_name: dict[str, Any] = {}
@@ -235,12 +239,12 @@ def expected_versions() -> frozenset[int] | None:
 
 
 def if_none_match() -> str | None:
-    """Return the `If-None-Match` header of the current request, unparsed."""
+    """Return the `If-None-Match` header of the current request, unparsed; None if absent."""
     sent: str | None = request.environ.get("HTTP_IF_NONE_MATCH")
     return sent
 
 
 def matches_etag(etag: str, sent: str | None) -> bool:
-    """Return True if the `If-None-Match` header `sent` contains the ETag (RFC 9110, section 13.1.2)."""
+    """Return True if the `If-None-Match` header `sent` contains the ETag, weak or not, or is `*` (RFC 9110, 13.1.2)."""
     # A polling client sends one tag, exactly as it received it: compare that first, and parse only otherwise.
     return sent is not None and (sent == etag or parse_etags(sent).contains_weak(etag.strip('"')))

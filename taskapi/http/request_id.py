@@ -15,7 +15,7 @@ _KEY = "taskapi.http.request_id"
 
 
 def request_id(request: Request = request) -> str:
-    """Return the `X-Request-Id` of the client if it is valid, otherwise a random one; the same in all calls."""
+    """Return the `X-Request-Id` of a request if it is valid, otherwise a random one; the same in all calls for it."""
     environ = request.environ
     current: str | None = environ.get(_KEY)
     if current is None:

@@ -29,12 +29,15 @@ def init_app(app: Flask) -> None:
 
 
 def add_response_headers(request: Request, *headers: tuple[str, str]) -> None:
-    """Add these headers to the response of a request, whatever its status."""
+    """Add these headers to the response of a request, whatever its status, in place of those of an earlier call."""
     request.environ[_EXTRA_HEADERS] = headers
 
 
 def _add_common_headers(response: Response) -> Response:
-    """Add X-Request-Id, X-Content-Type-Options, Cache-Control, Vary and the extra headers (after_request hook)."""
+    """Add X-Request-Id, X-Content-Type-Options, Cache-Control, Vary and the extra headers (after_request hook).
+
+    A Cache-Control that is set stays; a Vary that is set is extended.
+    """
     headers, current = response.headers, unproxy(request)
     # One pass: `in` and `setdefault` of Werkzeug's Headers search all headers for each name.
     present = {name.lower() for name, _ in headers}
@@ -79,13 +82,13 @@ class FastResponse(Response):
         super().__init__(body, status, _FastHeaders(headers))
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        """Send the headers and return the body (WSGI application); no body for HEAD."""
+        """Start the response with its headers and return the body (WSGI application); no body for HEAD."""
         start_response(self.status, self.headers.to_wsgi_list())
         body = () if environ["REQUEST_METHOD"] == "HEAD" else self.iter_encoded()
         return ClosingIterator(body, self.close) if self._has_callbacks else body
 
     def call_on_close(self, func: Callable[[], Any]) -> Callable[[], Any]:
-        """Call a function when the response is sent or its connection is closed."""
+        """Call a function when the response is sent or its connection is closed; return it."""
         self._has_callbacks = True
         return super().call_on_close(func)
 
@@ -105,7 +108,7 @@ def json_response(
 
 
 def not_modified(etag: str) -> FastResponse:
-    """Return 304 Not Modified: the client has the current version (RFC 9110, section 15.4.5)."""
+    """Return 304 Not Modified with the ETag: the client has the current version (RFC 9110, section 15.4.5)."""
     return FastResponse(304, [("ETag", etag)])
 
 
@@ -117,7 +120,8 @@ def no_content() -> Response:
 def stream(chunks: Iterable[bytes], media_type: str, *, filename: str) -> Response:
     """Return a file download that is streamed while it is generated.
 
-    The first chunk is generated here, so an exception up to then still becomes an error response.
+    The first chunk is generated here, so an exception up to then still becomes an error response. A later exception,
+    and `STREAM_TIMEOUT`, close the connection before the end of the stream.
     """
     source = iter(chunks)
     first = next(source, b"")
@@ -127,7 +131,7 @@ def stream(chunks: Iterable[bytes], media_type: str, *, filename: str) -> Respon
 
 
 def _with_timeout(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the chunks for at most `STREAM_TIMEOUT` seconds, then raise ConnectionResetError."""
+    """Yield the chunks; raise ConnectionResetError for one that is made after `STREAM_TIMEOUT` seconds."""
     deadline = time.monotonic() + STREAM_TIMEOUT
     for chunk in chunks:
         if time.monotonic() > deadline:

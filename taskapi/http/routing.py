@@ -54,7 +54,10 @@ class _RequestContext(RequestContext):
     """A request context that matches the URL with the cache of `_CachedMap`."""
 
     def match_request(self) -> None:
-        """Set url_rule and view_args of the request, or its routing_exception (Flask's documented hook)."""
+        """Set url_rule and view_args of the request, or its routing_exception (overrides Flask's documented hook).
+
+        The cache is not used for a path of `MAX_CACHED_PATH` characters or more.
+        """
         request = self.request
         routes: Any = self.app.url_map
         find = routes.find_cached if len(request.path) < MAX_CACHED_PATH else routes.find
@@ -77,7 +80,7 @@ class Application(Flask):
         self._adapter = lru_cache(ROUTE_CACHE_SIZE)(lambda root: self.url_map.bind("", script_name=root))
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the function: Flask would check about ten times per request whether it is a coroutine function."""
+        """Return `func` itself: Flask would check about ten times per request whether it is a coroutine function."""
         return func
 
     def request_context(self, environ: dict[str, Any]) -> RequestContext:
@@ -85,7 +88,10 @@ class Application(Flask):
         return _RequestContext(self, environ)
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
-        """Return the adapter for `url_for`, cached per SCRIPT_NAME: it builds relative URLs, without the host name."""
+        """Return the adapter for `url_for`, cached per SCRIPT_NAME: it builds relative URLs, without the host name.
+
+        Not cached for OPTIONS; without a request it is Flask's own.
+        """
         if request is None:
             return super().create_url_adapter(None)
         if request.method == "OPTIONS":  # Flask's automatic OPTIONS asks the adapter which methods the path allows

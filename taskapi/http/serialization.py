@@ -32,19 +32,22 @@ class CompiledSchema(Schema):
         self._dump_one = _compile(self.dump_fields)
 
     def dump(self, obj: Any, *, many: bool | None = None) -> Any:
-        """Return a dict for a row, or a list of dicts for rows if `many`; the default is the `many` of the schema."""
+        """Return a dict for a row, or a list of dicts for rows if `many`; the default is the `many` of the schema.
+
+        A list of more than `SLICE_ROWS` rows is converted in slices, between which other requests run.
+        """
         if not (self.many if many is None else many):
             return self._dump_one(obj)
         return [*map(self._dump_one, in_slices(obj) if isinstance(obj, list) else obj)]
 
 
 def in_slices(rows: Sequence[T]) -> Iterable[T]:
-    """Iterate over rows; after each `SLICE_ROWS` of a longer list, other requests run."""
+    """Iterate over rows; after each `SLICE_ROWS` of a longer list, let other requests run."""
     return yielding(rows, every=SLICE_ROWS) if len(rows) > SLICE_ROWS else rows
 
 
 def _compile(members: dict[str, fields.Field[Any]]) -> Callable[[Any], dict[str, Any]]:
-    """Return a function that makes the dict of a row in one expression.
+    """Return a function that makes the dict of a row in one expression; raises as `_conversion` does.
 
     Like `namedtuple` it evaluates source text, which has the names of the schema's fields and no values of a request.
     """
@@ -62,7 +65,7 @@ def _compile(members: dict[str, fields.Field[Any]]) -> Callable[[Any], dict[str,
 
 
 def _conversion(name: str, field: fields.Field[Any]) -> Callable[[Any], Any] | None:
-    """Return the function that converts a value of the field; None if none is needed. Raises TypeError."""
+    """Return the function that converts a value of the field, None if none is needed; raise TypeError otherwise."""
     if type(field) in _PASSED_THROUGH:
         return None
     if isinstance(field, StrictField) and type(field)._serialize is StrictField._serialize:  # noqa: SLF001

@@ -52,12 +52,13 @@ def read_object(raw: bytes, readers: Mapping[str, ArrayReader]) -> Any:
     """Parse a long document as strictly as `loads`, yielding to other requests after each `PIECE_BYTES`.
 
     An array that is a member of the document and has a reader in `readers` is passed to it as an iterator, so the
-    parsed items need not be in memory together. Raises ValueError, `ValueTooLong`, and the exceptions of a reader.
+    parsed items need not be in memory together. Raises ValueError, also for more than `MAX_MEMBERS` members,
+    `ValueTooLong`, and the exceptions of a reader.
     """
     document = _Document(raw)
-    is_object = document.next_character() == "{"
-    value = _reject_duplicates([*document.members(readers)]) if is_object else document.value()
-    if document.next_character():
+    is_object = document.peek() == "{"
+    value = _reject_duplicates([*document.members(readers)]) if is_object else document.parse_value()
+    if document.peek():
         raise ValueError("more than one value")
     return value
 
@@ -73,8 +74,11 @@ class _Document:
         self._text, self._at = "", 0
         """The decoded characters that are not yet dropped, and how many of them are parsed."""
 
-    def next_character(self) -> str:
-        """Skip whitespace and return the next character, without parsing it; an empty string at the end."""
+    def peek(self) -> str:
+        """Skip whitespace and return the next character without consuming it; an empty string at the end.
+
+        May decode a piece, and so yield to other requests.
+        """
         while True:
             self._at = _WHITESPACE(self._text, self._at).end()
             if self._at < len(self._text):
@@ -82,9 +86,12 @@ class _Document:
             if not self._decode_piece():
                 return ""
 
-    def value(self) -> Any:
-        """Parse the next value."""
-        self.next_character()
+    def parse_value(self) -> Any:
+        """Parse the next value; decode pieces, and so yield to other requests, until it is complete.
+
+        Raises ValueError, or `ValueTooLong`.
+        """
+        self.peek()
         while True:
             try:
                 value, end = _DECODER.raw_decode(self._text, self._at)
@@ -103,40 +110,49 @@ class _Document:
             return value
 
     def members(self, readers: Mapping[str, ArrayReader]) -> Iterator[tuple[str, Any]]:
-        """Parse an object; yield its members, each array that has a reader as that returns it."""
+        """Parse an object; yield its members, each array that has a reader as that returns it.
+
+        Raises ValueError, also for more than `MAX_MEMBERS`, and the exceptions of a reader.
+        """
         for number in self._elements("{", "}"):
-            if number == MAX_MEMBERS or self.next_character() != '"':
+            if number == MAX_MEMBERS or self.peek() != '"':
                 raise ValueError("too many members, or a member without a name")
-            name = self.value()
+            name = self.parse_value()
             self._skip(":")
-            is_read = name in readers and self.next_character() == "["
-            yield name, readers[name](self._items()) if is_read else self.value()
+            is_read = name in readers and self.peek() == "["
+            yield name, readers[name](self._items()) if is_read else self.parse_value()
 
     def _items(self) -> Iterator[Any]:
-        """Parse an array; yield its items."""
+        """Parse an array; yield its items one by one."""
         for _ in self._elements("[", "]"):
-            yield self.value()
+            yield self.parse_value()
 
     def _elements(self, opening: str, closing: str) -> Iterator[int]:
-        """Skip what stands around the elements of an object or an array; yield the number of each, to be parsed."""
+        """Skip the brackets and commas of an object or an array; yield the index of each element where it begins.
+
+        The caller parses the element before it asks for the next one. Raises ValueError for a missing bracket or comma.
+        """
         self._skip(opening)
         number = 0
-        while number or self.next_character() != closing:
+        while number or self.peek() != closing:
             yield number
             number += 1
-            if self.next_character() == closing:
+            if self.peek() == closing:
                 break
             self._skip(",")
         self._skip(closing)
 
     def _skip(self, character: str) -> None:
-        """Skip a character that must come next."""
-        if self.next_character() != character:
+        """Skip whitespace and this character; raise ValueError if another one comes next."""
+        if self.peek() != character:
             raise ValueError(f"{character} is missing")
         self._at += 1
 
     def _decode_piece(self) -> bool:
-        """Discard the parsed characters, yield to other requests, decode the next piece; False if there is none."""
+        """Discard the parsed characters, decode the next piece, yield to other requests; return False at the end.
+
+        Raises ValueError for bytes that are not UTF-8.
+        """
         piece = self._raw[self._decoded : self._decoded + PIECE_BYTES]
         self._decoded += len(piece)
         decoded = self._decode(piece, self._decoded == len(self._raw))

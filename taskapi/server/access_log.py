@@ -23,12 +23,12 @@ class AccessLogger(Logger):
     """
 
     def atoms(self, resp: Any, req: Any, environ: dict[str, Any], request_time: timedelta) -> dict[str, Any]:
-        """Return the values of the format's `%(name)s` placeholders."""
+        """Return the values of the format's `%(name)s` placeholders; `U` is the path as sent."""
         atoms: dict[str, Any] = super().atoms(resp, req, environ, request_time)
         return {**atoms, "U": _raw_path(req, environ)}
 
     def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: timedelta) -> None:
-        """Write the access log line of a response; a failing write does not fail the response."""
+        """Write the access log line of a response; gunicorn writes it in another format than ACCESS_LOG_FORMAT."""
         if self.cfg.access_log_format != ACCESS_LOG_FORMAT:
             super().access(resp, req, environ, request_time)
         elif self.access_log_enabled:
@@ -41,7 +41,7 @@ class AccessLogger(Logger):
             )
 
     def _write(self, line: str) -> None:
-        """Write a line to every handler of the access log."""
+        """Write a line to every handler of the access log; a write that fails (OSError, ValueError) is skipped."""
         for handler in self.access_log.handlers:
             # gunicorn's own handler, when its stream is open, writes the bare line: skip logging's record and lock.
             stream = getattr(handler, "stream", None) if hasattr(handler, "_gunicorn") else None

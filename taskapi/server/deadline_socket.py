@@ -42,6 +42,7 @@ class DeadlineSocket:
         """End of the last response, by time.monotonic()."""
 
     def __getattr__(self, name: str) -> Any:
+        """Return an attribute of the wrapped socket."""
         return getattr(self._socket, name)
 
     @property
@@ -50,9 +51,9 @@ class DeadlineSocket:
         return self._deadline is None
 
     def request_started(self) -> None:
-        """Start the deadline of a parsed request, unless `recv` has started it.
+        """Let other greenlets run and start the deadline of a parsed request, unless `recv` has started it.
 
-        `recv` has not for a pipelined request, whose bytes came with the previous one: other greenlets run before it.
+        `recv` has not for a pipelined request, whose bytes came with the previous one.
         """
         if self._deadline is None:
             # Neither recv nor send switches for pipelined requests: without this, one client would block all others.
@@ -60,13 +61,17 @@ class DeadlineSocket:
             self._deadline = time.monotonic() + REQUEST_TIMEOUT
 
     def request_finished(self) -> None:
-        """Stop the deadline: the response is complete, and the connection is idle until the next request begins."""
+        """Stop the deadline and set `idle_since`: the connection is idle until the next request begins."""
         self._deadline = self._arrived_in_time = None
         self._has_received = self._has_sent = False
         self.idle_since = time.monotonic()
 
     def recv(self, size: int) -> bytes:
-        """Receive up to `size` bytes; b"" at the end, and from the deadline on."""
+        """Receive up to `size` bytes; b"" at the end, after `keepalive` idle seconds, and from the deadline on.
+
+        What the kernel held at the deadline is still received (`_recv_late`). Yields to other greenlets before the
+        third and each further piece of a request (the second of the first one).
+        """
         if self._timed_out:
             return b""  # what arrives now is the rest of the late request, not the next request
         timeout = self._keepalive
@@ -92,7 +97,7 @@ class DeadlineSocket:
         return received
 
     def _recv_late(self, size: int) -> bytes:
-        """Receive after the deadline: only the bytes that the kernel held when this was first called.
+        """Receive after the deadline: only the bytes that the kernel held when this was first called; then b"".
 
         A request may wait for a concurrency slot longer than its deadline, while its body is in the kernel's buffer.
         """
@@ -104,7 +109,10 @@ class DeadlineSocket:
         return self._socket.recv(size) if size else b""
 
     def sendall(self, data: bytes) -> None:
-        """Send all of `data`, with one system call if the kernel accepts it at once."""
+        """Send all of `data`, with one system call if the kernel accepts it at once.
+
+        Yields to other greenlets before every piece of a response but the first.
+        """
         if self._has_sent:
             # send does not switch while the client reads fast enough: a long export would be served alone.
             gevent.sleep(YIELD_INTERVAL)
@@ -114,7 +122,7 @@ class DeadlineSocket:
             self._socket.sendall(memoryview(data)[sent:])
 
     def close_idle(self) -> bool:
-        """Close an idle connection unless its next request has already arrived; return whether it was closed."""
+        """Make the greenlet of an idle connection close it, return True; False if its next request has arrived."""
         if _count_unread(self._socket):
             return False
         self._deadline = time.monotonic() + REQUEST_TIMEOUT  # not idle any more, so it is not closed a second time
@@ -122,12 +130,12 @@ class DeadlineSocket:
         return True
 
     def shutdown_reads(self) -> None:
-        """Make recv return b"", so that the greenlet of this connection closes it."""
+        """Make recv return b"", so that the greenlet of this connection closes it; nothing if it is closed."""
         with suppress(OSError):  # the client has already closed it
             self._socket.shutdown(socket.SHUT_RD)
 
     def shutdown(self, how: int) -> None:
-        """Shut the socket down, unless closing it is to reset it (response.py): a FIN would end a response in order."""
+        """Shut the socket down, unless closing it is to reset it (response.py): a FIN would complete the response."""
         lingers, _ = struct.unpack("ii", self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8))
         if not lingers:
             self._socket.shutdown(how)

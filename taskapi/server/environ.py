@@ -26,7 +26,11 @@ class EnvironFactory:
         self._has_script_name = bool(os.environ.get("SCRIPT_NAME"))
 
     def create(self, request: Any, connection: Any, client: Any, server: Any) -> tuple[FastResponse, Environ]:
-        """Return the response and the environ of a request; `client` and `server` are socket addresses."""
+        """Return the response and the environ of a request; `client` and `server` are socket addresses.
+
+        gunicorn's `create` makes the environ of an uncommon request: not over TCP, with SCRIPT_NAME, with the PROXY
+        protocol, or with `Expect: 100-continue`, to which it responds.
+        """
         is_tcp = isinstance(client, tuple) and isinstance(server, tuple)
         expects_continue = request._expected_100_continue  # noqa: SLF001  gunicorn has no public name for it
         if is_tcp and not (self._has_script_name or expects_continue or request.proxy_protocol_info):
@@ -37,7 +41,7 @@ class EnvironFactory:
         return response, {**environ, "wsgi.multithread": True}
 
     def _build(self, request: Any, connection: Any, client: tuple[Any, ...], server: tuple[Any, ...]) -> Environ | None:
-        """Return the environ of a request over TCP; None if a header needs gunicorn's own code."""
+        """Return the environ of a request over TCP; None if a header (SCRIPT_NAME) needs gunicorn's own code."""
         environ = {
             **self._base,
             "wsgi.input": request.body,
@@ -79,4 +83,5 @@ class ErrorStream:
         self._cfg = cfg
 
     def __getattr__(self, name: str) -> Any:
+        """Return an attribute of a gunicorn error stream made for this access."""
         return getattr(wsgi.WSGIErrorsWrapper(self._cfg), name)

@@ -42,7 +42,8 @@ class LimitedRequest(message.Request):
     def read_line(self, unreader: Any, buf: bytearray, limit: int = 0) -> tuple[bytes, bytearray]:
         """Receive the request line and all headers: gunicorn would search the headers again for each packet.
 
-        Returns the request line and what was received behind it.
+        Returns the request line and what was received behind it, at least all headers. Raises gunicorn's errors; for a
+        malformed request line before the headers are received.
         """
         line, rest = super().read_line(unreader, buf, limit)
         if not ends_headers(rest, 0):
@@ -51,7 +52,11 @@ class LimitedRequest(message.Request):
         return line, rest
 
     def _receive_headers(self, unreader: Any, buf: bytearray) -> None:
-        """Receive up to the empty line that ends the headers; raise gunicorn's errors for incomplete headers."""
+        """Receive up to the empty line that ends the headers, appending to `buf`.
+
+        Raises `LimitRequestHeaders` beyond `MAX_HEADERS_BYTES` (or gunicorn's own limit, if less), `InvalidHeader` for
+        a line without CR, and `NoMoreData` if the client closes.
+        """
         searched = 0
         while not ends_headers(buf, searched):
             if buf.count(b"\n", searched) != buf.count(b"\r\n", max(0, searched - 1)):
@@ -77,13 +82,17 @@ class LimitedChunkedReader(ChunkedReader):
     """gunicorn's ChunkedReader; raises InvalidChunkExtension when chunk lines exceed their share of the body."""
 
     def __init__(self, request: Any, unreader: Any) -> None:
+        """Make `unreader` receive `CHUNK_LINE_RECEIVE_BYTES` at a time until the last chunk."""
         super().__init__(request, unreader)
         self.limit_chunk_size_line, self.limit_trailer_section = MAX_CHUNK_LINE, MAX_TRAILERS
         self._framing_bytes = self._content_bytes = 0
         self._default_receive_bytes, unreader.mxchunk = unreader.mxchunk, CHUNK_LINE_RECEIVE_BYTES
 
     def parse_chunk_size(self, unreader: Any, data: bytes | None = None) -> tuple[int, bytes | None]:
-        """Parse a chunk line; return the chunk's size and what was received behind the line."""
+        """Parse a chunk line; return the chunk's size, 0 at the end, and what was received behind the line.
+
+        Raises InvalidChunkExtension if the chunk lines so far exceed their share, and gunicorn's errors.
+        """
         self._framing_bytes += len(data or b"")
         size, rest = super().parse_chunk_size(unreader, data)
         self._framing_bytes -= len(rest or b"")

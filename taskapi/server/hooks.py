@@ -25,12 +25,12 @@ def pre_request(worker: Any, request: Any) -> None:
 
 
 def pre_fork(server: Any, worker: Any) -> None:  # noqa: ARG001
-    """Exempt all objects from garbage collection: a worker that visited them would copy their shared memory pages."""
+    """Exempt all current objects from garbage collection: a worker that visited them would copy shared memory pages."""
     gc.freeze()
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    """Prepare a worker process: garbage collection, its own connection pool, and the signals sent since the fork.
+    """Prepare a worker process: garbage collection, cooperative queues, a pool of its own, signals since the fork.
 
     A database connection made before the fork would be shared by processes that read each other's results.
     """
@@ -43,6 +43,6 @@ def post_fork(server: Any, worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Log in the first worker what keeps the service from being ready; it starts nevertheless."""
+    """Log in the first worker, in a greenlet, what keeps the service from being ready; it starts nevertheless."""
     if worker.age == 1:
         gevent.spawn(log_readiness_problems, worker.app.wsgi())

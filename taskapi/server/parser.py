@@ -39,11 +39,14 @@ class FastRequest(LimitedRequest):
     """gunicorn's Request with cached lines; checks once per connection whether the peer is a trusted proxy."""
 
     def parse_request_line(self, line: bytes) -> None:
-        """Set method, URI, path, query and version from the request line, which is cached."""
+        """Set method, URI, path, query and version from the request line, which is cached; raises gunicorn's errors."""
         self.__dict__.update(_request_line_cache.get(line) or _parse_request_line(line, self.cfg))
 
     def parse_headers(self, data: bytes, from_trailer: bool = False) -> list[Header]:  # noqa: FBT001, FBT002
-        """Parse header lines, which are cached; gunicorn's policy is applied to each header of each request."""
+        """Return the headers of these lines, which are cached; gunicorn's policy is applied to each in each request.
+
+        gunicorn's own code parses trailers, and lines that are malformed, too long or too many; raises its errors.
+        """
         lines = data.split(b"\r\n")
         if from_trailer or len(lines) > self.limit_request_fields:
             return self._parse_uncached(data, from_trailer)
@@ -59,11 +62,12 @@ class FastRequest(LimitedRequest):
         return [*filter(None, headers)] if None in headers else headers
 
     def _parse_uncached(self, data: bytes, from_trailer: bool) -> list[Header]:  # noqa: FBT001
+        """Parse the lines with gunicorn's own code."""
         headers: list[Header] = super().parse_headers(data, from_trailer)
         return headers
 
     def _peer_is_trusted_proxy(self) -> bool:
-        """Check the peer's address once per connection, not for each request."""
+        """Return True if the peer is in `forwarded_allow_ips`; checked once per connection, not for each request."""
         connection = self.unreader.sock
         if connection.is_trusted is None:
             connection.is_trusted = super()._peer_is_trusted_proxy()
@@ -71,25 +75,25 @@ class FastRequest(LimitedRequest):
 
 
 def _parse_header(line: bytes) -> Header | None:
-    """Parse a well-formed header line and cache it, unless it is a credential; None for any other line."""
+    """Parse a well-formed header line and cache it, unless it is a credential or long; None for any other line."""
     name, colon, value = line.decode("latin-1").partition(":")
     value = value.strip(" \t")
     if not (colon and message.TOKEN_RE.fullmatch(name)) or message.RFC9110_5_5_INVALID_AND_DANGEROUS.search(value):
         return None
     header = name.upper(), value
     if header[0] not in CREDENTIALS:
-        _cache(_header_cache, line, header)
+        _add_to_cache(_header_cache, line, header)
     return header
 
 
 def _parse_request_line(line: bytes, cfg: Any) -> dict[str, Any]:
-    """Return the attributes that gunicorn sets from a request line, and cache them; raises gunicorn's errors."""
+    """Return the attributes that gunicorn sets from a request line; cache them unless long; raises its errors."""
     request: Any = object.__new__(message.Request)
     request.cfg = cfg
     message.Request.parse_request_line(request, line)
     attributes = {name: value for name, value in vars(request).items() if name != "cfg"}
     if len(request.query) < MAX_CACHED_QUERY:
-        _cache(_request_line_cache, line, attributes)
+        _add_to_cache(_request_line_cache, line, attributes)
     return attributes
 
 
@@ -98,8 +102,8 @@ _header_cache: dict[bytes, Header] = {}
 _request_line_cache: dict[bytes, dict[str, Any]] = {}
 
 
-def _cache(cache: dict[bytes, Any], line: bytes, parsed: Any) -> None:
-    """Add an entry; remove the oldest one of a full cache (FIFO)."""
+def _add_to_cache(cache: dict[bytes, Any], line: bytes, parsed: Any) -> None:
+    """Add an entry, unless its line has `MAX_CACHED_LINE` bytes or more; a full cache drops its oldest entry (FIFO)."""
     if len(line) < MAX_CACHED_LINE:
         if len(cache) >= CACHE_ENTRIES:
             del cache[next(iter(cache))]
@@ -115,7 +119,11 @@ class FastParser(RequestParser):
     mesg_class = FastRequest
 
     def finish_body(self, deadline: float | None = None, max_bytes: int | None = None) -> bool:  # noqa: ARG002
-        """Receive the rest of a body that the application did not read; return whether the body is complete."""
+        """Receive the rest of a body that the application did not read; return whether the connection can be reused.
+
+        It cannot if a read of the body has failed or `MAX_DRAIN_BYTES` did not complete it. The parameters are unused.
+        Raises gunicorn's errors for malformed chunks.
+        """
         body = self.mesg and self.mesg.body
         if not body or (isinstance(body.reader, LengthReader) and not body.reader.length):
             return True

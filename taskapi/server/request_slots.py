@@ -19,20 +19,25 @@ class SlotReleasingInput:
         self._body = body
 
     def __getattr__(self, name: str) -> Any:
+        """Return an attribute of the wrapped body."""
         return getattr(self._body, name)
 
     def read(self, size: int | None = None) -> bytes:
-        """Read up to `size` bytes, like a file."""
+        """Read up to `size` bytes, like a file, without the slot; then wait for the slot again."""
         with slots.released():
             received: bytes = self._body.read(size)
         return received
 
 
 def limit_concurrency(application: Any, size: int) -> Any:
-    """Return a WSGI application that runs at most `size` requests of `application` at a time, and liveness probes."""
+    """Return a WSGI application that runs at most `size` requests of `application` at a time; the others wait.
+
+    A slot is held until `application` returns, not while the response is sent. A liveness probe needs none.
+    """
     semaphore = BoundedSemaphore(size)
 
     def with_slot(environ: dict[str, Any], start_response: Any) -> Any:
+        """Let other greenlets run, wait for a slot, and call `application` with it and a SlotReleasingInput."""
         if environ["PATH_INFO"] == LIVENESS_PATH:
             return application(environ, start_response)  # the liveness probe must succeed while all slots are taken
         environ["wsgi.input"] = SlotReleasingInput(environ["wsgi.input"])

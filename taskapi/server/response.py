@@ -30,7 +30,7 @@ class FastResponse(wsgi.Response):
     _resets_on_close = False
 
     def process_headers(self, headers: Iterable[tuple[str, str]]) -> None:
-        """Validate and add the application's headers; raises for characters that would break out of the line."""
+        """Validate and add the application's headers; raises gunicorn's errors for an invalid name or value."""
         is_valid, append = wsgi.HEADER_VALUE_RE.fullmatch, self.headers.append
         try:
             for name, value in headers:
@@ -42,7 +42,10 @@ class FastResponse(wsgi.Response):
             super().process_headers([(name, value)])  # raises gunicorn's error
 
     def send_headers(self) -> None:
-        """Encode the status line and the headers once; they are sent with the first piece of the body."""
+        """Encode the status line and the headers, once; they are sent with the first piece of the body, or by `close`.
+
+        If a body of unknown length follows, closing the socket resets the connection from then on, until `close`.
+        """
         if not self.headers_sent:
             lines = self.default_headers()
             self.announces_close = "Connection: close\r\n" in lines
@@ -53,7 +56,7 @@ class FastResponse(wsgi.Response):
                 self._reset_on_close(True)
 
     def _emit_body(self, data: bytes) -> None:
-        """Send a piece of the body, behind the headers if these were not sent yet."""
+        """Send a piece of the body, as a chunk if it is chunked, behind the headers if these were not sent yet."""
         head, self._buffered_head = self._buffered_head, b""
         if len(data) > MAX_JOINED_BYTES:
             self._emit_large(head, data)
@@ -75,7 +78,7 @@ class FastResponse(wsgi.Response):
         return False
 
     def close(self) -> None:
-        """Send the headers of a response without a body, and the last chunk."""
+        """End the response: send the headers if it has no body, and the last chunk; closing resets no more."""
         self.send_headers()
         if self._buffered_head:
             self.sock.sendall(self._buffered_head)
@@ -85,7 +88,7 @@ class FastResponse(wsgi.Response):
             self._reset_on_close(False)
 
     def _reset_on_close(self, resets: bool) -> None:  # noqa: FBT001
-        """Set SO_LINGER so that closing the socket resets the connection while the response is incomplete.
+        """Set SO_LINGER (or clear it), so that closing the socket resets the connection of an incomplete response.
 
         In HTTP/1.0 the end of the connection ends the response: without a reset, a partial one would look complete.
         The kernel resets it even if the process is killed.

@@ -50,12 +50,12 @@ class Worker(GeventWorker):
         self._idle_close_time: float | None = None
 
     def init_process(self) -> None:
-        """Start the worker; settings do not change in its lifetime (a reload starts new workers)."""
+        """Cache the settings and run the worker; they do not change in its lifetime (a reload starts new workers)."""
         cache_settings(self.cfg)
         super().init_process()
 
     def init_signals(self) -> None:
-        """Install the signal handlers, then obey SIGTERM and SIGQUIT that arrived since the fork.
+        """Install the signal handlers; stop if SIGTERM or SIGQUIT has arrived since the fork.
 
         Until now the inherited handlers of the master put them into a queue that no one reads in this process.
         """
@@ -73,7 +73,7 @@ class Worker(GeventWorker):
         ]
 
     def load_wsgi(self) -> None:
-        """Load the application, limit its concurrent requests to `POOL_SIZE`, and start native threads for SQLite."""
+        """Load the application, limit its concurrent requests to `POOL_SIZE`, and give SQLite native threads."""
         super().load_wsgi()
         sqlite.use_threads(NativeThreads(sqlite.EXTRA_CONNECTIONS))
         self.wsgi = limit_concurrency(self.wsgi, POOL_SIZE)
@@ -82,7 +82,11 @@ class Worker(GeventWorker):
     # Serving
 
     def handle(self, listener: Any, client: socket.socket, addr: Any) -> None:
-        """Serve the requests of a connection until it ends."""
+        """Serve the requests of a connection until it ends, then close it.
+
+        A worker with as many connections as it accepts first closes an idle one. Errors of the socket are logged, a
+        disconnect is not.
+        """
         connection = DeadlineSocket(client, self.cfg.keepalive)
         self._connections.add(connection)
         self._close_longest_idle()
@@ -100,7 +104,10 @@ class Worker(GeventWorker):
             util.close(connection)
 
     def _serve(self, server: Any, connection: DeadlineSocket, address: Any) -> None:
-        """Parse requests and respond to each, with 4xx if it cannot be parsed. `server`, `address`: as in bind."""
+        """Parse requests and respond to each until one ends the connection; one that cannot be parsed gets 4xx.
+
+        `server` and `address` are socket addresses, of the listener and of the client. Raises `OSError`.
+        """
         proxy: dict[str, Any] = {}
         try:
             for request in FastParser(self.cfg, connection, address):
@@ -114,7 +121,10 @@ class Worker(GeventWorker):
             self.handle_error(None, connection, address, error)
 
     def handle_request(self, listener_name: Any, req: Any, sock: DeadlineSocket, addr: Any) -> bool:
-        """Run the application for a request and send its response; return whether the connection stays open."""
+        """Run the application for a request and send its response; return whether the connection stays open.
+
+        Raises `OSError` if the client has disconnected; any other exception becomes a 500 or the end of the connection.
+        """
         sock.request_started()
         environ: Environ = {}
         response: FastResponse | None = None
@@ -136,7 +146,7 @@ class Worker(GeventWorker):
         return not response.announces_close
 
     def _count_request(self, response: FastResponse) -> None:
-        """Stop the worker after `max_requests` requests; a stopping worker closes the connection of each response."""
+        """Stop the worker at `max_requests` requests; if it stops, or `keepalive` is 0, the connection ends."""
         self.nr += 1
         if self.nr >= self.max_requests and self.alive:
             self.log.info("Autorestarting worker after current request.")
@@ -145,7 +155,7 @@ class Worker(GeventWorker):
             response.force_close()
 
     def _respond(self, request: Any, response: FastResponse, environ: Environ) -> None:
-        """Call the application, send its response piece by piece, and write the access log line."""
+        """Call the application, send its response piece by piece; even if that fails, log the access and close it."""
         started = time.monotonic()
         pieces = self.wsgi(environ, response.start_response)
         try:
@@ -160,7 +170,7 @@ class Worker(GeventWorker):
     def _fail(
         self, request: Any, response: FastResponse | None, connection: Any, address: Any, error: BaseException
     ) -> None:
-        """Respond 500 to a request whose application failed; if the response has begun, end the connection."""
+        """Respond 500 to a request whose application failed; if the response has begun, log and end the connection."""
         if response is None or not response.headers_sent:
             self.handle_error(request, connection, address, error)
             return
@@ -170,7 +180,7 @@ class Worker(GeventWorker):
             connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
-        """Log an error and send an error page; neither quotes the request, which may hold a bearer token."""
+        """Log an error and send a 4xx or 500 page; neither quotes the request, which may hold a bearer token."""
         redact(exc)
         if req is not None:
             req.uri = req.path  # without the query string
@@ -181,7 +191,8 @@ class Worker(GeventWorker):
     def _close_longest_idle(self) -> None:
         """Close the connection that has been idle the longest, if the worker has as many connections as it accepts.
 
-        Otherwise new clients would wait in the kernel until an idle connection reaches its timeout (`keepalive`).
+        A connection on which a request has already arrived is not closed. Without this method new clients would wait
+        in the kernel until an idle connection reaches its timeout (`keepalive`).
         """
         if len(self._connections) < self.worker_connections:
             return

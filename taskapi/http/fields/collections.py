@@ -22,7 +22,7 @@ class Tags(StrictField):
         super().__init__(shape, **options)
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> tuple[str, ...]:
-        """Validate an array of labels, and return them trimmed as a tuple."""
+        """Return the labels, trimmed, as a tuple; reject the array with an error for each wrong or repeated one."""
         if not isinstance(value, list):
             raise refuse("type", "Must be an array of strings.")
         if len(value) > self._most:
@@ -86,7 +86,7 @@ class Objects(StrictField):
         super().__init__(shape, **options)
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> list[Any]:
-        """Return the items, loaded here or before by `load_items`."""
+        """Return the items, loaded here or before by `load_items`, whose error is raised."""
         if not isinstance(value, list | LoadedItems):
             raise refuse("type", "Must be an array.")
         loaded = value if isinstance(value, LoadedItems) else self.load_items(value)
@@ -97,7 +97,8 @@ class Objects(StrictField):
     def load_items(self, items: Iterable[Any]) -> LoadedItems:
         """Load each object with the schema, yielding to other requests; collect the errors by index.
 
-        Reads `items` to their end. None is loaded after `most` of them, or after `MAX_VIOLATIONS` invalid ones.
+        Reads `items` to their end, but loads no further item after `most` of them or `MAX_VIOLATIONS` invalid ones.
+        With fewer than `least` or more than `most` the result is one error and no items.
         """
         errors: dict[int, Any] = {}
         loaded = []
@@ -115,7 +116,7 @@ class Objects(StrictField):
         return LoadedItems(loaded, ValidationError(errors) if errors else None)
 
     def _load(self, item: Any) -> Any:
-        """Load one object."""
+        """Load one object with the schema; raise `ValidationError` for anything else."""
         if not isinstance(item, dict):
             raise ValidationError([NOT_AN_OBJECT])
         return self.schema.load(item)

@@ -19,7 +19,7 @@ MAX_INTEGER = 10**18 - 1
 class Text(StrictField):
     """A string of `least` to `most` code points without control characters; line breaks and tabs if `multiline`.
 
-    One-line text is trimmed first; multi-line text is not changed.
+    One-line text is trimmed, after the check for control characters; multi-line text is not changed.
     """
 
     def __init__(self, *, least: int = 0, most: int, multiline: bool = False, **options: Any) -> None:
@@ -34,7 +34,7 @@ class Text(StrictField):
         super().__init__(shape, **options)
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
-        """Validate a string, and return it, trimmed unless it is multi-line."""
+        """Return the string, trimmed unless it is multi-line; reject another type, length or control characters."""
         if not isinstance(value, str):
             raise refuse("type", "Must be a string.")
         text: str = value if self._multiline else value.strip()
@@ -54,7 +54,7 @@ class Flag(StrictField):
         super().__init__({"type": "boolean"}, **options)
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> bool:
-        """Validate a JSON boolean."""
+        """Return a JSON boolean; reject anything else."""
         if not isinstance(value, bool):
             raise refuse("type", "Must be true or false.")
         return value
@@ -88,7 +88,7 @@ class OneOf(StrictField):
         self.to_json = {value: word for word, value in reversed([*words.items()])}.__getitem__
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
-        """Return the value that the string stands for."""
+        """Return the value that the string stands for; reject anything that is not in `words`."""
         if not isinstance(value, str) or value not in self._words:
             raise refuse("choice", f"Must be one of {', '.join(self._words)}.")
         return self._words[value]
@@ -103,7 +103,7 @@ class QueryInteger(StrictField):
         super().__init__(shape, **options)
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> int:
-        """Parse a decimal number within the bounds."""
+        """Parse a decimal number of up to nine digits; reject one out of the bounds."""
         if not re.fullmatch(r"[0-9]{1,9}", value) or not self._least <= int(value) <= self._most:
             raise refuse("range", f"Must be a whole number from {self._least} to {self._most}.")
         return int(value)
@@ -119,7 +119,7 @@ class Several(StrictField):
         super().__init__(shape, **options)
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> frozenset[Any]:
-        """Return the set of values that the comma-separated strings stand for."""
+        """Return the set of values that the comma-separated strings stand for; reject all if one is not in `words`."""
         words = value.split(",")
         if not all(word in self._words for word in words):
             raise refuse("choice", f"Must be some of {', '.join(self._words)}, separated by commas.")

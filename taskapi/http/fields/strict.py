@@ -52,7 +52,8 @@ def violations(error: ValidationError) -> list[dict[str, str]]:
 def _flatten(messages: Any, pointer: str) -> Iterable[tuple[str, Violation]]:
     """Yield the violations in nested messages of marshmallow, with their JSON Pointers below `pointer`.
 
-    A violation of a member whose name is not `_NAMEABLE` gets the pointer of the object around it.
+    A violation of a member whose name a response must not repeat (not `_NAMEABLE`), or of a whole object (`_schema`),
+    gets the pointer of the object.
     """
     if isinstance(messages, Violation):
         yield pointer, messages
@@ -80,7 +81,7 @@ class StrictSchema(Schema):
 
     @pre_load
     def _remove_ignored(self, data: Any, **_: Any) -> Any:
-        """Remove the ignored members; reject an object with too many members."""
+        """Return an object without its ignored members; reject one with more than `MAX_MEMBERS`, these included."""
         if len(data) > MAX_MEMBERS:
             raise refuse("length", f"Must have at most {MAX_MEMBERS} members.")
         return {name: value for name, value in data.items() if name not in self.ignored}

@@ -44,7 +44,7 @@ class Day(StrictField):
         super().__init__(shape, **options)
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> date:
-        """Parse `YYYY-MM-DD` to a date within the bounds."""
+        """Parse `YYYY-MM-DD`; reject a date that does not exist or is not from `FIRST_DAY` to `LAST_DAY`."""
         if not isinstance(value, str) or not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
             raise refuse("type", "Must be a date such as 2026-02-28.")
         try:
@@ -64,7 +64,7 @@ class WallTime(StrictField):
         super().__init__(shape, **options)
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
-        """Validate `HH:MM`, and return it unchanged."""
+        """Return `HH:MM` unchanged; reject anything else."""
         if not isinstance(value, str) or not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", value):
             raise refuse("type", "Must be a time such as 09:30, from 00:00 to 23:59.")
         return value
@@ -83,7 +83,7 @@ class TimeZone(StrictField):
         super().__init__(shape, **options)
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
-        """Validate the IANA name of a time zone."""
+        """Return the IANA name of a time zone unchanged; reject anything else."""
         if not isinstance(value, str) or value not in _zones():
             raise refuse("time_zone", "Must be the IANA name of a time zone, such as Europe/Berlin or UTC.")
         return value
@@ -91,7 +91,7 @@ class TimeZone(StrictField):
 
 @cache
 def _zones() -> frozenset[str]:
-    """Return the names of all IANA time zones."""
+    """Return the names of the IANA time zones that Python finds on this machine, read once."""
     # Without two files that are not zones: the zone of this machine, and the placeholder "not configured".
     return frozenset(available_timezones() - {"localtime", "Factory"})
 
@@ -104,7 +104,10 @@ class RequestTimestamp(Timestamp):
         super().__init__(metadata={**shape, **options.pop("metadata", {})}, **options)
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> datetime:
-        """Parse an RFC 3339 timestamp in UTC to an aware datetime, truncated to milliseconds."""
+        """Parse an RFC 3339 timestamp in UTC (`Z`) to an aware datetime, truncated to milliseconds.
+
+        Rejects a time that does not exist, or whose date is not from `FIRST_DAY` to `LAST_DAY`.
+        """
         if not isinstance(value, str) or not re.fullmatch(r"[0-9]{4}(-[0-9]{2}){2}T[0-9:]{8}(\.[0-9]{1,6})?Z", value):
             raise refuse("type", "Must be a time such as 2026-11-21T09:30:00.000Z.")
         try:
