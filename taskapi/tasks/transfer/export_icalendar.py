@@ -27,7 +27,10 @@ _ESCAPED = str.maketrans({"\\": "\\\\", ";": "\\;", ",": "\\,", "\n": "\\n", "\r
 
 
 def as_icalendar(rows: Iterable[TaskRow]) -> Iterator[bytes]:
-    """Write one VCALENDAR: a VTODO for each task, and before the first that recurs in a time zone its VTIMEZONE."""
+    """Yield one VCALENDAR: a VTODO for each task, and before the first that recurs in a time zone its VTIMEZONE.
+
+    Yields to other requests between tasks.
+    """
     yield b"BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//taskapi//EN\r\n"
     described = {"UTC"}
     for row in yielding_by_size(rows, every=50, size=_work):
@@ -45,7 +48,10 @@ def _work(row: TaskRow) -> int:
 
 @cache
 def _timezone(name: str) -> bytes:
-    """Return the VTIMEZONE of a time zone. Building one takes 10 ms, so it is cached: 750 KB for all 600 zones."""
+    """Return the VTIMEZONE of a time zone. Building one takes 10 ms, so it is cached: 750 KB for all 600 zones.
+
+    Yields to other requests before that.
+    """
     from icalendar import Timezone  # noqa: PLC0415  not above: a server starts without it
 
     wait_for_turn()
@@ -106,6 +112,7 @@ def _format_utc(time: datetime) -> str:
 
 
 def _is_recurring(row: TaskRow) -> bool:
+    """Return True for an open task with a rule and a due date: it gets an RRULE, a completed one does not."""
     return row.recurrence is not None and row.due_date is not None and not row.completed
 
 
@@ -117,7 +124,7 @@ def _due(row: TaskRow) -> str:
 
 
 def _dtstart(row: TaskRow) -> str:
-    """Return the parameters and the value of DTSTART, an instant in its time zone.
+    """Return the parameters and the value of DTSTART: an instant in its time zone, or as `_due` without a time zone.
 
     In UTC the rule would drift with daylight saving time, or mean another weekday.
     """

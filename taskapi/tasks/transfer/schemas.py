@@ -53,7 +53,10 @@ class ImportIn(StrictSchema):
 
     @validates_schema(skip_on_field_errors=True)
     def _check_unique_ids(self, data: dict[str, Any], **_: Any) -> None:
-        """Reject an id that appears twice. Tasks without an id are never equal: their negative index stands for it."""
+        """Reject an id that appears twice; yields to other requests.
+
+        Tasks without an id are never equal: their negative index stands for it.
+        """
         seen = set()
         for index, task in yielding(enumerate(data["tasks"]), every=COMPARED_AT_A_TIME):
             if task.get("id") in seen:
