@@ -50,7 +50,7 @@ _PATH_PARAMETERS = {
 
 
 def init_app(app: Flask) -> None:
-    """Register `/openapi.json`."""
+    """Register `/openapi.json`, which needs no token."""
     app.add_url_rule("/openapi.json", "openapi", lambda: Response(document(app), content_type="application/json"))
 
 
@@ -89,7 +89,7 @@ def build(app: Flask) -> dict[str, Any]:
 
 
 def _path_template(rule: Rule) -> str:
-    """Return the path template of a route in OpenAPI's syntax: `<int:id>` becomes `{id}`."""
+    """Return the path template of a route in OpenAPI's syntax, without converters: `<task:id>` becomes `{id}`."""
     return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
 
 
@@ -129,7 +129,7 @@ def _operation(app: Flask, rule: Rule) -> dict[str, Any]:
 
 
 def _parameters(operation: Operation) -> list[dict[str, Any]]:
-    """Return the query and header parameters of an operation."""
+    """Return the parameter objects of an operation: query, `If-Match` or `If-None-Match`, and `Idempotency-Key`."""
     parameters: list[dict[str, Any]] = [{"in": "query", "schema": operation.query}] if operation.query else []
     if name := operation.conditional_header:
         description = _CONDITIONAL_HEADERS[name]
@@ -179,7 +179,10 @@ def _success(operation: Operation, common_headers: tuple[str, ...]) -> dict[str,
 
 
 def _problem_headers(operation: Operation, status: int, problems: list[type[Problem]]) -> tuple[str, ...]:
-    """Return the names of the headers that an error response has in addition to the common ones."""
+    """Return the names of the headers that an error response has in addition to the common ones.
+
+    They depend on its status, except those of a deleted task, and of a media type where a PATCH accepts several.
+    """
     if problems == [errors.TaskDeleted]:
         return ("Idempotency-Replayed",)
     if status == errors.UnsupportedMedia.status and len(operation.request_types) > 1:

@@ -62,7 +62,7 @@ class Idempotent:
         return run
 
     def _run_once(self, key: str, work: Callable[[], RecordedResponse]) -> Response:
-        """Execute the view or replay its stored response; map the exceptions of `queries` to problem responses."""
+        """Execute the view or replay its stored response; raise the exceptions of `queries` as problems."""
         try:
             return _response(queries.run_once(g.user, key, _fingerprint(), work, self.rebuild))
         except queries.InFlight:

@@ -136,8 +136,8 @@ def max_short_bytes(limit: int) -> int:
 class Page(NamedTuple):
     """The rows of a page in order, the `last` of them, and the `following` row, which starts the next page.
 
-    `following` is None on the last page, `last` on an empty page. `keys` is the number of columns at the end of a row
-    that are its sort key.
+    `following` is None on the last page, `last` on an empty page, unless `read_long` found its rows deleted. `keys` is
+    the number of columns at the end of a row that are its sort key.
     """
 
     rows: Sequence[TaskRow]

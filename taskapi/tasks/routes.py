@@ -43,7 +43,7 @@ def show(id: str) -> Response:
 @tasks_bp.put("/<task:id>", strict_slashes=False)
 @idempotent
 def update(id: str) -> Response:
-    """Change the members that are sent, as PATCH does; the others keep their values, and null clears one."""
+    """Change the members that are sent, as PATCH does; others keep their values, and null resets one to its default."""
     with task_precondition(id) as target:
         return task_response(queries.change(g.user, *target, json_body(task_in, partial=True)))
 

@@ -36,7 +36,7 @@ export interface paths {
         };
         /** Get one task. */
         get: operations["tasks_show"];
-        /** Change the members that are sent, as PATCH does; the others keep their values, and null clears one. */
+        /** Change the members that are sent, as PATCH does; others keep their values, and null resets one to its default. */
         put: operations["tasks_update"];
         post?: never;
         /** Move a task to the trash, or delete it permanently with `permanent=true`. */

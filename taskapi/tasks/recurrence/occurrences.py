@@ -153,7 +153,10 @@ class _Search:
         return None
 
     def _matching(self, spans: Iterable[Span]) -> Iterator[tuple[int, int]]:
-        """Yield the start and the mask of the matching days of each span with a day that matches all rule parts."""
+        """Yield the start of each span with matching days, and their mask: BYDAY, BYMONTHDAY, DAILY's INTERVAL.
+
+        BYMONTH selects days of a week only: longer spans were selected by it before. Caches the masks.
+        """
         rule = self._rule
         for start, length in spans:
             key = ((start - 1) % 7, length)
@@ -225,7 +228,10 @@ def _every(interval: int, first: int, length: int) -> int:
 
 
 def _weeks(rule: Rule, due: date, after: date) -> Iterator[Sequence[Span]]:
-    """Yield every INTERVAL-th week, counted from the week of `due`: from that of `after`, or the last before, on."""
+    """Yield every INTERVAL-th week, counted from that of `due`.
+
+    They are from the week of `after`, or the last before it, on, and at most `MAX_PERIODS`.
+    """
     monday = due.toordinal() - due.weekday()
     first = max(0, (after.toordinal() - monday) // 7 // rule.interval)
     for step in range(first, first + MAX_PERIODS["WEEKLY"]):
@@ -233,7 +239,10 @@ def _weeks(rule: Rule, due: date, after: date) -> Iterator[Sequence[Span]]:
 
 
 def _months(rule: Rule, due: date, after: date) -> Iterator[Sequence[Span]]:
-    """Yield every INTERVAL-th month that BYMONTH allows, counted from the month of `due`; with DAILY every month."""
+    """Yield every INTERVAL-th month (DAILY: every month), counted from that of `due`, if BYMONTH allows it.
+
+    They are from `after` on, and at most `MAX_PERIODS`; they end with `LAST_DAY`.
+    """
     # INTERVAL of a DAILY rule counts days, so a date can be in any month.
     stride = 1 if rule.frequency == "DAILY" else rule.interval
     start = due.year * 12 + due.month - 1
@@ -247,7 +256,10 @@ def _months(rule: Rule, due: date, after: date) -> Iterator[Sequence[Span]]:
 
 
 def _years(rule: Rule, due: date, after: date) -> Iterator[Sequence[Span]]:
-    """Yield every INTERVAL-th year, counted from the year of `due`: as one span, or as its months from BYMONTH."""
+    """Yield every INTERVAL-th year, counted from that of `due`: as one span, or as its months from BYMONTH.
+
+    They are from `after` on, and at most `MAX_PERIODS`; they end with `LAST_DAY`.
+    """
     first = max(0, (after.year - due.year) // rule.interval)
     for step in range(first, first + MAX_PERIODS["YEARLY"]):
         year = due.year + step * rule.interval

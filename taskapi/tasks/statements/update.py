@@ -157,7 +157,10 @@ def toggle_completed(user: User, id: int, version: int | None, written_at: datet
 
 
 def toggle_and_commit(user: User, id: int, expected: Set[int] | None, written_at: datetime) -> TaskRow | None:
-    """Do what `toggle_completed` does for a task that is not recurring, and commit; None if nothing was changed."""
+    """Do what `toggle_completed` does for a task that is not recurring, and commit; None if nothing was changed.
+
+    As `_write_and_commit` it also returns None without trying.
+    """
     return _write_and_commit(user, _TOGGLE, id, expected, written_at)
 
 
@@ -171,7 +174,10 @@ def move_to_trash(user: User, id: int, version: int | None, written_at: datetime
 
 
 def move_to_trash_and_commit(user: User, id: int, expected: Set[int] | None, written_at: datetime) -> TaskRow | None:
-    """Do what `move_to_trash` does, and commit; returns None if nothing was changed."""
+    """Do what `move_to_trash` does, and commit; returns None if nothing was changed, neither the task nor the counters.
+
+    As `_write_and_commit` it also returns None without trying.
+    """
     return _write_and_commit(user, _REMOVE, id, expected, written_at)
 
 

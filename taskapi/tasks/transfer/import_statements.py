@@ -51,7 +51,7 @@ _COUNT_IN_SERIES = Prepared(select(*_COUNTS).where(*_IN_SERIES))
 
 
 def revision(user: User) -> int:
-    """Return the user's revision."""
+    """Return the user's revision; 0 for a user without a row."""
     return read_state(user).revision
 
 
@@ -96,7 +96,7 @@ ID, REVISION, POSITION, DESCRIPTION = map([*_COLUMNS].index, ("id", "revision", 
 
 
 def _or_replace(statement: Any) -> Any:
-    """Add to an INSERT that rows with existing ids are replaced."""
+    """Add ON CONFLICT DO UPDATE to an INSERT: rows with existing ids get all of its columns."""
     changed = {name: statement.excluded[name] for name in _OTHERS if name != "id"}
     return statement.on_conflict_do_update(index_elements=[Task.user_id, Task.id], set_=changed)
 
