@@ -69,7 +69,7 @@ def bump_revision(user: User, by: int = 1, *, ids: int = 0, live: int = 0) -> Co
     """Add `by` to the user's revision, `ids` to the last task id and `live` to the live tasks; locks the user's row.
 
     Returns the counters after that. Raises `TaskNotFound` for a user without a row, who has no task, and
-    `QuotaExceeded` if `live` is positive and exceeds the quota.
+    `QuotaExceeded` for too many live tasks, only if `live` is positive.
     """
     (rows,) = fetch(BUMP_REVISION(owner=user.id, by=by, ids=ids, live=live))
     if not rows:

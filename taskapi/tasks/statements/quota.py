@@ -42,7 +42,7 @@ def check_stored_tasks_after(user: User, new_id: int) -> None:
 
 @writes  # joins the transaction of the write that added the tasks
 def check_stored_tasks(user: User) -> None:
-    """Count trash and tombstones; raise `QuotaExceeded` if the trash has over `TRASH_FACTOR` times its quota.
+    """Count trash and tombstones; raise `QuotaExceeded` for more in the trash than `TRASH_FACTOR` allows.
 
     Otherwise the oldest tombstones beyond `MAX_TOMBSTONES` are removed: older sync tokens get 410.
     """
