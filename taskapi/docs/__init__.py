@@ -30,7 +30,7 @@ def index() -> str:
 
 @bp.get("/docs/swagger/<name>")
 def asset(name: str) -> Response:
-    """Send a file of Swagger UI."""
+    """Send a file of Swagger UI, which may be cached for a day; 404 for a name that is not in `ASSETS`."""
     if name not in ASSETS:
         abort(404)
     with as_file(files("flask_swagger_ui") / "dist") as folder:
@@ -39,7 +39,7 @@ def asset(name: str) -> Response:
 
 @bp.get("/problems/<code>")
 def problem(code: str) -> str:
-    """Render the explanation of a problem type; the `type` of an error body is the address of this page."""
+    """Render the explanation of a problem type, or 404; the `type` of an error body is the address of this page."""
     if code not in CATALOGUE:
         abort(404)
     # Every second part was in backticks, and is rendered as code.
@@ -49,7 +49,7 @@ def problem(code: str) -> str:
 
 @bp.after_request
 def protect(response: Response) -> Response:
-    """Set the Content-Security-Policy and Referrer-Policy headers."""
+    """Set the Content-Security-Policy and Referrer-Policy headers of the pages and files of this blueprint."""
     response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     response.headers["Referrer-Policy"] = "no-referrer"
     return response

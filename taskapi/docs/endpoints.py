@@ -61,7 +61,8 @@ def _single_task_write(
 ) -> Operation:
     """Declare a change of one task: it accepts `If-Match` and `Idempotency-Key`, and can fail with 404, 412 and 428.
 
-    `problems` and `options` are the problems and the members of `Operation` that this operation has beyond those.
+    A response body comes with an `ETag`, and its replay can fail with `TaskDeleted`. `problems` and `options` are the
+    problems and the members of `Operation` that this operation has beyond those.
     """
     headers = ("ETag",) if response else ()
     deleted = (errors.TaskDeleted,) if response else ()

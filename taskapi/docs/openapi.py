@@ -50,7 +50,7 @@ _PATH_PARAMETERS = {
 
 
 def init_app(app: Flask) -> None:
-    """Register `/openapi.json`."""
+    """Register `/openapi.json`, which needs no token."""
     app.add_url_rule("/openapi.json", "openapi", lambda: Response(document(app), content_type="application/json"))
 
 
@@ -63,7 +63,7 @@ def document(app: Flask) -> bytes:
 
 
 def build(app: Flask) -> dict[str, Any]:
-    """Build the OpenAPI 3.1.1 document of the application's routes."""
+    """Build the OpenAPI 3.1.1 document of the application's routes that `OPERATIONS` declares."""
     # Imported here, so that a server that never serves the document does not load apispec.
     from apispec import APISpec  # noqa: PLC0415
     from apispec.ext.marshmallow import MarshmallowPlugin  # noqa: PLC0415
@@ -89,7 +89,7 @@ def build(app: Flask) -> dict[str, Any]:
 
 
 def _path_template(rule: Rule) -> str:
-    """Return the path template of a route in OpenAPI's syntax: `<int:id>` becomes `{id}`."""
+    """Return the path template of a route in OpenAPI's syntax, without converters: `<task:id>` becomes `{id}`."""
     return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
 
 
@@ -107,7 +107,10 @@ def _path_parameters(rule: Rule) -> list[dict[str, Any]]:
 
 
 def _operation(app: Flask, rule: Rule) -> dict[str, Any]:
-    """Return the operation object of a route; its summary is the first line of the view's docstring."""
+    """Return the operation object of a route; its summary is the first line of the view's docstring.
+
+    A route without a `user_id` in its path needs no token.
+    """
     operation = OPERATIONS[rule.endpoint]
     described: dict[str, Any] = {
         "operationId": rule.endpoint.replace(".", "_"),
@@ -126,7 +129,7 @@ def _operation(app: Flask, rule: Rule) -> dict[str, Any]:
 
 
 def _parameters(operation: Operation) -> list[dict[str, Any]]:
-    """Return the query and header parameters of an operation."""
+    """Return the parameter objects of an operation: query, `If-Match` or `If-None-Match`, and `Idempotency-Key`."""
     parameters: list[dict[str, Any]] = [{"in": "query", "schema": operation.query}] if operation.query else []
     if name := operation.conditional_header:
         description = _CONDITIONAL_HEADERS[name]
@@ -137,7 +140,10 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
 
 
 def _responses(operation: Operation) -> dict[str, Any]:
-    """Return the responses of an operation by status: success, 304 and one for each status of its problems."""
+    """Return the responses of an operation by status: success, 304 if it accepts `If-None-Match`, and its problems.
+
+    Problems of one status share a response. All operations can fail with `InternalError`.
+    """
     is_limited = errors.TooManyRequests in operation.problems
     common = (*_COMMON_HEADERS, *(_RATE_LIMIT_HEADERS if is_limited else ()))
     responses = {str(operation.status): _success(operation, common)}
@@ -160,7 +166,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
 
 
 def _success(operation: Operation, common_headers: tuple[str, ...]) -> dict[str, Any]:
-    """Return the response object of an operation's success status."""
+    """Return the response object of an operation's success status; without `content` if it has no body."""
     replayed = ("Idempotency-Replayed",) if operation.idempotent else ()
     success: dict[str, Any] = {
         "description": HTTPStatus(operation.status).phrase,
@@ -173,7 +179,10 @@ def _success(operation: Operation, common_headers: tuple[str, ...]) -> dict[str,
 
 
 def _problem_headers(operation: Operation, status: int, problems: list[type[Problem]]) -> tuple[str, ...]:
-    """Return the names of the headers that an error response has in addition to the common ones."""
+    """Return the names of the headers that an error response has in addition to the common ones.
+
+    They depend on its status, except those of a deleted task, and of a media type where a PATCH accepts several.
+    """
     if problems == [errors.TaskDeleted]:
         return ("Idempotency-Replayed",)
     if status == errors.UnsupportedMedia.status and len(operation.request_types) > 1:

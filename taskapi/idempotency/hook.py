@@ -39,7 +39,10 @@ class Idempotent:
     rebuild: queries.Rebuild
 
     def __call__(self, view: Callable[P, Response]) -> Callable[P, Response]:
-        """Return the view with support for `Idempotency-Key`; requests without the header are not affected."""
+        """Return the view with support for `Idempotency-Key`; requests without the header are not affected.
+
+        It raises `BadRequest` for an invalid key, and the problems of `_run_once`.
+        """
 
         @wraps(view)
         def run(*args: P.args, **kwargs: P.kwargs) -> Response:
@@ -59,7 +62,7 @@ class Idempotent:
         return run
 
     def _run_once(self, key: str, work: Callable[[], RecordedResponse]) -> Response:
-        """Execute the view or replay its stored response; map the exceptions of `queries` to problem responses."""
+        """Execute the view or replay its stored response; raise the exceptions of `queries` as problems."""
         try:
             return _response(queries.run_once(g.user, key, _fingerprint(), work, self.rebuild))
         except queries.InFlight:
@@ -76,7 +79,10 @@ class Idempotent:
 
 
 def is_replay(user: User) -> bool:
-    """Return True if a response is stored for the key of the current request: its view has nothing to prepare."""
+    """Return True if a response is stored for the key of the current request, so that its view has nothing to prepare.
+
+    False without a valid key. The request may differ from the first one, which `run_once` refuses later.
+    """
     key = request.headers.get(HEADER)
     return key is not None and bool(_KEY.fullmatch(key)) and queries.is_stored(user, key)
 

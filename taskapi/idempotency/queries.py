@@ -77,8 +77,9 @@ def run_once(
 ) -> RecordedResponse:
     """Call `work` and store its response in the same transaction, or return the response already stored for the key.
 
-    Raises `InFlight`, `KeyReused`, `TooManyKeys` and the exceptions of `work`: then the transaction is rolled back,
-    nothing is stored, and the key can be used again. Raises the exceptions of `rebuild` as well.
+    `fingerprint` identifies the request. Raises `InFlight`, `KeyReused`, `TooManyKeys` and the exceptions of `work`:
+    then the transaction is rolled back, nothing is stored, and the key can be used again. Raises the exceptions of
+    `rebuild` as well.
     """
     _lock_key(user, key)
     own_key = (StoredResponse.user_id == user.id, StoredResponse.key == key)
@@ -97,7 +98,7 @@ def run_once(
 
 @reads
 def is_stored(user: User, key: str) -> bool:
-    """Return True if a response is stored for the key."""
+    """Return True if a response that has not expired is stored for the key."""
     own_key = (StoredResponse.user_id == user.id, StoredResponse.key == key)
     stored = select(StoredResponse.key).where(*own_key, StoredResponse.created_at > now() - LIFETIME)
     return execute(stored).first() is not None
@@ -117,7 +118,7 @@ def _lock_key(user: User, key: str) -> None:
 
 def _store(user: User, key: str, fingerprint: str, response: RecordedResponse) -> None:
     """Insert the response of a key, replacing an expired one. Raises `TooManyKeys`."""
-    body, is_reduced = _allocate(user, response)
+    body, is_reduced = _choose_body(user, response)
     expired = delete(StoredResponse).where(StoredResponse.user_id == user.id, StoredResponse.key == key)
     if execute(expired).rowcount:
         _add_usage(user, keys=-1)
@@ -132,10 +133,11 @@ def _store(user: User, key: str, fingerprint: str, response: RecordedResponse) -
     execute(insert(StoredResponse).values(user_id=user.id, key=key, fingerprint=fingerprint, **row))
 
 
-def _allocate(user: User, response: RecordedResponse) -> tuple[bytes, bool]:
-    """Add a response to the user's usage; return the body to store and whether it is the reduced one.
+def _choose_body(user: User, response: RecordedResponse) -> tuple[bytes, bool]:
+    """Return the body to store and whether it is the reduced one; add it to the user's usage.
 
-    A response with several tasks is always reduced: 100 ids instead of up to 4 MB. Raises `TooManyKeys`.
+    A response with several tasks is always reduced: 100 ids instead of up to 4 MB; one task is if the stored bodies
+    exceed `MAX_COPIED_BYTES`. Over the user's limits, deletes expired keys; raises `TooManyKeys` if that is not enough.
     """
     is_reduced = response.reduced is not None and response.task_id is None
     body = response.reduced if response.reduced is not None and is_reduced else response.body
@@ -203,7 +205,7 @@ def delete_all(user: User) -> None:
 
 @writes
 def delete_task_content(user: User, task_id: int) -> None:
-    """Delete the data of a task from the user's stored responses.
+    """Delete the data of a task from the user's stored responses that consist of that one task.
 
     The keys remain, because their requests were executed. `Usage.body_bytes` is not reduced until the keys are purged.
     """
@@ -233,7 +235,10 @@ def users_due() -> list[User]:
 
 @writes
 def purge(user: User) -> int:
-    """Delete a user's expired keys, recompute the usage from the others, and return the number of deleted keys."""
+    """Delete a user's expired keys, recompute the usage from the others, and return the number of deleted keys.
+
+    Without other keys the usage is deleted, too.
+    """
     _add_usage(user)  # lock the usage before the keys: the lock order of this module
     of_user = StoredResponse.user_id == user.id
     deleted = execute(delete(StoredResponse).where(of_user, StoredResponse.created_at <= now() - LIFETIME)).rowcount

@@ -23,13 +23,16 @@ bp = Blueprint("health", __name__)
 
 @bp.get("/healthz")
 def healthz() -> Response:
-    """Report liveness, without access to the database: its failure must not restart healthy workers."""
+    """Report liveness (always 200), without access to the database: its failure must not restart healthy workers."""
     return json_response({"status": "ok"})
 
 
 @bp.get("/readyz")
 def readyz() -> Response:
-    """Report readiness: the database is reachable and migrated, and row-level security applies."""
+    """Report readiness: the database is reachable and migrated, and row-level security applies.
+
+    Otherwise responds 503 with the reason.
+    """
     if problem := _readiness_problem():
         raise ServiceUnavailable(problem, headers=RETRY_AFTER)
     return json_response({"status": "ok"})

@@ -27,7 +27,10 @@ def fold(text: str) -> str:
 
 
 def search_columns(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the `folded_…` columns that belong to the members in `values`; members that are absent are left out."""
+    """Return the `folded_…` columns of the members in `values`; for absent members there are none.
+
+    Title and description are folded with `fold` and cut at `MAX_FOLDED`; tags only with `str.casefold`.
+    """
     columns: dict[str, Any] = {}
     for name in ("title", "description"):
         if name in values:

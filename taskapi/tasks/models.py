@@ -27,11 +27,11 @@ class Labels(TypeDecorator[tuple[str, ...]]):
     cache_ok = True
 
     def process_bind_param(self, value: tuple[str, ...] | None, _dialect: Dialect) -> str:
-        """Encode tags for the database."""
+        """Encode tags for the database; None as no tags."""
         return "".join(f"\n{tag}\n" for tag in value or ())
 
     def process_result_value(self, value: str | None, _dialect: Dialect) -> tuple[str, ...]:
-        """Decode tags from the database."""
+        """Decode tags from the database; NULL as no tags."""
         return tuple(value[1:-1].split("\n\n")) if value else ()
 
 

@@ -100,8 +100,8 @@ class PageQuery:
     def short(self, max_rows: Any, max_text_bytes: Any) -> Select[Any]:
         """Return the statement of the first rows; the description of tasks over `max_text_bytes` of text is NULL.
 
-        A row has the columns of a task, the size of the task's text if it is over `max_text_bytes` (otherwise NULL),
-        and the sort key.
+        A row has the columns of a task, its `TEXT_BYTES` if they are over `max_text_bytes` (otherwise NULL), and the
+        sort key.
         """
         description = case((max_text_bytes >= TEXT_BYTES, Task.description)).label("description")
         columns = [description if column is Task.description else column for column in COLUMNS]
@@ -110,9 +110,10 @@ class PageQuery:
         return select(*columns, long, *self.keys).where(*self.conditions).order_by(*self.order_by).limit(max_rows)
 
     def bounded(self, max_rows: Any, max_bytes: Any) -> Select[Any]:
-        """Return the statement of the first rows with their descriptions, as many as fit into `max_bytes` together.
+        """Return the statement of the first rows, at most `max_rows`, that fit into `max_bytes` with all descriptions.
 
-        A row has the columns of a task, the sum of bytes up to and including it, and the sort key.
+        The bytes of a row are its `TEXT_BYTES` and `ROW_BYTES`; no row is returned if the first exceeds `max_bytes`. A
+        row has the columns of a task, the sum of bytes up to and including it, and the sort key.
         """
         keys = {f"key{number}": key for number, key in enumerate(self.keys)}
         total = func.sum(TEXT_BYTES + ROW_BYTES).over(order_by=self.order_by, rows=(None, 0)).label("total")
@@ -135,8 +136,8 @@ def max_short_bytes(limit: int) -> int:
 class Page(NamedTuple):
     """The rows of a page in order, the `last` of them, and the `following` row, which starts the next page.
 
-    `following` is None on the last page, `last` on an empty page. `keys` is the number of columns at the end of a row
-    that are its sort key.
+    `following` is None on the last page, `last` on an empty page, unless `read_long` found its rows deleted. `keys` is
+    the number of columns at the end of a row that are its sort key.
     """
 
     rows: Sequence[TaskRow]
@@ -146,36 +147,40 @@ class Page(NamedTuple):
 
     @classmethod
     def from_rows(cls, rows: Sequence[TaskRow], limit: int, keys: int) -> Page:
-        """Return the page of the rows that a statement with LIMIT `limit + 1` has returned."""
+        """Return the page of up to `limit` rows; `rows` has one more, the `following` one, unless the page is the last.
+
+        A statement with LIMIT `limit + 1` has returned them.
+        """
         if len(rows) > limit:
             return cls(rows[:limit], rows[limit - 1], rows[limit], keys)
         return cls(rows, rows[-1] if rows else None, None, keys)
 
     @property
     def end(self) -> KeysetValues | None:
-        """The keyset values after which the next page starts; None on the last page."""
+        """The keyset values after which the next page starts; None on the last page. `keys` must not be 0."""
         return None if self.following is None or self.last is None else tuple(self.last)[-self.keys :]
 
     @property
     def has_long(self) -> bool:
-        """True if the description of a long task was left out, so that the page must be read again."""
+        """True if the page, as `PageQuery.short` read it, has a long task, whose description must be read again."""
         return any(map(_long_size, self.rows))
 
     @property
     def long_bytes(self) -> int:
-        """The bytes of text of the long tasks of this page."""
+        """The bytes of text of the long tasks of this page, which `PageQuery.short` has read."""
         return sum(_long_size(row) or 0 for row in self.rows)
 
     def truncated(self, count: int) -> Page:
-        """Return the page of the first `count` rows (at least 1); the row after them becomes the following one."""
+        """Return the page of the first `count` rows (at least 1), followed by the next row; `self` if there is none."""
         if count >= len(self.rows):
             return self
         return Page(self.rows[:count], self.rows[count - 1], self.rows[count], self.keys)
 
     def read_long(self, read: Callable[[int, int], Sequence[TaskRow]], max_bytes: int = MAX_BYTES) -> Page:
-        """Read this page again with all descriptions and end it at `max_bytes`; it has at least one row.
+        """Read this page, which must have a row, again with all descriptions, and end it at `max_bytes`.
 
-        `read(max_rows, max_bytes)` executes the statement of `PageQuery.bounded` and returns its rows.
+        `read(max_rows, max_bytes)` executes the statement of `PageQuery.bounded` and returns its rows. The new page has
+        no rows if they were deleted meanwhile.
         """
         sizes = accumulate((_long_size(row) or 0) + ROW_BYTES for row in self.rows)
         max_rows = max(1, sum(1 for _ in takewhile(max_bytes.__ge__, sizes)))
@@ -187,9 +192,10 @@ class Page(NamedTuple):
 
 
 def json_fragments(items: Iterable[Any]) -> list[orjson.Fragment]:
-    """Serialize items to JSON until they exceed `MAX_BYTES` together, and return those that fit, at least one.
+    """Serialize items to JSON until they exceed `MAX_BYTES` together; return those that fit, and always the first.
 
-    The size in SQL does not suffice: JSON escapes make a text longer, a quotation mark for example twice as long.
+    Yields to other requests. The size in SQL does not suffice: JSON escapes make a text longer, a quotation mark for
+    example twice as long.
     """
     result: list[orjson.Fragment] = []
     size = 0

@@ -48,7 +48,7 @@ def between(low: str | None, high: str | None) -> str | None:
 def implied_task_id(position: str) -> int | None:
     """Return the last task id that must be allocated so that all new tasks sort after this position.
 
-    None for an invalid position.
+    0 if they sort after it anyway; None for an invalid position.
     """
     if not _POSITION.fullmatch(position) or between(position, None) is None:
         return None

@@ -26,9 +26,9 @@ def task_precondition(
 ) -> Iterator[tuple[int, Set[int] | None]]:
     """Parse the id in the path and If-Match; yield the id and the versions that the task may have (None: any).
 
-    `query` is the schema of the query string, `find` looks the task up. Other errors, also those raised inside the
-    block, are reported only for a task that exists and has such a version. Raises `TaskNotFound`, `VersionConflict` and
-    the problems of `expected_versions` and `query_parameters`.
+    `query` is the schema of the query string. `find` looks the task up only after another error (a precondition, a
+    parameter, a body), also one raised inside the block: that is raised only for a task that exists and has such a
+    version. Raises `TaskNotFound`, `VersionConflict` and the problems of `expected_versions` and `query_parameters`.
     """
     task_id, expected = parse_task_id(id), None
     try:

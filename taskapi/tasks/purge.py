@@ -35,7 +35,7 @@ CHUNK, PAUSE = 1_000, 0.02
 
 
 def users_due() -> Iterable[User]:
-    """Return the users who have trash or tombstones to remove."""
+    """Return all users with tasks in the trash, or tombstones, that are old enough to purge (job PURGE)."""
     at = now()
     has_old_trash = Task.purged_at.is_(None) & (Task.deleted_at <= at - TRASH_LIFETIME)
     has_old_tombstone = Task.deleted_at <= at - TOMBSTONE_LIFETIME
@@ -44,10 +44,11 @@ def users_due() -> Iterable[User]:
 
 
 def purge_user(user: User) -> tuple[int, int]:
-    """Remove old trash and tombstones of a user; return the numbers of emptied tasks and of removed tombstones.
+    """Empty old tasks in the trash and remove old tombstones of a user; return the numbers of both.
 
-    Emptying a task does not change the delta feed, which has its tombstone already. Removing tombstones raises
-    `sync_floor` to their highest revision: older sync tokens get 410. The ETag of the lists changes.
+    Emptying a task does not change the delta feed, which has its tombstone already; it increments the user's revision,
+    the ETag of the lists. Removing tombstones raises `sync_floor` to their highest revision: older sync tokens get 410.
+    Commits each chunk, and sleeps after it.
     """
     return _in_chunks(_empty_trash, user), _in_chunks(_remove_tombstones, user)
 
@@ -55,7 +56,7 @@ def purge_user(user: User) -> tuple[int, int]:
 def _in_chunks(purge_chunk: Callable[[User], int], user: User) -> int:
     """Call `purge_chunk` until it purges fewer than `CHUNK` rows; return the total.
 
-    Sleeps after each chunk, so that waiting writers of SQLite get the lock.
+    Sleeps `PAUSE` after each chunk that purged any, so that waiting writers of SQLite get the lock.
     """
     total = 0
     while True:
@@ -69,7 +70,10 @@ def _in_chunks(purge_chunk: Callable[[User], int], user: User) -> int:
 
 @writes
 def _empty_trash(user: User) -> int:
-    """Remove the content of up to `CHUNK` tasks that are old enough; return how many there were."""
+    """Turn up to `CHUNK` tasks that were in the trash for `TRASH_LIFETIME` into tombstones; return how many.
+
+    Increments the revision if there are any, and removes their content from stored responses, too.
+    """
     written_at = now()
     try:
         bump_revision(user)
@@ -91,7 +95,7 @@ def _empty_trash(user: User) -> int:
 
 @writes
 def _remove_tombstones(user: User) -> int:
-    """Remove up to `CHUNK` old tombstones, raise `sync_floor`, and return how many were removed."""
+    """Remove up to `CHUNK` old tombstones, by revision, and raise `sync_floor` to the last; return how many."""
     try:
         bump_revision(user, 0)
     except TaskNotFound:
@@ -108,14 +112,14 @@ def _remove_tombstones(user: User) -> int:
 
 
 def erased_users_due() -> Iterable[User]:
-    """Return the users who erased all data at least `TOMBSTONE_LIFETIME` ago."""
+    """Return all users who erased their data at least `TOMBSTONE_LIFETIME` ago (job PURGE)."""
     due = select(models.User.user_id).where(models.User.erased_at <= now() - TOMBSTONE_LIFETIME)
     return [User(row.user_id) for row in rows(due, job=PURGE)]
 
 
 @writes
 def purge_erased(user: User) -> int:
-    """Remove the counters of a user who erased all data and has no task since; return how many rows were removed.
+    """Remove the counters of a user who erased all data long ago and has no task since; return how many rows, 0 or 1.
 
     The counters of a user who has tasks again are kept, and no longer marked as erased.
     """

@@ -48,14 +48,17 @@ def find(user: User, id: int, expected: Set[int] | None = None) -> TaskRow:
 
 @reads
 def find_all(user: User, ids: Set[int]) -> Mapping[int, TaskRow]:
-    """Return the tasks with these ids by id, in the trash or not; purged tasks are left out."""
+    """Return the user's tasks with these ids by id, in the trash or not; ids without a task are left out."""
     # A prepared statement for each id, sent in one round trip: `IN` would be another statement for each number of ids.
     results = fetch(*(_STORED_TASK(owner=user.id, task=task_id) for task_id in ids)) if ids else ()
     return {row.id: row for rows in results for row in rows}
 
 
 def _require(rows: Rows, expected: Set[int] | None) -> TaskRow:
-    """Return the only row. Raises `TaskNotFound` if there is none, `VersionConflict` for an unexpected version."""
+    """Return the first row. Raises `TaskNotFound` if there is none.
+
+    Raises `VersionConflict` if its version is none of those `expected` (None: any).
+    """
     if not rows:
         raise TaskNotFound
     row = rows[0]
@@ -65,23 +68,27 @@ def _require(rows: Rows, expected: Set[int] | None) -> TaskRow:
 
 
 def add(user: User, values: Mapping[str, Any]) -> TaskRow:
-    """Insert a task with the next id of the user's own counter; `values` are its members. Raises `QuotaExceeded`."""
+    """Insert a task with the next id of the user's own counter; `values` are its members.
+
+    Raises `QuotaExceeded`, and ValidationError for invalid members about time.
+    """
     return insert_and_commit(user, now(), values) or _add(user, values)
 
 
 @writes
 def _add(user: User, values: Mapping[str, Any]) -> TaskRow:
-    """Do what `add` does, in several round trips."""
+    """Do what `add` does, in several round trips; joins the caller's transaction, if any."""
     row = insert_next(user, now(), values)
     check_stored_tasks_after(user, row.id)
     return row
 
 
 def change(user: User, id: int, expected: Set[int] | None, values: Mapping[str, Any]) -> TaskRow:
-    """Set the members in `values` of a live task; create or remove the next task of a series if completion is set.
+    """Set the members in `values` of a live task; with `completed`, create or remove the next task (`sync_series`).
 
-    If all values are equal to the stored ones nothing is written, and the version stays. Raises `TaskNotFound`,
-    `VersionConflict`, and ValidationError for members about time that contradict those that stay.
+    `expected` are the versions that it may have (None: any). If all values are equal to the stored ones nothing is
+    written, and the version stays. Raises `TaskNotFound`, `VersionConflict`, `QuotaExceeded` for the next task, and
+    ValidationError for members about time that contradict those that stay, or a rule without a next date.
     """
     columns = {**values, **search_columns(values)}
     row = None
@@ -102,7 +109,10 @@ def _unchanged(row: TaskRow, values: Mapping[str, Any]) -> TaskRow | None:
 def _change(
     user: User, id: int, expected: Set[int] | None, values: Mapping[str, Any], columns: dict[str, Any]
 ) -> TaskRow:
-    """Do what `change` does, in several round trips; `columns` are those that do not depend on the task."""
+    """Do what `change` does, in several round trips; `columns` are those to set that do not depend on the stored task.
+
+    Joins the caller's transaction, if any.
+    """
     written_at = now()
     if schedule.changes_schedule(values):
         current = _lock_and_find(user, id, expected)
@@ -123,16 +133,17 @@ def _change(
 
 
 def toggle(user: User, id: int, expected: Set[int] | None) -> TaskRow:
-    """Toggle `completed` atomically (SET completed = NOT completed), and create or remove the next task of a series.
+    """Toggle `completed` of a live task atomically (SET completed = NOT completed); create or remove the next task.
 
-    Raises `TaskNotFound` and `VersionConflict`.
+    `expected` are the versions that it may have (None: any), `series.sync_series` decides about the next task. Raises
+    `TaskNotFound`, `VersionConflict` and `QuotaExceeded`.
     """
     return toggle_and_commit(user, id, expected, now()) or _toggle(user, id, expected)
 
 
 @writes
 def _toggle(user: User, id: int, expected: Set[int] | None) -> TaskRow:
-    """Do what `toggle` does, in several round trips."""
+    """Do what `toggle` does, in several round trips; joins the caller's transaction, if any."""
     written_at = now()
     row = toggle_completed(user, id, resolve_if_match(user, id, expected), written_at)
     if row is None:
@@ -144,9 +155,9 @@ def _toggle(user: User, id: int, expected: Set[int] | None) -> TaskRow:
 def resolve_if_match(user: User, id: int, expected: Set[int] | None) -> int | None:
     """Reduce the versions of If-Match to the one that an UPDATE compares; None for any version.
 
-    Of several versions it is the task's current one, which the lock on the user's row keeps until the end of the
-    transaction: the text of a statement must not depend on how many versions a client sends. Raises `TaskNotFound` and
-    `VersionConflict`.
+    A single version is returned as it is. Of several it is the current one of the live task, which the lock on the
+    user's row keeps until the end of the transaction: the text of a statement must not depend on how many versions a
+    client sends. Only then raises `TaskNotFound` and `VersionConflict`.
     """
     if expected is None:
         return None
@@ -158,6 +169,6 @@ def resolve_if_match(user: User, id: int, expected: Set[int] | None) -> int | No
 
 
 def _lock_and_find(user: User, id: int, expected: Set[int] | None) -> TaskRow:
-    """Lock the user's row and find the live task. Raises `TaskNotFound` and `VersionConflict`."""
+    """Lock the user's row until the end of the transaction; return the live task, as `find` does."""
     locked, rows = fetch(LOCK_USER(owner=user.id), _LIVE_TASK(owner=user.id, task=id))
     return _require(rows if locked else (), expected)

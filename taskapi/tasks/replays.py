@@ -19,8 +19,8 @@ from .statements.rows import TaskRow
 def reduce(response: RecordedResponse) -> RecordedResponse:
     """Set the task id of a response that is one task, or reduce the tasks of a batch's response to their ids.
 
-    Only a response that is one task may be stored with its content, under the task's id, so that deleting the task
-    permanently can remove every copy.
+    Returns any other response, which contains no task, as it is. Only a response that is one task may be stored with
+    its content, under the task's id, so that deleting the task permanently can remove every copy.
     """
     data = orjson.loads(response.body) if response.body else {}
     if "results" in data:
@@ -32,7 +32,7 @@ def reduce(response: RecordedResponse) -> RecordedResponse:
 
 
 def rebuild(user: User, response: RecordedResponse) -> RecordedResponse:
-    """Complete a reduced response with the tasks as they are now; the request is not carried out again.
+    """Complete a reduced response with the tasks as they are now, live or in the trash; does not execute the request.
 
     In the response of a batch, a task that was deleted permanently is null. Raises `TaskDeleted` if the response is
     that one task.

@@ -26,7 +26,7 @@ def init_app(app: Flask) -> None:
 
 
 def task_response(row: TaskRow, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """Return the response for one task: its JSON, with its version as ETag."""
+    """Return the response for one task: its JSON, its version as ETag, and further `headers`."""
     return json_response(task_out.dump(row), status, etag=task_etag(row), headers=headers)
 
 
@@ -37,10 +37,11 @@ def page_items(
     read_long: Callable[[Page], Page],
     dump: Callable[[Sequence[TaskRow]], list[Any]],
 ) -> tuple[Page, Sequence[Any]] | None:
-    """Return the page to send and its serialized tasks, or None if it is large and `permit` is not held.
+    """Return the page to send and its serialized tasks; None if it is large, and no permit is held or free now.
 
-    `limit` is the page size of the request; `read_long` reads the page again if it has long tasks (`pages`); `dump`
-    serializes rows. The returned page may be shorter: it ends at `pages.MAX_BYTES` of JSON.
+    `page` may have only the first rows of a page of `limit` tasks, which is large if others follow them. With long
+    tasks it is read again (`read_long`), and ends at `pages.MAX_BYTES` of JSON. `dump` serializes rows. Yields to other
+    requests.
     """
     if page.following is not None and limit > SMALL_PAGE and not permit.held:
         return None
@@ -54,7 +55,7 @@ def page_items(
 
 
 def as_problem(error: Exception) -> Problem:
-    """Return the problem document of a domain error; re-raise any other exception."""
+    """Return the problem document of a domain error; raise any other exception."""
     if isinstance(error, errors.TaskNotFound):
         # The body is the same for every reason: never created, deleted, purged, or an invalid id.
         return NotFound("You have no task of this id.")

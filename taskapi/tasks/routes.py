@@ -20,7 +20,10 @@ MERGE_PATCH = "application/merge-patch+json"
 @tasks_bp.post("", strict_slashes=False)
 @idempotent
 def create() -> Response:
-    """Add a task."""
+    """Add a task.
+
+    Responds 201 with the task and its URL in `Location`.
+    """
     query_parameters(no_parameters)
     row = queries.add(g.user, json_body(task_in))
     return task_response(row, 201, {"Location": url_for("tasks.show", user_id=g.user.id, id=row.id)})
@@ -28,7 +31,10 @@ def create() -> Response:
 
 @tasks_bp.get("/<task:id>", strict_slashes=False)
 def show(id: str) -> Response:
-    """Get one task."""
+    """Get one task.
+
+    Responds 304 if its ETag is in If-None-Match. A task in the trash is 404.
+    """
     row = queries.find(g.user, parse_task_id(id))
     query_parameters(no_parameters)
     return not_modified(task_etag(row)) if matches_etag(task_etag(row), if_none_match()) else task_response(row)
@@ -37,7 +43,7 @@ def show(id: str) -> Response:
 @tasks_bp.put("/<task:id>", strict_slashes=False)
 @idempotent
 def update(id: str) -> Response:
-    """Change the members that are sent, as PATCH does; the others keep their values, and null clears one."""
+    """Change the members that are sent, as PATCH does; others keep their values, and null resets one to its default."""
     with task_precondition(id) as target:
         return task_response(queries.change(g.user, *target, json_body(task_in, partial=True)))
 
@@ -54,7 +60,10 @@ def patch(id: str) -> Response:
 @tasks_bp.patch("/<task:id>/complete", strict_slashes=False)
 @idempotent
 def complete(id: str) -> Response:
-    """Toggle completion, or set it with `completed`, which is safe to repeat."""
+    """Toggle completion, or set it with `completed`, which is safe to repeat.
+
+    Creates or removes the next task of a series.
+    """
     with task_precondition(id) as target:
         values = json_body(completion_in)
         return task_response(queries.change(g.user, *target, values) if values else queries.toggle(g.user, *target))

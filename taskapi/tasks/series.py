@@ -23,9 +23,11 @@ _COPIED_COLUMNS = ("title", "description", "priority", "tags", "due_time", "time
 
 
 def sync_series(user: User, task: TaskRow, written_at: datetime) -> TaskRow:
-    """Create or remove the next task after a write of `completed` at the time `written_at`; return the task after that.
+    """Create the next task of a recurring one completed at `written_at`, unless it has one; remove that of an open one.
 
-    Raises `QuotaExceeded`.
+    Changes nothing for other tasks, such as one that was completed before, and does not remove a next task that was
+    changed. Returns the row of `task` after that. Raises `QuotaExceeded`, and ValidationError in a batch whose
+    `search_budget` is exceeded.
     """
     # An edit of a task that was completed before keeps its earlier `completed_at`, so it creates nothing.
     completed_now = task.completed_at == written_at
@@ -37,9 +39,10 @@ def sync_series(user: User, task: TaskRow, written_at: datetime) -> TaskRow:
 
 
 def _create_next_task(user: User, task: TaskRow, written_at: datetime) -> TaskRow:
-    """Insert the next occurrence as a copy of `task` with the next due date, unless the series has ended.
+    """Insert the next occurrence as a copy of `task` with the next due date, and set `next_task_id` to it.
 
-    Returns the row of `task`, which then has `next_task_id`. Raises `QuotaExceeded`.
+    Inserts nothing if the series has ended, or has this occurrence already. A task without a position in a series
+    gets one, if that is free. Returns the row of `task` after that. Raises `QuotaExceeded`.
     """
     due = next_due(task, written_at)
     if due is None:
@@ -65,7 +68,7 @@ def _create_next_task(user: User, task: TaskRow, written_at: datetime) -> TaskRo
 
 
 def _own_position(user: User, task: TaskRow, series: int, occurrence: int) -> dict[str, Any]:
-    """Return the columns that make `task` the first of its series, unless another task has that position.
+    """Return the columns that give `task` this position in a series, unless it has one or another task has this one.
 
     An import may have put another task there; then the unique index would reject every completion of this one.
     """
@@ -80,7 +83,11 @@ def _own_position(user: User, task: TaskRow, series: int, occurrence: int) -> di
 
 
 def _remove_next_task(user: User, task: TaskRow, written_at: datetime) -> TaskRow:
-    """Turn the next task into a tombstone if it was never changed; a changed one stays. Return the row of `task`."""
+    """Turn the next task into a tombstone if it is live, was never changed and follows `task` in its series.
+
+    Then its content is removed from stored responses, too, and `next_task_id` becomes NULL; otherwise nothing changes.
+    Returns the row of `task` after that.
+    """
     tombstone = {**TOMBSTONE, "deleted_at": written_at, "purged_at": written_at, "updated_at": written_at}
     is_unchanged = (Task.revision == Task.created_revision, Task.deleted_at.is_(None))
     # An import can set `next_task_id` to any task, so only the following task of the same series is removed.
@@ -96,7 +103,8 @@ def next_due(task: TaskRow, now: datetime) -> date | None:
     """Return the due date of the next task, or None at the end of the series.
 
     With `repeat_from` "due" it is after the task's due date and not before today; with "completion" it is counted from
-    today. Today is the local date in the task's time zone.
+    today, and after it. Today is the date of `now` in the task's time zone, UTC without one. Raises ValidationError if
+    the `search_budget` of a batch is exceeded.
     """
     today = schedule.today(task.time_zone, now)
     occurrence = task.occurrence or 1

@@ -34,13 +34,16 @@ class State:
 
     @property
     def etag(self) -> str:
-        """ETag of all the user's data. The epoch keeps it unique when a purged user's revision restarts at 1."""
+        """ETag of all the user's data, `"0.0"` without a write.
+
+        The epoch keeps it unique when a purged user's revision restarts at 1.
+        """
         return f'"{self.revision}.{self.epoch_id if self.revision else 0}"'
 
 
 @lru_cache(maxsize=4096)
 def _epoch_id(epoch: str) -> str:
-    """Hash an epoch: `State.epoch_id`."""
+    """Return the `State.epoch_id` of an epoch; cached."""
     return hashlib.sha256(epoch.encode()).hexdigest()[:8]
 
 
@@ -52,7 +55,7 @@ SELECT_STATE = Prepared(
 
 @reads
 def read_state(user: User) -> State:
-    """Read the user's state: one row by primary key."""
+    """Read the user's state: one row by primary key. Without a row the revision is 0 and the epoch random."""
     (rows,) = fetch(SELECT_STATE(owner=user.id))
     return state_of(rows)
 
@@ -62,12 +65,12 @@ _COUNT_TASKS = Prepared(select(models.User.live_tasks).where(models.User.user_id
 
 @reads
 def count_tasks(user: User) -> int:
-    """Return the number of the user's tasks that are not in the trash: one row by primary key."""
+    """Return the number of the user's live tasks from the counter in the user's row; 0 without a row."""
     (rows,) = fetch(_COUNT_TASKS(owner=user.id))
     return rows[0].live_tasks if rows else 0
 
 
 def state_of(rows: Rows) -> State:
-    """Make a `State` of the rows of `SELECT_STATE`."""
+    """Make a `State` of the rows of `SELECT_STATE`; without a row, of revision 0 and a new random epoch."""
     # A user without a row gets a new random epoch each time: no cursor was ever signed with it, and none can be forged.
     return State(*rows[0]) if rows else State(0, models.new_epoch())

@@ -13,7 +13,7 @@ export interface paths {
             };
             cookie?: never;
         };
-        /** List your tasks, newest first. */
+        /** List your tasks: filtered, sorted (newest first by default) and in pages. */
         get: operations["tasks_index"];
         put?: never;
         /** Add a task. */
@@ -36,10 +36,10 @@ export interface paths {
         };
         /** Get one task. */
         get: operations["tasks_show"];
-        /** Change the members that are sent, as PATCH does; the others keep their values, and null clears one. */
+        /** Change the members that are sent, as PATCH does; others keep their values, and null resets one to its default. */
         put: operations["tasks_update"];
         post?: never;
-        /** Move a task to the trash, or delete it permanently. */
+        /** Move a task to the trash, or delete it permanently with `permanent=true`. */
         delete: operations["tasks_delete"];
         options?: never;
         head?: never;
@@ -99,7 +99,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Restore a task from the trash. */
+        /** Restore a task from the trash; a live task stays as it is. */
         post: operations["tasks_restore"];
         delete?: never;
         options?: never;
@@ -245,7 +245,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Report liveness, without access to the database: its failure must not restart healthy workers. */
+        /** Report liveness (always 200), without access to the database: its failure must not restart healthy workers. */
         get: operations["health_healthz"];
         put?: never;
         post?: never;

@@ -46,7 +46,10 @@ class Pipelined(NamedTuple):
     unchanged: TaskRow | None = None
 
     def result(self, user: User, results: Sequence[Sequence[Any]]) -> TaskRow | None:
-        """Return the task after the operation, None for a deleted one. Raises `QuotaExceeded`."""
+        """Return the task after the operation, None for a deleted one; `results` has the rows of each statement.
+
+        Raises `QuotaExceeded` if a created task exceeds a quota.
+        """
         if not self.statements:
             return self.unchanged
         (counters,), (row,) = results
@@ -57,20 +60,22 @@ class Pipelined(NamedTuple):
 
 
 def lock_and_read(user: User, operations: Iterable[Mapping[str, Any]]) -> dict[int, TaskRow]:
-    """Lock the user's row; return the live tasks that the operations name, by id."""
+    """Lock the user's row; return the live tasks that the operations name, by id. Without a row there are none."""
     ids = sorted({operation["id"] for operation in operations if "id" in operation})
     locked, rows = fetch(_LOCK_USER(owner=user.id), _LIVE_TASKS(owner=user.id, ids=ids))
     return {row.id: row for row in rows} if locked else {}
 
 
-def prepare(user: User, operation: Mapping[str, Any], known: Mapping[int, TaskRow]) -> Pipelined | None:
-    """Prepare an operation to be sent with others; None if it must be carried out by itself.
+def prepare(user: User, operation: Mapping[str, Any], current: Mapping[int, TaskRow]) -> Pipelined | None:
+    """Prepare an operation to be sent with others; None if it must be applied by itself, which also finds its errors.
 
-    `known` are tasks as they are when the operation is carried out. Raises ValidationError.
+    `current` are live tasks as they are when the operation is applied. None without the task or its version there, for
+    `restore` and `move`, and if the next task of a series may be created or removed. Raises ValidationError for invalid
+    members about time.
     """
     if operation["op"] == "create":
         return Pipelined(operation, bind_insert(user, now(), operation["task"]))
-    row = known.get(operation.get("id", 0))
+    row = current.get(operation.get("id", 0))
     if row is None or operation.get("version", row.revision) != row.revision:
         return None
     if operation["op"] == "delete":
@@ -85,7 +90,10 @@ def prepare(user: User, operation: Mapping[str, Any], known: Mapping[int, TaskRo
 def _prepare_change(
     user: User, operation: Mapping[str, Any], row: TaskRow, values: Mapping[str, Any]
 ) -> Pipelined | None:
-    """Prepare a change of the members in `values`; None if it may create or remove the next task of a series."""
+    """Prepare a change of the members in `values`; None if it may create or remove the next task of a series.
+
+    Without statements if `row` has all the values already. Raises ValidationError for invalid members about time.
+    """
     after = {name: values.get(name, getattr(row, name)) for name in ("title", *DEFAULTS)}
     if "completed" in values and (after["recurrence"] is not None or row.next_task_id is not None):
         return None

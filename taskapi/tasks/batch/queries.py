@@ -43,7 +43,8 @@ class OperationFailed(Exception):
 def apply(user: User, operations: Sequence[Mapping[str, Any]]) -> list[TaskRow | None]:
     """Apply the operations in order, in one transaction; return the task after each, None for a deleted one.
 
-    `operations` are as `OperationIn` loads them. Raises `OperationFailed`.
+    `operations` are as `OperationIn` loads them. Yields to other requests in between, with the user's row locked.
+    Raises `OperationFailed`, also if the searches for next due dates exceed `MAX_SPANS`.
     """
     batch = _Batch(user, operations)
     with search_budget(MAX_SPANS):
@@ -69,32 +70,42 @@ class _Batch:
     def __init__(self, user: User, operations: Sequence[Mapping[str, Any]]) -> None:
         self._user, self._operations = user, operations
         self._pending: list[Pipelined] = []
-        self._known: dict[int, TaskRow] | None = None
-        """Tasks as they are, by id, after the pending operations. None: they must be read again."""
+        self._current: dict[int, TaskRow] | None = None
+        """Live tasks by id, as they are, without those that an operation may have changed. None: read them again."""
         self.rows: list[TaskRow | None] = []
 
     def prepare(self, index: int, operation: Mapping[str, Any]) -> Pipelined | None:
-        """Prepare an operation to be sent with others; None if it must be applied by itself."""
+        """Prepare an operation to be sent with others; None if it must be applied by itself.
+
+        Locks the user's row and reads the tasks of this and the later operations, if that is due. Raises
+        `OperationFailed`; before that it sends the pending operations, of which one may fail first.
+        """
         if operation["op"] in _ALONE or len(self._operations) == 1:
             return None
-        if self._known is None and operation["op"] != "create":
-            self._known = pipelines.lock_and_read(self._user, self._operations[index:])
+        if self._current is None and operation["op"] != "create":
+            self._current = pipelines.lock_and_read(self._user, self._operations[index:])
         try:
-            return pipelines.prepare(self._user, operation, self._known or {})
+            return pipelines.prepare(self._user, operation, self._current or {})
         except DOMAIN_ERRORS as error:
             self.send()  # an earlier operation may fail: its error comes first
             raise OperationFailed(index, error) from error
 
     def add(self, pipelined: Pipelined) -> None:
-        """Add an operation to those that are sent together."""
+        """Add an operation to those that are sent together, and send them when there are `PIPELINED_OPERATIONS`.
+
+        Raises `OperationFailed`.
+        """
         self._pending.append(pipelined)
-        if self._known and pipelined.statements:
-            self._known.pop(pipelined.operation.get("id", 0), None)
+        if self._current and pipelined.statements:
+            self._current.pop(pipelined.operation.get("id", 0), None)
         if len(self._pending) == PIPELINED_OPERATIONS:
             self.send()
 
     def send(self) -> None:
-        """Send the statements of the pending operations in one round trip."""
+        """Send the statements of the pending operations, if any, in one round trip; add their results to `rows`.
+
+        Raises `OperationFailed` for the first that failed.
+        """
         pending, self._pending = self._pending, []
         statements = [statement for each in pending for statement in each.statements]
         results = iter(fetch(*statements) if statements else ())
@@ -105,27 +116,30 @@ class _Batch:
                 raise OperationFailed(len(self.rows), error) from error
 
     def apply(self, index: int, operation: Mapping[str, Any]) -> None:
-        """Apply an operation by itself, after those before it have been sent."""
+        """Apply an operation by itself and add its result to `rows`; those before it must have been sent.
+
+        Raises `OperationFailed`.
+        """
         try:
             row = _apply_one(self._user, operation)
         except DOMAIN_ERRORS as error:
             raise OperationFailed(index, error) from error
         self.rows.append(row)
         if operation["op"] == "move":
-            self._known = None  # perhaps all tasks were renumbered
-        elif self._known:
-            before = self._known.pop(operation["id"], None)
+            self._current = None  # perhaps all tasks were renumbered
+        elif self._current:
+            before = self._current.pop(operation["id"], None)
             for each in (before, row):
-                self._known.pop(0 if each is None else each.next_task_id, None)
+                self._current.pop(0 if each is None else each.next_task_id, None)
 
 
 def _work_pipelined(operation: Mapping[str, Any]) -> int:
-    """Return the work on an operation that is sent with others: 1, and 1 for 1,000 characters, which are folded."""
+    """Return the work on an operation that is sent with others: 1, and 1 for each 1,000 characters of description."""
     return 1 + len(operation.get("task", {}).get("description") or "") // 1000
 
 
 def _apply_one(user: User, operation: Mapping[str, Any]) -> TaskRow | None:
-    """Apply one operation; return the task after it, None for a deletion. Raises `DOMAIN_ERRORS`."""
+    """Apply one operation; return the task after it, None for one moved to the trash. Raises `DOMAIN_ERRORS`."""
     name = operation["op"]
     if name == "create":
         return queries.add(user, operation["task"])

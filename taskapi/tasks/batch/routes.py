@@ -24,7 +24,10 @@ from .schemas import batch_in
 @with_large_response_permit
 @idempotent
 def batch() -> Response:
-    """Make up to 100 changes, all or none."""
+    """Make up to 100 changes, all or none.
+
+    Waits for a permit of a large response, and charges the rate limit for the operations.
+    """
     query_parameters(no_parameters)
     operations = long_json_body(batch_in)["operations"]
     charge(len(operations) // OPERATIONS_PER_UNIT)

@@ -25,7 +25,10 @@ COMPRESS_OVER_BYTES = 100
 
 
 def encode_cursor(keyset: KeysetValues, selection: Selection, state: State) -> str:
-    """Return the signed cursor (URL-safe base64) of the page that follows the row with these keyset values."""
+    """Return the signed cursor (URL-safe base64) of the page that follows the row with these keyset values.
+
+    It is valid only for the sort and filters of `selection`, and the epoch of `state`.
+    """
     payload = orjson.dumps(keyset)
     if len(payload) > COMPRESS_OVER_BYTES:
         payload = zlib.compress(payload)  # starts with `x`, a JSON array with `[`: decode_cursor tells them apart

@@ -56,7 +56,10 @@ def long_page(user: User, selection: Selection, after: KeysetValues | None, shor
 
 @reads
 def state_and_page(user: User, selection: Selection, after: KeysetValues | None) -> tuple[State, Page]:
-    """Read the user's state and a page as `page` does; without filters in one round trip. Caches the state."""
+    """Read the user's state and a page as `page` does; without filters in one round trip.
+
+    Caches the state for `last_state`.
+    """
     if selection.is_unfiltered:
         state_rows, rows = fetch(SELECT_STATE(owner=user.id), _bind_page(user, selection, after))
         state, selected = state_of(state_rows), _page(rows, selection)
@@ -67,9 +70,9 @@ def state_and_page(user: User, selection: Selection, after: KeysetValues | None)
 
 
 def last_state(user: User) -> State | None:
-    """Return the state that this worker read last with a page of this user, or None if it is not in the cache.
+    """Return the user's state as this worker last read it with a page (`state_and_page`), or None if it is not cached.
 
-    It may be outdated: a caller verifies it, for a cursor by its signature.
+    It may be outdated, so the caller must check it: a cursor whose signature matches confirms the epoch, nothing else.
     """
     return next(iter(_last_state(user.id)), None)
 
@@ -98,20 +101,20 @@ def _bind_page(user: User, selection: Selection, after: KeysetValues | None) -> 
 
 
 def _keyset_binds(after: KeysetValues | None) -> dict[str, Any]:
-    """Return the values of the bind parameters `key0`, `key1`… of `_unfiltered_query`."""
+    """Return the values of the bind parameters `key0`, `key1`… of `_unfiltered_query`; none for the first page."""
     return {f"key{number}": value for number, value in enumerate(after or ())}
 
 
 @cache
 def _prepared_page(sort: str, has_cursor: bool) -> Prepared:  # noqa: FBT001
-    """Prepare the statement of a page of the unfiltered list; the description of a long task is NULL (see `pages`)."""
+    """Return the cached statement of a page of all live tasks; the description of a long task is NULL (see `pages`)."""
     query = _unfiltered_query(sort, has_cursor=has_cursor)
     return Prepared(query.short(_MAX_ROWS, bindparam("max_text_bytes", type_=Integer)))
 
 
 @cache
 def _prepared_long_page(sort: str, has_cursor: bool) -> Prepared:  # noqa: FBT001
-    """Prepare the statement of a page of all live tasks with all descriptions, bounded by bytes."""
+    """Return the cached statement of a page of all live tasks with all descriptions, bounded by bytes."""
     query = _unfiltered_query(sort, has_cursor=has_cursor)
     return Prepared(query.bounded(_MAX_ROWS, bindparam("max_bytes", type_=Integer)))
 
@@ -132,7 +135,7 @@ def _unfiltered_query(sort: str, *, has_cursor: bool) -> PageQuery:
 
 
 def _filtered_query(user: User, selection: Selection, after: KeysetValues | None) -> PageQuery:
-    """Return the query of the selected tasks that sort after the keyset values `after`."""
+    """Return the query of the selected tasks that sort after the keyset values `after`; of all for None."""
     order = Order.for_sort(selection.sort)
     conditions = [*_conditions(user, selection), *([] if after is None else [order.keyset_condition(after)])]
     return PageQuery(conditions, order.keys, order.order_by)
@@ -140,12 +143,12 @@ def _filtered_query(user: User, selection: Selection, after: KeysetValues | None
 
 @reads
 def count(user: User, selection: Selection) -> int:
-    """Count the tasks of a selection on all pages."""
+    """Count the tasks of a selection on all pages, whatever its cursor and page size."""
     return int(execute(select(func.count()).select_from(Task).where(*_conditions(user, selection))).scalar_one())
 
 
 def _conditions(user: User, selection: Selection) -> list[ColumnElement[bool]]:
-    """Return the WHERE conditions of a selection: the owner first, then one for each filter."""
+    """Return the WHERE conditions of a selection: the owner, live or in the trash, and one for each filter."""
     conditions: list[ColumnElement[bool]] = [Task.user_id == user.id]
     if selection.trash:
         conditions += [Task.deleted_at.is_not(None), Task.purged_at.is_(None)]

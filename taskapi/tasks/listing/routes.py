@@ -27,7 +27,10 @@ from .selection import Selection
 
 @tasks_bp.get("", strict_slashes=False)
 def index() -> Response:
-    """List your tasks, newest first."""
+    """List your tasks: filtered, sorted (newest first by default) and in pages.
+
+    Responds 304 if If-None-Match has the ETag; waits for a permit if the response is large.
+    """
     selection = query_parameters(list_query)
     if_none, state = if_none_match(), None
     if if_none is not None:
@@ -44,9 +47,10 @@ def index() -> Response:
 
 
 def _list(selection: Selection, permit: Permit, state: State | None) -> FastResponse | None:
-    """Return the response for one page, or None if it is large and `permit` is not held.
+    """Return the response for one page; None if it is large, and no permit is held or free now.
 
-    `state` is the user's state if the request has read it already, otherwise None.
+    `state` is the user's state if the request has read it already, otherwise None. Charges the rate limit for a search
+    and for each `TASKS_PER_UNIT` tasks. Raises `BadCursor`.
     """
     state, keyset, page = _state_and_page(selection, permit, state)
     items = page_items(
@@ -81,7 +85,7 @@ def _state_and_page(
 ) -> tuple[State, KeysetValues | None, Page]:
     """Return the user's state (read unless given), the keyset values of the cursor, and the page after them.
 
-    Raises `BadCursor`.
+    Acquires a permit for a long page if one is free; otherwise the page has `PROBE_ROWS` tasks. Raises `BadCursor`.
     """
     # A long page needs a permit; if none is free, only its first rows are read, which show whether it is long.
     is_allowed = selection.limit <= SMALL_PAGE or permit.acquire_now()
@@ -102,7 +106,7 @@ def _state_and_page(
 def _decode_cursor(selection: Selection) -> tuple[State, KeysetValues | None]:
     """Return the state whose epoch signed the cursor, and the cursor's keyset values. Raises `BadCursor`.
 
-    The state that this worker has cached saves the round trip that reads it.
+    The state is read only if the one that this worker has cached did not sign it; the cached one may be outdated.
     """
     cached = queries.last_state(g.user)
     if cached is not None:
@@ -113,6 +117,6 @@ def _decode_cursor(selection: Selection) -> tuple[State, KeysetValues | None]:
 
 
 def _next_page_url(cursor: str) -> str:
-    """Return the URL of the request with another cursor, without scheme and host, so it is valid behind any proxy."""
+    """Return path and query string of the request with another cursor; without a host, so valid behind any proxy."""
     query = [(name, value) for name, value in request.args.items(multi=True) if name != "cursor"]
     return url_for("tasks.index", user_id=g.user.id) + "?" + urlencode([*query, ("cursor", cursor)])

@@ -20,9 +20,10 @@ from ..statements.update import update_task
 
 @writes
 def move(user: User, id: int, expected: Set[int] | None, *, before: bool, other: int | None) -> TaskRow:
-    """Move a task before or after the task `other`; None means after the last task (`before`) or before the first.
+    """Move a live task before or after the task `other`; None means after the last task (`before`) or before the first.
 
-    A task that is there already keeps its version. Raises `TaskNotFound` for either task, and `VersionConflict`.
+    A task that is there already keeps its version. If no position is left there, all tasks get new positions and the
+    new revision. Raises `TaskNotFound` for either task, and `VersionConflict` if `expected` is not None.
     """
     counters, written_at = bump_revision(user), now()
     task = find(user, id, expected)
@@ -45,8 +46,9 @@ def _surrounding_positions(
 ) -> tuple[str | None, str]:
     """Return the positions that task `id` is moved between: that of its neighbor and of the next task on that side.
 
-    None stands for the start of the order, and `end` is the position after all tasks. Both positions are equal if two
-    tasks share a position; then there is no position between them, and all tasks are renumbered.
+    Tasks in the trash count. None stands for the start of the order, and `end` is the position after all tasks. Both
+    positions are equal if two tasks share a position; then there is no position between them, and all tasks are
+    renumbered.
     """
     keys = (Task.position, Task.id)
     statement = select(Task.position).where(Task.user_id == user.id, Task.id != id, Task.purged_at.is_(None))
@@ -61,7 +63,10 @@ def _surrounding_positions(
 
 
 def _renumber(user: User, revision: int, written_at: datetime) -> None:
-    """Give all tasks of the user the positions of new tasks (`initial_position` of 1, 2, 3…) in their present order."""
+    """Give all tasks, also in the trash, the positions of new tasks (`initial_position` of 1, 2, 3…), in their order.
+
+    Sets `revision` and `updated_at` of each.
+    """
     stored = (Task.user_id == user.id, Task.purged_at.is_(None))
     number = func.row_number().over(order_by=(Task.position, Task.id)).label("number")
     numbered = select(Task.id.label("id"), number).where(*stored).subquery("numbered")

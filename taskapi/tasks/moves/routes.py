@@ -20,7 +20,10 @@ from .schemas import move_in
 @long_writes.limit
 @idempotent
 def move(id: str) -> Response:
-    """Move a task before or after another one in the manual order."""
+    """Move a task before or after another one in the manual order.
+
+    Runs with a permit for long writes, and charges the rate limit `MOVE` units.
+    """
     with task_precondition(id) as target:
         ((side, other),) = json_body(move_in).items()
         charge(MOVE)

@@ -16,7 +16,7 @@ class Recurrence(StrictField):
         super().__init__(shape, **options)
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
-        """Check the length and return the rule in normal form."""
+        """Return the rule in normal form. Raises ValidationError, also for a rule longer than `MAX_RULE`."""
         if not isinstance(value, str) or len(value) > rrule.MAX_RULE:
             raise refuse("type", f"Must be a string of at most {rrule.MAX_RULE} characters.")
         return rrule.normalize(value)

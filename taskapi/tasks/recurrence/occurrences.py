@@ -73,7 +73,8 @@ def search_budget(limit: int) -> Iterator[SearchBudget]:
 def check_recurs(rule: str, due: date) -> None:
     """Check that a rule without COUNT and UNTIL has a date after `due` within the search limits.
 
-    Raises ValidationError if it has none, such as a rule for February 30.
+    A rule with COUNT or UNTIL may have none. Raises ValidationError for a rule that must have one, such as for
+    February 30, and as `next_date` does.
     """
     ends = "COUNT" in rule or "UNTIL" in rule
     if not ends and next_date(rule, due, due) is None:
@@ -83,9 +84,9 @@ def check_recurs(rule: str, due: date) -> None:
 def next_date(rule: str, due: date, after: date, *, occurrence: int = 1) -> date | None:
     """Return the first date of the rule that is later than `due` and `after`; None when the series has ended.
 
-    `due` is the start of the series (DTSTART in RFC 5545): INTERVAL counts from it. `occurrence` is the number of the
-    due date in its series, counted from 1, and is compared with COUNT. Raises ValidationError when the search budget of
-    the request is exceeded.
+    None also if no date is found within `MAX_PERIODS`. `due` is the start of the series (DTSTART in RFC 5545): INTERVAL
+    counts from it. `occurrence` is the number of the due date in its series, counted from 1, and is compared with
+    COUNT. Raises ValidationError when the search budget of the request is exceeded.
     """
     parsed = Rule.parse(rule)
     if parsed.count is not None and occurrence >= parsed.count:
@@ -98,7 +99,8 @@ def next_date(rule: str, due: date, after: date, *, occurrence: int = 1) -> date
 def _with_defaults(rule: Rule, due: date) -> Rule:
     """Return the rule with missing weekdays, month days and months taken from the due date (RFC 5545, 3.3.10).
 
-    A month without that day is skipped: a monthly rule from January 31 has no date in February.
+    A month without that day is skipped: a monthly rule from January 31 has no date in February. BYSETPOS has no effect
+    on a daily rule.
     """
     if rule.frequency == "DAILY":
         return replace(rule, last_only=False)  # BYSETPOS=-1 selects the last day of each period, here of one day
@@ -136,7 +138,10 @@ class _Search:
         return None
 
     def _first(self, spans: Sequence[Span], earliest: int) -> int | None:
-        """Return the first matching day (an ordinal) of a period, not before `earliest`; None if no day matches."""
+        """Return the first matching day (an ordinal) of a period, not before `earliest`; None if no day matches.
+
+        With BYSETPOS=-1 only the last matching day of the period counts.
+        """
         if self._rule.last_only:
             last = next((start + days.bit_length() - 1 for start, days in self._matching(reversed(spans))), 0)
             return last if last >= earliest else None
@@ -148,7 +153,10 @@ class _Search:
         return None
 
     def _matching(self, spans: Iterable[Span]) -> Iterator[tuple[int, int]]:
-        """Yield the start and the mask of the matching days of each span with a day that matches all rule parts."""
+        """Yield the start of each span with matching days, and their mask: BYDAY, BYMONTHDAY, DAILY's INTERVAL.
+
+        BYMONTH selects days of a week only: longer spans were selected by it before. Caches the masks.
+        """
         rule = self._rule
         for start, length in spans:
             key = ((start - 1) % 7, length)
@@ -179,7 +187,7 @@ def _matching_days(rule: Rule, first_weekday: int, length: int) -> int:
 def _on_weekday(weekday: int, ordinal: int, first_weekday: int, length: int) -> int:
     """Return the mask of the days of a span that fall on a weekday.
 
-    `ordinal` 0 selects all of them, 2 the second one, -1 the last one.
+    `ordinal` 0 selects all of them, 2 the second one, -1 the last one; none if the span has no such day.
     """
     first = (weekday - first_weekday) % 7
     if ordinal == 0:
@@ -190,7 +198,10 @@ def _on_weekday(weekday: int, ordinal: int, first_weekday: int, length: int) -> 
 
 
 def _on_month_days(numbers: frozenset[int], length: int) -> int:
-    """Return the mask of these days of the month, in a month or in each month of a year; -1 is the last day."""
+    """Return the mask of these days of the month, in a month or in each month of a year; -1 is the last day.
+
+    A day that a month does not have is left out.
+    """
     days = start = 0
     for month in [length] if length <= LONGEST_MONTH else _MONTHS[length]:
         for number in numbers:
@@ -217,7 +228,10 @@ def _every(interval: int, first: int, length: int) -> int:
 
 
 def _weeks(rule: Rule, due: date, after: date) -> Iterator[Sequence[Span]]:
-    """Yield every INTERVAL-th week, counted from the week of `due`, from about the week of `after` on."""
+    """Yield every INTERVAL-th week, counted from that of `due`.
+
+    They are from the week of `after`, or the last before it, on, and at most `MAX_PERIODS`.
+    """
     monday = due.toordinal() - due.weekday()
     first = max(0, (after.toordinal() - monday) // 7 // rule.interval)
     for step in range(first, first + MAX_PERIODS["WEEKLY"]):
@@ -225,7 +239,10 @@ def _weeks(rule: Rule, due: date, after: date) -> Iterator[Sequence[Span]]:
 
 
 def _months(rule: Rule, due: date, after: date) -> Iterator[Sequence[Span]]:
-    """Yield every INTERVAL-th month that BYMONTH allows, counted from the month of `due`."""
+    """Yield every INTERVAL-th month (DAILY: every month), counted from that of `due`, if BYMONTH allows it.
+
+    They are from `after` on, and at most `MAX_PERIODS`; they end with `LAST_DAY`.
+    """
     # INTERVAL of a DAILY rule counts days, so a date can be in any month.
     stride = 1 if rule.frequency == "DAILY" else rule.interval
     start = due.year * 12 + due.month - 1
@@ -239,7 +256,10 @@ def _months(rule: Rule, due: date, after: date) -> Iterator[Sequence[Span]]:
 
 
 def _years(rule: Rule, due: date, after: date) -> Iterator[Sequence[Span]]:
-    """Yield every INTERVAL-th year, counted from the year of `due`: as one span, or as its months from BYMONTH."""
+    """Yield every INTERVAL-th year, counted from that of `due`: as one span, or as its months from BYMONTH.
+
+    They are from `after` on, and at most `MAX_PERIODS`; they end with `LAST_DAY`.
+    """
     first = max(0, (after.year - due.year) // rule.interval)
     for step in range(first, first + MAX_PERIODS["YEARLY"]):
         year = due.year + step * rule.interval

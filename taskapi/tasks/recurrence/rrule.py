@@ -55,13 +55,13 @@ def normalize(rule: str) -> str:
 
     Raises ValidationError with the part that is not allowed.
     """
-    parts = _parts(rule)
+    parts = _split_parts(rule)
     _check_combinations(parts)
     return ";".join(f"{name}={parts[name]}" for name in _PARTS if name in parts)
 
 
-def _parts(rule: str) -> dict[str, str]:
-    """Split a rule into its parts and validate each by itself. Raises ValidationError."""
+def _split_parts(rule: str) -> dict[str, str]:
+    """Split a rule into its parts, in upper case, and validate each by itself. Raises ValidationError."""
     parts: dict[str, str] = {}
     # Only ASCII: `upper` would turn other letters into allowed ones, such as the dotless i into "I".
     text = rule.upper() if rule.isascii() else rule
@@ -121,7 +121,7 @@ class Rule:
 
     @classmethod
     def parse(cls, rule: str) -> Rule:
-        """Parse a rule that `normalize` has returned."""
+        """Parse a rule that `normalize` has returned, without validation; its `until` is at most `LAST_DAY`."""
         parts = dict(part.split("=", 1) for part in rule.split(";"))
         return cls(
             frequency=parts["FREQ"],

@@ -25,7 +25,10 @@ def changes_schedule(values: Mapping[str, Any]) -> bool:
 
 
 def derive_due_columns(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the columns derived from `SCHEDULE_MEMBERS`. Raises ValidationError for a contradiction."""
+    """Return `due_at` and `due_order`, derived from `values`, which have all `SCHEDULE_MEMBERS`.
+
+    Raises ValidationError if a member is set without the one that it requires.
+    """
     violations = {
         member: [Violation("needs", f"Needs `{needed}`: set both, or clear this one too.")]
         for member, needed in _NEEDS
@@ -40,7 +43,7 @@ def derive_due_columns(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_next_occurrence(values: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> None:
-    """Raise ValidationError if the recurrence rule has no occurrence after the due date.
+    """Raise ValidationError if a recurrence rule without COUNT and UNTIL has no occurrence after the due date.
 
     Called after `derive_due_columns`. Rule and due date that were stored `before` are not checked: the last task of a
     series has such a rule, and must remain editable.

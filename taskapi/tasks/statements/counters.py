@@ -68,8 +68,8 @@ _ALLOCATE = {
 def bump_revision(user: User, by: int = 1, *, ids: int = 0, live: int = 0) -> Counters:
     """Add `by` to the user's revision, `ids` to the last task id and `live` to the live tasks; locks the user's row.
 
-    Returns the counters after that. Raises `TaskNotFound` for a user who never wrote and so has no task, and
-    `QuotaExceeded`.
+    Returns the counters after that. Raises `TaskNotFound` for a user without a row, who has no task, and
+    `QuotaExceeded` for too many live tasks, only if `live` is positive.
     """
     (rows,) = fetch(BUMP_REVISION(owner=user.id, by=by, ids=ids, live=live))
     if not rows:
@@ -81,10 +81,11 @@ def bump_revision(user: User, by: int = 1, *, ids: int = 0, live: int = 0) -> Co
 
 
 def allocate_ids(user: User, tasks: int = 1, *, last_task_id: int = 0) -> Counters:
-    """Increment the revision and allocate the ids of `tasks` new tasks; inserts the user's row if it is missing.
+    """Increment the revision, allocate the ids of `tasks` new tasks (maybe 0) and add them to the live tasks.
 
-    The new ids come after `last_task_id`, and after all ids allocated before. Returns the counters after that; its
-    `last_task_id` is the last of the new ids. Raises `QuotaExceeded`.
+    Inserts the user's row if it is missing, and locks it. The new ids come after `last_task_id`, and after all ids
+    allocated before. Returns the counters after that; its `last_task_id` is the last of the new ids. Raises
+    `QuotaExceeded`.
     """
     (rows,) = fetch(bind_allocation(user, tasks, last_task_id))
     if tasks:
@@ -94,6 +95,6 @@ def allocate_ids(user: User, tasks: int = 1, *, last_task_id: int = 0) -> Counte
 
 
 def bind_allocation(user: User, tasks: int, last_task_id: int = 0) -> BoundStatement:
-    """Bind the values of the statement of `allocate_ids`, for a caller that sends it together with others."""
+    """Bind the statement of `allocate_ids`, for a caller that sends it together with others and checks the quota."""
     ids = {"min_last_id": last_task_id, "first": last_task_id + tasks}
     return _ALLOCATE[db.engine.dialect.name](owner=user.id, epoch=models.new_epoch(), tasks=tasks, **ids)

@@ -63,9 +63,9 @@ _INSERT_WITHIN_QUOTA = Prepared(
 
 
 def insert_next(user: User, written_at: datetime, values: Mapping[str, Any]) -> TaskRow:
-    """Allocate the next id and insert a task with it; `values` are the members of the request.
+    """Increment the revision, allocate the next id and insert a task with it; `values` are the members of the request.
 
-    Raises `QuotaExceeded`, and ValidationError for contradictory members about time.
+    Raises `QuotaExceeded`, and ValidationError as `_columns` does.
     """
     (counters,), (row,) = fetch(*bind_insert(user, written_at, values))
     check_quota(counters.live_tasks)
@@ -76,7 +76,7 @@ def insert_and_commit(user: User, written_at: datetime, values: Mapping[str, Any
     """Do what `insert_next` does, and commit, in one round trip; return None if nothing was inserted.
 
     Inserts nothing inside another unit of work, on SQLite, at the quota, and for every `CHECK_EVERY`th id, after which
-    the stored tasks are counted. Raises ValidationError as `insert_next` does.
+    the stored tasks are counted. Raises ValidationError as `_columns` does.
     """
     if not commits_in_one_round_trip():
         return None
@@ -87,7 +87,10 @@ def insert_and_commit(user: User, written_at: datetime, values: Mapping[str, Any
 
 
 def _columns(written_at: datetime, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the columns of a new task. Raises ValidationError for contradictory members about time."""
+    """Return the columns of a new task that do not depend on its id.
+
+    Raises ValidationError for members about time that contradict each other, or a rule without a next date.
+    """
     columns = task_columns(written_at, values)
     schedule.check_next_occurrence(columns)
     return columns
@@ -96,6 +99,6 @@ def _columns(written_at: datetime, values: Mapping[str, Any]) -> dict[str, Any]:
 def bind_insert(user: User, written_at: datetime, values: Mapping[str, Any]) -> tuple[BoundStatement, BoundStatement]:
     """Bind the statements of `insert_next`: the counters, whose quota the caller checks, and the task.
 
-    Raises ValidationError for contradictory members about time.
+    Raises ValidationError as `_columns` does.
     """
     return bind_allocation(user, 1), _INSERT_NEXT(owner=user.id, **_columns(written_at, values))

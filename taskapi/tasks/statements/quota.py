@@ -42,7 +42,10 @@ def check_stored_tasks_after(user: User, new_id: int) -> None:
 
 @writes  # joins the transaction of the write that added the tasks
 def check_stored_tasks(user: User) -> None:
-    """Raise `QuotaExceeded` if the trash is full, and remove the oldest tombstones beyond `MAX_TOMBSTONES`."""
+    """Count trash and tombstones; raise `QuotaExceeded` for more in the trash than `TRASH_FACTOR` allows.
+
+    Otherwise the oldest tombstones beyond `MAX_TOMBSTONES` are removed: older sync tokens get 410.
+    """
     is_tombstone = case((Task.purged_at.is_not(None), 1), else_=0)
     counts: Any = execute(
         select(func.count().label("deleted"), func.coalesce(func.sum(is_tombstone), 0).label("tombstones")).where(
@@ -57,7 +60,10 @@ def check_stored_tasks(user: User) -> None:
 
 
 def _remove_oldest_tombstones(user: User) -> None:
-    """Remove the tombstones beyond the newest `MAX_TOMBSTONES`, and raise `sync_floor` to the last removed revision."""
+    """Remove the tombstones beyond the newest `MAX_TOMBSTONES`, and those of the same revision as one of them.
+
+    Raises `sync_floor` to the last removed revision.
+    """
     tombstones = (Task.user_id == user.id, Task.purged_at.is_not(None))
     newest_first = select(Task.revision).where(*tombstones).order_by(Task.revision.desc())
     last_removed = execute(newest_first.offset(MAX_TOMBSTONES).limit(1)).scalar_one()

@@ -78,7 +78,10 @@ TOMBSTONE: Mapping[str, Any] = {
 
 
 def new_row(user: User, id: int, revision: int, written_at: datetime, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all columns of a new task; `values` are its members."""
+    """Return the columns of a new task; those about the trash and a series are left out (NULL).
+
+    `values` are as in `task_columns`, and may have a `position`, which is otherwise derived from the id.
+    """
     return {
         "position": positions.initial_position(id),
         **task_columns(written_at, values),
@@ -92,7 +95,8 @@ def new_row(user: User, id: int, revision: int, written_at: datetime, values: Ma
 def task_columns(written_at: datetime, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the columns of a new task that do not depend on its id: members with defaults, times, derived columns.
 
-    Raises ValidationError for contradictory members about time.
+    `values` are members, and may have times such as `created_at`, which are otherwise `written_at`. Raises
+    ValidationError for contradictory members about time.
     """
     members = {**DEFAULTS, **values}
     return {

@@ -58,7 +58,11 @@ _IS_SINGLE = and_(Task.recurrence.is_(None), Task.next_task_id.is_(None))
 
 
 class _Change:
-    """The two statements of a change; `only_commit_if` is a further condition of the one that is committed with it."""
+    """The two statements of a change of a live task that has the expected version and meets further `conditions`.
+
+    `values` are the columns to set, `live` is added to the number of live tasks. `only_commit_if` is a condition of the
+    statement that is committed with the increment only.
+    """
 
     def __init__(
         self,
@@ -82,7 +86,7 @@ class _Change:
 def _update(
     values: Mapping[str, Any], revision: ColumnElement[int], *conditions: ColumnElement[bool]
 ) -> ReturningUpdate[*tuple[Any, ...]]:
-    """Return the UPDATE of a task that sets `values` and the revision."""
+    """Return the UPDATE of a task that meets the conditions: it sets `values`, the revision and `updated_at`."""
     stamps = {"updated_at": _WRITTEN_AT, "revision": revision}
     return update(Task).where(*conditions).values(**values, **stamps).returning(*COLUMNS)
 
@@ -119,10 +123,10 @@ _REMOVE = _Change({"deleted_at": _WRITTEN_AT}, live=-1)
 def set_members(
     user: User, id: int, version: int | None, written_at: datetime, columns: Mapping[str, Any]
 ) -> TaskRow | None:
-    """Increment the revision and set columns of a live task, if it has this version (None: any) and a value differs.
+    """Increment the revision; set columns of a live task, if it has this version (None: any) and a value differs.
 
     `columns` has either all columns of a group of `_COLUMN_GROUPS` or none. Returns the row after that, or None if no
-    row matched. Raises `TaskNotFound` for a user who never wrote.
+    row matched, although the revision is incremented. Raises `TaskNotFound` for a user without a row.
     """
     return _write(user, _CHANGE, id, version, written_at, **_bind_members(columns))
 
@@ -132,47 +136,58 @@ def set_members_and_commit(
 ) -> TaskRow | None:
     """Do what `set_members` does, and commit; with `completed` only for a task that is not recurring.
 
-    Returns None if nothing was changed, for whatever reason.
+    Returns None if nothing was changed, neither the task nor the revision, for whatever reason (`_write_and_commit`).
     """
     return _write_and_commit(user, _CHANGE, id, expected, written_at, **_bind_members(columns))
 
 
 def _bind_members(columns: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of the bind parameters of `_CHANGE`."""
+    """Return the values of the bind parameters of `_CHANGE`, which sets those of `columns` only."""
     sets = {f"sets_{group}": names[0] in columns for group, names in _COLUMN_GROUPS.items()}
     return {**_UNCHANGED, **columns, **sets}
 
 
 def toggle_completed(user: User, id: int, version: int | None, written_at: datetime) -> TaskRow | None:
-    """Increment the revision and negate `completed` of a live task, if it has this version (None: any).
+    """Increment the revision; negate `completed` of a live task, if it has this version (None: any).
 
-    Returns the row after that, or None if no row matched. Raises `TaskNotFound` for a user who never wrote.
+    Returns the row after that, or None if no row matched, although the revision is incremented. Raises `TaskNotFound`
+    for a user without a row.
     """
     return _write(user, _TOGGLE, id, version, written_at)
 
 
 def toggle_and_commit(user: User, id: int, expected: Set[int] | None, written_at: datetime) -> TaskRow | None:
-    """Do what `toggle_completed` does for a task that is not recurring, and commit; None if nothing was changed."""
+    """Do what `toggle_completed` does for a task that is not recurring, and commit; None if nothing was changed.
+
+    As `_write_and_commit` it also returns None without trying.
+    """
     return _write_and_commit(user, _TOGGLE, id, expected, written_at)
 
 
 def move_to_trash(user: User, id: int, version: int | None, written_at: datetime) -> TaskRow | None:
-    """Increment the revision and set `deleted_at` of a live task, if it has this version (None: any).
+    """Increment the revision, subtract a live task, and set `deleted_at` of it, if it has this version (None: any).
 
-    Returns the row after that, or None if no row matched. Raises `TaskNotFound` for a user who never wrote.
+    Returns the row after that, or None if no row matched, although the counters are changed: the caller rolls back.
+    Raises `TaskNotFound` for a user without a row.
     """
     return _write(user, _REMOVE, id, version, written_at)
 
 
 def move_to_trash_and_commit(user: User, id: int, expected: Set[int] | None, written_at: datetime) -> TaskRow | None:
-    """Do what `move_to_trash` does, and commit; returns None if nothing was changed."""
+    """Do what `move_to_trash` does, and commit; returns None if nothing was changed, neither the task nor the counters.
+
+    As `_write_and_commit` it also returns None without trying.
+    """
     return _write_and_commit(user, _REMOVE, id, expected, written_at)
 
 
 def _write(
     user: User, change: _Change, id: int, version: int | None, written_at: datetime, **columns: Any
 ) -> TaskRow | None:
-    """Send the increment of the counters and one UPDATE in one round trip; return the updated row, if any."""
+    """Send the increment of the counters and one UPDATE in one round trip; return the updated row, if any.
+
+    Raises `TaskNotFound` for a user without a row.
+    """
     counters, rows = fetch(*_bind(user, change, id, version, written_at, **columns))
     if not counters:
         raise TaskNotFound
@@ -216,16 +231,19 @@ def may_commit(expected: Set[int] | None) -> bool:
 def update_task(
     user: User, id: int, revision: int, columns: Mapping[str, Any], *conditions: ColumnElement[bool]
 ) -> TaskRow | None:
-    """Set columns and the revision of a task that meets the conditions; return the row after that, or None."""
+    """Set columns, and `revision`, of a stored task, live or not, that meets the conditions; does not increment.
+
+    Returns the row after that, or None if no row matched.
+    """
     statement = update(Task).where(Task.user_id == user.id, Task.id == id, *conditions)
     return execute(statement.values(**columns, revision=revision).returning(*COLUMNS)).one_or_none()
 
 
 def bind_change(user: User, id: int, written_at: datetime, columns: Mapping[str, Any]) -> tuple[BoundStatement, ...]:
-    """Bind the statements of `set_members`, for a caller that sends them together with others."""
+    """Bind the statements of `set_members` for any version, for a caller that sends them together with others."""
     return _bind(user, _CHANGE, id, None, written_at, **_bind_members(columns))
 
 
 def bind_removal(user: User, id: int, written_at: datetime) -> tuple[BoundStatement, ...]:
-    """Bind the statements of `move_to_trash`, for a caller that sends them together with others."""
+    """Bind the statements of `move_to_trash` for any version, for a caller that sends them together with others."""
     return _bind(user, _REMOVE, id, None, written_at)

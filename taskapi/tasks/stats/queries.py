@@ -16,7 +16,10 @@ from ..overdue import due_today, overdue
 
 @reads
 def stats(user: User, zone: str) -> dict[str, Any]:
-    """Count the user's tasks by kind; `overdue` and `due_today` by local time in `zone`, an IANA name."""
+    """Count the user's live tasks by kind, and those in the trash.
+
+    `overdue` and `due_today` are by local time in `zone`, an IANA name.
+    """
     at, live = now(), Task.deleted_at.is_(None)
     conditions = {
         "total": live,

@@ -15,5 +15,8 @@ from .schemas import stats_query
 @data_bp.get("/stats", strict_slashes=False)
 @long_reads.limit
 def stats() -> Response:
-    """Count your tasks by kind."""
+    """Count your tasks by kind.
+
+    Runs with a permit for long reads.
+    """
     return json_response(queries.stats(g.user, query_parameters(stats_query)["tz"]))

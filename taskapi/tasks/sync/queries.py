@@ -42,7 +42,7 @@ _START = SyncPosition(0, 0, initial_revision=2**63 - 1)
 
 @reads
 def state_and_first_page(user: User, limit: int) -> tuple[State, Page]:
-    """Read the user's state and the first page of a first sync, in one round trip."""
+    """Read the user's state and the first page of a first sync, without tombstones, in one round trip."""
     state_rows, rows = fetch(SELECT_STATE(owner=user.id), _bind_page(user, _START, limit))
     return state_of(state_rows), Page.from_rows(rows, limit, keys=0)
 

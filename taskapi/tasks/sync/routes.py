@@ -26,7 +26,10 @@ from .schemas import changes_query
 
 @data_bp.get("/changes", strict_slashes=False)
 def changes() -> Response:
-    """List what has changed since a sync token, with tombstones; without a token, everything."""
+    """List what has changed since a sync token, with tombstones; without a token, everything.
+
+    Waits for a permit if the response is large.
+    """
     query = query_parameters(changes_query)
     with Permit(g.user.id) as permit:
         while (response := _changes(query, permit)) is None:
@@ -35,7 +38,11 @@ def changes() -> Response:
 
 
 def _changes(query: dict[str, Any], permit: Permit) -> FastResponse | None:
-    """Return the response for one page of the feed, or None if it is large and `permit` is not held."""
+    """Return the response for one page of the feed; None if it is large, and no permit is held or free now.
+
+    Responds 304 if If-None-Match has the ETag, on the first page or at the end of the feed. Charges the rate limit for
+    each `TASKS_PER_UNIT` changes.
+    """
     token, limit = query.get("since"), query["limit"]
     if token is None and if_none_match() is None:
         state, page = queries.state_and_first_page(g.user, _rows_to_read(limit, permit))
@@ -61,12 +68,15 @@ def _changes(query: dict[str, Any], permit: Permit) -> FastResponse | None:
 
 
 def _rows_to_read(limit: int, permit: Permit) -> int:
-    """Return the number of rows to read of a page: few of a long one without a permit, to see whether it is large."""
+    """Return how many rows to read of a page of `limit`: few of a long one if no permit is free, to see if it is large.
+
+    Acquires the permit for a long page.
+    """
     return limit if limit <= SMALL_PAGE or permit.acquire_now() else PROBE_ROWS
 
 
 def _response(items: Sequence[Any], token: str, state: State, *, has_more: bool) -> FastResponse:
-    """Return the JSON response of a page; `token` is the position after it."""
+    """Return the JSON response of a page with the ETag of all data; `token` is the position after the page."""
     return json_response({"items": items, "next": token, "has_more": has_more}, etag=state.etag)
 
 
@@ -82,7 +92,7 @@ def _decode_since(token: str | None, state: State) -> tokens.SyncPosition:
 
 
 def _dump(rows: Sequence[TaskRow]) -> list[Any]:
-    """Serialize rows of the feed: live tasks whole, deleted ones as tombstones."""
+    """Serialize rows of the feed: live tasks whole, deleted ones as tombstones. Yields to other requests."""
     return [task_out.dump(row) if row.deleted_at is None else _tombstone(row) for row in in_slices(rows)]
 
 

@@ -67,7 +67,10 @@ def position_after(page: Page, since: SyncPosition, state: State) -> SyncPositio
 
 
 def encode_token(position: SyncPosition, state: State) -> str:
-    """Return the token of a position: the public id of the epoch, and the position signed with the epoch."""
+    """Return the token of a position: the public id of the epoch, and the position signed with the epoch.
+
+    It is `_NO_DATA` for a user without data.
+    """
     if not state.revision:
         return _NO_DATA
     values = [position.revision, position.id, position.initial_revision]
@@ -77,7 +80,7 @@ def encode_token(position: SyncPosition, state: State) -> str:
 def decode_token(token: str | None, state: State) -> SyncPosition:
     """Verify a token and return its position; None stands for the start of a first sync.
 
-    Raises `SyncTokenExpired` and `InvalidSyncToken`.
+    Raises `SyncTokenExpired`, also for a revision above the user's, and `InvalidSyncToken`.
     """
     if token is None:
         return SyncPosition(0, 0, initial_revision=state.revision)

@@ -27,14 +27,17 @@ _ESCAPED = str.maketrans({"\\": "\\\\", ";": "\\;", ",": "\\,", "\n": "\\n", "\r
 
 
 def as_icalendar(rows: Iterable[TaskRow]) -> Iterator[bytes]:
-    """Write one VCALENDAR: a VTODO for each task, and before the first that recurs in a time zone its VTIMEZONE."""
+    """Yield one VCALENDAR: a VTODO for each task, and before the first that recurs in a time zone its VTIMEZONE.
+
+    Yields to other requests between tasks.
+    """
     yield b"BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//taskapi//EN\r\n"
     described = {"UTC"}
     for row in yielding_by_size(rows, every=50, size=_work):
         if _is_recurring(row) and row.due_at and row.time_zone not in described:
             described.add(row.time_zone)
-            yield _timezone(row.time_zone)
-        yield b"".join(map(_fold, _vtodo(row)))
+            yield _vtimezone(row.time_zone)
+        yield b"".join(map(_fold_line, _vtodo(row)))
     yield b"END:VCALENDAR\r\n"
 
 
@@ -44,8 +47,11 @@ def _work(row: TaskRow) -> int:
 
 
 @cache
-def _timezone(name: str) -> bytes:
-    """Return the VTIMEZONE of a time zone. Building one takes 10 ms, so it is cached: 750 KB for all 600 zones."""
+def _vtimezone(name: str) -> bytes:
+    """Return the VTIMEZONE of a time zone. Building one takes 10 ms, so it is cached: 750 KB for all 600 zones.
+
+    Yields to other requests before that.
+    """
     from icalendar import Timezone  # noqa: PLC0415  not above: a server starts without it
 
     wait_for_turn()
@@ -54,7 +60,7 @@ def _timezone(name: str) -> bytes:
 
 
 def _vtodo(row: TaskRow) -> Iterator[str]:
-    """Return the content lines of a VTODO, in alphabetical order of their properties."""
+    """Yield the content lines of a VTODO, in alphabetical order of their properties."""
     yield "BEGIN:VTODO"
     if row.tags:
         yield f"CATEGORIES:{','.join(map(_text, row.tags))}"
@@ -79,7 +85,7 @@ def _vtodo(row: TaskRow) -> Iterator[str]:
     yield "END:VTODO"
 
 
-def _fold(line: str) -> bytes:
+def _fold_line(line: str) -> bytes:
     """Encode a content line, divided where it exceeds `MAX_LINE_BYTES`, never within a character (section 3.1)."""
     data = line.encode()
     if len(data) <= MAX_LINE_BYTES:
@@ -106,6 +112,7 @@ def _format_utc(time: datetime) -> str:
 
 
 def _is_recurring(row: TaskRow) -> bool:
+    """Return True for an open task with a rule and a due date: it gets an RRULE, a completed one does not."""
     return row.recurrence is not None and row.due_date is not None and not row.completed
 
 
@@ -117,7 +124,7 @@ def _due(row: TaskRow) -> str:
 
 
 def _dtstart(row: TaskRow) -> str:
-    """Return the parameters and the value of DTSTART, an instant in its time zone.
+    """Return the parameters and the value of DTSTART: an instant in its time zone, or as `_due` without a time zone.
 
     In UTC the rule would drift with daylight saving time, or mean another weekday.
     """
@@ -134,7 +141,10 @@ def _floating(row: TaskRow) -> str:
 
 
 def _rrule(row: TaskRow) -> str:
-    """Return the rule, counted from this task: COUNT has what is left, and UNTIL has the type of DTSTART."""
+    """Return the rule, counted from this task: COUNT has what is left (at least 1), UNTIL is not before the due date.
+
+    UNTIL has the type of DTSTART.
+    """
     parts = dict(part.split("=", 1) for part in row.recurrence.split(";"))
     if "COUNT" in parts:
         # An imported task may be behind the last of its series: COUNT is never below 1.

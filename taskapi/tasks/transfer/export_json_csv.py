@@ -28,7 +28,10 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", 
 
 
 def as_json(rows: Iterable[TaskRow]) -> Iterator[bytes]:
-    """Serialize to one JSON document, `{"format": "taskapi", "tasks": […]}`, with one task per line."""
+    """Serialize to one JSON document, `{"format": "taskapi", "tasks": […]}`, with one task per line.
+
+    A task has the members of `TaskOut` and its `occurrence`. Yields to other requests.
+    """
     yield b'{"format":"%s","tasks":[' % FORMAT.encode()
     separator = b"\n"
     for row in yielding(rows, every=100):
@@ -38,7 +41,10 @@ def as_json(rows: Iterable[TaskRow]) -> Iterator[bytes]:
 
 
 def as_csv(rows: Iterable[TaskRow]) -> Iterator[bytes]:
-    """Serialize to CSV with a header (RFC 4180), in UTF-8 with a byte order mark; no cell is a formula."""
+    """Serialize to CSV with a header (RFC 4180), in UTF-8 with a byte order mark; no cell is a formula.
+
+    A task has the members in `_COLUMNS` only. Yields to other requests.
+    """
     yield b"\xef\xbb\xbf" + _csv_line(_COLUMNS)
     for row in yielding(rows, every=50):
         members = {**task_out.dump(row), "tags": ", ".join(row.tags)}

@@ -30,7 +30,7 @@ def export(user: User, *, trash: bool) -> Iterator[TaskRow]:
 
 
 def _iterate(user: User, page: Page, slot: Slot, *, trash: bool) -> Iterator[TaskRow]:
-    """Yield the rows of `page` and of the chunks after it, each of which is read inside `slot`."""
+    """Yield the rows of `page` and of the chunks after it; yields to other requests and reads each inside `slot`."""
     yield from page.rows
     while page.following is not None and page.last is not None:
         after = page.last.id
@@ -43,7 +43,7 @@ def _iterate(user: User, page: Page, slot: Slot, *, trash: bool) -> Iterator[Tas
 
 @reads
 def _export_chunk(user: User, after: int, *, trash: bool) -> Page:
-    """Read the next tasks after the id `after`, up to `EXPORT_CHUNK_ROWS` and `EXPORT_CHUNK_BYTES`, at least one."""
+    """Read the next tasks after the id `after`, up to `EXPORT_CHUNK_ROWS` and about `EXPORT_CHUNK_BYTES`."""
     short, bounded = _SELECT_CHUNK[trash]
     binds = {"owner": user.id, "after": after}
     (rows,) = fetch(short(**binds, max_rows=EXPORT_CHUNK_ROWS + 1))
@@ -56,8 +56,11 @@ def _export_chunk(user: User, after: int, *, trash: bool) -> Page:
     )
 
 
-def _statements(*, trash: bool) -> tuple[Prepared, Prepared]:
-    """Prepare the statements of a chunk: without the descriptions of long tasks, and with them, bounded by bytes."""
+def _prepare_statements(*, trash: bool) -> tuple[Prepared, Prepared]:
+    """Prepare the two statements of a chunk (`PageQuery.short` and `bounded`); with `trash`, the trash is included.
+
+    The first leaves out the descriptions of long tasks, the second returns all and ends at `max_bytes`.
+    """
     conditions = [Task.user_id == OWNER, Task.id > bindparam("after", type_=BigInteger), Task.purged_at.is_(None)]
     if not trash:
         conditions.append(Task.deleted_at.is_(None))
@@ -69,5 +72,5 @@ def _statements(*, trash: bool) -> tuple[Prepared, Prepared]:
     )
 
 
-_SELECT_CHUNK = {trash: _statements(trash=trash) for trash in (False, True)}
+_SELECT_CHUNK = {trash: _prepare_statements(trash=trash) for trash in (False, True)}
 """By whether tasks in the trash are exported, too."""

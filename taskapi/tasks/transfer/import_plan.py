@@ -18,7 +18,7 @@ from .. import positions
 from ..members import DEFAULTS
 from ..statements.rows import new_row
 from . import import_statements as statements
-from .import_statements import MAX_IMPORTED_ID, NOTHING, Versions
+from .import_statements import MAX_IMPORTED_ID, NO_ROWS, RowCounts
 
 T = TypeVar("T")
 
@@ -80,16 +80,17 @@ class Plan:
     live: int = 0
     """How much the number of live tasks changes."""
     counts: Counter[str] = field(default_factory=lambda: Counter(created=0, updated=0, unchanged=0))
-    named: Versions = NOTHING
-    """The existing tasks that the document names."""
-    in_series: Versions = NOTHING
-    """The existing tasks in the series that the document names."""
+    named_counts: RowCounts = NO_ROWS
+    """The counts of the existing tasks that the document names."""
+    series_counts: RowCounts = NO_ROWS
+    """The counts of the existing tasks in all series that an imported task belongs to."""
 
 
 def compute(user: User, tasks: Sequence[Task]) -> Plan:
-    """Compute what an import of `tasks` writes. Writes nothing.
+    """Compute what an import of `tasks` writes. Writes nothing, and yields to other requests.
 
-    Raises ValidationError. No lock is held: `imports.write` checks whether anything that was read has changed since.
+    Raises ValidationError, also if the existing tasks hold more than `MAX_EXISTING_BYTES`. No lock is held:
+    `imports.write` checks whether anything that was read has changed since.
     """
     last_named_ids = map(_last_named_id, yielding(tasks, every=NUMBERED_AT_A_TIME))
     plan = Plan(statements.revision(user), max(last_named_ids, default=0))
@@ -103,7 +104,9 @@ def compute(user: User, tasks: Sequence[Task]) -> Plan:
 
 
 def _last_named_id(task: Task) -> int:
-    """Return the highest id that an imported task has or refers to; new tasks get higher ids.
+    """Return the highest id that an imported task has, or refers to by `series_id` or `position`; 0 without any.
+
+    New tasks get higher ids.
 
     The initial position of a new task is derived from its id, so the id must be above that of the imported `position`
     for the task to be the last one. A new recurring task is the first of a series with its own id, so no imported
@@ -114,18 +117,20 @@ def _last_named_id(task: Task) -> int:
 
 
 def _implied_task_id(task: Task) -> int | None:
-    """Return the last id whose initial position sorts before the task's position, or None.
+    """Return `positions.implied_task_id` of the task's position, or None.
 
-    None for an invalid position and for one that the service cannot have assigned (ids over `MAX_IMPORTED_ID`).
+    None without a position, for an invalid one and for one that the service cannot have assigned (ids over
+    `MAX_IMPORTED_ID`).
     """
     last_id = positions.implied_task_id(task.get("position", ""))
     return last_id if last_id is not None and last_id <= MAX_IMPORTED_ID else None
 
 
 def _add_rows(user: User, plan: Plan, tasks: Sequence[Task]) -> dict[int, tuple[int, int]]:
-    """Add the rows of the tasks to the plan; return the position in a series of each task that has one, by index.
+    """Add the rows of the tasks to the plan, and set `plan.named_counts`. Yields to other requests.
 
-    Raises ValidationError with the index of the task. One chunk of existing rows is in memory at a time.
+    Returns, by index, (series_id, occurrence) of each task that has both after the import. Raises ValidationError with
+    the index of the task. One chunk of existing rows is in memory at a time.
     """
     written_at = now()
     placed: dict[int, tuple[int, int]] = {}
@@ -138,25 +143,26 @@ def _add_rows(user: User, plan: Plan, tasks: Sequence[Task]) -> dict[int, tuple[
         for index, task in yielding_by_size(enumerate(chunk, start), every=COMPUTED_AT_A_TIME, size=_work):
             before = existing.get(task.get("id", NEW))
             try:
-                row = _row(user, task, before, written_at)
+                row = _merge_row(user, task, before, written_at)
             except ValidationError as error:
                 raise ValidationError({"tasks": {index: error.messages}}) from error
             if None not in (position := (row["series_id"], row["occurrence"])):
                 placed[index] = position
             _add_row(plan, before, row, {} if "updated_at" in task or before is None else {"updated_at": written_at})
-    plan.named = Versions(ids, found, tombstones)
+    plan.named_counts = RowCounts(ids, found, tombstones)
     return placed
 
 
 def _work(numbered: tuple[int, Task]) -> int:
-    """Return the work on a task: 1, and 1 for 1,000 characters, since folding the longest text takes up to 3.6 ms."""
+    """Return the work on a task: 1, and 1 for 1,000 characters of description: folding takes up to 3.6 ms."""
     return 1 + len(numbered[1].get("description") or "") // 1000
 
 
 def _add_row(plan: Plan, before: Any, row: dict[str, Any], stamp: Mapping[str, Any]) -> None:
     """Count a row as created, updated or unchanged; add it with the columns `stamp` to the plan unless unchanged.
 
-    Also updates `plan.live`, and `plan.moved` if the position in a series changes.
+    `before` is the stored row, or None; in place of a tombstone a task is created. Also updates `plan.live`, and
+    `plan.moved` if the position in a series changes.
     """
     plan.live += (row["deleted_at"] is None) - (before is not None and before.deleted_at is None)
     if before is None:
@@ -176,8 +182,12 @@ def _add_row(plan: Plan, before: Any, row: dict[str, Any], stamp: Mapping[str, A
             plan.without_position.append(encoded)
 
 
-def _row(user: User, task: Task, before: Any, written_at: datetime) -> dict[str, Any]:
-    """Return all columns of an imported task; absent members keep the value of the row `before`, or get defaults."""
+def _merge_row(user: User, task: Task, before: Any, written_at: datetime) -> dict[str, Any]:
+    """Return all columns of an imported task; absent members keep the value of the row `before`, or get defaults.
+
+    They get defaults without a row `before`, and with a tombstone. An invalid `position` counts as absent. Raises
+    ValidationError for contradictory members about time.
+    """
     is_update = before is not None and before.purged_at is None
     members = {name: getattr(before, name) for name in _COMPARED} if is_update else {}
     members |= {name: value for name, value in task.items() if name != "id" and (name, value) != ("completed_at", None)}
@@ -202,14 +212,15 @@ def _check_series(
     placed: Mapping[int, tuple[int, int]],
     ids: Collection[int],
 ) -> None:
-    """Raise ValidationError if two tasks would have the same position in a series; set `plan.in_series`.
+    """Raise ValidationError if two tasks would have the same position in a series; set `plan.series_counts`.
 
-    `placed` maps the index of a task of the document to its (series_id, occurrence), which its stored row may have;
-    `ids` are the ids that the document names, whose stored positions are ignored.
+    `placed` maps the index of a task in the document to its (series_id, occurrence) after the import, which may be that
+    of its stored row. The stored positions of `ids`, the tasks that the document names, are ignored: the import
+    replaces them. Yields to other requests.
     """
     series = sorted({series for series, _ in placed.values()})
     stored = [row for some in _chunks(series) for row in statements.rows_in_series(user, some)]
-    plan.in_series = Versions(series, len(stored), 0)
+    plan.series_counts = RowCounts(series, len(stored), 0)
     taken = {(row.series_id, row.occurrence) for row in stored if row.id not in ids}
     for index, position in placed.items():
         if position in taken:

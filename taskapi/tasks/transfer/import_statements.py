@@ -28,15 +28,15 @@ ROWS_PER_STATEMENT, CHARACTERS_PER_STATEMENT = 200, 64 * 1024
 """Rows, and characters of their descriptions, of one statement on PostgreSQL: about 200 KB of JSON, made in 3 ms."""
 
 
-class Versions(NamedTuple):
-    """How many rows, and tombstones among them, there are with these ids or in these series."""
+class RowCounts(NamedTuple):
+    """How many rows, and tombstones among them, there are with the ids, or in the series, `values`."""
 
     values: Sequence[int]
     rows: int
     tombstones: int
 
 
-NOTHING = Versions((), 0, 0)
+NO_ROWS = RowCounts((), 0, 0)
 
 _IDS: BindParameter[Any] = integers("ids")
 _NAMED = (Task.user_id == OWNER, is_one_of(Task.id, _IDS))
@@ -51,13 +51,13 @@ _COUNT_IN_SERIES = Prepared(select(*_COUNTS).where(*_IN_SERIES))
 
 
 def revision(user: User) -> int:
-    """Return the user's revision."""
+    """Return the user's revision; 0 for a user without a row."""
     return read_state(user).revision
 
 
 @reads
 def text_bytes(user: User, ids: Sequence[int]) -> int:
-    """Return the bytes of text of the existing tasks with these ids."""
+    """Return the bytes of title, description and tags of the existing tasks with these ids, together."""
     return int(fetch(_SELECT_TEXT_BYTES(owner=user.id, ids=ids))[0][0][0]) if ids else 0
 
 
@@ -69,14 +69,15 @@ def existing_rows(user: User, ids: Sequence[int]) -> Mapping[int, Any]:
 
 @reads
 def rows_in_series(user: User, series: Sequence[int]) -> Sequence[Any]:
-    """Return id, series and position in it of the stored tasks in these series."""
+    """Return `id`, `series_id` and `occurrence` of the stored tasks in these series."""
     return fetch(_SELECT_IN_SERIES(owner=user.id, ids=series))[0]
 
 
-def have_changed(user: User, since: int, named: Versions, in_series: Versions) -> bool:
-    """Return True if any of these rows was written after the revision `since`, or is no longer there.
+def have_changed(user: User, since: int, named: RowCounts, in_series: RowCounts) -> bool:
+    """Return True if rows of these counts were written after the revision `since`, or are counted differently now.
 
-    A purge does not write the revision to the rows that it empties, so tombstones are counted, too.
+    A purge does not write the revision to the rows that it empties, so tombstones are counted, too. Runs in the
+    caller's transaction.
     """
     found = fetch(_COUNT_NAMED(owner=user.id, ids=named.values), _COUNT_IN_SERIES(owner=user.id, ids=in_series.values))
     return any(
@@ -95,7 +96,7 @@ ID, REVISION, POSITION, DESCRIPTION = map([*_COLUMNS].index, ("id", "revision", 
 
 
 def _or_replace(statement: Any) -> Any:
-    """Add to an INSERT that rows with existing ids are replaced."""
+    """Add ON CONFLICT DO UPDATE to an INSERT: rows with existing ids get all of its columns."""
     changed = {name: statement.excluded[name] for name in _OTHERS if name != "id"}
     return statement.on_conflict_do_update(index_elements=[Task.user_id, Task.id], set_=changed)
 
@@ -127,24 +128,28 @@ _LEAVE_SERIES = Prepared(update(Task).where(*_NAMED).values(occurrence=None))
 
 
 def encode(row: Mapping[str, Any]) -> list[Any]:
-    """Convert the values of a row to those of the database; return them in the order of the table's columns."""
+    """Return all columns of a row, in the table's order, with the values converted as SQLAlchemy would bind them.
+
+    Prepared statements for many rows, and JSON, skip that conversion.
+    """
     return _encoder(db.engine.dialect.name)(row)
 
 
 @cache
 def _encoder(dialect_name: str) -> Callable[[Mapping[str, Any]], list[Any]]:
+    """Return the function `encode` for a dialect; cached."""
     dialect: Dialect = registry.load(dialect_name)()
     converters = [(name, type_.dialect_impl(dialect).bind_processor(dialect)) for name, type_ in _COLUMNS.items()]
     return lambda row: [convert(row[name]) if convert else row[name] for name, convert in converters]
 
 
 def write_rows(user: User, rows: Sequence[Sequence[Any]], moved: Sequence[int]) -> None:
-    """Insert rows and replace existing ones, as `encode` returned them.
+    """Insert `rows`, as `encode` returned them; those with existing ids replace all columns of the stored rows.
 
-    `moved` are the ids of those that get another position in a series.
+    The tasks with the ids `moved` give up their stored position in a series first, so that two can exchange theirs.
     """
     if moved:
-        # Remove them from their series first: two tasks may exchange positions, which the unique index would reject.
+        # The unique index is checked with each row, so it would reject an exchange.
         fetch(_LEAVE_SERIES(owner=user.id, ids=moved))
     if db.engine.dialect.name == "sqlite":
         execute_for_each(_UPSERT_ROW, rows)
@@ -155,7 +160,10 @@ def write_rows(user: User, rows: Sequence[Sequence[Any]], moved: Sequence[int]) 
 
 
 def _slices(rows: Sequence[Sequence[Any]]) -> Iterator[Sequence[Sequence[Any]]]:
-    """Divide rows for statements, of which each is made in a few milliseconds; then the worker waits for its result."""
+    """Divide rows for statements of `ROWS_PER_STATEMENT` rows, or fewer with about `CHARACTERS_PER_STATEMENT`.
+
+    Each is made in a few milliseconds; then the worker waits for its result.
+    """
     start = characters = 0
     for end, row in enumerate(rows, 1):
         characters += len(row[DESCRIPTION] or "")

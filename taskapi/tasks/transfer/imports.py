@@ -31,28 +31,29 @@ def is_unchanged(user: User, plan: Plan) -> bool:
 def write(user: User, plan: Plan) -> Mapping[str, int]:
     """Write the rows of a plan; return the numbers of `created`, `updated` and `unchanged` tasks.
 
-    Raises `PlanOutdated` and `QuotaExceeded`. What can be computed without the lock of the transaction is in the plan.
+    Without rows the revision stays. Raises `PlanOutdated` and `QuotaExceeded`. What can be computed without the lock of
+    the transaction is in the plan.
     """
     _, (counters,) = fetch(
         bind_allocation(user, 0, plan.last_named_id),
         BUMP_REVISION(owner=user.id, by=0, ids=len(plan.new), live=plan.live),
     )
     other_writes = counters.revision != plan.revision + 1
-    if other_writes and statements.have_changed(user, plan.revision, plan.named, plan.in_series):
+    if other_writes and statements.have_changed(user, plan.revision, plan.named_counts, plan.series_counts):
         raise PlanOutdated
     if not plan.rows:
         bump_revision(user, -1)  # nothing has changed: undo the increment
         return plan.counts
     if plan.live > 0:
         check_quota(counters.live_tasks)
-    _number(plan, counters)
+    _assign_ids(plan, counters)
     statements.write_rows(user, plan.rows, plan.moved)
     check_stored_tasks(user)
     return plan.counts
 
 
-def _number(plan: Plan, counters: Any) -> None:
-    """Set the revision in the rows of a plan, and in the new ones the ids that were allocated last, and positions.
+def _assign_ids(plan: Plan, counters: Any) -> None:
+    """Set the revision in all rows of a plan; in new ones the ids that were allocated last, and missing positions.
 
     In place: without new objects the garbage collector does not run while SQLite's write lock is held. An interrupted
     transaction is repeated, and sets them again.

@@ -44,7 +44,11 @@ _FORMATS = {
 
 @data_bp.get("/export", strict_slashes=False)
 def export() -> Response:
-    """Export all tasks as JSON that can be imported again, as CSV or as iCalendar."""
+    """Export all tasks as JSON that can be imported again, as CSV or as iCalendar.
+
+    Only JSON includes the trash. Charges the rate limit for the live tasks; waits for a permit of a large response, and
+    holds it until the response has been sent.
+    """
     name = query_parameters(export_query)["format"]
     write, media_type, trash = _FORMATS[name]
     with Permit(g.user.id) as permit:
@@ -57,7 +61,10 @@ def export() -> Response:
 @data_bp.post("/import", strict_slashes=False)
 @accepts("application/json", max_bytes=MAX_IMPORT_BODY_BYTES)
 def import_() -> Response:
-    """Import tasks, all or none: a task whose id exists is changed, any other is created."""
+    """Import tasks, all or none: a task whose id exists is changed, any other is created.
+
+    Waits for a permit for imports, and charges the rate limit; neither for a request whose response is stored.
+    """
     if is_replay(g.user):
         return _write(None)
     query_parameters(no_parameters)
@@ -68,7 +75,10 @@ def import_() -> Response:
 
 
 def _compute_and_write(tasks: Sequence[Any]) -> Response:
-    """Compute an import and write it; compute it again if tasks that it names have changed meanwhile."""
+    """Compute an import and write it; compute it again if tasks that it names have changed meanwhile.
+
+    Raises `ServiceUnavailable` after `ATTEMPTS`.
+    """
     for _ in range(imports.ATTEMPTS):
         plan = import_plan.compute(g.user, tasks)
         with suppress(imports.PlanOutdated):
@@ -80,7 +90,8 @@ def _compute_and_write(tasks: Sequence[Any]) -> Response:
 def _write(plan: Plan | None) -> Response:
     """Write a computed import: in the transaction of an idempotency key nothing is computed.
 
-    `plan` is None for a request whose response is stored; `idempotent` then responds instead of this function.
+    `plan` is None for a request whose response is stored; `idempotent` then responds instead of this function. Raises
+    `PlanOutdated`.
     """
     if plan is None:  # the stored response has expired meanwhile
         raise ServiceUnavailable("The stored response has just expired.", headers=RETRY_AFTER)
@@ -91,7 +102,10 @@ def _write(plan: Plan | None) -> Response:
 @data_bp.delete("", strict_slashes=False)
 @long_writes.limit
 def erase() -> Response:
-    """Erase all of your data, permanently."""
+    """Erase all of your data, permanently.
+
+    Runs with a permit for long writes, and charges the rate limit for the live tasks.
+    """
     query_parameters(no_parameters)
     charge(count_tasks(g.user) // TASKS_PER_UNIT)
     erasure.erase(g.user)

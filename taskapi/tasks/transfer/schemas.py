@@ -39,7 +39,7 @@ class ImportedTask(TaskIn):
 
     @validates_schema(skip_on_field_errors=True)
     def _check_ids(self, data: dict[str, Any], **_: Any) -> None:
-        """Reject ids above `MAX_IMPORTED_ID`."""
+        """Reject `id` and `series_id` above `MAX_IMPORTED_ID`."""
         for name in ("id", "series_id"):
             if (data.get(name) or 1) > MAX_IMPORTED_ID:
                 raise ValidationError({name: [Violation("range", f"Must be at most {MAX_IMPORTED_ID}.")]})
@@ -53,7 +53,10 @@ class ImportIn(StrictSchema):
 
     @validates_schema(skip_on_field_errors=True)
     def _check_unique_ids(self, data: dict[str, Any], **_: Any) -> None:
-        """Reject an id that appears twice. Tasks without an id are never equal: their negative index stands for it."""
+        """Reject an id that appears twice; yields to other requests.
+
+        Tasks without an id are never equal: their negative index stands for it.
+        """
         seen = set()
         for index, task in yielding(enumerate(data["tasks"]), every=COMPARED_AT_A_TIME):
             if task.get("id") in seen:

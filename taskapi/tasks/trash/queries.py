@@ -19,7 +19,10 @@ from ..statements.update import may_commit, move_to_trash, move_to_trash_and_com
 
 
 def remove(user: User, id: int, expected: Set[int] | None) -> None:
-    """Move a live task to the trash. Raises `TaskNotFound` and `VersionConflict`."""
+    """Move a live task to the trash, if it has a version of `expected` (None: any).
+
+    Raises `TaskNotFound`, also for a task in the trash, and `VersionConflict`.
+    """
     if move_to_trash_and_commit(user, id, expected, now()) is None:
         if may_commit(expected):
             queries.find(user, id, expected)  # raises the reason without a lock, unless that has changed meanwhile
@@ -28,16 +31,17 @@ def remove(user: User, id: int, expected: Set[int] | None) -> None:
 
 @writes
 def _remove(user: User, id: int, expected: Set[int] | None) -> None:
-    """Do what `remove` does, in several round trips."""
+    """Do what `remove` does, in several round trips; joins the caller's transaction, if any."""
     if move_to_trash(user, id, queries.resolve_if_match(user, id, expected), now()) is None:
         queries.find(user, id, expected)  # raises TaskNotFound or VersionConflict
 
 
 @writes
 def restore(user: User, id: int, expected: Set[int] | None) -> TaskRow:
-    """Restore a task from the trash; a live task is returned unchanged.
+    """Restore a task from the trash; a live task is returned unchanged, with its version.
 
-    Raises `TaskNotFound`, `VersionConflict` and `QuotaExceeded`.
+    `expected` are the versions that the task may have (None: any). Raises `TaskNotFound`, `VersionConflict` and
+    `QuotaExceeded`.
     """
     revision = bump_revision(user).revision
     columns = {"deleted_at": None, "updated_at": now()}
@@ -53,9 +57,9 @@ def restore(user: User, id: int, expected: Set[int] | None) -> TaskRow:
 
 @writes
 def destroy(user: User, id: int, expected: Set[int] | None) -> None:
-    """Delete a task permanently, live or in the trash. A tombstone stays for the delta feed.
+    """Delete a task permanently, live or in the trash, also from stored responses; a tombstone stays in the delta feed.
 
-    Raises `TaskNotFound` and `VersionConflict`.
+    `expected` are the versions that the task may have (None: any). Raises `TaskNotFound` and `VersionConflict`.
     """
     written_at = now()
     revision = bump_revision(user).revision
@@ -70,7 +74,10 @@ def destroy(user: User, id: int, expected: Set[int] | None) -> None:
 
 @reads
 def find(user: User, id: int, expected: Set[int] | None = None) -> TaskRow:
-    """Return the task with this id, live or in the trash. Raises `TaskNotFound` and `VersionConflict`."""
+    """Return the task with this id, live or in the trash; `expected` are the versions it may have (None: any).
+
+    Raises `TaskNotFound` and `VersionConflict`.
+    """
     stored = (Task.user_id == user.id, Task.id == id, Task.purged_at.is_(None))
     row = execute(select(*COLUMNS).where(*stored)).one_or_none()
     if row is None:
@@ -87,7 +94,7 @@ def _matches_version(user: User, id: int, expected: Set[int] | None) -> tuple[Co
     """Return the condition that the task has an expected version, empty for None.
 
     Of several versions the condition names the current one, which cannot change before the end of the transaction:
-    the text of a statement must not depend on how many versions a client sends. Raises `TaskNotFound` and
+    the text of a statement must not depend on how many versions a client sends. Only then raises `TaskNotFound` and
     `VersionConflict`.
     """
     if expected is None:

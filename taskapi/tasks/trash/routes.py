@@ -19,7 +19,7 @@ from .schemas import delete_query
 @tasks_bp.delete("/<task:id>", strict_slashes=False)
 @idempotent
 def delete(id: str) -> Response:
-    """Move a task to the trash, or delete it permanently."""
+    """Move a task to the trash, or delete it permanently with `permanent=true`."""
     # Read before it is validated: the lookup depends on it, and 404 precedes the 400 of an invalid parameter.
     permanent = request.args.get("permanent") == "true"
     with task_precondition(id, query=delete_query, find=queries.find if permanent else find_live) as target:
@@ -30,7 +30,7 @@ def delete(id: str) -> Response:
 @tasks_bp.post("/<task:id>/restore", strict_slashes=False)
 @idempotent
 def restore(id: str) -> Response:
-    """Restore a task from the trash."""
+    """Restore a task from the trash; a live task stays as it is."""
     with task_precondition(id, find=queries.find) as target:
         json_body(no_members)
         return task_response(queries.restore(g.user, *target))

@@ -122,7 +122,7 @@ def test_a_vtimezone_is_built_once_per_process(alice: Person, monkeypatch: pytes
     calls: list[str] = []
     from_tzid = icalendar.Timezone.from_tzid
     monkeypatch.setattr(icalendar.Timezone, "from_tzid", lambda name: calls.append(name) or from_tzid(name))
-    export_icalendar._timezone.cache_clear()
+    export_icalendar._vtimezone.cache_clear()
     task = {"title": "x", "due_date": "2026-11-20", "due_time": "12:00", "recurrence": "FREQ=DAILY"}
     load(alice, [{**task, "time_zone": zone} for zone in ["Asia/Manila", "Europe/Berlin"] * 3])
     for _ in range(3):

@@ -239,7 +239,7 @@ def test_more_imports_than_places_wait_and_are_503_at_last(alice: Person, monkey
 def test_an_import_yields_after_fewer_tasks_with_long_texts(
     alice: Person, slices: Slices, length: int, most: int
 ) -> None:
-    slices.count(import_plan, "_row")
+    slices.count(import_plan, "_merge_row")
     load_ok(alice, *[{"title": "x", "description": "é" * length}] * 30)
     assert (slices.total, slices.longest) == (30, most)
 
