@@ -16,11 +16,11 @@ from ...database.base import now
 from ...database.lists import integers, is_one_of
 from ...database.prepared import BoundStatement, Prepared
 from ...database.transactions import fetch
-from .. import models
 from ..folding import search_columns
 from ..members import DEFAULTS
 from ..models import Task
 from ..recurrence import schedule
+from ..statements.counters import LOCK_USER
 from ..statements.insert import bind_insert
 from ..statements.quota import check_quota, check_stored_tasks_after
 from ..statements.rows import COLUMNS, OWNER, TaskRow
@@ -32,7 +32,6 @@ PIPELINED_OPERATIONS = 25
 A batch of 100 takes 6 round trips: it reads the tasks, sends four times, and commits.
 """
 
-_LOCK_USER = Prepared(select(models.User.revision).where(models.User.user_id == OWNER).with_for_update())
 _LIVE_TASKS = Prepared(
     select(*COLUMNS).where(Task.user_id == OWNER, is_one_of(Task.id, integers("ids")), Task.deleted_at.is_(None))
 )
@@ -62,7 +61,7 @@ class Pipelined(NamedTuple):
 def lock_and_read(user: User, operations: Iterable[Mapping[str, Any]]) -> dict[int, TaskRow]:
     """Lock the user's row; return the live tasks that the operations name, by id. Without a row there are none."""
     ids = sorted({operation["id"] for operation in operations if "id" in operation})
-    locked, rows = fetch(_LOCK_USER(owner=user.id), _LIVE_TASKS(owner=user.id, ids=ids))
+    locked, rows = fetch(LOCK_USER(owner=user.id), _LIVE_TASKS(owner=user.id, ids=ids))
     return {row.id: row for row in rows} if locked else {}
 
 

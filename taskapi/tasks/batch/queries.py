@@ -97,7 +97,9 @@ class _Batch:
         """
         self._pending.append(pipelined)
         if self._current and pipelined.statements:
-            self._current.pop(pipelined.operation.get("id", 0), None)
+            row = self._current.pop(pipelined.operation.get("id", 0), None)
+            # A later operation on this task may remove the next task of its series.
+            self._current.pop(0 if row is None else row.next_task_id, None)
         if len(self._pending) == PIPELINED_OPERATIONS:
             self.send()
 

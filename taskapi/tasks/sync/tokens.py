@@ -61,8 +61,9 @@ def position_after(page: Page, since: SyncPosition, state: State) -> SyncPositio
     revision = page.last.revision if page.last else since.revision
     if page.following is None:
         return SyncPosition(max(revision, state.revision), _LAST_ID, since.initial_revision)
-    # The rows of one write share a revision, so a page may end between them.
-    is_split = page.following.revision == revision
+    # The rows of one write share a revision, so a page may end between them. A page with long texts is read twice: if
+    # a write changed many tasks in between, `following` is from before it, with a lower revision than the last row.
+    is_split = page.following.revision <= revision
     return SyncPosition(revision, page.last.id if is_split and page.last else _LAST_ID, since.initial_revision)
 
 

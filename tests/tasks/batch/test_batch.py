@@ -285,6 +285,19 @@ def completions(number: int) -> list[dict[str, Any]]:
     return [{"op": "complete", "id": id, "completed": True} for id in range(1, number + 1)]
 
 
+def test_the_next_task_that_a_batch_has_removed_is_not_found_by_its_later_operations(alice: Person) -> None:
+    task = {"title": "x", "due_date": "2026-12-01", "recurrence": "FREQ=DAILY"}
+    _, first = results(alice, {"op": "create", "task": task}, {"op": "complete", "id": 1, "completed": True})
+    response = batch(
+        alice,
+        {"op": "update", "id": 1, "task": {"title": "changed"}},
+        {"op": "complete", "id": 1, "completed": False},
+        {"op": "update", "id": first["next_task_id"], "task": {"title": "gone"}},
+    )
+    (fault,) = response.get_json()["errors"]
+    assert (response.status_code, fault["pointer"]) == (404, "/operations/2")
+
+
 def test_all_recurrence_searches_of_a_batch_share_one_budget(alice: Person) -> None:
     create_recurring(alice, MAX_OPERATIONS, EXPENSIVE_RULE)
     before = everything(alice)

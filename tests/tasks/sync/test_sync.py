@@ -23,7 +23,7 @@ from taskapi.database.base import now
 from taskapi.http import serialization
 from taskapi.tasks.models import Task, User
 from taskapi.tasks.schemas import task_out
-from taskapi.tasks.sync import routes
+from taskapi.tasks.sync import queries, routes
 from tests.conftest import Person, Statements, superuser_engine, token
 from tests.gunicorn_server import Request, Server, serve
 from tests.slices import Slices
@@ -150,6 +150,29 @@ def test_the_feed_with_a_token_has_only_later_changes(alice: Person) -> None:
     alice.add("Three")
     assert [item["title"] for item in page(alice, since)["items"]] == ["Changed", "Three"]
     assert page(alice, since) == page(alice, since), "a token can be used again"
+
+
+def test_a_write_of_many_tasks_between_the_two_reads_of_a_page_with_long_texts_loses_no_change(
+    alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = "é" * 9000
+    ids = [alice.add(f"Before {number}", description=long)["id"] for number in range(25)]
+    read_long, written = queries.long_page, []
+
+    def write_first(*arguments: Any) -> Any:
+        if not written:
+            document = {"tasks": [{"id": id, "title": f"After {id}", "description": long} for id in ids]}
+            written.append(alice.data("POST", "/import", json=document).status_code)
+        return read_long(*arguments)
+
+    monkeypatch.setattr(queries, "long_page", write_first)
+    titles, since, has_more = {}, None, True
+    while has_more:
+        received = page(alice, since, 10)
+        titles |= {item["id"]: item["title"] for item in received["items"]}
+        since, has_more = received["next"], received["has_more"]
+    assert written == [200]
+    assert titles == {id: f"After {id}" for id in ids}
 
 
 def test_a_long_page_of_the_feed_yields_to_other_requests(
