@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from gunicorn.http import message
-from gunicorn.http.body import Body, ChunkedReader
+from gunicorn.http.body import Body, ChunkedReader, LengthReader
 from gunicorn.http.errors import InvalidChunkExtension, InvalidHeader, LimitRequestHeaders
 
 MAX_HEADERS_BYTES = 32 * 1024
@@ -29,6 +29,9 @@ CHUNK_LINE_RECEIVE_BYTES = 512
 
 gunicorn receives 8 KiB at a time: of 1-byte chunks, these take 3 ms. Content of a chunk is received in larger pieces.
 """
+
+FRAMING_HEADERS = frozenset({"CONTENT-LENGTH", "TRANSFER-ENCODING"})
+"""Without one of these headers a request has no body (RFC 9112, section 6.3)."""
 
 MAX_CHUNK_LINE, MAX_TRAILERS = 1024, 4 * 1024
 """Bytes of a chunk line, and of all trailers, that are received without their end: each is searched from the start."""
@@ -67,7 +70,10 @@ class LimitedRequest(message.Request):
                 raise LimitRequestHeaders("max buffer headers")
 
     def set_body_reader(self) -> None:
-        """Set `body`; a chunked body is read by LimitedChunkedReader."""
+        """Set `body`, which is empty without a header about one; a chunked body is read by LimitedChunkedReader."""
+        if dict(self.headers).keys().isdisjoint(FRAMING_HEADERS):
+            self.body = Body(LengthReader(self.unreader, 0))  # as gunicorn, which makes two other readers before
+            return
         super().set_body_reader()
         if isinstance(self.body.reader, ChunkedReader):
             self.body = Body(LimitedChunkedReader(self, self.unreader))

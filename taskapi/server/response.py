@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
@@ -47,13 +48,25 @@ class FastResponse(wsgi.Response):
         If a body of unknown length follows, closing the socket resets the connection from then on, until `close`.
         """
         if not self.headers_sent:
-            lines = self.default_headers()
-            self.announces_close = "Connection: close\r\n" in lines
-            lines += [*[f"{name}: {value}\r\n" for name, value in self.headers], "\r\n"]
+            lines = [*self.default_headers(), *[f"{name}: {value}\r\n" for name, value in self.headers], "\r\n"]
             self._buffered_head = "".join(lines).encode("latin-1")
             self.headers_sent = True
             if self.response_length is None and not self._omits_body:
                 self._reset_on_close(True)
+
+    def default_headers(self) -> list[str]:
+        """Return the status line and gunicorn's own headers, as gunicorn does; the Date is formatted once a second."""
+        connection = "upgrade" if self.upgrade else "close" if self.should_close() else "keep-alive"
+        self.announces_close = connection == "close"
+        major, minor = self.req.version
+        lines = [
+            f"HTTP/{major}.{minor} {self.status}\r\nServer: {self.version}\r\n",
+            _date_line(int(time.time())),
+            f"Connection: {connection}\r\n",
+        ]
+        if self.chunked:
+            lines.append("Transfer-Encoding: chunked\r\n")
+        return lines
 
     def _emit_body(self, data: bytes) -> None:
         """Send a piece of the body, as a chunk if it is chunked, behind the headers if these were not sent yet."""
@@ -95,6 +108,12 @@ class FastResponse(wsgi.Response):
         """
         self._resets_on_close = resets
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", resets, 0))
+
+
+@lru_cache(maxsize=2)
+def _date_line(second: int) -> str:
+    """Return the Date header of a second of the Unix time."""
+    return f"Date: {util.http_date(second)}\r\n"
 
 
 @lru_cache(maxsize=256)

@@ -14,7 +14,7 @@ from gunicorn.http.parser import RequestParser
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from taskapi.server.response import MAX_JOINED_BYTES, FastResponse
+from taskapi.server.response import MAX_JOINED_BYTES, FastResponse, _date_line
 from tests.server.connections import CONFIG, GET, OTHER_PEER, Connection
 
 header_names = st.sampled_from(
@@ -57,12 +57,17 @@ def write(kind: type[wsgi.Response], head: bytes, status: Any, headers: Any, bod
     except Exception as raised:  # noqa: BLE001
         error = type(raised), str(raised)
     should_close = response.should_close() if error is None else None
+    if isinstance(response, FastResponse) and error is None:
+        assert response.announces_close == should_close
     return b"".join(connection.sent), response.headers, response.headers_sent, response.sent, should_close, error
 
 
 @pytest.fixture(autouse=True)
-def _constant_date(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(util, "http_date", lambda: "now")
+def _constant_date(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(util, "http_date", lambda _second=None: "now")
+    _date_line.cache_clear()
+    yield
+    _date_line.cache_clear()
 
 
 @pytest.fixture(autouse=True)
