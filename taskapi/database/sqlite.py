@@ -122,7 +122,8 @@ class SQLiteConnection(sqlite3.Connection):
     def run(self, call: Callable[[], R], *, is_long: bool = False) -> R:
         """Return `call()`, which uses this connection, within the time limit; in a native thread if `start` chose that.
 
-        `is_long` chooses native threads, if the process has them, for this call and the rest of the unit of work.
+        `is_long` chooses native threads, if the process has them, for this call and the rest of the unit of work,
+        COMMIT included. Otherwise the call runs where `start` chose.
         """
         if is_long and _threads is not None:
             self.start(in_threads=True)  # the following statements too: COMMIT has as much to write
@@ -136,7 +137,7 @@ class SQLiteConnection(sqlite3.Connection):
             self.check_deadline_every(INLINE_STEPS)
 
     def execute_for_each(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
-        """Execute a statement without a result for each of the rows, in one call in a native thread (`run`).
+        """Execute a statement without a result for each of the rows, in one call that is `is_long` as in `run`.
 
         The connection has a large page cache from then until the end of the transaction.
         """
@@ -202,7 +203,7 @@ class Cursor(sqlite3.Cursor):
     def execute(self, sql: str, parameters: Any = ()) -> Cursor:
         """Execute a statement and read all its rows within the time limit.
 
-        With more than `MANY_VALUES` parameters in a native thread (`run`).
+        With more than `MANY_VALUES` parameters it is `is_long` as in `run`.
         """
         self._rows = self.connection.run(
             partial(self._execute, super().execute, sql, parameters), is_long=len(parameters) > MANY_VALUES
@@ -210,7 +211,7 @@ class Cursor(sqlite3.Cursor):
         return self
 
     def executemany(self, sql: str, parameters: Iterable[Any]) -> Cursor:
-        """Execute a statement for each of the parameters within the time limit, always in a native thread (`run`)."""
+        """Execute a statement for each of the parameters, all within one time limit; `is_long` as in `run`."""
         self._rows = self.connection.run(partial(self._execute, super().executemany, sql, parameters), is_long=True)
         return self
 

@@ -69,7 +69,10 @@ class FastResponse(wsgi.Response):
         return lines
 
     def _emit_body(self, data: bytes) -> None:
-        """Send a piece of the body, as a chunk if it is chunked, behind the headers if these were not sent yet."""
+        """Send a piece of the body, as a chunk if it is chunked, behind the headers that `send_headers` has buffered.
+
+        gunicorn's `write` calls this, after `send_headers`. `data` is not empty: an empty chunk would end the body.
+        """
         head, self._buffered_head = self._buffered_head, b""
         if len(data) > MAX_JOINED_BYTES:
             self._emit_large(head, data)

@@ -136,7 +136,7 @@ class _Batch:
 
 
 def _work_pipelined(operation: Mapping[str, Any]) -> int:
-    """Return the work on an operation that is sent with others: 1, and 1 for each 1,000 characters of description."""
+    """Return the work on an operation sent with others: 1, and 1 for each full 1,000 characters of its description."""
     return 1 + len(operation.get("task", {}).get("description") or "") // 1000
 
 

@@ -87,12 +87,15 @@ def _last_state(_user_id: str) -> list[State]:
 
 
 def _page(rows: Rows, selection: Selection) -> Page:
-    """Make a page of the rows of a statement that selected one row more than `selection.limit`."""
+    """Make a page of the rows of a statement with LIMIT `selection.limit + 1`; that one more row is `following`."""
     return Page.from_rows(rows, selection.limit, len(Order.for_sort(selection.sort).keys))
 
 
 def _bind_page(user: User, selection: Selection, after: KeysetValues | None) -> BoundStatement:
-    """Bind the values of the prepared statement of an unfiltered page without the descriptions of long tasks."""
+    """Bind the statement of an unfiltered page of `selection.limit` rows and the following one, as `_page` needs it.
+
+    The description of a long task is NULL (`PageQuery.short`).
+    """
     limit = selection.limit
     bounds = {"max_rows": limit + 1, "max_text_bytes": max_short_bytes(limit)}
     if after is None:

@@ -92,7 +92,10 @@ def _update(
 
 
 def _increment(live: int, condition: ColumnElement[bool]) -> ReturningUpdate[*tuple[Any, ...]]:
-    """Return the UPDATE that increments the user's revision and adds `live` to the live tasks, on a condition."""
+    """Return the UPDATE that increments the user's revision and adds `live` to the live tasks, on a condition.
+
+    It returns `user_id` and `revision` (RETURNING), and no row if the condition is false.
+    """
     counters = {"revision": models.User.revision + 1, "live_tasks": models.User.live_tasks + live}
     statement = update(models.User).where(models.User.user_id == OWNER, condition).values(**counters)
     return statement.returning(models.User.user_id, models.User.revision)

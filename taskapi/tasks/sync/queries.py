@@ -69,7 +69,7 @@ def long_page(user: User, since: SyncPosition, short: Page) -> Page:
 
 
 def _bind_page(user: User, since: SyncPosition, limit: int) -> BoundStatement:
-    """Bind the values of the statement of `page`."""
+    """Bind the statement of a page of `limit` rows and the following one; the description of a long task is NULL."""
     return _PAGE(**_bind_position(user, since), max_rows=limit + 1, max_text_bytes=max_short_bytes(limit))
 
 
