@@ -93,9 +93,10 @@ class SQLiteConnection(sqlite3.Connection):
     _clock = staticmethod(time.monotonic)
 
     def start(self, *, in_threads: bool) -> None:
-        """Set the time limit for the statements of a unit of work, and whether they run in native threads.
+        """Set the time limit of each statement from now on, and whether statements run in native threads.
 
-        Without `in_threads`, in a process that has native threads, it is `INLINE_LIMIT`; otherwise it is `timeout`.
+        It is `timeout` of wall-clock time with `in_threads`, and in a process without native threads; otherwise it is
+        `INLINE_LIMIT` of processor time. A unit of work calls this before its first statement.
         """
         self._in_threads = in_threads
         if in_threads or _threads is None:
@@ -108,9 +109,10 @@ class SQLiteConnection(sqlite3.Connection):
         return Cursor(self)
 
     def rows(self, sql: str, values: Sequence[Any]) -> Iterable[Any]:
-        """Execute a statement within the time limit (SQLITE_INTERRUPT) and return its rows as tuples.
+        """Execute a statement and read all its rows, as tuples, within the time limit (SQLITE_INTERRUPT).
 
-        An iteration over many rows yields to other requests: to convert 1,000 of them takes 10 ms.
+        More than `SLICE_ROWS` are returned as an iterator that yields to other requests: to convert 1,000 rows takes
+        10 ms.
         """
         if self._in_threads:
             rows = self.run(lambda: sqlite3.Cursor(self).execute(sql, values).fetchall())

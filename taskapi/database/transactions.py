@@ -111,8 +111,8 @@ def setting(name: str) -> Any:
 def reads(work: Callable[Concatenate[O, P], R]) -> Callable[Concatenate[O, P], R]:
     """Decorate a function `work(owner, …)` that reads: no BEGIN and COMMIT; inside a unit of work it is part of that.
 
-    After a lock or a lost connection `work` is run again. Raises `DatabaseUnavailable`, and RuntimeError inside a unit
-    of work of another owner.
+    After a lock, a lost connection or (on SQLite) a slow statement `work` is run again. Raises `DatabaseUnavailable`,
+    and RuntimeError inside a unit of work of another owner.
     """
 
     @wraps(work)
@@ -128,8 +128,9 @@ def reads(work: Callable[Concatenate[O, P], R]) -> Callable[Concatenate[O, P], R
 def writes(work: Callable[Concatenate[O, P], R]) -> Callable[Concatenate[O, P], R]:
     """Decorate a function `work(owner, …)` that writes: one transaction, committed before the call returns.
 
-    Inside a write it is part of that. After a lock, a deadlock, a serialization failure or a connection lost before
-    COMMIT `work` is run again. Raises `DatabaseUnavailable`, and RuntimeError inside a read or another owner's write.
+    Inside a write it is part of that. After a lock, a deadlock, a serialization failure, a connection lost before
+    COMMIT or (on SQLite) a slow statement `work` is run again. Raises `DatabaseUnavailable`, and RuntimeError inside a
+    read or another owner's write.
     """
 
     @wraps(work)

@@ -110,7 +110,7 @@ class UnitOfWork:
     def begin_on_sqlite(self, *, in_threads: bool) -> None:
         """Choose where statements are executed (taskapi/database/sqlite_lanes.py), and begin a write's transaction.
 
-        Raises SQLITE_BUSY if another connection holds the write lock.
+        Call it before the first statement. Raises SQLITE_BUSY if another connection holds the write lock.
         """
         self._driver.start(in_threads=in_threads)
         if self.writable:

@@ -105,7 +105,7 @@ def is_stored(user: User, key: str) -> bool:
 
 
 def _lock_key(user: User, key: str) -> None:
-    """Take PostgreSQL's advisory lock of the key; raises `InFlight` if another request holds it.
+    """Take PostgreSQL's advisory lock of the key until the transaction ends; raises `InFlight` if it is taken.
 
     SQLite needs no lock: it executes one write transaction at a time, and a second request with the key waits.
     """
@@ -117,7 +117,10 @@ def _lock_key(user: User, key: str) -> None:
 
 
 def _store(user: User, key: str, fingerprint: str, response: RecordedResponse) -> None:
-    """Insert the response of a key, replacing an expired one. Raises `TooManyKeys`."""
+    """Insert the response of a key, replacing an expired one. Raises `TooManyKeys`.
+
+    The caller holds the lock of the key (`_lock_key`), and there is no response that has not expired.
+    """
     body, is_reduced = _choose_body(user, response)
     expired = delete(StoredResponse).where(StoredResponse.user_id == user.id, StoredResponse.key == key)
     if execute(expired).rowcount:
@@ -198,7 +201,7 @@ def _seconds_until_expiry(user: User) -> int:
 
 @writes
 def delete_all(user: User) -> None:
-    """Delete all keys of a user and the user's usage."""
+    """Delete all keys of a user, with their stored responses, and the user's `Usage` row."""
     execute(delete(Usage).where(Usage.user_id == user.id))
     execute(delete(StoredResponse).where(StoredResponse.user_id == user.id))
 

@@ -23,7 +23,7 @@ class SlotReleasingInput:
         return getattr(self._body, name)
 
     def read(self, size: int | None = None) -> bytes:
-        """Read up to `size` bytes, like a file, without the slot; then wait for the slot again."""
+        """Read up to `size` bytes (None: all) without the slot; then wait for the slot again."""
         with slots.released():
             received: bytes = self._body.read(size)
         return received

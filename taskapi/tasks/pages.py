@@ -98,7 +98,7 @@ class PageQuery:
     order_by: Sequence[Any]
 
     def short(self, max_rows: Any, max_text_bytes: Any) -> Select[Any]:
-        """Return the statement of the first rows; the description of tasks over `max_text_bytes` of text is NULL.
+        """Return the statement of the first `max_rows` rows; the description of tasks over `max_text_bytes` is NULL.
 
         A row has the columns of a task, its `TEXT_BYTES` if they are over `max_text_bytes` (otherwise NULL), and the
         sort key.

@@ -77,7 +77,7 @@ class _Batch:
     def prepare(self, index: int, operation: Mapping[str, Any]) -> Pipelined | None:
         """Prepare an operation to be sent with others; None if it must be applied by itself.
 
-        Locks the user's row and reads the tasks of this and the later operations, if that is due. Raises
+        Locks the user's row and reads the tasks of this and the later operations, unless they have been read. Raises
         `OperationFailed`; before that it sends the pending operations, of which one may fail first.
         """
         if operation["op"] in _ALONE or len(self._operations) == 1:

@@ -65,7 +65,7 @@ _INSERT_WITHIN_QUOTA = Prepared(
 def insert_next(user: User, written_at: datetime, values: Mapping[str, Any]) -> TaskRow:
     """Increment the revision, allocate the next id and insert a task with it; `values` are the members of the request.
 
-    Raises `QuotaExceeded`, and ValidationError as `_columns` does.
+    Inserts the user's row if it is missing. Raises `QuotaExceeded`, and ValidationError as `_columns` does.
     """
     (counters,), (row,) = fetch(*bind_insert(user, written_at, values))
     check_quota(counters.live_tasks)

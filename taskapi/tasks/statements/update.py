@@ -234,9 +234,10 @@ def may_commit(expected: Set[int] | None) -> bool:
 def update_task(
     user: User, id: int, revision: int, columns: Mapping[str, Any], *conditions: ColumnElement[bool]
 ) -> TaskRow | None:
-    """Set columns, and `revision`, of a stored task, live or not, that meets the conditions; does not increment.
+    """Set columns, and the task's `revision`, which the caller has incremented; with `conditions`, only if they hold.
 
-    Returns the row after that, or None if no row matched.
+    The task may be live, in the trash or a tombstone, unless `conditions` exclude that. Returns the row after that, or
+    None if no row matched.
     """
     statement = update(Task).where(Task.user_id == user.id, Task.id == id, *conditions)
     return execute(statement.values(**columns, revision=revision).returning(*COLUMNS)).one_or_none()
