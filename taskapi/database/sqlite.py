@@ -243,6 +243,7 @@ def use_timeout_connections(engine: Engine, *, timeout: float, is_work: Callable
     """
 
     def configure(connection: SQLiteConnection, _record: object) -> None:
+        """Set up a new connection: no implicit BEGIN, pragmas, time limits (SQLAlchemy's connect event)."""
         # We send BEGIN: sqlite3 would send it before the first write, after the reads that the write depends on.
         connection.isolation_level = None
         # WAL: readers do not wait for the writer. FULL: a committed write survives a power failure.
@@ -252,6 +253,7 @@ def use_timeout_connections(engine: Engine, *, timeout: float, is_work: Callable
         connection.check_deadline_every(INLINE_STEPS)
 
     def begin(connection: Connection) -> None:
+        """Begin a transaction with the write lock, unless a unit of work is running (SQLAlchemy's begin event)."""
         if not is_work():
             driver: Any = connection.connection.dbapi_connection
             retry_busy(driver.begin, time.monotonic() + timeout)

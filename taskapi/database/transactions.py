@@ -201,6 +201,7 @@ def _run_on_sqlite(engine: Engine, work: Callable[[], R], owner: str, *, writabl
     running: UnitOfWork | None = None
 
     def attempt(in_threads: bool) -> R:  # noqa: FBT001
+        """Run `work` once in a new unit of work, and commit; with `in_threads` its statements in native threads."""
         nonlocal running
         running = unit = UnitOfWork(engine, owner, writable=writable)
 

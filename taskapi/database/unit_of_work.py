@@ -189,7 +189,10 @@ def prepend_statements(engine: Engine) -> None:
     """
 
     def hook(execute: Callable[..., object]) -> Callable[..., bool]:
+        """Return the listener of an event; `execute` is the psycopg method that SQLAlchemy calls after the event."""
+
         def run(cursor: psycopg.Cursor[Any], *arguments: Any) -> bool:
+            """Execute the statement after those due before it; return False, and execute nothing, if none is due."""
             *statement, context = arguments
             prepended = _statements_before_core(context.root_connection)
             if not prepended:

@@ -206,7 +206,10 @@ def query_parameters(schema: Schema) -> Any:
 
 @lru_cache(maxsize=QUERY_CACHE_SIZE)
 def _parameters(schema: Schema, _query: bytes) -> Any:
-    """Load the parameters of the current request; `_query`, its query string, is the key of the cache."""
+    """Load the parameters of the current request; `_query`, its query string, is the key of the cache.
+
+    Raises `BadParameter`, which is not cached.
+    """
     try:
         repeatable = {name for name, field in schema.fields.items() if isinstance(field, ListField)}
         values_by_name: dict[str, Any] = {}

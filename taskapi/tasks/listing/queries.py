@@ -42,7 +42,10 @@ def page(user: User, selection: Selection, after: KeysetValues | None) -> Page:
 
 @reads
 def long_page(user: User, selection: Selection, after: KeysetValues | None, short: Page) -> Page:
-    """Read the page `short` again with all descriptions; it may end earlier, at about `pages.MAX_BYTES`."""
+    """Read the page `short` again with all descriptions; it may end earlier, at about `pages.MAX_BYTES`.
+
+    `page` has read it with this `after` and `selection`, whose limit may have been another.
+    """
 
     def read(max_rows: int, max_bytes: int) -> Sequence[TaskRow]:
         """Read the page with all descriptions, up to a number of rows and of bytes."""

@@ -25,7 +25,10 @@ from .rows import COLUMNS, MEMBER_BINDS, OWNER, TaskRow, task_columns
 
 
 def _insert_from(counters: Any) -> Any:
-    """Return INSERT … SELECT of a task whose id and revision are the counters in the table or CTE `counters`."""
+    """Return INSERT … SELECT of a task whose id and revision are the counters in the table or CTE `counters`.
+
+    It binds `owner` and `MEMBER_BINDS`, returns `COLUMNS`, and inserts nothing if `counters` has no row of the owner.
+    """
     columns = {
         "user_id": counters.c.user_id,
         "id": counters.c.last_task_id,

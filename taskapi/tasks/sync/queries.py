@@ -59,7 +59,10 @@ def page(user: User, since: SyncPosition, limit: int) -> Page:
 
 @reads
 def long_page(user: User, since: SyncPosition, short: Page) -> Page:
-    """Read the page `short` again with all descriptions; it may end earlier, at about `pages.MAX_BYTES`."""
+    """Read the page `short` again with all descriptions; it may end earlier, at about `pages.MAX_BYTES`.
+
+    `page` has read it with this `since`, or it is the first page and `since` is the start.
+    """
 
     def read(max_rows: int, max_bytes: int) -> Rows:
         """Read the page with all descriptions, up to a number of rows and of bytes."""
