@@ -51,8 +51,8 @@ class EndedSessions:
     def contains(self, user: User) -> bool:
         """Return True if the session of a token has ended; False if the token has no session.
 
-        First reads new rows, or waits for another request's read, if the last one is `REFRESH_INTERVAL` old. Raises
-        `DatabaseUnavailable` if they cannot be read.
+        First reads new rows, or waits for another request's read, if the last one is `REFRESH_INTERVAL` old; with more
+        than `MAX_IN_MEMORY` rows queries the database. Raises `DatabaseUnavailable` if rows cannot be read.
         """
         if user.session is None:
             return False

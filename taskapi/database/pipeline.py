@@ -222,7 +222,7 @@ class TimeoutConnection(psycopg.Connection[Any]):
         super().close()
 
     def wait(self, gen: PQGen[R], interval: float = POLL_INTERVAL, timeout: float | None = None) -> R:
-        """Wait as psycopg does. If `timeout` is None, `SERVER_TIMEOUT` of silence closes it: `ConnectionTimeout`."""
+        """Wait as psycopg does; without `timeout`, close after `SERVER_TIMEOUT` of silence (`ConnectionTimeout`)."""
         if timeout is not None:
             return super().wait(gen, interval, timeout)
         return super().wait(self._with_server_timeout(gen, interval), interval)

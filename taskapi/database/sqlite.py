@@ -111,8 +111,8 @@ class SQLiteConnection(sqlite3.Connection):
     def rows(self, sql: str, values: Sequence[Any]) -> Iterable[Any]:
         """Execute a statement and read all its rows, as tuples, within the time limit (SQLITE_INTERRUPT).
 
-        More than `SLICE_ROWS` are returned as an iterator that yields to other requests: to convert 1,000 rows takes
-        10 ms.
+        It runs where `start` chose. More than `SLICE_ROWS` are returned as an iterator that yields to other requests:
+        to convert 1,000 rows takes 10 ms.
         """
         if self._in_threads:
             rows = self.run(lambda: sqlite3.Cursor(self).execute(sql, values).fetchall())
@@ -139,9 +139,10 @@ class SQLiteConnection(sqlite3.Connection):
             self.check_deadline_every(INLINE_STEPS)
 
     def execute_for_each(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
-        """Execute a statement without a result for each of the rows, in one call that is `is_long` as in `run`.
+        """Execute a statement without a result for each of the rows, in one call (`executemany`).
 
-        The connection has a large page cache from then until the end of the transaction.
+        It runs in a native thread if the process has them. From this call until the end of the transaction, COMMIT in
+        that thread included, the connection has a large page cache.
         """
         self._has_bulk_cache = True
         self._set_cache(BULK_CACHE_KIB)
@@ -205,7 +206,8 @@ class Cursor(sqlite3.Cursor):
     def execute(self, sql: str, parameters: Any = ()) -> Cursor:
         """Execute a statement and read all its rows within the time limit.
 
-        With more than `MANY_VALUES` parameters it is `is_long` as in `run`.
+        With more than `MANY_VALUES` parameters it runs in a native thread if the process has them, and so does the rest
+        of the unit of work, COMMIT included.
         """
         self._rows = self.connection.run(
             partial(self._execute, super().execute, sql, parameters), is_long=len(parameters) > MANY_VALUES
@@ -213,7 +215,10 @@ class Cursor(sqlite3.Cursor):
         return self
 
     def executemany(self, sql: str, parameters: Iterable[Any]) -> Cursor:
-        """Execute a statement for each of the parameters, all within one time limit; `is_long` as in `run`."""
+        """Execute a statement for each of the parameters, all within one time limit.
+
+        It runs in a native thread if the process has them, and so does the rest of the unit of work, COMMIT included.
+        """
         self._rows = self.connection.run(partial(self._execute, super().executemany, sql, parameters), is_long=True)
         return self
 

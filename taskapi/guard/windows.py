@@ -94,7 +94,7 @@ class InMemoryCounter:
             return self._left(key)
 
     def _left(self, key: str) -> tuple[int, float]:
-        """Compute `left`, after starting a new window if the current one is over; call it with the lock held."""
+        """Start a new window if the current one is over; return what `left` does. Call it with the lock held."""
         window, elapsed = divmod(time.time(), self._seconds)
         if window != self._window:
             self._previous = self._counts if window == self._window + 1 else {}

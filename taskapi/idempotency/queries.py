@@ -139,8 +139,9 @@ def _store(user: User, key: str, fingerprint: str, response: RecordedResponse) -
 def _choose_body(user: User, response: RecordedResponse) -> tuple[bytes, bool]:
     """Return the body to store and whether it is the reduced one; add it to the user's usage.
 
-    A response with several tasks is always reduced: 100 ids instead of up to 4 MB; one task is if the stored bodies
-    exceed `MAX_COPIED_BYTES`. Over the user's limits, deletes expired keys; raises `TooManyKeys` if that is not enough.
+    The response of a batch is always reduced (100 ids instead of up to 4 MB), that of one task if the stored bodies
+    would exceed `MAX_COPIED_BYTES` with it, any other never. Over the user's limits, deletes expired keys; raises
+    `TooManyKeys` if that is not enough.
     """
     is_reduced = response.reduced is not None and response.task_id is None
     body = response.reduced if response.reduced is not None and is_reduced else response.body

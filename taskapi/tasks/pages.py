@@ -149,7 +149,7 @@ class Page(NamedTuple):
     def from_rows(cls, rows: Sequence[TaskRow], limit: int, keys: int) -> Page:
         """Return the page of up to `limit` rows; `rows` has one more, the `following` one, unless the page is the last.
 
-        A statement with LIMIT `limit + 1` has returned them.
+        A statement with LIMIT `limit + 1` has returned them; the last `keys` columns of a row are its sort key.
         """
         if len(rows) > limit:
             return cls(rows[:limit], rows[limit - 1], rows[limit], keys)

@@ -139,7 +139,8 @@ def set_members_and_commit(
 ) -> TaskRow | None:
     """Do what `set_members` does, and commit; with `completed` only for a task that is not recurring.
 
-    Returns None if nothing was changed, neither the task nor the revision, for whatever reason (`_write_and_commit`).
+    Returns None if nothing was changed, neither the task nor the revision. Changes nothing inside another unit of work,
+    on SQLite, and with several `expected` versions (None: any).
     """
     return _write_and_commit(user, _CHANGE, id, expected, written_at, **_bind_members(columns))
 
@@ -162,7 +163,7 @@ def toggle_completed(user: User, id: int, version: int | None, written_at: datet
 def toggle_and_commit(user: User, id: int, expected: Set[int] | None, written_at: datetime) -> TaskRow | None:
     """Do what `toggle_completed` does for a task that is not recurring, and commit; None if nothing was changed.
 
-    As `_write_and_commit` it also returns None without trying.
+    Changes nothing inside another unit of work, on SQLite, and with several `expected` versions (None: any).
     """
     return _write_and_commit(user, _TOGGLE, id, expected, written_at)
 
@@ -179,7 +180,7 @@ def move_to_trash(user: User, id: int, version: int | None, written_at: datetime
 def move_to_trash_and_commit(user: User, id: int, expected: Set[int] | None, written_at: datetime) -> TaskRow | None:
     """Do what `move_to_trash` does, and commit; returns None if nothing was changed, neither the task nor the counters.
 
-    As `_write_and_commit` it also returns None without trying.
+    Changes nothing inside another unit of work, on SQLite, and with several `expected` versions (None: any).
     """
     return _write_and_commit(user, _REMOVE, id, expected, written_at)
 
@@ -200,7 +201,7 @@ def _write(
 def _bind(
     user: User, change: _Change, id: int, version: int | None, written_at: datetime, **columns: Any
 ) -> tuple[BoundStatement, BoundStatement]:
-    """Bind the increment of the counters and the UPDATE of a task."""
+    """Bind the increment of the counters and the UPDATE of a task, to be sent in this order; it binds `columns`, too."""
     return (
         BUMP_REVISION(owner=user.id, by=1, ids=0, live=change.live),
         change.statement(**columns, owner=user.id, task=id, version=version, written_at=written_at),
