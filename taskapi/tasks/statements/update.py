@@ -201,7 +201,7 @@ def _write(
 def _bind(
     user: User, change: _Change, id: int, version: int | None, written_at: datetime, **columns: Any
 ) -> tuple[BoundStatement, BoundStatement]:
-    """Bind the increment of the counters and the UPDATE of a task, to be sent in this order; it binds `columns`, too."""
+    """Bind the increment of the counters and the UPDATE of a task, sent in this order; it binds `columns`, too."""
     return (
         BUMP_REVISION(owner=user.id, by=1, ids=0, live=change.live),
         change.statement(**columns, owner=user.id, task=id, version=version, written_at=written_at),
