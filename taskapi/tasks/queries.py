@@ -48,7 +48,7 @@ def find(user: User, id: int, expected: Set[int] | None = None) -> TaskRow:
 
 @reads
 def find_all(user: User, ids: Set[int]) -> Mapping[int, TaskRow]:
-    """Return the user's tasks with these ids by id, in the trash or not; ids without a task are left out."""
+    """Return the user's tasks with these ids by id, in the trash or not; others, and tombstones, are left out."""
     # A prepared statement for each id, sent in one round trip: `IN` would be another statement for each number of ids.
     results = fetch(*(_STORED_TASK(owner=user.id, task=task_id) for task_id in ids)) if ids else ()
     return {row.id: row for rows in results for row in rows}

@@ -161,7 +161,7 @@ def write_rows(user: User, rows: Sequence[Sequence[Any]], moved: Sequence[int]) 
 
 
 def _slices(rows: Sequence[Sequence[Any]]) -> Iterator[Sequence[Sequence[Any]]]:
-    """Divide rows for statements of `ROWS_PER_STATEMENT` rows, or fewer with about `CHARACTERS_PER_STATEMENT`.
+    """Divide rows for statements of `ROWS_PER_STATEMENT`, or fewer with descriptions of `CHARACTERS_PER_STATEMENT`.
 
     Each is made in a few milliseconds; then the worker waits for its result.
     """

@@ -76,7 +76,7 @@ def destroy(user: User, id: int, expected: Set[int] | None) -> None:
 def find(user: User, id: int, expected: Set[int] | None = None) -> TaskRow:
     """Return the task with this id, live or in the trash; `expected` are the versions it may have (None: any).
 
-    Raises `TaskNotFound` and `VersionConflict`.
+    Raises `TaskNotFound`, also for a tombstone, and `VersionConflict`.
     """
     stored = (Task.user_id == user.id, Task.id == id, Task.purged_at.is_(None))
     row = execute(select(*COLUMNS).where(*stored)).one_or_none()
