@@ -97,7 +97,11 @@ class Config:
 
 
 class _Environment:
-    """Parsers of environment variables; each adds its errors to `problems`, without the values (secrets)."""
+    """Parsers of environment variables; each adds its errors to `problems`, without the values (secrets).
+
+    Unless a docstring says otherwise, an invalid value is returned as it is: `Config.from_env` raises if there is a
+    problem.
+    """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
@@ -114,7 +118,7 @@ class _Environment:
         return any(self.text(name) for name in ("BETTER_AUTH_SECRET", "BETTER_AUTH_URL", "BETTER_AUTH_JWKS_URL"))
 
     def secrets(self) -> tuple[str, ...]:
-        """Return the shared secrets as (), (current,) or (current, previous).
+        """Return the shared secrets as (), (current,) or (current, previous), also invalid ones.
 
         Adds to `problems` what `_secret` does, and a previous secret without a current one.
         """
@@ -124,9 +128,10 @@ class _Environment:
         return tuple(secret for secret in (current, previous) if secret)
 
     def _secret(self, name: str) -> str | None:
-        """Return a secret, None if absent or empty; add to `problems` one that is too short, public or not UTF-8.
+        """Return a secret, not stripped; None if absent or empty.
 
-        The development secret, which is public, is accepted from the `flask` command.
+        One that is too short, public or not UTF-8 is added to `problems`, and returned nevertheless. The development
+        secret, which is public, is accepted from the `flask` command.
         """
         # Not stripped: Better Auth signs with exactly the bytes of the variable.
         secret = self._environ.get(name) or None
@@ -149,7 +154,7 @@ class _Environment:
         """Return the address of the key set: `BETTER_AUTH_JWKS_URL`, or one below `BETTER_AUTH_URL`; None without both.
 
         The latter is that URL plus `/jwks`, or `/api/auth/jwks` if it has no path. Adds to `problems` what is not an
-        http or https URL.
+        http or https URL; an invalid `BETTER_AUTH_URL` counts as absent.
         """
         issuer = self._http_url("BETTER_AUTH_URL")
         jwks = self._http_url("BETTER_AUTH_JWKS_URL")
@@ -160,7 +165,7 @@ class _Environment:
         return f"{base}/jwks" if urlsplit(base).path else f"{base}/api/auth/jwks"
 
     def _http_url(self, name: str) -> str | None:
-        """Return the value of a variable, None if absent; add to `problems` one that is not an http or https URL."""
+        """Return a variable, None if absent; add it to `problems`, and return it, if it is no http or https URL."""
         value = self.text(name)
         if value and not _is_http_url(value):
             self.problems.append(f"{name} is not an http(s) URL such as https://app.example.com")
@@ -183,7 +188,8 @@ class _Environment:
     def database_url(self, name: str) -> str | None:
         """Return a database URL, with the driver `postgresql+psycopg` for PostgreSQL; None if absent.
 
-        Adds to `problems` what is neither PostgreSQL with a database name nor a SQLite file without options.
+        Anything but PostgreSQL with a database name or a SQLite file without options is returned unchanged, and added
+        to `problems`.
         """
         value = self.text(name)
         if value is None:
@@ -202,7 +208,7 @@ class _Environment:
     def origins(self, name: str) -> tuple[str, ...]:
         """Return the origins, such as `https://app.example.com`, of a comma-separated list, () if absent.
 
-        Adds to `problems` a list with anything else, such as a path or `*`.
+        A list with anything else, such as a path or `*`, is added to `problems` and returned whole.
         """
         values = tuple(part.strip() for part in (self.text(name) or "").split(",") if part.strip())
         if not all(re.fullmatch(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?", v) for v in values):
@@ -212,14 +218,20 @@ class _Environment:
         return values
 
     def redis_url(self) -> str | None:
-        """Return `REDIS_URL`, None if absent; add to `problems` what is not a redis or rediss URL with a host."""
+        """Return `REDIS_URL`, None if absent.
+
+        Anything but a redis or rediss URL with a host is added to `problems`, and returned nevertheless.
+        """
         value = self.text("REDIS_URL")
         if value and not re.match(r"(redis|rediss)://[^/]", value):
             self.problems.append("REDIS_URL is not redis://HOST:PORT/NUMBER")
         return value
 
     def rate_limit(self) -> str | None:
-        """Return `RATE_LIMIT`, by default `600/minute`; None for `off`. Adds an invalid one to `problems`."""
+        """Return `RATE_LIMIT`, by default `600/minute`; None for `off`.
+
+        An invalid one is added to `problems`, and returned nevertheless.
+        """
         value = self.text("RATE_LIMIT") or Config.rate_limit
         if value == "off":
             return None
@@ -248,7 +260,10 @@ class _Environment:
         return value in ("true", "1")
 
     def log_level(self) -> str:
-        """Return `LOG_LEVEL` in upper case, by default INFO; add to `problems` one that is none of `LOG_LEVELS`."""
+        """Return `LOG_LEVEL` in upper case, by default INFO.
+
+        One that is none of `LOG_LEVELS` is added to `problems`, and returned nevertheless.
+        """
         value = (self.text("LOG_LEVEL") or Config.log_level).upper()
         if value not in LOG_LEVELS:
             self.problems.append(f"LOG_LEVEL is none of {', '.join(LOG_LEVELS)}")

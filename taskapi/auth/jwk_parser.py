@@ -74,7 +74,10 @@ def _is_same_key(one: Key, other: Key) -> bool:
 
 
 def _parse_key(entry: dict[str, Any], kid: str) -> Key | None:
-    """Return the key of a JWK; None if it is not for verifying, private, unsupported, malformed or weak (logged)."""
+    """Return the key of a JWK; None if it is not for verifying, private, unsupported, malformed or weak.
+
+    Its only algorithm is `alg`, or without one the first for its type. A weak key is logged, with its `kid`.
+    """
     key_type = (entry.get("kty"), entry.get("crv"))
     # A key without `alg` is for the first algorithm of its type. A key for two algorithms would allow confusion.
     algorithm = entry.get("alg") or next((name for name, type_ in _KEY_TYPES.items() if type_ == key_type), None)

@@ -135,7 +135,7 @@ class JWKS:
         done.set()
 
     def _parse(self, body: bytes) -> dict[str, Key]:
-        """Parse a key set; return the cached `Key` objects if the body is that of the last one that was parsed.
+        """Parse a key set; return the cached `Key` objects if the body is that of the last one. Raises ValueError.
 
         The token cache compares keys by identity. With new objects after each fetch, a client that sends an unknown
         `kid` every second would make the worker verify the signatures of all users again every second.

@@ -56,7 +56,10 @@ def record_logout(user: User, token_id: str, *, session_expires_at: datetime, to
 
 
 def _lock_log() -> None:
-    """Serialize writers of the log until they commit: numbers are committed in order, so that no reader misses one."""
+    """Let one transaction at a time, of all users, write `ended_sessions`; the lock is held until it ends.
+
+    So numbers are committed in ascending order, and a reader misses none. Call it before the last number is read.
+    """
     if db.engine.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
         execute(select(func.pg_advisory_xact_lock(func.hashtextextended(EndedSession.__tablename__, 0))))
 

@@ -34,7 +34,8 @@ COOKIE_CACHE_GRACE = timedelta(hours=1)
 class EndedSessions:
     """A worker's cache of the table `ended_sessions`; thread-safe.
 
-    `max_lifetime` is the maximum lifetime of a token in seconds, `clock` returns seconds that never go back.
+    `max_lifetime` is the configured maximum lifetime of a token in seconds (None: `tokens.MAX_LIFETIME`), `clock`
+    returns seconds that never go back.
     """
 
     def __init__(self, *, max_lifetime: int | None = None, clock: Callable[[], float] = time.monotonic) -> None:
@@ -50,8 +51,8 @@ class EndedSessions:
     def contains(self, user: User) -> bool:
         """Return True if the session of a token has ended; False if the token has no session.
 
-        First reads new rows, or waits for another request's read, if the last one is `REFRESH_INTERVAL` old. Raises
-        `DatabaseUnavailable` if they cannot be read.
+        First reads new rows, or waits for another request's read, if the last one is `REFRESH_INTERVAL` old; with more
+        than `MAX_IN_MEMORY` rows queries the database. Raises `DatabaseUnavailable` if rows cannot be read.
         """
         if user.session is None:
             return False
@@ -112,7 +113,8 @@ class EndedSessions:
     def _read(self, at: float) -> None:
         """Read the rows from the last known one, or all rows if that one is gone or `REREAD_AFTER` is over.
 
-        At most `MAX_IN_MEMORY` + 1 rows; once there are that many, nothing is read until `REREAD_AFTER` is over.
+        `at` is the current time of the clock. Reads at most `MAX_IN_MEMORY` + 1 rows; once there are that many, nothing
+        until `REREAD_AFTER` is over.
         """
         if at - self._complete_read_at < REREAD_AFTER:
             if len(self._ended) > MAX_IN_MEMORY:

@@ -121,7 +121,7 @@ class Verifier:
         return verified.user
 
     def verify_claims(self, token: str, types: Set[str | None]) -> dict[str, Any]:
-        """Return the claims of a token with a `typ` of `types` and any lifetime; not cached. Raises as `verify`."""
+        """Verify a token of a `typ` in `types`, with any lifetime; return its claims, uncached; raise as `verify`."""
         _check_length(token)
         header, claims = _parse(token, types)
         self._verify_signature(token, header)
@@ -206,7 +206,7 @@ class Verifier:
 
 
 def max_session_token_lifetime(max_lifetime: int | None) -> int:
-    """Return the maximum lifetime of a token with a `sid`, in seconds: `max_lifetime`, at most `MAX_LIFETIME`."""
+    """Return the maximum lifetime in seconds of a token with a `sid`: `max_lifetime` if set, at most `MAX_LIFETIME`."""
     return min(max_lifetime or MAX_LIFETIME, MAX_LIFETIME)
 
 
@@ -257,7 +257,7 @@ def _parse_object(raw: bytes) -> dict[str, Any]:
 
 
 def _check_times(claims: dict[str, Any], now: float) -> float:
-    """Check `exp`, `iat` and `nbf` (`CLOCK_SKEW`) against `now`; return `exp`, or raise `InvalidToken`."""
+    """Check `exp` (required), `iat` and `nbf` (`CLOCK_SKEW`) against `now`; return `exp`, or raise `InvalidToken`."""
     expires = numeric_date(claims, "exp")
     if expires is None:
         raise InvalidToken("the token has no exp")

@@ -76,7 +76,7 @@ class Lane:
             del self._held[user]
 
     def _take(self, user: str) -> bool:
-        """Do what `acquire_now` does; call it with the mutex held."""
+        """Take a place, or return False if none is free or the user holds `per_user`; call it with the mutex held."""
         if not self._free or self.is_full_for(user):
             return False
         self._free -= 1
@@ -98,7 +98,7 @@ class Lane:
 
     @contextmanager
     def held(self, deadline: float, user: str = "") -> Iterator[None]:
-        """Wait for a place and hold it for the `with` block; arguments and errors as in `acquire`."""
+        """Wait for a place until `deadline`, hold it in the `with` block; raises `LaneTimeout` as `acquire` does."""
         self.acquire(deadline, user)
         try:
             yield

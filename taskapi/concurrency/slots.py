@@ -72,8 +72,8 @@ class released:  # noqa: N801  used like a function
 def later() -> Slot:
     """Return a factory of context managers that hold a slot for work done while the response is streamed.
 
-    The slot of the request is released when the view returns, so each of them waits for one again. If the request still
-    holds its slot, or the server has no slots, none is taken.
+    Call it before the view returns. The slot of the request is released then, so each of them waits for one again. If
+    the request still holds its slot, or the server has no slots, none is taken.
     """
     return partial(_ensure_held, _held.get())
 

@@ -54,7 +54,10 @@ class UTCDateTime(TypeDecorator[datetime]):
         return None if value is None else value.replace(tzinfo=UTC)
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
-        """Return no processor on PostgreSQL: psycopg returns aware datetimes in the session's zone, UTC (`SESSION`)."""
+        """Return None, for no conversion, on PostgreSQL: psycopg returns aware datetimes in UTC, the session's zone.
+
+        On SQLite return the function that calls `process_result_value`.
+        """
         return super().result_processor(dialect, coltype) if dialect.name == "sqlite" else None
 
 

@@ -84,7 +84,7 @@ def is_one_of(column: InstrumentedAttribute[Any], values: Collection[int] | Bind
 
 
 def has_every(text: InstrumentedAttribute[Any], parts: Collection[str]) -> ColumnElement[bool]:
-    """Return the condition that the text contains every string of the list (true for none)."""
+    """Return the condition that the text contains each of the strings as a substring (true for none)."""
     return _HasEvery(text, literal(parts, _List(Text)))
 
 

@@ -93,7 +93,7 @@ class TimeoutConnection(psycopg.Connection[Any]):
         return self.pgconn.transaction_status != TransactionStatus.IDLE
 
     def run_pipeline(self, statements: Sequence[PipelinedStatement]) -> list[Sequence[Any]]:
-        """Execute statements in one round trip and return the rows of each; raises the first error.
+        """Execute statements in one round trip; return the rows of each (() without `row`), or raise the first error.
 
         Without a BEGIN all of them are one implicit transaction (PostgreSQL, "Pipelining" in its message flow). The
         server parses each text once per connection. psycopg's own pipeline executes several times as many bytecodes.
@@ -172,7 +172,7 @@ class TimeoutConnection(psycopg.Connection[Any]):
                 raise error
 
     def _wait_readable(self) -> None:
-        """Wait for data from the server; raises `ConnectionTimeout` after `SERVER_TIMEOUT` seconds without any.
+        """Wait for data or a reset by the server; raises `ConnectionTimeout` after `SERVER_TIMEOUT` seconds of silence.
 
         It sums up polls and does not read a clock: while other requests keep the process busy, nothing is polled, and
         that time must not count as silence of the server.
@@ -222,7 +222,7 @@ class TimeoutConnection(psycopg.Connection[Any]):
         super().close()
 
     def wait(self, gen: PQGen[R], interval: float = POLL_INTERVAL, timeout: float | None = None) -> R:
-        """Wait as psycopg does; raises `ConnectionTimeout` and closes after `SERVER_TIMEOUT` seconds of silence."""
+        """Wait as psycopg does; without `timeout`, close after `SERVER_TIMEOUT` of silence (`ConnectionTimeout`)."""
         if timeout is not None:
             return super().wait(gen, interval, timeout)
         return super().wait(self._with_server_timeout(gen, interval), interval)
@@ -262,7 +262,7 @@ class _ServerStatement:
         self._pgconn.send_query_prepared(self.name, self._transformer.dump_sequence(values, self._formats))
 
     def load_rows(self, result: PGresult, row: Callable[[Sequence[Any]], Any]) -> Sequence[Any]:
-        """Return the rows of a result, each made with `row`; outside a transaction, yields after each `SLICE_ROWS`."""
+        """Return a result's rows, made with `row`; lets other requests run (outside a transaction) in a long one."""
         if not result.nfields:
             return ()
         self._transformer.set_pgresult(result)

@@ -26,7 +26,10 @@ def row_security_problem() -> str | None:
 
 
 def row_security_status(metadata: MetaData) -> TextClause:
-    """Return the query for the role's `is_exempt`, the number of `tables_with_forced_rls` and of all `policies`."""
+    """Return the query of one row about our role and the tables of `metadata`.
+
+    Its columns: `is_exempt` (superuser or BYPASSRLS), and the numbers `tables_with_forced_rls` and `policies`.
+    """
     return text(
         "WITH tables AS (SELECT to_regclass(name) AS id FROM unnest(CAST(:names AS text[])) AS name) SELECT"
         " (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user) AS is_exempt,"

@@ -93,9 +93,10 @@ class SQLiteConnection(sqlite3.Connection):
     _clock = staticmethod(time.monotonic)
 
     def start(self, *, in_threads: bool) -> None:
-        """Set the time limit for the statements of a unit of work, and whether they run in native threads.
+        """Set the time limit of each statement from now on, and whether statements run in native threads.
 
-        Without `in_threads`, in a process that has native threads, it is `INLINE_LIMIT`; otherwise it is `timeout`.
+        It is `timeout` of wall-clock time with `in_threads`, and in a process without native threads; otherwise it is
+        `INLINE_LIMIT` of processor time. A unit of work calls this before its first statement.
         """
         self._in_threads = in_threads
         if in_threads or _threads is None:
@@ -108,9 +109,10 @@ class SQLiteConnection(sqlite3.Connection):
         return Cursor(self)
 
     def rows(self, sql: str, values: Sequence[Any]) -> Iterable[Any]:
-        """Execute a statement within the time limit (SQLITE_INTERRUPT) and return its rows as tuples.
+        """Execute a statement and read all its rows, as tuples, within the time limit (SQLITE_INTERRUPT).
 
-        An iteration over many rows yields to other requests: to convert 1,000 of them takes 10 ms.
+        It runs where `start` chose. More than `SLICE_ROWS` are returned as an iterator that yields to other requests:
+        to convert 1,000 rows takes 10 ms.
         """
         if self._in_threads:
             rows = self.run(lambda: sqlite3.Cursor(self).execute(sql, values).fetchall())
@@ -122,7 +124,8 @@ class SQLiteConnection(sqlite3.Connection):
     def run(self, call: Callable[[], R], *, is_long: bool = False) -> R:
         """Return `call()`, which uses this connection, within the time limit; in a native thread if `start` chose that.
 
-        `is_long` chooses native threads, if the process has them, for this call and the rest of the unit of work.
+        `is_long` chooses native threads, if the process has them, for this call and the rest of the unit of work,
+        COMMIT included. Otherwise the call runs where `start` chose.
         """
         if is_long and _threads is not None:
             self.start(in_threads=True)  # the following statements too: COMMIT has as much to write
@@ -136,9 +139,10 @@ class SQLiteConnection(sqlite3.Connection):
             self.check_deadline_every(INLINE_STEPS)
 
     def execute_for_each(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
-        """Execute a statement without a result for each of the rows, in one call in a native thread (`run`).
+        """Execute a statement without a result for each of the rows, in one call (`executemany`).
 
-        The connection has a large page cache from then until the end of the transaction.
+        It runs in a native thread if the process has them. From this call until the end of the transaction, COMMIT in
+        that thread included, the connection has a large page cache.
         """
         self._has_bulk_cache = True
         self._set_cache(BULK_CACHE_KIB)
@@ -202,7 +206,8 @@ class Cursor(sqlite3.Cursor):
     def execute(self, sql: str, parameters: Any = ()) -> Cursor:
         """Execute a statement and read all its rows within the time limit.
 
-        With more than `MANY_VALUES` parameters in a native thread (`run`).
+        With more than `MANY_VALUES` parameters it runs in a native thread if the process has them, and so does the rest
+        of the unit of work, COMMIT included.
         """
         self._rows = self.connection.run(
             partial(self._execute, super().execute, sql, parameters), is_long=len(parameters) > MANY_VALUES
@@ -210,7 +215,10 @@ class Cursor(sqlite3.Cursor):
         return self
 
     def executemany(self, sql: str, parameters: Iterable[Any]) -> Cursor:
-        """Execute a statement for each of the parameters within the time limit, always in a native thread (`run`)."""
+        """Execute a statement for each of the parameters, all within one time limit.
+
+        It runs in a native thread if the process has them, and so does the rest of the unit of work, COMMIT included.
+        """
         self._rows = self.connection.run(partial(self._execute, super().executemany, sql, parameters), is_long=True)
         return self
 
@@ -240,6 +248,7 @@ def use_timeout_connections(engine: Engine, *, timeout: float, is_work: Callable
     """
 
     def configure(connection: SQLiteConnection, _record: object) -> None:
+        """Set up a new connection: no implicit BEGIN, pragmas, time limits (SQLAlchemy's connect event)."""
         # We send BEGIN: sqlite3 would send it before the first write, after the reads that the write depends on.
         connection.isolation_level = None
         # WAL: readers do not wait for the writer. FULL: a committed write survives a power failure.
@@ -249,6 +258,7 @@ def use_timeout_connections(engine: Engine, *, timeout: float, is_work: Callable
         connection.check_deadline_every(INLINE_STEPS)
 
     def begin(connection: Connection) -> None:
+        """Begin a transaction with the write lock, unless a unit of work is running (SQLAlchemy's begin event)."""
         if not is_work():
             driver: Any = connection.connection.dbapi_connection
             retry_busy(driver.begin, time.monotonic() + timeout)

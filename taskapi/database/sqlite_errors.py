@@ -55,7 +55,7 @@ def is_interrupted(error: BaseException) -> bool:
 
 
 def is_unavailable(error: BaseException) -> bool:
-    """Return True if the statement did not cause an error, such as a lock, a full disk or `LaneTimeout`: 503."""
+    """Return True for an error that is no fault of the statement, such as a lock, a full disk or `LaneTimeout`: 503."""
     return isinstance(error, LaneTimeout) or _code(error) & 0xFF in _UNAVAILABLE
 
 
@@ -65,6 +65,6 @@ def may_be_committed(error: BaseException) -> bool:
 
 
 def _code(error: BaseException) -> int:
-    """Return the extended result code of an error of sqlite3 or SQLAlchemy; its low byte is the primary code."""
+    """Return the extended result code of an error of sqlite3 or SQLAlchemy (low byte: the primary code), or else 0."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     return getattr(cause, "sqlite_errorcode", 0)

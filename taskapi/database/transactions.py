@@ -94,9 +94,10 @@ def fetch_and_commit(owner: Owner, *calls: BoundStatement) -> Sequence[Rows]:
 
 
 def execute_for_each(statement: Prepared, rows: Sequence[Sequence[Any]]) -> None:
-    """Execute a prepared statement without a result for each of the rows, in one call in a native thread (SQLite only).
+    """Execute a prepared statement without a result for each of the rows, in one call (SQLite only).
 
-    A row has the values of the placeholders, in their order and converted: what is computed here for each row is
+    It runs in a native thread if the process has them, and so does the rest of the unit of work, COMMIT included. A row
+    has the values of the placeholders, in their order and converted: what is computed here for each row is
     computed under the write lock. On PostgreSQL a statement takes many rows as one JSON parameter instead.
     """
     current_unit().execute_for_each(statement, rows)
@@ -110,8 +111,8 @@ def setting(name: str) -> Any:
 def reads(work: Callable[Concatenate[O, P], R]) -> Callable[Concatenate[O, P], R]:
     """Decorate a function `work(owner, …)` that reads: no BEGIN and COMMIT; inside a unit of work it is part of that.
 
-    After a lock or a lost connection `work` is run again. Raises `DatabaseUnavailable`, and RuntimeError inside a unit
-    of work of another owner.
+    After a lock, a lost connection or (on SQLite) a slow statement `work` is run again. Raises `DatabaseUnavailable`,
+    and RuntimeError inside a unit of work of another owner.
     """
 
     @wraps(work)
@@ -127,8 +128,9 @@ def reads(work: Callable[Concatenate[O, P], R]) -> Callable[Concatenate[O, P], R
 def writes(work: Callable[Concatenate[O, P], R]) -> Callable[Concatenate[O, P], R]:
     """Decorate a function `work(owner, …)` that writes: one transaction, committed before the call returns.
 
-    Inside a write it is part of that. After a lock, a deadlock, a serialization failure or a connection lost before
-    COMMIT `work` is run again. Raises `DatabaseUnavailable`, and RuntimeError inside a read or another owner's write.
+    Inside a write it is part of that. After a lock, a deadlock, a serialization failure, a connection lost before
+    COMMIT or (on SQLite) a slow statement `work` is run again. Raises `DatabaseUnavailable`, and RuntimeError inside a
+    read or another owner's write.
     """
 
     @wraps(work)
@@ -159,9 +161,11 @@ def rows(statement: Executable, *, job: str = "") -> Sequence[Row[Any]]:
 
 
 def _run_with_retries(work: Callable[[], R], owner: str, *, writable: bool) -> R:
-    """Run `work` in a new unit of work, up to `ATTEMPTS` times with a pause between two; commit and return its result.
+    """Run `work` in a new unit of work, again if `_may_retry`, up to `ATTEMPTS` times (SQLite: `run_in_lane`).
 
-    Raises `DatabaseUnavailable` if there is no connection, it was lost or the server cannot serve, and other errors.
+    With `writable` it is one transaction, committed before the return; otherwise each statement has its own snapshot.
+    Raises the errors of `work`, and `DatabaseUnavailable` if there is no connection, it was lost or the server cannot
+    serve; that is `uncertain` if the transaction may be committed.
     """
     engine = db.engine
     if engine.name == "sqlite":
@@ -190,10 +194,14 @@ def _run_with_retries(work: Callable[[], R], owner: str, *, writable: bool) -> R
 
 
 def _run_on_sqlite(engine: Engine, work: Callable[[], R], owner: str, *, writable: bool) -> R:
-    """Run `work` in the lane of its kind (`run_in_lane`), perhaps several times; raises `DatabaseUnavailable`."""
+    """Do what `_run_with_retries` does, on SQLite: run `work` with `run_in_lane`, in the lane of its kind.
+
+    A write, a read of a user, and a read about no user (an empty `owner`) each have a lane.
+    """
     running: UnitOfWork | None = None
 
     def attempt(in_threads: bool) -> R:  # noqa: FBT001
+        """Run `work` once in a new unit of work, and commit; with `in_threads` its statements in native threads."""
         nonlocal running
         running = unit = UnitOfWork(engine, owner, writable=writable)
 

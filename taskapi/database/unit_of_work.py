@@ -110,7 +110,7 @@ class UnitOfWork:
     def begin_on_sqlite(self, *, in_threads: bool) -> None:
         """Choose where statements are executed (taskapi/database/sqlite_lanes.py), and begin a write's transaction.
 
-        Raises SQLITE_BUSY if another connection holds the write lock.
+        Call it before the first statement. Raises SQLITE_BUSY if another connection holds the write lock.
         """
         self._driver.start(in_threads=in_threads)
         if self.writable:
@@ -189,7 +189,10 @@ def prepend_statements(engine: Engine) -> None:
     """
 
     def hook(execute: Callable[..., object]) -> Callable[..., bool]:
+        """Return the listener of an event; `execute` is the psycopg method that SQLAlchemy calls after the event."""
+
         def run(cursor: psycopg.Cursor[Any], *arguments: Any) -> bool:
+            """Execute the statement after those due before it; return False, and execute nothing, if none is due."""
             *statement, context = arguments
             prepended = _statements_before_core(context.root_connection)
             if not prepended:

@@ -71,7 +71,10 @@ class Limiter:
             return True, self._amount, 0
 
     def charge(self, user_id: str, units: int) -> tuple[int, float]:
-        """Count `units` more, also beyond the limit; return (requests left, seconds until one more is allowed)."""
+        """Count `units` more, also beyond the limit; return (requests left, seconds until one more is allowed).
+
+        After a failure of Redis nothing is counted for `REDIS_PAUSE` seconds, and all requests are left.
+        """
         if time.monotonic() >= self._paused_until:
             try:
                 return self._users.charge(user_id, units)
@@ -85,7 +88,7 @@ class Limiter:
         log.warning("rate limits are off for %g s: %s", REDIS_PAUSE, error)
 
     def _count(self, user_id: str, address: str | None) -> tuple[bool, int, float]:
-        """Do what `consume` does, on the counters; raise `ConnectionError` if Redis fails."""
+        """Count a request, unless a limit is reached; return what `consume` does. Raises `ConnectionError` of Redis."""
         # Check the address before the user is counted: a request rejected for its address costs the user nothing.
         if address is not None:
             left, reset = self._addresses.left(address)
@@ -142,7 +145,9 @@ def _add_headers(request: Request, limiter: Limiter, remaining: int, seconds: in
 
 
 def _client_address(environ: Mapping[str, str], trusted_proxies: int) -> str | None:
-    """Return the rate limit key of the client's address; None for a private address, which may be a shared proxy.
+    """Return the rate limit key of the client's address; None for a private one, which may be a shared proxy.
+
+    None as well for what is not an IP address, such as a missing or malformed entry.
 
     With trusted proxies, it is the entry of X-Forwarded-For that the outermost of them added: the one at that position
     from the end. The client can forge the entries before it. With fewer entries it is the peer's address.

@@ -52,7 +52,7 @@ class RedisCounter:
         return window.remaining, max(0.0, window.reset_time - time.time())
 
     def charge(self, key: str, units: int) -> tuple[int, float]:
-        """Count `units`, beyond the limit if need be; return, and raise, as `left` does."""
+        """Count `units`, beyond the limit if need be; return what `left` returns then. Raises `ConnectionError`."""
         item = self._item
         with _redis_errors_as_connection_error():
             self._storage.acquire_sliding_window_entry(

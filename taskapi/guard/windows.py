@@ -35,10 +35,10 @@ class Counter(Protocol):
         """Return how many more requests are allowed, and the seconds until one more than that is."""
 
     def consume(self, key: str) -> tuple[bool, int, float]:
-        """Count a request as `hit` does; return (allowed, requests left, seconds until one more is allowed)."""
+        """Count a request unless the limit is reached; return (allowed, requests left, seconds until one more is)."""
 
     def charge(self, key: str, units: int) -> tuple[int, float]:
-        """Count `units`, beyond the limit if need be; return as `left` does."""
+        """Count `units`, beyond the limit if need be; return what `left` returns then."""
 
 
 def seconds_to_pay(limit: Limit, previous: int, count: int, remaining: float) -> float:
@@ -72,7 +72,7 @@ class InMemoryCounter:
         return self.consume(key)[0]
 
     def consume(self, key: str) -> tuple[bool, int, float]:
-        """Count a request as `hit` does; return (allowed, requests left, seconds until one more is allowed)."""
+        """Count a request unless the limit is reached; return (allowed, requests left, seconds until one more is)."""
         with self._lock:
             left, reset = self._left(key)
             if not left:
@@ -82,7 +82,7 @@ class InMemoryCounter:
             return True, left - 1, reset if count else self._left(key)[1]
 
     def charge(self, key: str, units: int) -> tuple[int, float]:
-        """Count `units`, beyond the limit if need be; return as `left` does."""
+        """Count `units`, beyond the limit if need be; return what `left` returns then."""
         with self._lock:
             self._left(key)
             self._counts[key] = self._counts.get(key, 0) + units
@@ -94,7 +94,7 @@ class InMemoryCounter:
             return self._left(key)
 
     def _left(self, key: str) -> tuple[int, float]:
-        """Compute `left`, after starting a new window if the current one is over; call it with the lock held."""
+        """Start a new window if the current one is over; return what `left` does. Call it with the lock held."""
         window, elapsed = divmod(time.time(), self._seconds)
         if window != self._window:
             self._previous = self._counts if window == self._window + 1 else {}

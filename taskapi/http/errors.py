@@ -239,7 +239,10 @@ def stack_trace(error: BaseException) -> str:
 
 
 def _describe(error: BaseException) -> str:
-    """Return the class name of an exception, with the database's error code and the names of the objects involved."""
+    """Return the class name of an exception; of a psycopg or sqlite3 one also its code, and the names of the objects.
+
+    Objects are the table, column and constraint, which psycopg knows. The message is left out.
+    """
     name, diagnostics = type(error).__qualname__, getattr(error, "diag", None)
     names = ("sqlstate", "table_name", "column_name", "constraint_name")
     described = [f"{name}={value}" for name in names if (value := getattr(diagnostics, name, None))]

@@ -37,7 +37,7 @@ class Permits:
         return HeldPermit(self._lane, user_id) if self._lane.acquire_now(user_id) else None
 
     def acquire(self, user_id: str, timeout: float | None = None) -> HeldPermit:
-        """Acquire a permit; wait for one without the concurrency slot, up to `timeout` seconds (`PERMIT_TIMEOUT`).
+        """Acquire a permit; wait for one without the slot, up to `timeout` seconds (None: `PERMIT_TIMEOUT`).
 
         Waiting users are served in turn. After the timeout, or at once if too many requests wait (lanes.py), raises
         `TooManyRequests` if the user holds `per_user` permits, otherwise `ServiceUnavailable`.
@@ -45,7 +45,7 @@ class Permits:
         return self.acquire_now(user_id) or self._wait(user_id, PERMIT_TIMEOUT if timeout is None else timeout)
 
     def _wait(self, user_id: str, timeout: float) -> HeldPermit:
-        """Do what `acquire` does when no permit is free."""
+        """Wait for a permit in the queue, without the slot; raises as `acquire` does."""
         try:
             with slots.released():
                 self._lane.acquire(time.monotonic() + timeout, user_id)

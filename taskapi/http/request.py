@@ -92,7 +92,8 @@ def _check_body_headers(request: Request, length: int, media_types: tuple[str, .
 def read_body(request: Request, before_large: Callable[[], None] | None = None) -> None:
     """Read the body, up to the limit of its view, and keep it for `request.get_data`; nothing for GET, HEAD, OPTIONS.
 
-    `before_large` is called before a body is read that may have more than `MAX_BODY_BYTES`.
+    `before_large`, if given, is called before a body that may have more than `MAX_BODY_BYTES` is read: its length is
+    unknown or greater, and the view accepts more.
 
     Raises `LengthRequired`, `TooLarge`, `UnsupportedMedia`, and `BadRequest` for an incomplete body. If the headers
     show a problem the body is not read; a chunked body is read up to the limit.
@@ -205,7 +206,10 @@ def query_parameters(schema: Schema) -> Any:
 
 @lru_cache(maxsize=QUERY_CACHE_SIZE)
 def _parameters(schema: Schema, _query: bytes) -> Any:
-    """Load the parameters of the current request; `_query`, its query string, is the key of the cache."""
+    """Load the parameters of the current request; `_query`, its query string, is the key of the cache.
+
+    Raises `BadParameter`, which is not cached.
+    """
     try:
         repeatable = {name for name, field in schema.fields.items() if isinstance(field, ListField)}
         values_by_name: dict[str, Any] = {}
@@ -245,6 +249,9 @@ def if_none_match() -> str | None:
 
 
 def matches_etag(etag: str, sent: str | None) -> bool:
-    """Return True if the `If-None-Match` header `sent` contains the ETag, weak or not, or is `*` (RFC 9110, 13.1.2)."""
+    """Return True if the `If-None-Match` header `sent` contains the ETag, weak or not, or is `*` (RFC 9110, 13.1.2).
+
+    `etag` has its quotes. False without the header (None).
+    """
     # A polling client sends one tag, exactly as it received it: compare that first, and parse only otherwise.
     return sent is not None and (sent == etag or parse_etags(sent).contains_weak(etag.strip('"')))

@@ -43,10 +43,13 @@ class _CachedMap(Map):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.find_cached = lru_cache(ROUTE_CACHE_SIZE)(self.find)
+        self.find_cached = lru_cache(ROUTE_CACHE_SIZE)(self.find_uncached)
 
-    def find(self, path: str, method: str) -> tuple[Rule, Mapping[str, Any]]:
-        """Return the rule that matches, and the path variables; raises Werkzeug's 404 and 405."""
+    def find_uncached(self, path: str, method: str) -> tuple[Rule, Mapping[str, Any]]:
+        """Match without the cache: return the rule and the path variables; raises Werkzeug's 404 and 405.
+
+        `find_cached` wraps this method, and returns the same mapping of path variables to all requests: copy it.
+        """
         return self.bind("", path_info=path, default_method=method).match(return_rule=True)
 
 
@@ -60,7 +63,7 @@ class _RequestContext(RequestContext):
         """
         request = self.request
         routes: Any = self.app.url_map
-        find = routes.find_cached if len(request.path) < MAX_CACHED_PATH else routes.find
+        find = routes.find_cached if len(request.path) < MAX_CACHED_PATH else routes.find_uncached
         try:
             request.url_rule, view_args = find(request.path, request.method)
         except HTTPException as error:

@@ -110,7 +110,7 @@ class _Document:
             return value
 
     def members(self, readers: Mapping[str, ArrayReader]) -> Iterator[tuple[str, Any]]:
-        """Parse an object; yield its members, each array that has a reader as that returns it.
+        """Parse an object; yield (name, value). An array whose member has a reader has the value that this returns.
 
         Raises ValueError, also for more than `MAX_MEMBERS`, and the exceptions of a reader.
         """
@@ -123,7 +123,7 @@ class _Document:
             yield name, readers[name](self._items()) if is_read else self.parse_value()
 
     def _items(self) -> Iterator[Any]:
-        """Parse an array; yield its items one by one."""
+        """Parse an array; yield its items one by one, each parsed when the caller asks for it. Raises ValueError."""
         for _ in self._elements("[", "]"):
             yield self.parse_value()
 

@@ -62,7 +62,10 @@ class Idempotent:
         return run
 
     def _run_once(self, key: str, work: Callable[[], RecordedResponse]) -> Response:
-        """Execute the view or replay its stored response; raise the exceptions of `queries` as problems."""
+        """Return the response of `work`, which calls the view, or replay the one that is stored for `key`.
+
+        Raises the problems `InFlight`, `KeyReused` and `TooManyKeys`, and the exceptions of the view and of `rebuild`.
+        """
         try:
             return _response(queries.run_once(g.user, key, _fingerprint(), work, self.rebuild))
         except queries.InFlight:

@@ -105,7 +105,7 @@ def is_stored(user: User, key: str) -> bool:
 
 
 def _lock_key(user: User, key: str) -> None:
-    """Take PostgreSQL's advisory lock of the key; raises `InFlight` if another request holds it.
+    """Take PostgreSQL's advisory lock of the key until the transaction ends; raises `InFlight` if it is taken.
 
     SQLite needs no lock: it executes one write transaction at a time, and a second request with the key waits.
     """
@@ -117,7 +117,10 @@ def _lock_key(user: User, key: str) -> None:
 
 
 def _store(user: User, key: str, fingerprint: str, response: RecordedResponse) -> None:
-    """Insert the response of a key, replacing an expired one. Raises `TooManyKeys`."""
+    """Insert the response of a key, replacing an expired one. Raises `TooManyKeys`.
+
+    The caller holds the lock of the key (`_lock_key`), and there is no response that has not expired.
+    """
     body, is_reduced = _choose_body(user, response)
     expired = delete(StoredResponse).where(StoredResponse.user_id == user.id, StoredResponse.key == key)
     if execute(expired).rowcount:
@@ -136,8 +139,9 @@ def _store(user: User, key: str, fingerprint: str, response: RecordedResponse) -
 def _choose_body(user: User, response: RecordedResponse) -> tuple[bytes, bool]:
     """Return the body to store and whether it is the reduced one; add it to the user's usage.
 
-    A response with several tasks is always reduced: 100 ids instead of up to 4 MB; one task is if the stored bodies
-    exceed `MAX_COPIED_BYTES`. Over the user's limits, deletes expired keys; raises `TooManyKeys` if that is not enough.
+    The response of a batch is always reduced (100 ids instead of up to 4 MB), that of one task if the stored bodies
+    would exceed `MAX_COPIED_BYTES` with it, any other never. Over the user's limits, deletes expired keys; raises
+    `TooManyKeys` if that is not enough.
     """
     is_reduced = response.reduced is not None and response.task_id is None
     body = response.reduced if response.reduced is not None and is_reduced else response.body
@@ -198,7 +202,7 @@ def _seconds_until_expiry(user: User) -> int:
 
 @writes
 def delete_all(user: User) -> None:
-    """Delete all keys of a user and the user's usage."""
+    """Delete all keys of a user, with their stored responses, and the user's `Usage` row."""
     execute(delete(Usage).where(Usage.user_id == user.id))
     execute(delete(StoredResponse).where(StoredResponse.user_id == user.id))
 

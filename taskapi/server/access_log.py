@@ -28,7 +28,7 @@ class AccessLogger(Logger):
         return {**atoms, "U": _raw_path(req, environ)}
 
     def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: timedelta) -> None:
-        """Write the access log line of a response; gunicorn writes it in another format than ACCESS_LOG_FORMAT."""
+        """Write the line of a response, if the access log is on; formats but ACCESS_LOG_FORMAT are left to gunicorn."""
         if self.cfg.access_log_format != ACCESS_LOG_FORMAT:
             super().access(resp, req, environ, request_time)
         elif self.access_log_enabled:

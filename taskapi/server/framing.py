@@ -45,8 +45,9 @@ class LimitedRequest(message.Request):
     def read_line(self, unreader: Any, buf: bytearray, limit: int = 0) -> tuple[bytes, bytearray]:
         """Receive the request line and all headers: gunicorn would search the headers again for each packet.
 
-        Returns the request line and what was received behind it, at least all headers. Raises gunicorn's errors; for a
-        malformed request line before the headers are received.
+        `buf` has what was received before; `limit` (0: none) is the maximum of the request line. Returns the request
+        line and what was received behind it, at least all headers. Raises gunicorn's errors; for a malformed request
+        line before the headers are received.
         """
         line, rest = super().read_line(unreader, buf, limit)
         if not ends_headers(rest, 0):
@@ -97,7 +98,8 @@ class LimitedChunkedReader(ChunkedReader):
     def parse_chunk_size(self, unreader: Any, data: bytes | None = None) -> tuple[int, bytes | None]:
         """Parse a chunk line; return the chunk's size, 0 at the end, and what was received behind the line.
 
-        Raises InvalidChunkExtension if the chunk lines so far exceed their share, and gunicorn's errors.
+        `data` is what was received before. Raises InvalidChunkExtension if the chunk lines so far exceed their share,
+        and gunicorn's errors.
         """
         self._framing_bytes += len(data or b"")
         size, rest = super().parse_chunk_size(unreader, data)

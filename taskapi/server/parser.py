@@ -62,7 +62,7 @@ class FastRequest(LimitedRequest):
         return [*filter(None, headers)] if None in headers else headers
 
     def _parse_uncached(self, data: bytes, from_trailer: bool) -> list[Header]:  # noqa: FBT001
-        """Parse the lines with gunicorn's own code."""
+        """Parse all header or trailer lines with gunicorn's own code, whose errors it raises; caches nothing."""
         headers: list[Header] = super().parse_headers(data, from_trailer)
         return headers
 

@@ -55,7 +55,10 @@ class FastResponse(wsgi.Response):
                 self._reset_on_close(True)
 
     def default_headers(self) -> list[str]:
-        """Return the status line and gunicorn's own headers, as gunicorn does; the Date is formatted once a second."""
+        """Return the status line and gunicorn's own headers, as gunicorn does; also sets `announces_close`.
+
+        The Date is formatted once a second.
+        """
         connection = "upgrade" if self.upgrade else "close" if self.should_close() else "keep-alive"
         self.announces_close = connection == "close"
         major, minor = self.req.version
@@ -69,7 +72,10 @@ class FastResponse(wsgi.Response):
         return lines
 
     def _emit_body(self, data: bytes) -> None:
-        """Send a piece of the body, as a chunk if it is chunked, behind the headers if these were not sent yet."""
+        """Send a piece of the body, as a chunk if it is chunked, behind the headers that `send_headers` has buffered.
+
+        gunicorn's `write` calls this, after `send_headers`. `data` is not empty: an empty chunk would end the body.
+        """
         head, self._buffered_head = self._buffered_head, b""
         if len(data) > MAX_JOINED_BYTES:
             self._emit_large(head, data)
@@ -91,7 +97,10 @@ class FastResponse(wsgi.Response):
         return False
 
     def close(self) -> None:
-        """End the response: send the headers if it has no body, and the last chunk; closing resets no more."""
+        """End the response: send headers that are still buffered (no body), and the last chunk if it is chunked.
+
+        From then on closing the socket does not reset the connection.
+        """
         self.send_headers()
         if self._buffered_head:
             self.sock.sendall(self._buffered_head)

@@ -146,7 +146,10 @@ class Worker(GeventWorker):
         return not response.announces_close
 
     def _count_request(self, response: FastResponse) -> None:
-        """Stop the worker at `max_requests` requests; if it stops, or `keepalive` is 0, the connection ends."""
+        """Count a request, and stop the worker at `max_requests`.
+
+        If the worker stops, or `keepalive` is 0, this response announces the end of the connection.
+        """
         self.nr += 1
         if self.nr >= self.max_requests and self.alive:
             self.log.info("Autorestarting worker after current request.")
@@ -155,7 +158,10 @@ class Worker(GeventWorker):
             response.force_close()
 
     def _respond(self, request: Any, response: FastResponse, environ: Environ) -> None:
-        """Call the application, send its response piece by piece; even if that fails, log the access and close it."""
+        """Call the application and send its response piece by piece.
+
+        Even if sending fails, log the access, and call the `close` of the application's iterable (PEP 3333).
+        """
         started = time.monotonic()
         pieces = self.wsgi(environ, response.start_response)
         try:
@@ -203,7 +209,10 @@ class Worker(GeventWorker):
                 return
 
     def notify(self) -> None:
-        """Send the heartbeat, once a second; a stopping worker closes idle connections after IDLE_GRACE seconds."""
+        """Send the heartbeat; a stopping worker also closes idle connections, from IDLE_GRACE seconds on.
+
+        gunicorn calls it once a second.
+        """
         super().notify()
         if self.alive:
             return

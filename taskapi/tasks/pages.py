@@ -98,7 +98,7 @@ class PageQuery:
     order_by: Sequence[Any]
 
     def short(self, max_rows: Any, max_text_bytes: Any) -> Select[Any]:
-        """Return the statement of the first rows; the description of tasks over `max_text_bytes` of text is NULL.
+        """Return the statement of the first `max_rows` rows; the description of tasks over `max_text_bytes` is NULL.
 
         A row has the columns of a task, its `TEXT_BYTES` if they are over `max_text_bytes` (otherwise NULL), and the
         sort key.
@@ -149,7 +149,7 @@ class Page(NamedTuple):
     def from_rows(cls, rows: Sequence[TaskRow], limit: int, keys: int) -> Page:
         """Return the page of up to `limit` rows; `rows` has one more, the `following` one, unless the page is the last.
 
-        A statement with LIMIT `limit + 1` has returned them.
+        A statement with LIMIT `limit + 1` has returned them; the last `keys` columns of a row are its sort key.
         """
         if len(rows) > limit:
             return cls(rows[:limit], rows[limit - 1], rows[limit], keys)

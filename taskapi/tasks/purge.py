@@ -72,7 +72,7 @@ def _in_chunks(purge_chunk: Callable[[User], int], user: User) -> int:
 def _empty_trash(user: User) -> int:
     """Turn up to `CHUNK` tasks that were in the trash for `TRASH_LIFETIME` into tombstones; return how many.
 
-    Increments the revision if there are any, and removes their content from stored responses, too.
+    If there are any, increments the revision, and removes the content of these tasks from stored responses, too.
     """
     written_at = now()
     try:
@@ -95,7 +95,10 @@ def _empty_trash(user: User) -> int:
 
 @writes
 def _remove_tombstones(user: User) -> int:
-    """Remove up to `CHUNK` old tombstones, by revision, and raise `sync_floor` to the last; return how many."""
+    """Delete the rows of up to `CHUNK` tasks that were deleted `TOMBSTONE_LIFETIME` ago or earlier; return how many.
+
+    Those of the lowest revisions come first; `sync_floor` is raised to the highest revision that is removed.
+    """
     try:
         bump_revision(user, 0)
     except TaskNotFound:

@@ -48,7 +48,7 @@ def find(user: User, id: int, expected: Set[int] | None = None) -> TaskRow:
 
 @reads
 def find_all(user: User, ids: Set[int]) -> Mapping[int, TaskRow]:
-    """Return the user's tasks with these ids by id, in the trash or not; ids without a task are left out."""
+    """Return the user's tasks with these ids by id, in the trash or not; others, and tombstones, are left out."""
     # A prepared statement for each id, sent in one round trip: `IN` would be another statement for each number of ids.
     results = fetch(*(_STORED_TASK(owner=user.id, task=task_id) for task_id in ids)) if ids else ()
     return {row.id: row for rows in results for row in rows}
@@ -155,9 +155,10 @@ def _toggle(user: User, id: int, expected: Set[int] | None) -> TaskRow:
 def resolve_if_match(user: User, id: int, expected: Set[int] | None) -> int | None:
     """Reduce the versions of If-Match to the one that an UPDATE compares; None for any version.
 
-    A single version is returned as it is. Of several it is the current one of the live task, which the lock on the
-    user's row keeps until the end of the transaction: the text of a statement must not depend on how many versions a
-    client sends. Only then raises `TaskNotFound` and `VersionConflict`.
+    A single version is returned without a look at the task. Of several, or none, it is the current one of the live
+    task, which the lock on the user's row keeps until the end of the transaction: the text of a statement must not
+    depend on how many versions a client sends. Only then raises `TaskNotFound`, and `VersionConflict` if that version
+    is not expected.
     """
     if expected is None:
         return None
@@ -169,6 +170,9 @@ def resolve_if_match(user: User, id: int, expected: Set[int] | None) -> int | No
 
 
 def _lock_and_find(user: User, id: int, expected: Set[int] | None) -> TaskRow:
-    """Lock the user's row until the end of the transaction; return the live task, as `find` does."""
+    """Lock the user's row until the end of the transaction; return the live task, and raise, as `find` does.
+
+    `TaskNotFound` for a user without a row, too.
+    """
     locked, rows = fetch(LOCK_USER(owner=user.id), _LIVE_TASK(owner=user.id, task=id))
     return _require(rows if locked else (), expected)

@@ -42,7 +42,7 @@ def _create_next_task(user: User, task: TaskRow, written_at: datetime) -> TaskRo
     """Insert the next occurrence as a copy of `task` with the next due date, and set `next_task_id` to it.
 
     Inserts nothing if the series has ended, or has this occurrence already. A task without a position in a series
-    gets one, if that is free. Returns the row of `task` after that. Raises `QuotaExceeded`.
+    gets one, if that is free. Returns the row of `task` after that. Raises as `sync_series` does.
     """
     due = next_due(task, written_at)
     if due is None:

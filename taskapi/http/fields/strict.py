@@ -81,7 +81,10 @@ class StrictSchema(Schema):
 
     @pre_load
     def _remove_ignored(self, data: Any, **_: Any) -> Any:
-        """Return an object without its ignored members; reject one with more than `MAX_MEMBERS`, these included."""
+        """Return an object without its ignored members; reject one with more than `MAX_MEMBERS`, these included.
+
+        `data` is a dict: who calls `load` has checked that.
+        """
         if len(data) > MAX_MEMBERS:
             raise refuse("length", f"Must have at most {MAX_MEMBERS} members.")
         return {name: value for name, value in data.items() if name not in self.ignored}

@@ -77,7 +77,7 @@ class _Batch:
     def prepare(self, index: int, operation: Mapping[str, Any]) -> Pipelined | None:
         """Prepare an operation to be sent with others; None if it must be applied by itself.
 
-        Locks the user's row and reads the tasks of this and the later operations, if that is due. Raises
+        Locks the user's row and reads the tasks of this and the later operations, unless they have been read. Raises
         `OperationFailed`; before that it sends the pending operations, of which one may fail first.
         """
         if operation["op"] in _ALONE or len(self._operations) == 1:
@@ -136,7 +136,7 @@ class _Batch:
 
 
 def _work_pipelined(operation: Mapping[str, Any]) -> int:
-    """Return the work on an operation that is sent with others: 1, and 1 for each 1,000 characters of description."""
+    """Return the work on an operation sent with others: 1, and 1 for each full 1,000 characters of its description."""
     return 1 + len(operation.get("task", {}).get("description") or "") // 1000
 
 

@@ -42,7 +42,10 @@ def page(user: User, selection: Selection, after: KeysetValues | None) -> Page:
 
 @reads
 def long_page(user: User, selection: Selection, after: KeysetValues | None, short: Page) -> Page:
-    """Read the page `short` again with all descriptions; it may end earlier, at about `pages.MAX_BYTES`."""
+    """Read the page `short` again with all descriptions; it may end earlier, at about `pages.MAX_BYTES`.
+
+    `page` has read it with this `after` and `selection`, whose limit may have been another.
+    """
 
     def read(max_rows: int, max_bytes: int) -> Sequence[TaskRow]:
         """Read the page with all descriptions, up to a number of rows and of bytes."""
@@ -87,12 +90,15 @@ def _last_state(_user_id: str) -> list[State]:
 
 
 def _page(rows: Rows, selection: Selection) -> Page:
-    """Make a page of the rows of a statement that selected one row more than `selection.limit`."""
+    """Make a page of the rows of a statement with LIMIT `selection.limit + 1`; that one more row is `following`."""
     return Page.from_rows(rows, selection.limit, len(Order.for_sort(selection.sort).keys))
 
 
 def _bind_page(user: User, selection: Selection, after: KeysetValues | None) -> BoundStatement:
-    """Bind the values of the prepared statement of an unfiltered page without the descriptions of long tasks."""
+    """Bind the statement of an unfiltered page of `selection.limit` rows and the following one, as `_page` needs it.
+
+    The description of a long task is NULL (`PageQuery.short`).
+    """
     limit = selection.limit
     bounds = {"max_rows": limit + 1, "max_text_bytes": max_short_bytes(limit)}
     if after is None:

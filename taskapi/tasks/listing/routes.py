@@ -85,7 +85,8 @@ def _state_and_page(
 ) -> tuple[State, KeysetValues | None, Page]:
     """Return the user's state (read unless given), the keyset values of the cursor, and the page after them.
 
-    Acquires a permit for a long page if one is free; otherwise the page has `PROBE_ROWS` tasks. Raises `BadCursor`.
+    Acquires a permit for a long page if one is free; otherwise the page has at most `PROBE_ROWS` tasks. Raises
+    `BadCursor`.
     """
     # A long page needs a permit; if none is free, only its first rows are read, which show whether it is long.
     is_allowed = selection.limit <= SMALL_PAGE or permit.acquire_now()
@@ -104,7 +105,7 @@ def _state_and_page(
 
 
 def _decode_cursor(selection: Selection) -> tuple[State, KeysetValues | None]:
-    """Return the state whose epoch signed the cursor, and the cursor's keyset values. Raises `BadCursor`.
+    """Return the state whose epoch signed the cursor, which must be there, and its keyset values. Raises `BadCursor`.
 
     The state is read only if the one that this worker has cached did not sign it; the cached one may be outdated.
     """

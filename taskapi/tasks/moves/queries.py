@@ -22,8 +22,9 @@ from ..statements.update import update_task
 def move(user: User, id: int, expected: Set[int] | None, *, before: bool, other: int | None) -> TaskRow:
     """Move a live task before or after the task `other`; None means after the last task (`before`) or before the first.
 
-    A task that is there already keeps its version. If no position is left there, all tasks get new positions and the
-    new revision. Raises `TaskNotFound` for either task, and `VersionConflict` if `expected` is not None.
+    A task that is there already, or is `other` itself, keeps its version. If no position is left there, all tasks get
+    new positions and the new revision. Raises `TaskNotFound` for either task, and `VersionConflict` if the version of
+    the moved one is not `expected` (None: any).
     """
     counters, written_at = bump_revision(user), now()
     task = find(user, id, expected)

@@ -61,7 +61,7 @@ _budget: ContextVar[SearchBudget | None] = ContextVar("taskapi_search_budget", d
 
 @contextmanager
 def search_budget(limit: int) -> Iterator[SearchBudget]:
-    """Context manager: limit all searches inside the block to `limit` examined spans in total."""
+    """Context manager: limit all searches inside the block to `limit` examined spans in total (ValidationError)."""
     budget = SearchBudget(limit)
     token = _budget.set(budget)
     try:
@@ -223,7 +223,7 @@ def _days_in_months(months: frozenset[int], monday: int) -> int:
 
 
 def _every(interval: int, first: int, length: int) -> int:
-    """Return the mask of every `interval`-th day of a span of `length` days, starting with day number `first`."""
+    """Return the mask of every `interval`-th day of a span of `length` days, starting with day `first` (0-based)."""
     return sum(1 << day for day in range(first, length, interval))
 
 

@@ -68,8 +68,9 @@ _ALLOCATE = {
 def bump_revision(user: User, by: int = 1, *, ids: int = 0, live: int = 0) -> Counters:
     """Add `by` to the user's revision, `ids` to the last task id and `live` to the live tasks; locks the user's row.
 
-    Returns the counters after that. Raises `TaskNotFound` for a user without a row, who has no task, and
-    `QuotaExceeded` for too many live tasks, only if `live` is positive.
+    `by` 0 only locks; -1 takes an increment of the same transaction back. Returns the counters after that. Raises
+    `TaskNotFound` for a user without a row, who has no task, and `QuotaExceeded` for too many live tasks, only if
+    `live` is positive.
     """
     (rows,) = fetch(BUMP_REVISION(owner=user.id, by=by, ids=ids, live=live))
     if not rows:

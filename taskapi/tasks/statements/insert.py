@@ -25,7 +25,10 @@ from .rows import COLUMNS, MEMBER_BINDS, OWNER, TaskRow, task_columns
 
 
 def _insert_from(counters: Any) -> Any:
-    """Return INSERT … SELECT of a task whose id and revision are the counters in the table or CTE `counters`."""
+    """Return INSERT … SELECT of a task whose id and revision are the counters in the table or CTE `counters`.
+
+    It binds `owner` and `MEMBER_BINDS`, returns `COLUMNS`, and inserts nothing if `counters` has no row of the owner.
+    """
     columns = {
         "user_id": counters.c.user_id,
         "id": counters.c.last_task_id,
@@ -65,7 +68,7 @@ _INSERT_WITHIN_QUOTA = Prepared(
 def insert_next(user: User, written_at: datetime, values: Mapping[str, Any]) -> TaskRow:
     """Increment the revision, allocate the next id and insert a task with it; `values` are the members of the request.
 
-    Raises `QuotaExceeded`, and ValidationError as `_columns` does.
+    Inserts the user's row if it is missing. Raises `QuotaExceeded`, and ValidationError as `_columns` does.
     """
     (counters,), (row,) = fetch(*bind_insert(user, written_at, values))
     check_quota(counters.live_tasks)

@@ -62,7 +62,7 @@ def check_stored_tasks(user: User) -> None:
 def _remove_oldest_tombstones(user: User) -> None:
     """Remove the tombstones beyond the newest `MAX_TOMBSTONES`, and those of the same revision as one of them.
 
-    Raises `sync_floor` to the last removed revision.
+    There must be more than `MAX_TOMBSTONES`. Raises `sync_floor` to the last removed revision.
     """
     tombstones = (Task.user_id == user.id, Task.purged_at.is_not(None))
     newest_first = select(Task.revision).where(*tombstones).order_by(Task.revision.desc())

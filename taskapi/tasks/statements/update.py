@@ -92,7 +92,10 @@ def _update(
 
 
 def _increment(live: int, condition: ColumnElement[bool]) -> ReturningUpdate[*tuple[Any, ...]]:
-    """Return the UPDATE that increments the user's revision and adds `live` to the live tasks, on a condition."""
+    """Return the UPDATE that increments the user's revision and adds `live` to the live tasks, on a condition.
+
+    It returns `user_id` and `revision` (RETURNING), and no row if the condition is false.
+    """
     counters = {"revision": models.User.revision + 1, "live_tasks": models.User.live_tasks + live}
     statement = update(models.User).where(models.User.user_id == OWNER, condition).values(**counters)
     return statement.returning(models.User.user_id, models.User.revision)
@@ -136,7 +139,8 @@ def set_members_and_commit(
 ) -> TaskRow | None:
     """Do what `set_members` does, and commit; with `completed` only for a task that is not recurring.
 
-    Returns None if nothing was changed, neither the task nor the revision, for whatever reason (`_write_and_commit`).
+    Returns None if nothing was changed, neither the task nor the revision. Changes nothing inside another unit of work,
+    on SQLite, and with several `expected` versions (None: any).
     """
     return _write_and_commit(user, _CHANGE, id, expected, written_at, **_bind_members(columns))
 
@@ -159,7 +163,7 @@ def toggle_completed(user: User, id: int, version: int | None, written_at: datet
 def toggle_and_commit(user: User, id: int, expected: Set[int] | None, written_at: datetime) -> TaskRow | None:
     """Do what `toggle_completed` does for a task that is not recurring, and commit; None if nothing was changed.
 
-    As `_write_and_commit` it also returns None without trying.
+    Changes nothing inside another unit of work, on SQLite, and with several `expected` versions (None: any).
     """
     return _write_and_commit(user, _TOGGLE, id, expected, written_at)
 
@@ -176,7 +180,7 @@ def move_to_trash(user: User, id: int, version: int | None, written_at: datetime
 def move_to_trash_and_commit(user: User, id: int, expected: Set[int] | None, written_at: datetime) -> TaskRow | None:
     """Do what `move_to_trash` does, and commit; returns None if nothing was changed, neither the task nor the counters.
 
-    As `_write_and_commit` it also returns None without trying.
+    Changes nothing inside another unit of work, on SQLite, and with several `expected` versions (None: any).
     """
     return _write_and_commit(user, _REMOVE, id, expected, written_at)
 
@@ -197,7 +201,7 @@ def _write(
 def _bind(
     user: User, change: _Change, id: int, version: int | None, written_at: datetime, **columns: Any
 ) -> tuple[BoundStatement, BoundStatement]:
-    """Bind the increment of the counters and the UPDATE of a task."""
+    """Bind the increment of the counters and the UPDATE of a task, sent in this order; it binds `columns`, too."""
     return (
         BUMP_REVISION(owner=user.id, by=1, ids=0, live=change.live),
         change.statement(**columns, owner=user.id, task=id, version=version, written_at=written_at),
@@ -231,9 +235,10 @@ def may_commit(expected: Set[int] | None) -> bool:
 def update_task(
     user: User, id: int, revision: int, columns: Mapping[str, Any], *conditions: ColumnElement[bool]
 ) -> TaskRow | None:
-    """Set columns, and `revision`, of a stored task, live or not, that meets the conditions; does not increment.
+    """Set columns, and the task's `revision`, which the caller has incremented; with `conditions`, only if they hold.
 
-    Returns the row after that, or None if no row matched.
+    The task may be live, in the trash or a tombstone, unless `conditions` exclude that. Returns the row after that, or
+    None if no row matched.
     """
     statement = update(Task).where(Task.user_id == user.id, Task.id == id, *conditions)
     return execute(statement.values(**columns, revision=revision).returning(*COLUMNS)).one_or_none()

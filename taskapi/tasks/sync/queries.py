@@ -59,7 +59,10 @@ def page(user: User, since: SyncPosition, limit: int) -> Page:
 
 @reads
 def long_page(user: User, since: SyncPosition, short: Page) -> Page:
-    """Read the page `short` again with all descriptions; it may end earlier, at about `pages.MAX_BYTES`."""
+    """Read the page `short` again with all descriptions; it may end earlier, at about `pages.MAX_BYTES`.
+
+    `page` has read it with this `since`, or it is the first page and `since` is the start.
+    """
 
     def read(max_rows: int, max_bytes: int) -> Rows:
         """Read the page with all descriptions, up to a number of rows and of bytes."""
@@ -69,7 +72,7 @@ def long_page(user: User, since: SyncPosition, short: Page) -> Page:
 
 
 def _bind_page(user: User, since: SyncPosition, limit: int) -> BoundStatement:
-    """Bind the values of the statement of `page`."""
+    """Bind the statement of a page of `limit` rows and the following one; the description of a long task is NULL."""
     return _PAGE(**_bind_position(user, since), max_rows=limit + 1, max_text_bytes=max_short_bytes(limit))
 
 

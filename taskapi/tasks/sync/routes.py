@@ -68,9 +68,9 @@ def _changes(query: dict[str, Any], permit: Permit) -> FastResponse | None:
 
 
 def _rows_to_read(limit: int, permit: Permit) -> int:
-    """Return how many rows to read of a page of `limit`: few of a long one if no permit is free, to see if it is large.
+    """Return how many rows to read of a page of `limit`: all of a short page, and of a long one with a permit.
 
-    Acquires the permit for a long page.
+    Acquires that permit if one is free; otherwise returns `PROBE_ROWS`, to see whether the page is large.
     """
     return limit if limit <= SMALL_PAGE or permit.acquire_now() else PROBE_ROWS
 

@@ -42,7 +42,7 @@ def as_icalendar(rows: Iterable[TaskRow]) -> Iterator[bytes]:
 
 
 def _work(row: TaskRow) -> int:
-    """Return how many ordinary tasks take as long as this one, about 50 µs: lines of text are folded."""
+    """Return the work on a task: 1 (about 50 µs), and 1 for each full 500 characters of description, to be folded."""
     return 1 + len(row.description or "") // 500
 
 

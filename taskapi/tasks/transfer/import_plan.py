@@ -154,15 +154,18 @@ def _add_rows(user: User, plan: Plan, tasks: Sequence[Task]) -> dict[int, tuple[
 
 
 def _work(numbered: tuple[int, Task]) -> int:
-    """Return the work on a task: 1, and 1 for 1,000 characters of description: folding takes up to 3.6 ms."""
+    """Return the work on a task, `numbered` with its index: 1, and 1 for each full 1,000 characters of description.
+
+    Folding them takes up to 3.6 ms.
+    """
     return 1 + len(numbered[1].get("description") or "") // 1000
 
 
 def _add_row(plan: Plan, before: Any, row: dict[str, Any], stamp: Mapping[str, Any]) -> None:
     """Count a row as created, updated or unchanged; add it with the columns `stamp` to the plan unless unchanged.
 
-    `before` is the stored row, or None; in place of a tombstone a task is created. Also updates `plan.live`, and
-    `plan.moved` if the position in a series changes.
+    `before` is the stored row, or None; in place of a tombstone a task is created. Also updates `plan.live`, the lists
+    of new rows, and `plan.moved` if the position in a series changes.
     """
     plan.live += (row["deleted_at"] is None) - (before is not None and before.deleted_at is None)
     if before is None:
@@ -185,8 +188,8 @@ def _add_row(plan: Plan, before: Any, row: dict[str, Any], stamp: Mapping[str, A
 def _merge_row(user: User, task: Task, before: Any, written_at: datetime) -> dict[str, Any]:
     """Return all columns of an imported task; absent members keep the value of the row `before`, or get defaults.
 
-    They get defaults without a row `before`, and with a tombstone. An invalid `position` counts as absent. Raises
-    ValidationError for contradictory members about time.
+    They get defaults without a row `before`, and with a tombstone. An invalid `position` and a null `completed_at`
+    count as absent; an open task has no `completed_at`. Raises ValidationError for contradictory members about time.
     """
     is_update = before is not None and before.purged_at is None
     members = {name: getattr(before, name) for name in _COMPARED} if is_update else {}

@@ -147,6 +147,7 @@ def write_rows(user: User, rows: Sequence[Sequence[Any]], moved: Sequence[int]) 
     """Insert `rows`, as `encode` returned them; those with existing ids replace all columns of the stored rows.
 
     The tasks with the ids `moved` give up their stored position in a series first, so that two can exchange theirs.
+    The user's row must exist, and be locked by this transaction.
     """
     if moved:
         # The unique index is checked with each row, so it would reject an exchange.
@@ -160,7 +161,7 @@ def write_rows(user: User, rows: Sequence[Sequence[Any]], moved: Sequence[int]) 
 
 
 def _slices(rows: Sequence[Sequence[Any]]) -> Iterator[Sequence[Sequence[Any]]]:
-    """Divide rows for statements of `ROWS_PER_STATEMENT` rows, or fewer with about `CHARACTERS_PER_STATEMENT`.
+    """Divide rows for statements of `ROWS_PER_STATEMENT`, or fewer with descriptions of `CHARACTERS_PER_STATEMENT`.
 
     Each is made in a few milliseconds; then the worker waits for its result.
     """

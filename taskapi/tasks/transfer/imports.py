@@ -55,8 +55,8 @@ def write(user: User, plan: Plan) -> Mapping[str, int]:
 def _assign_ids(plan: Plan, counters: Any) -> None:
     """Set the revision in all rows of a plan; in new ones the ids that were allocated last, and missing positions.
 
-    In place: without new objects the garbage collector does not run while SQLite's write lock is held. An interrupted
-    transaction is repeated, and sets them again.
+    `counters` are those after the allocation. The rows are changed in place: without new objects the garbage collector
+    does not run while SQLite's write lock is held. An interrupted transaction is repeated, and sets them again.
     """
     for row in plan.rows:
         row[REVISION] = counters.revision

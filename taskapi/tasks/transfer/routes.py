@@ -75,9 +75,9 @@ def import_() -> Response:
 
 
 def _compute_and_write(tasks: Sequence[Any]) -> Response:
-    """Compute an import and write it; compute it again if tasks that it names have changed meanwhile.
+    """Compute an import and write it; compute it again if what it was computed from has changed meanwhile.
 
-    Raises `ServiceUnavailable` after `ATTEMPTS`.
+    That is the tasks that it names and those of their series. Raises `ServiceUnavailable` after `ATTEMPTS`.
     """
     for _ in range(imports.ATTEMPTS):
         plan = import_plan.compute(g.user, tasks)

@@ -76,7 +76,7 @@ def destroy(user: User, id: int, expected: Set[int] | None) -> None:
 def find(user: User, id: int, expected: Set[int] | None = None) -> TaskRow:
     """Return the task with this id, live or in the trash; `expected` are the versions it may have (None: any).
 
-    Raises `TaskNotFound` and `VersionConflict`.
+    Raises `TaskNotFound`, also for a tombstone, and `VersionConflict`.
     """
     stored = (Task.user_id == user.id, Task.id == id, Task.purged_at.is_(None))
     row = execute(select(*COLUMNS).where(*stored)).one_or_none()
@@ -91,10 +91,10 @@ _IN_TRASH = (Task.deleted_at.is_not(None), Task.purged_at.is_(None))
 
 
 def _matches_version(user: User, id: int, expected: Set[int] | None) -> tuple[ColumnElement[bool], ...]:
-    """Return the condition that the task has an expected version, empty for None.
+    """Return the condition that the task has the `expected` version; () for None (any).
 
-    Of several versions the condition names the current one, which cannot change before the end of the transaction:
-    the text of a statement must not depend on how many versions a client sends. Only then raises `TaskNotFound` and
+    Of several versions, or none, it names the current one, which cannot change before the end of the transaction: the
+    text of a statement must not depend on how many versions a client sends. Only then raises `TaskNotFound` and
     `VersionConflict`.
     """
     if expected is None:
