@@ -32,6 +32,9 @@ REDIS_PAUSE = 5.0
 
 _EXTENSION = "taskapi.guard.rate_limit"
 
+_CHARGED_UNITS = "taskapi.charged_units"
+"""Key of the WSGI environ for the units that `charge` has counted."""
+
 
 class Limiter:
     """Counts requests of users and addresses against a limit, in memory or in Redis.
@@ -127,13 +130,15 @@ def enforce_rate_limit(app: Flask, request: Request, user: User) -> None:
 def charge(units: int) -> None:
     """Count the current request, which was counted once before its view, as `units` more; replace its headers.
 
+    A later call counts only what exceeds the units charged before: a view may run in a transaction that is repeated.
     Does nothing for 0 units and with `RATE_LIMIT=off`. The request is not refused if fewer are left: the next requests
     are, until the sliding window has paid for it. A client that repeats a refused request would otherwise spend with
     each attempt what it waits for.
     """
     limiter: Limiter | None = current_app.extensions[_EXTENSION] if units else None
-    if limiter is not None:
-        remaining, reset = limiter.charge(g.user.id, units)
+    if limiter is not None and units > (charged := request.environ.get(_CHARGED_UNITS, 0)):
+        request.environ[_CHARGED_UNITS] = units
+        remaining, reset = limiter.charge(g.user.id, units - charged)
         _add_headers(unproxy(request), limiter, remaining, math.ceil(reset))
 
 
@@ -147,14 +152,15 @@ def _add_headers(request: Request, limiter: Limiter, remaining: int, seconds: in
 def _client_address(environ: Mapping[str, str], trusted_proxies: int) -> str | None:
     """Return the rate limit key of the client's address; None for a private one, which may be a shared proxy.
 
-    None as well for what is not an IP address, such as a missing or malformed entry.
+    None as well for what is not an IP address, such as a malformed entry.
 
     With trusted proxies, it is the entry of X-Forwarded-For that the outermost of them added: the one at that position
-    from the end. The client can forge the entries before it. With fewer entries it is the peer's address.
+    from the end. The client can forge the entries before it. With fewer entries, or none, it is the peer's address.
     """
     address = environ.get("REMOTE_ADDR", "")
     if trusted_proxies:
-        forwarded = environ.get("HTTP_X_FORWARDED_FOR", "").split(",")
+        header = environ.get("HTTP_X_FORWARDED_FOR", "").strip()
+        forwarded = header.split(",") if header else []
         if trusted_proxies <= len(forwarded):
             address = forwarded[-trusted_proxies].strip()
     try:

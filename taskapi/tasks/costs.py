@@ -8,6 +8,13 @@ from __future__ import annotations
 TASKS_PER_UNIT = 100
 """Tasks that are read, imported, exported or erased for one unit more."""
 
+WRITTEN_PER_UNIT = 50
+"""Tasks that an import creates or changes for one unit more, besides those of `TASKS_PER_UNIT`: a write of a task takes
+five times the processor time of reading one."""
+
+COUNTED_PER_UNIT = 1000
+"""Tasks that the statistics count for one unit more."""
+
 OPERATIONS_PER_UNIT = 10
 """Operations of a batch for one unit more."""
 

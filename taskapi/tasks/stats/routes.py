@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from flask import Response, g
 
+from ...guard.rate_limit import charge
 from ...http.request import query_parameters
 from ...http.response import json_response
 from ..blueprints import data_bp
+from ..costs import COUNTED_PER_UNIT
 from ..long_requests import long_reads
 from . import queries
 from .schemas import stats_query
@@ -17,6 +19,8 @@ from .schemas import stats_query
 def stats() -> Response:
     """Count your tasks by kind.
 
-    Runs with a permit for long reads.
+    Runs with a permit for long reads, and charges the rate limit for the tasks that are counted.
     """
-    return json_response(queries.stats(g.user, query_parameters(stats_query)["tz"]))
+    counts = queries.stats(g.user, query_parameters(stats_query)["tz"])
+    charge((counts["total"] + counts["trash"]) // COUNTED_PER_UNIT)
+    return json_response(counts)

@@ -16,7 +16,7 @@ from ...http.request import accepts, long_json_body, query_parameters
 from ...http.response import json_response, no_content, stream
 from ...idempotency.hook import is_replay
 from ..blueprints import data_bp
-from ..costs import TASKS_PER_UNIT
+from ..costs import TASKS_PER_UNIT, WRITTEN_PER_UNIT
 from ..long_requests import long_writes
 from ..replays import idempotent
 from ..schemas import no_parameters
@@ -70,7 +70,6 @@ def import_() -> Response:
     query_parameters(no_parameters)
     with import_permits.acquire(g.user.id, IMPORT_TIMEOUT):
         tasks = long_json_body(import_in)["tasks"]
-        charge(len(tasks) // TASKS_PER_UNIT)
         return _compute_and_write(tasks)
 
 
@@ -81,6 +80,7 @@ def _compute_and_write(tasks: Sequence[Any]) -> Response:
     """
     for _ in range(imports.ATTEMPTS):
         plan = import_plan.compute(g.user, tasks)
+        charge(len(tasks) // TASKS_PER_UNIT + len(plan.rows) // WRITTEN_PER_UNIT)
         with suppress(imports.PlanOutdated):
             return _write(plan)
     raise ServiceUnavailable("The tasks that you import are being changed. Try again.", headers=RETRY_AFTER)
