@@ -78,7 +78,7 @@ class TimeoutConnection(psycopg.Connection[Any]):
 
     @property
     def was_used_recently(self) -> bool:
-        """True if the server has responded within the last `MAX_IDLE` seconds."""
+        """True if a pipeline succeeded in the last `MAX_IDLE` seconds: COMMIT may be sent with the statements."""
         return time.monotonic() - self._last_used < MAX_IDLE
 
     def require_open(self) -> None:

@@ -164,7 +164,10 @@ class SQLiteConnection(sqlite3.Connection):
         self._without_limit(super().rollback)
 
     def _without_limit(self, end: Callable[[], None]) -> None:
-        """Call `end`, a commit or rollback, if a transaction is open; then restore the page cache."""
+        """Call `end`, a commit or rollback, without a time limit if a transaction is open.
+
+        Restores the page cache also if none is open.
+        """
         if self.in_transaction:
             # An interrupted COMMIT would leave the transaction open.
             self._deadline = math.inf

@@ -179,9 +179,10 @@ def _success(operation: Operation, common_headers: tuple[str, ...]) -> dict[str,
 
 
 def _problem_headers(operation: Operation, status: int, problems: list[type[Problem]]) -> tuple[str, ...]:
-    """Return the names of the headers that an error response has in addition to the common ones.
+    """Return the names of the headers that an error response has in addition to the common ones, by its status.
 
-    They depend on its status, except those of a deleted task, and of a media type where a PATCH accepts several.
+    Exceptions: `Idempotency-Replayed` if `TaskDeleted` is the only problem of the status, and `Accept-Patch` for 415 if
+    the operation accepts several media types, which only a PATCH does.
     """
     if problems == [errors.TaskDeleted]:
         return ("Idempotency-Replayed",)

@@ -25,9 +25,10 @@ def guarded_blueprint(name: str, import_name: str, url_prefix: str) -> Blueprint
 
 
 def _check_request() -> None:
-    """Authenticate and rate-limit the current request, acquire a permit if its body may be large, and read the body.
+    """Authenticate the user of the path, check the rate limit, and read the body, with a permit if it may be large.
 
-    Does nothing for OPTIONS. Raises a `Problem` if a check fails, `KeysUnavailable` and `DatabaseUnavailable`.
+    Sets `g.user` and removes `user_id` from the view's arguments. Does nothing for OPTIONS. Raises a `Problem` if a
+    check fails (403 for the path of another user), `KeysUnavailable` and `DatabaseUnavailable`.
     """
     app, req = unproxy(current_app), unproxy(request)
     if req.method == "OPTIONS":  # a CORS preflight has no token (Fetch, section 4.8), and calls no view

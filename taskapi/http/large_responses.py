@@ -81,7 +81,8 @@ def with_large_response_permit(view: Callable[[], Response]) -> Callable[[], Res
     """Decorate a view that writes, and whose response may be large: it acquires a permit before it runs.
 
     Once it has written it cannot be refused, and it must not wait for a permit within its transaction. Waits, and
-    raises errors, as `Permits.acquire` does; if the response is not large the permit is released with the return.
+    raises `TooManyRequests` or `ServiceUnavailable`, as `Permits.acquire` does. If the response is not large, its
+    permit is released with the return.
     """
 
     @wraps(view)

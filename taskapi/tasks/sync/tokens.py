@@ -54,8 +54,9 @@ class SyncPosition:
 
 
 def position_after(page: Page, since: SyncPosition, state: State) -> SyncPosition:
-    """Return the position after a page that started at `since`.
+    """Return the position after a page that started at `since`, with the `initial_revision` of `since`.
 
+    It is after all rows of the last revision (`_LAST_ID`), or after the last row if more rows of that revision follow.
     `state` was read before the page, so at the end of the feed the client has everything up to its revision at least.
     """
     revision = page.last.revision if page.last else since.revision

@@ -141,9 +141,9 @@ def _floating(row: TaskRow) -> str:
 
 
 def _rrule(row: TaskRow) -> str:
-    """Return the rule, counted from this task: COUNT has what is left (at least 1), UNTIL is not before the due date.
+    """Return the rule, counted from this task: COUNT is what is left (at least 1), UNTIL not before the due date.
 
-    UNTIL has the type of DTSTART.
+    UNTIL is a date, a local time, or in UTC if DTSTART has a zone (`_until`); it is not after `LAST_DAY`.
     """
     parts = dict(part.split("=", 1) for part in row.recurrence.split(";"))
     if "COUNT" in parts:
