@@ -30,8 +30,9 @@ TOMBSTONE_LIFETIME = timedelta(days=90)
 """Time after a deletion, or an erasure, after which the row of the tombstone, or of the counters, is removed."""
 
 
-CHUNK, PAUSE = 1_000, 0.02
-"""Maximum rows that one transaction of the purge changes, about 30 ms on SQLite, and seconds between two of them."""
+CHUNK, MIN_PAUSE = 1_000, 0.02
+"""Maximum rows that one transaction of the purge changes, about 30 ms on SQLite, and the minimum of seconds between two
+of them."""
 
 
 def users_due() -> Iterable[User]:
@@ -56,14 +57,16 @@ def purge_user(user: User) -> tuple[int, int]:
 def _in_chunks(purge_chunk: Callable[[User], int], user: User) -> int:
     """Call `purge_chunk` until it purges fewer than `CHUNK` rows; return the total.
 
-    Sleeps `PAUSE` after each chunk that purged any, so that waiting writers of SQLite get the lock.
+    Sleeps after each chunk that purged any, as long as it took and at least `MIN_PAUSE`: waiting writers of SQLite get
+    the lock, and PostgreSQL is busy with the purge for half of the time at most.
     """
     total = 0
     while True:
+        started = time.monotonic()
         count = purge_chunk(user)
         total += count
         if count:
-            time.sleep(PAUSE)
+            time.sleep(max(MIN_PAUSE, time.monotonic() - started))
         if count < CHUNK:
             return total
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import count
 from types import SimpleNamespace
 
 import pytest
@@ -37,7 +38,7 @@ def test_trash_and_tombstones_are_removed_in_chunks_with_a_pause_after_each(
     monkeypatch.setattr(purge, "CHUNK", 3)
     pauses: list[float] = []
     # The name in the module, not `time.sleep` itself, which other threads call, too.
-    monkeypatch.setattr(purge, "time", SimpleNamespace(sleep=pauses.append))
+    monkeypatch.setattr(purge, "time", SimpleNamespace(sleep=pauses.append, monotonic=count(step=2).__next__))
     commits: list[str] = []
     commit = UnitOfWork.commit
     monkeypatch.setattr(UnitOfWork, "commit", lambda unit: commits.append("") or commit(unit))
@@ -56,6 +57,7 @@ def test_trash_and_tombstones_are_removed_in_chunks_with_a_pause_after_each(
         pauses.clear()
         assert purge.purge_user(User("alice")) == (7, 0)
         assert (len(commits), len(pauses)) == (3 + 1, 3), "chunks of 3, 3 and 1, and a look at the tombstones"
+        assert set(pauses) == {2}, "as long as each chunk took"
         assert stored() == [*((number, "") for number in range(1, 8)), (8, "kept")]
         set_deleted(91)
         assert purge.purge_user(User("alice")) == (0, 7)
