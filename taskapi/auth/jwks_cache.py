@@ -77,8 +77,8 @@ class JWKS:
     def _wait_for_fetch(self) -> None:
         """Wait without the slot for the fetch in progress, or a new one, up to `FETCH_TIMEOUT`.
 
-        Returns at once if the last fetch ended within `MIN_REFETCH_INTERVAL`; raises `KeysUnavailable` if `MAX_WAITING`
-        requests wait already.
+        Returns also if the fetch failed or goes on, and at once if the last one ended within `MIN_REFETCH_INTERVAL`:
+        the caller looks for its key again. Raises `KeysUnavailable` if `MAX_WAITING` requests wait already.
         """
         _, fetch = self._start_fetch()
         if fetch is None:

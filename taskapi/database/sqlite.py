@@ -160,7 +160,7 @@ class SQLiteConnection(sqlite3.Connection):
         self._without_limit(super().commit)
 
     def rollback(self) -> None:
-        """Roll back without a time limit, if a transaction is open; restore the page cache."""
+        """Roll back without a time limit, if a transaction is open; in any case restore the page cache's size."""
         self._without_limit(super().rollback)
 
     def _without_limit(self, end: Callable[[], None]) -> None:

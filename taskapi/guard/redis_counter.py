@@ -39,7 +39,7 @@ class RedisCounter:
         self._storage: Any = sliding_window.storage
 
     def hit(self, key: str) -> bool:
-        """Count a request unless the limit is reached; return True if it is allowed. Raises `ConnectionError`."""
+        """Count a request unless the limit is reached; True if it is allowed. `ConnectionError` if Redis fails."""
         with _redis_errors_as_connection_error():
             return self._counter.hit(self._item, self._kind, key)
 

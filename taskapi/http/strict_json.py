@@ -77,7 +77,7 @@ class _Document:
     def peek(self) -> str:
         """Skip whitespace and return the next character without consuming it; an empty string at the end.
 
-        May decode a piece, and so yield to other requests.
+        May decode a piece, and so yield to other requests; raises ValueError if that is not UTF-8.
         """
         while True:
             self._at = _WHITESPACE(self._text, self._at).end()
@@ -128,7 +128,7 @@ class _Document:
             yield self.parse_value()
 
     def _elements(self, opening: str, closing: str) -> Iterator[int]:
-        """Skip the brackets and commas of an object or an array; yield the index of each element where it begins.
+        """Skip the brackets and commas of an object or an array; stop before each element and yield its number, from 0.
 
         The caller parses the element before it asks for the next one. Raises ValueError for a missing bracket or comma.
         """

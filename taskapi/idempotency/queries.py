@@ -209,9 +209,10 @@ def delete_all(user: User) -> None:
 
 @writes
 def delete_task_content(user: User, task_id: int) -> None:
-    """Delete the data of a task from the user's stored responses that consist of that one task.
+    """Delete the data of a task, which has become a tombstone, from the stored responses that are that one task.
 
-    The keys remain, because their requests were executed. `Usage.body_bytes` is not reduced until the keys are purged.
+    The keys remain, because their requests were executed: a replay raises `TaskDeleted`. `Usage.body_bytes` is not
+    reduced until the user's next `purge`.
     """
     of_task = (StoredResponse.user_id == user.id, StoredResponse.task_id == task_id)
     with_data = (*of_task, StoredResponse.is_reduced.is_(False))

@@ -143,7 +143,7 @@ def toggle(user: User, id: int, expected: Set[int] | None) -> TaskRow:
 
 @writes
 def _toggle(user: User, id: int, expected: Set[int] | None) -> TaskRow:
-    """Do what `toggle` does, in several round trips; joins the caller's transaction, if any."""
+    """Do what `toggle` does, errors included, in several round trips; joins the caller's transaction, if any."""
     written_at = now()
     row = toggle_completed(user, id, resolve_if_match(user, id, expected), written_at)
     if row is None:

@@ -43,10 +43,11 @@ def derive_due_columns(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_next_occurrence(values: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> None:
-    """Raise ValidationError if a recurrence rule without COUNT and UNTIL has no occurrence after the due date.
+    """Raise ValidationError if no occurrence after the due date is found (`MAX_PERIODS`) for a rule without an end.
 
     Call it after `derive_due_columns`, which requires a due date with a rule. Rule and due date that were stored
     `before` (None: a new task) are not checked: the last task of a series has such a rule, and must remain editable.
+    Spends the `search_budget` of a batch, and raises ValidationError if that is exceeded.
     """
     rule, due = values["recurrence"], values["due_date"]
     if rule is not None and (before is None or (rule, due) != (before["recurrence"], before["due_date"])):
