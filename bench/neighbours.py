@@ -114,7 +114,7 @@ def _measure(superuser: str, database: str, workers: int, load: str, seconds: fl
     with _database(superuser, database, with_due_rows=load == PURGE) as url, serve(contestant, url) as running:
         _probe(running.port, 1)  # the first requests of a worker prepare statements and fill caches
         figures, output = _probe_during(_load_command(load, running.port, url), load, running.port, url, seconds)
-    return Result(database, workers, load, figures, json.loads(output or "{}"))
+    return Result(database, workers, load, figures, json.loads(output) if load in REQUESTS else {})
 
 
 def _probe_during(command: list[str], load: str, port: int, url: str, seconds: float) -> tuple[dict[str, Any], str]:

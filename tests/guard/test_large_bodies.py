@@ -75,8 +75,8 @@ def test_without_a_permit_no_byte_of_a_large_body_is_read(app: Flask):
 
 
 @pytest.mark.parametrize("body", [b"x" * (MAX_BODY_BYTES + 1), b"[" + b" " * 2 * 1024 * 1024], ids=["bad", "413"])
-def test_a_rejected_body_releases_its_permit(app: Flask, body: bytes):
-    app.test_client_class = FlaskClient  # leaves the response open
+def test_a_rejected_body_releases_its_permit(app: Flask, monkeypatch: pytest.MonkeyPatch, body: bytes):
+    monkeypatch.setattr(app, "test_client_class", FlaskClient)  # leaves the response open
     alice = Person(app.test_client(), "alice")
     response = alice.data("POST", "/import", data=body, content_type="application/json")
     assert response.status_code in (400, 413)
