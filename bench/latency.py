@@ -30,8 +30,8 @@ class Latencies:
     """At full load: each connection sends its next request when the response has arrived (closed loop)."""
     open: list[list[float]] = field(default_factory=list)
     """At half of the closed loop's rate, from when a request was due (open loop, no coordinated omission)."""
-    rate: float = 0
-    """Requests per second of the open loop."""
+    rates: list[float] = field(default_factory=list)
+    """Requests per second of the open loop, by round."""
 
 
 Measured = dict[str, dict[str, Latencies]]
@@ -70,8 +70,8 @@ def _alternate(jobs: Mapping[str, Job], pace: Pace) -> dict[str, Latencies]:
             job, latencies = jobs[name], found[name]
             closed, seconds = _slice(job, interval=0)
             latencies.closed.append(closed)
-            latencies.rate = latencies.rate or len(closed) / seconds / 2
-            latencies.open.append(_slice(job, interval=1000 * CONNECTIONS / latencies.rate)[0])
+            latencies.rates.append(len(closed) / seconds / 2)
+            latencies.open.append(_slice(job, interval=1000 * CONNECTIONS / latencies.rates[-1])[0])
     return found
 
 
@@ -97,7 +97,7 @@ def table(by_name: Mapping[str, Latencies], titles: Mapping[str, str]) -> Iterat
     yield "| --- | --: | --: | --: | --: |"
     for name, latencies in by_name.items():
         to_floor = f"{statistics.median(ratios(latencies, by_name['floor'])):.2f}" if "floor" in by_name else ""
-        cells = (titles[name], _percentiles(latencies.closed), to_floor, f"{latencies.rate:,.0f}")
+        cells = (titles[name], _percentiles(latencies.closed), to_floor, f"{statistics.median(latencies.rates):,.0f}")
         yield f"| {' | '.join(cells)} | {_percentiles(latencies.open)} |"
 
 

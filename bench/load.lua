@@ -12,7 +12,9 @@ ffi.cdef[[
 local CLOCK_MONOTONIC = 1
 local clock = ffi.new("clock_time")
 
-local threads, number, steps, prepared, tags = 0, 0, nil, {}, {}
+-- `number` is global, because setup() runs in wrk's main state and sets it in the state of each thread. A local variable of
+-- this name would be 0 in all threads: every connection would then begin with the same user and wait for its row's lock.
+local threads, steps, prepared, tags = 0, nil, {}, {}
 local position, left, begun
 local interval, folder, due, sent, waited, latencies = 0, nil, nil, 0, false, {}
 
