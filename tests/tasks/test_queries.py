@@ -458,4 +458,5 @@ class TestRaces:
         assert {response.status for response in server.race("alice", writes)} == {200}
         task = server.send("alice", Request("GET", "/1")).json
         assert (task["title"], task["description"], task["completed"]) == ("renamed", "described", True)
-        assert task["version"] == 4  # the repeated requests change nothing
+        # The repeated requests change nothing; on PostgreSQL one that waited for the first may have used a revision.
+        assert 4 <= task["version"] < 4 + len(writes)
