@@ -43,15 +43,15 @@ test: $(VENV)/.installed-dev  ## install and run all tests in parallel (ARGS=…
 	@# PostgreSQL is started for the run unless TEST_DATABASE_URL names a server. tests/conftest.py says what runs where.
 	$(BIN)/pytest $(or $(ARGS),-rs --numprocesses=auto)
 
-chaos: $(VENV)/.installed-dev  ## kill, freeze, fill and slow down workers, databases, disk and clients (15 minutes)
+chaos: $(VENV)/.installed-dev  ## kill, freeze, fill and slow down workers, databases, disk and clients (19 minutes)
 	@# The file is not named test_*.py, so `make test` does not collect it. The measured figures are printed at the end.
 	$(BIN)/pytest -rP tests/chaos/long_runs.py
 
-bench: $(VENV)/.installed-dev $(PEERS)/.installed $(PEERS_INSTALLED)  ## measure the service, minimal services and comparable services (20 minutes; ARGS=--quick: a part)
+bench: $(VENV)/.installed-dev $(PEERS)/.installed $(PEERS_INSTALLED)  ## measure the service, minimal services and comparable services (half an hour; ARGS=--quick: a part)
 	$(BIN)/python -m bench $(ARGS)
 	$(BIN)/python -m bench.bulk
 
-neighbours: $(VENV)/.installed-dev  ## measure how other users are served while one user repeats large requests (15 minutes; ARGS=--help: a part)
+neighbours: $(VENV)/.installed-dev  ## measure how other users are served while one user repeats large requests (16 minutes; ARGS=--help: a part)
 	$(BIN)/python -m bench.neighbours --write $(ARGS)
 
 coverage: $(VENV)/.installed-dev  ## report the branches that the tests on SQLite cover

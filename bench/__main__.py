@@ -37,7 +37,7 @@ MIN_CLOSE_ROUNDS = 15
 def main() -> None:
     """Parse the options, run the benchmark, print the report and save it."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="under three minutes; no table of ten million")
+    parser.add_argument("--quick", action="store_true", help="few and short slices; no table of ten million")
     parser.add_argument("--only", nargs="+", choices=[each.name for each in EVERYONE], metavar="CONTESTANT")
     parser.add_argument("--workload", nargs="+", choices=[each.name for each in WORKLOADS])
     parser.add_argument("--rounds", type=int)
