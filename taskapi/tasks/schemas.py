@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from marshmallow import fields, post_load
+from marshmallow import fields
 
 from ..http.fields.collections import Tags
 from ..http.fields.scalars import Flag, OneOf, PositiveInteger, Text
@@ -95,12 +93,7 @@ class TaskIn(StrictSchema):
         *("title", "description", "completed", "priority", "tags"),
         *("due_date", "due_time", "time_zone", "recurrence", "repeat_from"),
     }
-
-    @post_load
-    def _apply_nulls(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        """Replace null by the default of members whose column is never NULL."""
-        defaults = {"priority": PRIORITIES["none"], "tags": (), "repeat_from": "due"}
-        return {name: defaults.get(name) if value is None else value for name, value in data.items()}
+    null_values = {"priority": PRIORITIES["none"], "tags": (), "repeat_from": "due"}
 
 
 class CompletionIn(StrictSchema):

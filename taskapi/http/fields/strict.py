@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Set
 from itertools import islice
 from typing import Any, ClassVar
 
-from marshmallow import RAISE, Schema, ValidationError, fields, pre_load
+from marshmallow import RAISE, Schema, ValidationError, fields, missing, post_load, pre_load
 
 
 class Violation(str):
@@ -67,9 +67,13 @@ def _flatten(messages: Any, pointer: str) -> Iterable[tuple[str, Violation]]:
 
 
 class StrictSchema(Schema):
-    """A schema that rejects unknown members, except those in `ignored`, so that a client can PUT what it got by GET."""
+    """A schema that rejects unknown members, except those in `ignored`, so that a client can PUT what it got by GET.
+
+    `null_values` are the values that null stands for, by member, if not None.
+    """
 
     ignored: ClassVar[Set[str]] = frozenset()
+    null_values: ClassVar[Mapping[str, Any]] = {}
 
     error_messages = {
         "type": NOT_AN_OBJECT,
@@ -78,6 +82,41 @@ class StrictSchema(Schema):
 
     class Meta:
         unknown = RAISE
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        names = {name: field.data_key or name for name, field in self.load_fields.items()}
+        self._by_key = {names[name]: (field.attribute or name, field) for name, field in self.load_fields.items()}
+        self._required = frozenset(names[name] for name, field in self.load_fields.items() if field.required)
+        has_defaults = any(field.load_default is not missing for field in self.load_fields.values())
+        hooks = sum(map(len, type(self).resolve_hooks().values()))
+        own_hooks = sum(map(len, StrictSchema.resolve_hooks().values()))
+        self._is_simple = hooks == own_hooks and not has_defaults and not self.many
+
+    def load(self, data: Any, *, many: bool | None = None, partial: Any = None, **options: Any) -> Any:
+        """Load an object as marshmallow does; a valid one of a schema without hooks and defaults in a single pass.
+
+        That takes a third of the bytecodes. Anything else, and each error, is left to marshmallow.
+        """
+        if self._is_simple and not many and not options and isinstance(data, dict) and len(data) <= MAX_MEMBERS:
+            loaded = self._load_valid(data)
+            if loaded is not None and (partial is True or data.keys() >= self._required):
+                return loaded
+        return super().load(data, many=many, partial=partial, **options)
+
+    def _load_valid(self, data: dict[str, Any]) -> dict[str, Any] | None:
+        """Load the members of an object that are not ignored; None if one of them is unknown or invalid."""
+        by_key, ignored, null_values = self._by_key, self.ignored, self.null_values
+        loaded = {}
+        try:
+            for key, value in data.items():
+                if key not in ignored:
+                    name, field = by_key[key]
+                    result = field.deserialize(value, key, data)
+                    loaded[name] = null_values.get(name) if result is None else result
+        except (KeyError, ValidationError):
+            return None
+        return loaded
 
     @pre_load
     def _remove_ignored(self, data: Any, **_: Any) -> Any:
@@ -88,6 +127,11 @@ class StrictSchema(Schema):
         if len(data) > MAX_MEMBERS:
             raise refuse("length", f"Must have at most {MAX_MEMBERS} members.")
         return {name: value for name, value in data.items() if name not in self.ignored}
+
+    @post_load
+    def _apply_null_values(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """Replace None by the value in `null_values`."""
+        return {name: self.null_values.get(name) if value is None else value for name, value in data.items()}
 
 
 class StrictField(fields.Field[Any]):
@@ -105,6 +149,13 @@ class StrictField(fields.Field[Any]):
 
     def __init__(self, shape: Mapping[str, Any], *, metadata: Mapping[str, Any] | None = None, **options: Any) -> None:
         super().__init__(metadata={**shape, **(metadata or {})}, **options)
+        self._has_functions = bool(self.validators or self.pre_load or self.post_load)
+
+    def deserialize(self, value: Any, attr: str | None = None, data: Any = None, **options: Any) -> Any:
+        """Return the value of a member as marshmallow does, in fewer steps if it is present and not null."""
+        if value is None or value is missing or self._has_functions:
+            return super().deserialize(value, attr, data, **options)
+        return self._deserialize(value, attr, data, **options)
 
     def make_error(self, key: str, **_: Any) -> ValidationError:
         """Return the `ValidationError` for a standard error, with the violation of that key."""
