@@ -78,7 +78,7 @@ class _RequestContext(RequestContext):
 class _Request(Request):
     """A request that reads a short body of known length directly from the server, in one call if possible."""
 
-    _cached_data: bytes | None = None
+    _cached_data: Any = None
     """The body once it is read, under Werkzeug's name: it makes `form` of it."""
 
     def get_data(self, *arguments: Any, **options: Any) -> Any:
