@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from .urls import parse_origin
+
 DEVELOPMENT_SECRET = "taskapi-development-secret-never-use-in-production"
 """The secret that `.flaskenv` sets. It is public, so only the `flask` command accepts it."""
 
@@ -208,14 +210,15 @@ class _Environment:
     def origins(self, name: str) -> tuple[str, ...]:
         """Return the origins, such as `https://app.example.com`, of a comma-separated list, () if absent.
 
-        A list with anything else, such as a path or `*`, is added to `problems` and returned whole.
+        A list with anything else, such as a path or `*`, is added to `problems`; only its origins are returned.
         """
-        values = tuple(part.strip() for part in (self.text(name) or "").split(",") if part.strip())
-        if not all(re.fullmatch(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?", v) for v in values):
+        values = [part.strip() for part in (self.text(name) or "").split(",") if part.strip()]
+        origins = tuple(origin for value in values if (origin := parse_origin(value)))
+        if len(origins) < len(values):
             self.problems.append(
                 f"{name} is not a comma-separated list of origins such as https://app.example.com (no path, no *)"
             )
-        return values
+        return origins
 
     def redis_url(self) -> str | None:
         """Return `REDIS_URL`, None if absent.
