@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import click
 import jwt
-from flask import Flask, current_app
+from flask import Flask
 
 from .config import DEVELOPMENT_SECRET, Config
 from .database.base import MIGRATIONS, db
@@ -23,7 +23,11 @@ def init_app(app: Flask, config: Config) -> None:
     """Register the commands `db`, `purge`, `openapi` and `token`."""
     app.cli.add_command(_LazyMigrations(app))
     app.cli.command("purge")(_purge)
-    app.cli.command("openapi")(_openapi)
+
+    @app.cli.command("openapi")
+    def print_openapi() -> None:
+        """Print the OpenAPI document as JSON, for client generators."""
+        click.echo(openapi.document(app, config.url_prefix))
 
     @app.cli.command("token")
     @click.argument("user_id")
@@ -79,11 +83,6 @@ def _purge() -> None:
     )
     if report.failures:
         raise click.ClickException(f"{report.failures} purges failed and are left for the next run; see the log")
-
-
-def _openapi() -> None:
-    """Print the OpenAPI document as JSON, for client generators."""
-    click.echo(openapi.document(current_app))
 
 
 def _tasks_url(user_id: str) -> str:
