@@ -15,10 +15,11 @@ gc.disable()
 
 import os  # noqa: E402
 
-from taskapi.server import access_log, hooks, worker  # noqa: E402
+from taskapi.server import access_log, addresses, hooks, worker  # noqa: E402
 
 # An empty variable counts as absent, as everywhere (gunicorn itself insists on a number in WEB_CONCURRENCY).
-bind = f"0.0.0.0:{os.environ.get('PORT') or '8000'}"
+# IPv6 and IPv4, because `localhost` and the names of containers may resolve to either.
+bind = addresses.listen_addresses(os.environ.get("PORT") or "8000")
 
 # Two processes use both cores of a small machine; set WEB_CONCURRENCY to the number of cores.
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))

@@ -23,6 +23,7 @@ from ..concurrency.threads import NativeThreads
 from ..database import sqlite
 from ..database.engine import POOL_SIZE
 from ..http import path_prefix
+from .addresses import unmapped_peer
 from .deadline_socket import DeadlineSocket
 from .environ import Environ, EnvironFactory
 from .parse_errors import redact
@@ -93,7 +94,7 @@ class Worker(GeventWorker):
         self._connections.add(connection)
         self._close_longest_idle()
         try:
-            self._serve(listener.getsockname(), connection, addr)
+            self._serve(listener.getsockname(), connection, unmapped_peer(addr))
         except gevent.GreenletExit:
             self.log.debug("Closing connection: the graceful timeout is over")
         except NoMoreData:
