@@ -11,6 +11,7 @@ import click
 import jwt
 from flask import Flask
 
+from .auth.claims import InvalidToken, subject
 from .config import DEVELOPMENT_SECRET, Config
 from .database.base import MIGRATIONS, db
 from .docs import openapi
@@ -41,6 +42,10 @@ def init_app(app: Flask, config: Config) -> None:
             )
         issued = int(time.time())
         claims = {"sub": user_id, "iat": issued, "exp": issued + days * DAY}
+        try:
+            subject(claims)
+        except InvalidToken as error:
+            raise click.ClickException(str(error)) from error
         if config.issuer:
             claims["iss"] = config.issuer
         if config.audience:

@@ -6,10 +6,11 @@ from flask import Flask, Request, Response, g
 
 from ..config import Config
 from ..http.errors import RETRY_AFTER, Forbidden, ServiceUnavailable, Unauthorized, problem_response
+from .claims import InvalidToken
 from .jwks_cache import JWKS
 from .keys import KeySource, KeysUnavailable, SharedSecrets
 from .sessions import EndedSessions
-from .tokens import InvalidToken, User, Verifier
+from .tokens import User, Verifier
 
 REALM = 'Bearer realm="taskapi"'
 

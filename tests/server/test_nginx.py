@@ -15,6 +15,7 @@ import pytest
 from tests.conftest import delete_all_rows, token
 from tests.gunicorn_server import CLIENT_TIMEOUT, serve
 from tests.nginx import FORWARDED_PREFIX, KEEP_ALIVE_UNBUFFERED, PREFIX, Proxy, Site, nginx, require_nginx
+from tests.test_user_ids import USER_IDS
 
 TASKS = f"{PREFIX}/api/alice/tasks"
 
@@ -163,6 +164,18 @@ def test_a_logout_token_reaches_the_service(proxy: Proxy):
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     refused = proxy.send("POST", f"{PREFIX}/backchannel-logout", b"logout_token=x", headers=form)
     assert (refused.status, refused.json["type"]) == (400, f"{PREFIX}/problems/bad-notice")
+
+
+def test_every_user_id_works_in_the_urls_that_arrive(proxy: Proxy):
+    for name, user_id in USER_IDS.items():
+        tasks = f"{PREFIX}/api/{quote(user_id, safe='')}/tasks"
+        for title in ("One", "Two"):
+            created = proxy.send("POST", tasks, {"title": title}, user=user_id)
+            assert (created.status, created.json["user_id"]) == (201, user_id), name
+        assert proxy.get(created.headers["Location"], user=user_id).json == created.json, name
+        link = re.fullmatch(r'<([^>]+)>; rel="next"', proxy.get(f"{tasks}?limit=1", user=user_id).headers["Link"])
+        assert link, name
+        assert [task["title"] for task in proxy.get(link[1], user=user_id).json] == ["One"], name
 
 
 # Rate limit
