@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import re
 import secrets
 from collections.abc import Iterator
@@ -13,8 +14,18 @@ from urllib.parse import quote
 import pytest
 
 from tests.conftest import delete_all_rows, token
-from tests.gunicorn_server import CLIENT_TIMEOUT, serve
-from tests.nginx import FORWARDED_PREFIX, KEEP_ALIVE_UNBUFFERED, PREFIX, Proxy, Site, nginx, require_nginx
+from tests.gunicorn_server import CLIENT_TIMEOUT, ROOT, launch, serve
+from tests.nginx import (
+    FORWARDED_PREFIX,
+    KEEP_ALIVE_UNBUFFERED,
+    OWN_DEFAULTS,
+    PREFIX,
+    Proxy,
+    Site,
+    nginx,
+    require_nginx,
+)
+from tests.server.test_worker import FAILING
 from tests.test_user_ids import USER_IDS
 
 TASKS = f"{PREFIX}/api/alice/tasks"
@@ -176,6 +187,32 @@ def test_every_user_id_works_in_the_urls_that_arrive(proxy: Proxy):
         link = re.fullmatch(r'<([^>]+)>; rel="next"', proxy.get(f"{tasks}?limit=1", user=user_id).headers["Link"])
         assert link, name
         assert [task["title"] for task in proxy.get(link[1], user=user_id).json] == ["One"], name
+
+
+# A response that ends early
+
+
+def test_a_response_that_ends_early_never_looks_complete(sqlite_database_url: str, tmp_path: Path):
+    """In HTTP/1.0, nginx's default, the end of the connection ends a response: the service resets it instead."""
+    require_nginx()
+    (tmp_path / "failing.py").write_text(FAILING)
+    python_path = os.pathsep.join((str(ROOT), str(tmp_path)))
+    with launch(sqlite_database_url, "failing:app", WEB_CONCURRENCY="1", PYTHONPATH=python_path) as (_, server):
+        sites = [Site(server.port, True, directives) for directives in (OWN_DEFAULTS, KEEP_ALIVE_UNBUFFERED)]
+        with nginx(tmp_path, sites) as proxies:
+            for proxy in proxies:
+                complete = proxy.get(f"{PREFIX}/fails/not")
+                assert (complete.status, complete.body) == (200, b"half of it, and the rest")
+                for how in ("exception", "OSError"):
+                    assert is_incomplete(proxy, f"{PREFIX}/fails/{how}"), how
+
+
+def is_incomplete(proxy: Proxy, path: str) -> bool:
+    """Return whether the client notices that a response is incomplete: by its status, its length or its last chunk."""
+    try:
+        return proxy.get(path).status == 502
+    except (http.client.HTTPException, ConnectionError):
+        return True
 
 
 # Rate limit
