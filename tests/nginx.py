@@ -52,6 +52,8 @@ class Site:
     strips: bool
     """Whether it removes the prefix from the path."""
     directives: str = OWN_DEFAULTS
+    port_of_frontend: int | None = None
+    """If not None, all other requests are passed to the frontend at this port."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ def _listens(process: subprocess.Popen[bytes], port: int, folder: Path) -> bool:
     try:
         with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=1)) as connection:
             connection.request("GET", f"{PREFIX}/healthz")
-            return connection.getresponse().status == 200
+            return connection.getresponse().status in (200, 502)  # 502: the service does not run yet
     except OSError:
         return False
 
@@ -158,6 +160,7 @@ def _server(port: int, site: Site) -> str:
     return f"""
     server {{
         listen 127.0.0.1:{port};
+{_frontend(site.port_of_frontend) if site.port_of_frontend else ""}
         location {PREFIX}/ {{
             proxy_pass {target};
             proxy_set_header Host $host;
@@ -165,4 +168,14 @@ def _server(port: int, site: Site) -> str:
 {site.directives}
         }}
     }}
+"""
+
+
+def _frontend(port: int) -> str:
+    return f"""
+        location / {{
+            proxy_pass http://127.0.0.1:{port};
+            proxy_set_header Host $http_host;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+        }}
 """
