@@ -59,8 +59,13 @@ http_parser = "python"
 # Heartbeat files in memory: a busy disk must not look like a dead worker.
 worker_tmp_dir = hooks.heartbeat_directory()
 
-# No header is more than a header: SCRIPT_NAME, from a proxy on this host, would move the whole application.
+# No header is more than a header: SCRIPT_NAME, from a proxy on this host, would move the whole application. The path
+# prefix of a proxy has rules of its own (taskapi/http/path_prefix.py).
 forwarder_headers = ""
+
+# No URL of a response has a scheme, so X-Forwarded-Proto and others like it are not read: gunicorn would refuse all
+# requests of a chain of proxies on this host that disagree about it.
+secure_scheme_headers: dict[str, str] = {}
 
 # The control socket would be a second way to control the master, which is not used here.
 control_socket_disable = True

@@ -115,6 +115,19 @@ def test_an_empty_variable_counts_as_absent(tmp_path: Path):
         assert server.raw(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").status == 200
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"X-Forwarded-Proto: https\r\nX-Forwarded-Proto: http\r\n",
+        b"X-Forwarded-Proto: https\r\nX-Forwarded-Ssl: off\r\n",
+    ],
+    ids=["repeated", "two-headers"],
+)
+def test_proxies_on_this_host_may_disagree_about_the_scheme(tmp_path: Path, headers: bytes):
+    with serve(f"sqlite:///{tmp_path}/x.db", WEB_CONCURRENCY="1") as server:
+        assert server.raw(b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + headers + b"\r\n").status == 200
+
+
 LAZY_IMPORTS = ("alembic", "apispec", "flask_migrate", "icalendar", "limits")
 
 
