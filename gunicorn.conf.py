@@ -15,10 +15,11 @@ gc.disable()
 
 import os  # noqa: E402
 
-from taskapi.server import access_log, hooks, worker  # noqa: E402
+from taskapi.server import access_log, addresses, hooks, worker  # noqa: E402
 
 # An empty variable counts as absent, as everywhere (gunicorn itself insists on a number in WEB_CONCURRENCY).
-bind = f"0.0.0.0:{os.environ.get('PORT') or '8000'}"
+# IPv6 and IPv4, because `localhost` and the names of containers may resolve to either.
+bind = addresses.listen_addresses(os.environ.get("PORT") or "8000")
 
 # Two processes use both cores of a small machine; set WEB_CONCURRENCY to the number of cores.
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
@@ -58,8 +59,13 @@ http_parser = "python"
 # Heartbeat files in memory: a busy disk must not look like a dead worker.
 worker_tmp_dir = hooks.heartbeat_directory()
 
-# No header is more than a header: SCRIPT_NAME, from a proxy on this host, would move the whole application.
+# No header is more than a header: SCRIPT_NAME, from a proxy on this host, would move the whole application. The path
+# prefix of a proxy has rules of its own (taskapi/http/path_prefix.py).
 forwarder_headers = ""
+
+# No URL of a response has a scheme, so X-Forwarded-Proto and others like it are not read: gunicorn would refuse all
+# requests of a chain of proxies on this host that disagree about it.
+secure_scheme_headers: dict[str, str] = {}
 
 # The control socket would be a second way to control the master, which is not used here.
 control_socket_disable = True

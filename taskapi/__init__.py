@@ -13,7 +13,7 @@ from .config import Config
 from .database import engine
 from .docs import openapi
 from .guard import rate_limit
-from .http import cors, errors, response
+from .http import cors, errors, path_prefix, response
 from .http.request import MAX_BODY_BYTES
 from .http.routing import Application
 from .operations import health
@@ -44,5 +44,6 @@ def create_app(config: Config | None = None) -> Flask:
     openapi.init_app(app)
     cors.init_app(app, config)
     response.init_app(app)
+    path_prefix.init_app(app, config)
     cli.init_app(app, config)
     return app

@@ -9,8 +9,9 @@ from urllib.parse import quote
 
 import click
 import jwt
-from flask import Flask, current_app
+from flask import Flask
 
+from .auth.claims import InvalidToken, subject
 from .config import DEVELOPMENT_SECRET, Config
 from .database.base import MIGRATIONS, db
 from .docs import openapi
@@ -23,7 +24,11 @@ def init_app(app: Flask, config: Config) -> None:
     """Register the commands `db`, `purge`, `openapi` and `token`."""
     app.cli.add_command(_LazyMigrations(app))
     app.cli.command("purge")(_purge)
-    app.cli.command("openapi")(_openapi)
+
+    @app.cli.command("openapi")
+    def print_openapi() -> None:
+        """Print the OpenAPI document as JSON, for client generators."""
+        click.echo(openapi.document(app, config.url_prefix))
 
     @app.cli.command("token")
     @click.argument("user_id")
@@ -37,6 +42,10 @@ def init_app(app: Flask, config: Config) -> None:
             )
         issued = int(time.time())
         claims = {"sub": user_id, "iat": issued, "exp": issued + days * DAY}
+        try:
+            subject(claims)
+        except InvalidToken as error:
+            raise click.ClickException(str(error)) from error
         if config.issuer:
             claims["iss"] = config.issuer
         if config.audience:
@@ -79,11 +88,6 @@ def _purge() -> None:
     )
     if report.failures:
         raise click.ClickException(f"{report.failures} purges failed and are left for the next run; see the log")
-
-
-def _openapi() -> None:
-    """Print the OpenAPI document as JSON, for client generators."""
-    click.echo(openapi.document(current_app))
 
 
 def _tasks_url(user_id: str) -> str:

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from .urls import MAX_PREFIX_LENGTH, parse_origin, parse_path_prefix
+
 DEVELOPMENT_SECRET = "taskapi-development-secret-never-use-in-production"
 """The secret that `.flaskenv` sets. It is public, so only the `flask` command accepts it."""
 
@@ -35,7 +37,8 @@ class Config:
     """The validated settings.
 
     `secrets` is (), (current,) or (current, previous); `max_lifetime` is in seconds; `rate_limit` None means no limit;
-    `trusted_proxies` is the number of reverse proxies whose `X-Forwarded-For` entries are trusted.
+    `trusted_proxies` is the number of reverse proxies whose `X-Forwarded-For` entries and `X-Forwarded-Prefix` are
+    trusted; `url_prefix` has no slash at its end, and is "" without a prefix.
     """
 
     secrets: tuple[str, ...] = field(default=(), repr=False)
@@ -49,6 +52,7 @@ class Config:
     redis_url: str | None = None
     rate_limit: str | None = "600/minute"
     trusted_proxies: int = 0
+    url_prefix: str = ""
     max_tasks_per_user: int = 10_000
     require_if_match: bool = False
     log_level: str = "INFO"
@@ -77,6 +81,7 @@ class Config:
             redis_url=env.redis_url(),
             rate_limit=env.rate_limit(),
             trusted_proxies=env.number("TRUSTED_PROXIES", Config.trusted_proxies, maximum=10),
+            url_prefix=env.path_prefix("URL_PREFIX"),
             max_tasks_per_user=env.number(
                 "MAX_TASKS_PER_USER", Config.max_tasks_per_user, minimum=1, maximum=10_000_000
             ),
@@ -208,14 +213,24 @@ class _Environment:
     def origins(self, name: str) -> tuple[str, ...]:
         """Return the origins, such as `https://app.example.com`, of a comma-separated list, () if absent.
 
-        A list with anything else, such as a path or `*`, is added to `problems` and returned whole.
+        A list with anything else, such as a path or `*`, is added to `problems`; only its origins are returned.
         """
-        values = tuple(part.strip() for part in (self.text(name) or "").split(",") if part.strip())
-        if not all(re.fullmatch(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?", v) for v in values):
+        values = [part.strip() for part in (self.text(name) or "").split(",") if part.strip()]
+        origins = tuple(origin for value in values if (origin := parse_origin(value)))
+        if len(origins) < len(values):
             self.problems.append(
                 f"{name} is not a comma-separated list of origins such as https://app.example.com (no path, no *)"
             )
-        return values
+        return origins
+
+    def path_prefix(self, name: str) -> str:
+        """Return a path prefix such as `/tasks-api`; "" if absent, or if invalid (added to `problems`)."""
+        prefix = parse_path_prefix(self.text(name) or "/")
+        if prefix is None:
+            self.problems.append(
+                f"{name} is not a path such as /tasks-api (at most {MAX_PREFIX_LENGTH} letters, digits and . _ ~ - /)"
+            )
+        return prefix or ""
 
     def redis_url(self) -> str | None:
         """Return `REDIS_URL`, None if absent.

@@ -79,6 +79,13 @@ def test_the_printed_token_has_the_configured_issuer_and_audience(make_app: Call
     assert Person(app.test_client(), "alice", run(app, "alice")).get().status_code == 200
 
 
+@pytest.mark.parametrize("user_id", ["a/b", "..", ""])
+def test_flask_token_prints_no_token_that_the_service_would_refuse(development: Flask, user_id: str):
+    result = development.test_cli_runner().invoke(args=["token", user_id])
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: sub of the token ")
+
+
 def test_with_another_secret_flask_token_fails(app: Flask):
     result = app.test_cli_runner().invoke(args=["token", "alice"])
     assert result.exit_code == 1

@@ -102,6 +102,12 @@ READ: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
         {"CORS_ORIGINS": " https://a.example , http://localhost:3000,"},
         {"cors_origins": ("https://a.example", "http://localhost:3000")},
     ),
+    "origins of applications": (
+        {"CORS_ORIGINS": "capacitor://localhost,http://[::1]:3000,https://App.example.com:443"},
+        {"cors_origins": ("capacitor://localhost", "http://[::1]:3000", "https://app.example.com")},
+    ),
+    "path prefix": ({"URL_PREFIX": "/tasks-api/"}, {"url_prefix": "/tasks-api"}),
+    "path prefix without a name": ({"URL_PREFIX": "/"}, {}),
     "strict mode": ({"REQUIRE_IF_MATCH": "true"}, {"require_if_match": True}),
     "strict mode as 1": ({"REQUIRE_IF_MATCH": "1"}, {"require_if_match": True}),
     "strict mode in capitals": ({"REQUIRE_IF_MATCH": " TRUE "}, {"require_if_match": True}),
@@ -133,7 +139,7 @@ def test_a_published_key_set_needs_no_secret(name: str) -> None:
 
 SETTINGS = (
     *("BETTER_AUTH_SECRET_PREVIOUS", "BETTER_AUTH_URL", "BETTER_AUTH_JWKS_URL", "JWT_ISSUER", "JWT_AUDIENCE"),
-    *("JWT_MAX_LIFETIME", "DATABASE_URL", "CORS_ORIGINS", "REQUIRE_IF_MATCH", "LOG_LEVEL"),
+    *("JWT_MAX_LIFETIME", "DATABASE_URL", "CORS_ORIGINS", "URL_PREFIX", "REQUIRE_IF_MATCH", "LOG_LEVEL"),
 )
 
 
@@ -251,7 +257,13 @@ BAD_VALUES: dict[str, tuple[str, list[str]]] = {
             "https://*.example.com",
             "https://a b",
             "https://",
+            "https://app.example.com, null",
+            "http://::1:3000",
         ],
+    ),
+    "URL_PREFIX": (
+        "URL_PREFIX is not a path such as /tasks-api (at most 200 letters, digits and . _ ~ - /)",
+        ["tasks-api", "https://example.com/tasks-api", "//example.com", "/a/../b", "/a b", "/" + "x" * 200],
     ),
     "REQUIRE_IF_MATCH": ("REQUIRE_IF_MATCH is neither true nor false", ["yes", "on", "2", "truely"]),
     "LOG_LEVEL": ("LOG_LEVEL is none of DEBUG, INFO, WARNING, ERROR, CRITICAL", ["LOUD", "10", "NOTSET"]),

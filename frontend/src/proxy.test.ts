@@ -6,11 +6,15 @@ afterEach(() => {
   vi.resetModules()
 })
 
-async function pageAt(url: string, nodeEnv = "production"): Promise<Headers> {
+async function pageAt(
+  url: string,
+  nodeEnv = "production",
+  apiUrl = "https://api.example.com",
+): Promise<Headers> {
   vi.stubEnv("NODE_ENV", nodeEnv)
   vi.stubEnv("BETTER_AUTH_SECRET", "a-secret-for-tests-only-0123456789abcdef")
   vi.stubEnv("BETTER_AUTH_URL", url)
-  vi.stubEnv("API_URL", "https://api.example.com")
+  vi.stubEnv("API_URL", apiUrl)
   const { proxy } = await import("./proxy")
   return proxy(new NextRequest(`${url}/account`)).headers
 }
@@ -32,6 +36,11 @@ describe("the Content-Security-Policy of a page", () => {
       /^script-src 'self' 'nonce-[A-Za-z0-9+/]{22}==' 'strict-dynamic'$/,
     )
     expect(headers.get("strict-transport-security")).toContain("max-age=31536000")
+  })
+
+  it("allows requests below the path of the API", async () => {
+    const headers = await pageAt("https://example.com", "production", "https://api.example.com/tasks-api")
+    expect(directive(headers, "connect-src")).toBe("connect-src 'self' https://api.example.com/tasks-api/")
   })
 
   it("has a new nonce for each response", async () => {

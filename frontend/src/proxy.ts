@@ -28,7 +28,8 @@ function contentSecurityPolicy(nonce: string): string {
     `script-src 'self' 'nonce-${nonce}' 'strict-dynamic'${production ? "" : " 'unsafe-eval'"}`,
     // Radix and sonner set style attributes and insert <style> elements without a nonce.
     "style-src 'self' 'unsafe-inline'",
-    `connect-src 'self' ${apiUrl}`,
+    // With a path, the slash at its end makes the rule match all URLs below it.
+    `connect-src 'self' ${apiUrl}${apiUrl === new URL(apiUrl).origin ? "" : "/"}`,
     "img-src 'self' data:",
     "frame-ancestors 'none'",
     "base-uri 'self'",

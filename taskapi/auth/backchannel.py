@@ -7,9 +7,9 @@ from flask import Blueprint, Response, current_app, request
 from ..http.errors import InvalidLogoutToken
 from ..http.request import accepts, read_body
 from . import hook
+from .claims import InvalidToken
 from .logout_tokens import parse_logout_token
 from .queries import Replayed
-from .tokens import InvalidToken
 
 FORM_MEDIA_TYPE = "application/x-www-form-urlencoded"
 MAX_LOGOUT_BODY_BYTES = 16 * 1024

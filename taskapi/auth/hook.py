@@ -1,4 +1,7 @@
-"""Authentication: set `g.user` from the bearer token of the Authorization header, or fail with 401, 403 or 503."""
+"""Authentication: set `g.user` from the bearer token of the Authorization header, or fail with 401, 403 or 503.
+
+Another Flask app may use `init_app` and `authenticate`, which need no database (docs/better-auth.md).
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,11 @@ from flask import Flask, Request, Response, g
 
 from ..config import Config
 from ..http.errors import RETRY_AFTER, Forbidden, ServiceUnavailable, Unauthorized, problem_response
+from .claims import InvalidToken
 from .jwks_cache import JWKS
 from .keys import KeySource, KeysUnavailable, SharedSecrets
 from .sessions import EndedSessions
-from .tokens import InvalidToken, User, Verifier
+from .tokens import User, Verifier
 
 REALM = 'Bearer realm="taskapi"'
 
@@ -18,7 +22,7 @@ _SESSIONS = "taskapi.sessions"
 
 
 def init_app(app: Flask, config: Config) -> None:
-    """Create the token verifier and the cache of ended sessions; respond 503 to `KeysUnavailable`."""
+    """Create the token verifier and the cache of ended sessions; respond 401 and 503 if `authenticate` raises."""
     sources: list[KeySource] = []
     if config.secrets:
         sources.append(SharedSecrets(config.secrets))
@@ -28,6 +32,7 @@ def init_app(app: Flask, config: Config) -> None:
         sources, issuer=config.issuer, audience=config.audience, max_lifetime=config.max_lifetime
     )
     app.extensions[_SESSIONS] = EndedSessions(max_lifetime=config.max_lifetime)
+    app.register_error_handler(Unauthorized, problem_response)
     app.register_error_handler(KeysUnavailable, _keys_unavailable)
 
 
@@ -43,6 +48,18 @@ def ended_sessions(app: Flask) -> EndedSessions:
     return stored
 
 
+def authenticate(app: Flask, request: Request) -> User:
+    """Verify the bearer token of a request and return its user, whose session may have ended.
+
+    The request may wait for a fetch of the keys. Raises `Unauthorized` (401) and `KeysUnavailable` (503).
+    """
+    token = _bearer_token(request.environ.get("HTTP_AUTHORIZATION", ""))
+    try:
+        return verifier(app).verify(token)
+    except InvalidToken as error:
+        raise _invalid_token(str(error)) from error
+
+
 def require_user(app: Flask, request: Request) -> User:
     """Verify the bearer token and its session, set `g.user`, compare it with the path's user, and return it.
 
@@ -50,11 +67,7 @@ def require_user(app: Flask, request: Request) -> User:
     read; the request may wait for a fetch of the keys or a read of the ended sessions. Raises `Unauthorized` (401),
     `Forbidden` (403, also for a path without a user), `KeysUnavailable` and `DatabaseUnavailable` (503).
     """
-    token = _bearer_token(request.environ.get("HTTP_AUTHORIZATION", ""))
-    try:
-        user = verifier(app).verify(token)
-    except InvalidToken as error:
-        raise _invalid_token(str(error)) from error
+    user = authenticate(app, request)
     if ended_sessions(app).contains(user):
         raise _invalid_token("the session of the token has ended")
     g.user = user

@@ -10,7 +10,6 @@ import base64
 import binascii
 import re
 import time
-import unicodedata
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ import jwt
 from jwt.types import Options
 
 from ..http import strict_json
+from .claims import InvalidToken, identifier, numeric_date, subject
 from .jwk_parser import Key
 from .keys import KeySource
 from .token_cache import TokenCache
@@ -28,12 +28,6 @@ MAX_TOKEN_LENGTH = 8192
 
 CLOCK_SKEW = 30
 """Seconds that `iat` and `nbf` may be ahead of our clock. `exp` has no tolerance, which would extend the lifetime."""
-
-MAX_IDENTIFIER_LENGTH = 255
-"""Maximum characters of the id of a user (`sub`), a session (`sid`) or a logout token (`jti`)."""
-
-MAX_NUMERIC_DATE = 253_402_300_799
-"""The last second of the year 9999, the maximum of Python's datetime."""
 
 TYPES = frozenset({None, "JWT", "at+jwt"})
 """Accepted `typ` of access tokens; None means absent. Logout tokens (`logout+jwt`) are signed with the same keys."""
@@ -69,10 +63,6 @@ class VerifiedToken:
     kid: str | None
     since: float
     expires: float
-
-
-class InvalidToken(Exception):
-    """The token is not valid; the message gives the reason and contains nothing of the token."""
 
 
 class Verifier:
@@ -136,7 +126,7 @@ class Verifier:
         expires = _check_times(claims, now)
         self._check_lifetime(claims, now)
         # No other claim replaces `sub`: an e-mail-verification token has an `email` and no `sub`.
-        user = User(identifier(claims, "sub"), self._session(claims))
+        user = User(subject(claims), self._session(claims))
         return VerifiedToken(user, key, header.get("kid"), since=now, expires=expires)
 
     def _is_still_valid(self, token: VerifiedToken) -> bool:
@@ -269,31 +259,3 @@ def _check_times(claims: dict[str, Any], now: float) -> float:
     if not_before is not None and not_before > now + CLOCK_SKEW:
         raise InvalidToken("the token is not valid yet")
     return expires
-
-
-def numeric_date(claims: dict[str, Any], name: str) -> float | None:
-    """Return a NumericDate claim (RFC 7519, section 2) in seconds since 1970; None if absent.
-
-    Raises `InvalidToken` for another type, and for a time outside the years 1970 to 9999.
-    """
-    if name not in claims:
-        return None
-    value = claims[name]
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidToken(f"{name} of the token is not a number")
-    if not 0 <= value <= MAX_NUMERIC_DATE:  # compared before the conversion: float() fails for huge integers
-        raise InvalidToken(f"{name} of the token is not a date")
-    return float(value)
-
-
-def identifier(claims: dict[str, Any], name: str) -> str:
-    """Return the claim with the id of a user, a session or a logout token; raise `InvalidToken` if it is not an id.
-
-    An id is a string of 1 to `MAX_IDENTIFIER_LENGTH` characters without control characters and surrogates.
-    """
-    value = claims.get(name)
-    if not isinstance(value, str) or not 1 <= len(value) <= MAX_IDENTIFIER_LENGTH:
-        raise InvalidToken(f"{name} of the token is not an id")
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
-        raise InvalidToken(f"{name} of the token is not an id")
-    return value

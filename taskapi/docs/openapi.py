@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 import orjson
-from flask import Flask, Response
+from flask import Flask, Response, request
 from werkzeug.routing import Rule
 
 from ..http import errors
@@ -51,15 +51,24 @@ _PATH_PARAMETERS = {
 
 def init_app(app: Flask) -> None:
     """Register `/openapi.json`, which needs no token."""
-    app.add_url_rule("/openapi.json", "openapi", lambda: Response(document(app), content_type="application/json"))
+
+    def show() -> Response:
+        """Send the document, whose server is the path prefix of the request."""
+        return Response(document(app, request.root_path), content_type="application/json")
+
+    app.add_url_rule("/openapi.json", "openapi", show)
 
 
-def document(app: Flask) -> bytes:
-    """Return the OpenAPI document as JSON; it is built by the first call and cached in the application."""
+def document(app: Flask, prefix: str = "") -> bytes:
+    """Return the OpenAPI document as JSON; it is built by the first call and cached in the application.
+
+    A path `prefix` that is not "" is the URL of its only server; by default that is `/` (OpenAPI, section 4.8.1).
+    """
     if _EXTENSION not in app.extensions:
         app.extensions[_EXTENSION] = orjson.dumps(build(app))
     cached: bytes = app.extensions[_EXTENSION]
-    return cached
+    servers = b'{"servers":%b,' % orjson.dumps([{"url": prefix}])
+    return servers + cached.removeprefix(b"{") if prefix else cached
 
 
 def build(app: Flask) -> dict[str, Any]:

@@ -152,7 +152,7 @@ def _add_headers(request: Request, limiter: Limiter, remaining: int, seconds: in
 def _client_address(environ: Mapping[str, str], trusted_proxies: int) -> str | None:
     """Return the rate limit key of the client's address; None for a private one, which may be a shared proxy.
 
-    None as well for what is not an IP address, such as a malformed entry.
+    None as well for what is not an IP address, such as the entry `unknown`.
 
     With trusted proxies, it is the entry of X-Forwarded-For that the outermost of them added: the one at that position
     from the end. The client can forge the entries before it. With fewer entries, or none, it is the peer's address.
@@ -162,11 +162,24 @@ def _client_address(environ: Mapping[str, str], trusted_proxies: int) -> str | N
         header = environ.get("HTTP_X_FORWARDED_FOR", "").strip()
         forwarded = header.split(",") if header else []
         if trusted_proxies <= len(forwarded):
-            address = forwarded[-trusted_proxies].strip()
+            address = _forwarded_address(forwarded[-trusted_proxies])
     try:
         return _rate_limit_key(address)
     except ValueError:
         return None  # the peer of a Unix socket has no IP address
+
+
+def _forwarded_address(entry: str) -> str:
+    """Return the address in an entry of X-Forwarded-For, without the port, brackets, quotes and zone that it may have.
+
+    Azure's proxies write `203.0.113.9:5678` and `[2001:db8::1]:5678`.
+    """
+    entry = entry.strip(' \t"')
+    if entry.startswith("["):
+        entry = entry[1:].partition("]")[0]
+    elif entry.count(":") == 1:  # an IPv6 address has more
+        entry = entry.partition(":")[0]
+    return entry.partition("%")[0]
 
 
 @lru_cache(1024)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
 from flask import Flask
 from flask_cors import CORS
 
 from ..config import Config
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-ALLOW_HEADERS = ["Authorization", "Content-Type", "If-Match", "If-None-Match", "Idempotency-Key", "X-Request-Id"]
+ALLOW_HEADERS = [
+    *("Authorization", "Content-Type", "If-Match", "If-None-Match", "Idempotency-Key", "X-Request-Id"),
+    # Tracing libraries (OpenTelemetry, Sentry) add these to every request of a page; the service ignores them.
+    *("traceparent", "tracestate", "baggage", "sentry-trace"),
+]
 EXPOSE_HEADERS = [
     *("ETag", "Link", "Location", "Retry-After", "RateLimit", "RateLimit-Policy", "X-Request-Id", "X-Total-Count"),
     *("Idempotency-Replayed", "WWW-Authenticate", "Accept-Patch", "Content-Disposition"),
@@ -23,7 +29,8 @@ def init_app(app: Flask, config: Config) -> None:
     if config.cors_origins:
         CORS(
             app,
-            origins=list(config.cors_origins),
+            # Compiled, because Flask-CORS would take the brackets of an IPv6 address for a regular expression.
+            origins=[re.compile(re.escape(origin) + r"\Z") for origin in config.cors_origins],
             methods=METHODS,
             allow_headers=ALLOW_HEADERS,
             expose_headers=EXPOSE_HEADERS,

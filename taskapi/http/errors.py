@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 import orjson
-from flask import Flask, Response
+from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from ..database.failures import DatabaseUnavailable
@@ -208,7 +208,7 @@ def init_app(app: Flask) -> None:
 def problem_response(problem: Problem) -> Response:
     """Return the application/problem+json response of a problem (RFC 9457), with its headers and the request id."""
     body = {
-        "type": f"/problems/{problem.code}",
+        "type": f"{request.root_path}/problems/{problem.code}",
         "title": problem.title,
         "status": problem.status,
         "detail": problem.detail,
@@ -271,7 +271,8 @@ def _http_exception(error: HTTPException) -> Response:
         allow = ", ".join(sorted(error.valid_methods or ()))
         return problem_response(MethodNotAllowedProblem(f"Use one of: {allow}.", headers={"Allow": allow}))
     if error.code == HTTPStatus.NOT_FOUND:
-        return problem_response(NotFound("Nothing is served at this address; /openapi.json lists what is."))
+        document = f"{request.root_path}/openapi.json"
+        return problem_response(NotFound(f"Nothing is served at this address; {document} lists what is."))
     if error.code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         return problem_response(TooLarge("The body is larger than this service accepts."))
     if error.code is not None and error.code < HTTPStatus.INTERNAL_SERVER_ERROR:

@@ -48,6 +48,10 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")
 
+_CODING_SUFFIX = re.compile(r'--?(gzip|br|zstd|deflate)(?=")')
+"""What compressing proxies append to the text of an ETag: Apache `"7-gzip"` and `"7-br"`, Caddy `"7-zstd"`, Jetty
+`"7--gzip"`. Others, such as nginx, weaken it instead: `W/"7"`."""
+
 
 def accepts(*media_types: str, max_bytes: int = MAX_BODY_BYTES) -> Callable[[View], View]:
     """Decorate a view with the media types and the maximum bytes of its body, which `read_body` enforces (415, 413).
@@ -235,19 +239,22 @@ def _parameters(schema: Schema, _query: bytes) -> Any:
 def expected_versions() -> frozenset[int] | None:
     """Return the versions that `If-Match` accepts (RFC 9110, section 13.1.1); None for `*` or without the header.
 
-    The comparison is strong, so weak tags are left out, and tags that are not versions, too: they match nothing. In
-    strict mode a missing header raises `PreconditionRequired` (RFC 6585, section 3).
+    A weak tag and one with a suffix count, too: a proxy that compresses responses changes the ETag, but the number
+    still identifies the content exactly. Tags that are not versions are left out: they match nothing. In strict mode a
+    missing header raises `PreconditionRequired` (RFC 6585, section 3).
     """
-    if "HTTP_IF_MATCH" not in request.environ:
+    sent = request.environ.get("HTTP_IF_MATCH")
+    if sent is None:
         if current_app.config["REQUIRE_IF_MATCH"]:
             raise PreconditionRequired(
                 "Send `If-Match` with the ETag you last saw, or `If-Match: *` for whatever is there."
             )
         return None
-    if request.if_match.star_tag:
+    tags = parse_etags(_CODING_SUFFIX.sub("", sent))
+    if tags.star_tag:
         return None
     # Werkzeug reads the empty tag, `""`, as None.
-    return frozenset(int(tag) for tag in request.if_match.as_set() if tag and _VERSION.fullmatch(tag))
+    return frozenset(int(tag) for tag in tags.as_set(include_weak=True) if tag and _VERSION.fullmatch(tag))
 
 
 def if_none_match() -> str | None:
@@ -259,7 +266,9 @@ def if_none_match() -> str | None:
 def matches_etag(etag: str, sent: str | None) -> bool:
     """Return True if the `If-None-Match` header `sent` contains the ETag, weak or not, or is `*` (RFC 9110, 13.1.2).
 
-    `etag` has its quotes. False without the header (None).
+    `etag` has its quotes; a suffix that a compressing proxy has appended does not count. False without the header.
     """
     # A polling client sends one tag, exactly as it received it: compare that first, and parse only otherwise.
-    return sent is not None and (sent == etag or parse_etags(sent).contains_weak(etag.strip('"')))
+    return sent is not None and (
+        sent == etag or parse_etags(_CODING_SUFFIX.sub("", sent)).contains_weak(etag.strip('"'))
+    )

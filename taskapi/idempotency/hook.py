@@ -59,6 +59,9 @@ class Idempotent:
             def work() -> RecordedResponse:
                 response = view(*args, **kwargs)
                 headers = {name: response.headers[name] for name in _STORED_HEADERS if name in response.headers}
+                if location := headers.get("Location"):
+                    # Without the path prefix: a replay may arrive through another proxy than the first request.
+                    headers["Location"] = location.removeprefix(request.root_path)
                 return self.reduce(RecordedResponse(response.status_code, headers, response.get_data()))
 
             return self._run_once(key, work)
@@ -103,10 +106,15 @@ def _fingerprint() -> str:
 
 
 def _response(recorded: RecordedResponse) -> Response:
-    """Convert a recorded response to a Flask response; a replayed one gets the header `Idempotency-Replayed: true`."""
+    """Convert a recorded response to a Flask response, with the path prefix of this request in `Location`.
+
+    A replayed one gets the header `Idempotency-Replayed: true`.
+    """
     response = Response(recorded.body, recorded.status, headers=dict(recorded.headers))
     if "Content-Type" not in recorded.headers:
         del response.headers["Content-Type"]
+    if location := recorded.headers.get("Location"):
+        response.headers["Location"] = request.root_path + location
     if recorded.replayed:
         response.headers[REPLAYED] = "true"
     return response

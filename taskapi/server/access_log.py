@@ -9,6 +9,7 @@ from typing import Any
 from gunicorn.glogging import Logger
 
 from ..http.request_id import HEADER as REQUEST_ID
+from .addresses import unmapped
 
 MILLISECOND = timedelta(milliseconds=1)
 
@@ -23,9 +24,9 @@ class AccessLogger(Logger):
     """
 
     def atoms(self, resp: Any, req: Any, environ: dict[str, Any], request_time: timedelta) -> dict[str, Any]:
-        """Return the values of the format's `%(name)s` placeholders; `U` is the path as sent."""
+        """Return the values of the format's `%(name)s` placeholders; `U` is the path as sent, `h` not IPv4-mapped."""
         atoms: dict[str, Any] = super().atoms(resp, req, environ, request_time)
-        return {**atoms, "U": _raw_path(req, environ)}
+        return {**atoms, "U": _raw_path(req, environ), "h": unmapped(atoms["h"])}
 
     def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: timedelta) -> None:
         """Write the line of a response, if the access log is on; formats but ACCESS_LOG_FORMAT are left to gunicorn."""
@@ -35,8 +36,9 @@ class AccessLogger(Logger):
             path = (_raw_path(req, environ) or "-").replace('"', '\\"')
             status = resp.status.split(None, 1)[0] if isinstance(resp.status, str) else resp.status
             request_id = dict(resp.headers).get(REQUEST_ID, "-")
+            address = unmapped(environ.get("REMOTE_ADDR", "-"))
             self._write(
-                f'{environ.get("REMOTE_ADDR", "-")} "{environ.get("REQUEST_METHOD")} {path}" {status} {resp.sent} '
+                f'{address} "{environ.get("REQUEST_METHOD")} {path}" {status} {resp.sent} '
                 f"{request_time // MILLISECOND}ms {request_id}"
             )
 

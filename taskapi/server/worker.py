@@ -22,6 +22,8 @@ from gunicorn.workers.ggevent import GeventWorker
 from ..concurrency.threads import NativeThreads
 from ..database import sqlite
 from ..database.engine import POOL_SIZE
+from ..http import path_prefix
+from .addresses import unmapped_peer
 from .deadline_socket import DeadlineSocket
 from .environ import Environ, EnvironFactory
 from .parse_errors import redact
@@ -76,7 +78,8 @@ class Worker(GeventWorker):
         """Load the application, limit its concurrent requests to `POOL_SIZE`, and give SQLite native threads."""
         super().load_wsgi()
         sqlite.use_threads(NativeThreads(sqlite.EXTRA_CONNECTIONS))
-        self.wsgi = limit_concurrency(self.wsgi, POOL_SIZE)
+        # The prefix is applied before the slot is acquired, so that the liveness probe needs none at any path.
+        self.wsgi = path_prefix.in_front_of(limit_concurrency(self.wsgi, POOL_SIZE), self.wsgi)
         self._environs = EnvironFactory(self.cfg)
 
     # Serving
@@ -91,7 +94,7 @@ class Worker(GeventWorker):
         self._connections.add(connection)
         self._close_longest_idle()
         try:
-            self._serve(listener.getsockname(), connection, addr)
+            self._serve(listener.getsockname(), connection, unmapped_peer(addr))
         except gevent.GreenletExit:
             self.log.debug("Closing connection: the graceful timeout is over")
         except NoMoreData:

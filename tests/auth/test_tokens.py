@@ -21,10 +21,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taskapi.auth import token_cache
+from taskapi.auth.claims import MAX_NUMERIC_DATE, InvalidToken
 from taskapi.auth.jwk_parser import Key
 from taskapi.auth.jwks_cache import JWKS
 from taskapi.auth.keys import KeySource, KeysUnavailable, SharedSecrets
-from taskapi.auth.tokens import MAX_NUMERIC_DATE, MAX_TOKEN_LENGTH, InvalidToken, User, Verifier
+from taskapi.auth.tokens import MAX_TOKEN_LENGTH, User, Verifier
 from tests.auth.conftest import Clock
 from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, base64url, compact, hs256
 from tests.auth.key_server import KeyServer
@@ -525,6 +526,7 @@ def test_a_lifetime_above_the_configured_maximum_is_invalid(claims: dict[str, in
 # The subject
 
 NO_USER = "sub of the token is not an id"
+NO_SEGMENT = "sub of the token cannot be part of a URL: it contains a slash, or is one or two dots"
 SUBJECTS: dict[str, tuple[Any, str]] = {
     "null": (None, "the token has no sub"),
     "empty": ("", NO_USER),
@@ -541,6 +543,9 @@ SUBJECTS: dict[str, tuple[Any, str]] = {
     "DEL": ("alice\x7f", NO_USER),
     "a lone surrogate": ("alice\ud800", NO_USER),
     "a surrogate the wrong way round": ("\udc00\ud800", NO_USER),
+    "a slash": ("a/b", NO_SEGMENT),
+    "a dot": (".", NO_SEGMENT),
+    "two dots": ("..", NO_SEGMENT),
 }
 
 
@@ -551,7 +556,10 @@ def test_a_token_without_a_valid_sub_is_invalid(verifier: Verifier, sub: Any, re
 
 @pytest.mark.parametrize(
     "sub",
-    ["R5Qq5bzPFQFEQiIdTLYRPUulxUnXc1KH", "1", "x" * 255, "\U0001f600" * 255, "用户", "a b", "e\u0301", "me@x.org"],
+    [
+        *("R5Qq5bzPFQFEQiIdTLYRPUulxUnXc1KH", "1", "x" * 255, "\U0001f600" * 255, "用户", "a b", "e\u0301", "me@x.org"),
+        *("...", ".a", "a.", "%2F", "%2e", "DOMAIN\\user", "a?b#c"),
+    ],
 )
 def test_the_sub_is_not_normalized(verifier: Verifier, sub: str) -> None:
     assert verifier.verify(token(sub=sub)) == User(sub)

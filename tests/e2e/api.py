@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 from sqlalchemy import create_engine, text
 
@@ -32,13 +33,13 @@ def send(
 
     `path` is relative to `/api/<user>`: the user of the token unless `of` names another.
     """
-    address = stack.api_url.removeprefix("http://")
-    with closing(http.client.HTTPConnection(address, timeout=CLIENT_TIMEOUT)) as connection:
+    api = urlsplit(stack.api_url)
+    with closing(http.client.HTTPConnection(api.netloc, timeout=CLIENT_TIMEOUT)) as connection:
         headers = {"Authorization": f"Bearer {token}"}
         if body is not None:
             headers["Content-Type"] = "application/json"
         encoded = None if body is None else json.dumps(body)
-        connection.request(method, f"/api/{of or claims(token)['sub']}{path}", encoded, headers)
+        connection.request(method, f"{api.path}/api/{of or claims(token)['sub']}{path}", encoded, headers)
         response = connection.getresponse()
         received = response.read()
     return response.status, json.loads(received) if received else None

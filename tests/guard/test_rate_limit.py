@@ -396,6 +396,35 @@ def test_with_a_trusted_proxy_the_address_in_x_forwarded_for_is_limited(make_app
     assert forwarded(app, "elsewhere", f"{WORLD}, 198.41.0.5") == 200
 
 
+@pytest.mark.parametrize(
+    ("entry", "same", "other"),
+    [
+        ("198.41.0.4:{}", "198.41.0.4", "198.41.0.5:{}"),
+        ('"198.41.0.4:{}"', '"198.41.0.4"', '"198.41.0.5"'),
+        ("[2001:500:2::1]:{}", "2001:500:2::2", "[2001:500:3::1]:{}"),
+        ('"[2001:500:2::1]:{}"', "[2001:500:2::2]", '"[2001:500:3::1]"'),
+        ("[::ffff:198.41.0.4]:{}", "198.41.0.4", "[::ffff:198.41.0.5]:{}"),
+        ("::ffff:c629:4", "::ffff:198.41.0.4", "::ffff:c629:5"),
+        ("2001:500:2::1%eth{}", "2001:500:2::1", "2001:500:3::1"),
+    ],
+)
+def test_the_ports_brackets_and_quotes_of_an_entry_of_x_forwarded_for_do_not_count(
+    make_app: Make, entry: str, same: str, other: str
+) -> None:
+    app = make_app(RATE_LIMIT="1/minute", TRUSTED_PROXIES="1")
+    for number in range(10):
+        assert forwarded(app, f"user-{number}", entry.format(10_000 + number)) == 200
+    assert forwarded(app, "one-too-many", entry.format(443)) == 429
+    assert forwarded(app, "without-port", same) == 429
+    assert forwarded(app, "elsewhere", other.format(443)) == 200
+
+
+@pytest.mark.parametrize("entry", ["unknown", "_hidden", "1.2.3:80", ":80", "[]:80", "%", '""', "]["])
+def test_an_entry_of_a_trusted_proxy_that_is_no_address_is_not_limited(make_app: Make, entry: str) -> None:
+    app = make_app(RATE_LIMIT="1/minute", TRUSTED_PROXIES="1")
+    assert {forwarded(app, f"user-{number}", entry) for number in range(12)} == {200}
+
+
 @pytest.mark.parametrize("headers", [{}, {"X-Forwarded-For": ""}], ids=["absent", "empty"])
 def test_without_an_entry_of_the_trusted_proxy_the_address_of_the_peer_is_limited(
     make_app: Make, headers: dict[str, str]

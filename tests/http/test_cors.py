@@ -16,7 +16,13 @@ from tests.every_request import API, at
 
 APP = "https://app.example.com"
 ADMIN = "http://localhost:3000"
-REQUEST_HEADERS = {"authorization", "content-type", "if-match", "if-none-match", "idempotency-key", "x-request-id"}
+MOBILE = ("capacitor://localhost", "ionic://localhost", "tauri://localhost", "https://tauri.localhost")
+"""Origins of pages in applications: Capacitor on iOS, Ionic, Tauri on macOS and on Windows."""
+IPV6 = "http://[::1]:3000"
+REQUEST_HEADERS = {
+    *("authorization", "content-type", "if-match", "if-none-match", "idempotency-key", "x-request-id"),
+    *("traceparent", "tracestate", "baggage", "sentry-trace"),
+}
 RESPONSE_HEADERS = {
     *("etag", "link", "location", "retry-after", "ratelimit", "ratelimit-policy", "x-request-id", "x-total-count"),
     *("idempotency-replayed", "www-authenticate"),
@@ -51,7 +57,11 @@ def preflight(client: FlaskClient, path: str, origin: str, method: str, headers:
     )
 
 
-SETTINGS = {"CORS_ORIGINS": f"{APP}, {ADMIN}", "MAX_TASKS_PER_USER": "2", "RATE_LIMIT": "30/minute"}
+SETTINGS = {
+    "CORS_ORIGINS": ", ".join((APP, ADMIN, IPV6, *MOBILE)),
+    "MAX_TASKS_PER_USER": "2",
+    "RATE_LIMIT": "30/minute",
+}
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +93,13 @@ def test_a_preflight_of_every_method_is_allowed_without_a_token(
     assert response.headers["Access-Control-Max-Age"] == "7200"
     assert "Access-Control-Allow-Credentials" not in response.headers
     assert "WWW-Authenticate" not in response.headers
+
+
+@pytest.mark.parametrize("origin", [IPV6, *MOBILE])
+def test_origins_of_applications_and_ipv6_addresses_are_allowed(client: FlaskClient, alice: Person, origin: str):
+    response = preflight(client, "/api/alice/tasks", origin, "POST")
+    assert response.headers["Access-Control-Allow-Origin"] == origin
+    assert alice.get(headers={"Origin": origin}).headers["Access-Control-Allow-Origin"] == origin
 
 
 @pytest.mark.parametrize("header", sorted(REQUEST_HEADERS))
@@ -156,6 +173,10 @@ def test_a_failing_server_can_be_read_by_the_configured_origin(make_app: Callabl
         pytest.param("https://evil-app.example.com", id="prefixed"),
         pytest.param("https://appXexample.com", id="a-dot-is-no-pattern"),
         pytest.param("https://app.example.com/", id="slash"),
+        pytest.param("http://1:3000", id="brackets-are-no-pattern"),
+        pytest.param("http://[::1]:3001", id="another-port-of-an-ipv6-address"),
+        pytest.param("capacitor://evil", id="another-host-of-an-application"),
+        pytest.param("http://localhost", id="a-host-of-another-scheme"),
         pytest.param("*", id="star"),
         pytest.param("", id="empty"),
     ],

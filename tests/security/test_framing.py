@@ -173,7 +173,6 @@ HEADS = {
     "no name": framed(b": 1"),
     "two hosts": framed(b"Host: mallory.example"),
     "two types": framed(LENGTH, b"Content-Type: text/plain", body=TASK),
-    "two expectations": framed(b"X-Forwarded-Proto: https", b"X-Forwarded-Ssl: off"),
 }
 
 BIG_HEADS = {

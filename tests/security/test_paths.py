@@ -70,8 +70,6 @@ NAMESAKES = {
     "a parameter": "alice;x=1",
     "a query": "alice?x=1",
     "a fragment": "alice#x",
-    "a slash": "alice/",
-    "dots": "mallory/../alice",
     "a wildcard": "*",
     "a per cent, as LIKE has it": "%",
     "an underscore, as LIKE has it": "alic_",

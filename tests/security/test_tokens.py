@@ -373,6 +373,7 @@ FORM = {
 
 NOT_A_NUMBER = "{} of the token is not a number"
 NOT_A_DATE = "{} of the token is not a date"
+NO_SEGMENT = "sub of the token cannot be part of a URL: it contains a slash, or is one or two dots"
 CLAIM_VALUES: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
     "exp a second ago": (lambda: {"exp": later(-1)}, "the token has expired"),
     "exp now": (lambda: {"exp": later(0)}, "the token has expired"),
@@ -415,6 +416,9 @@ CLAIM_VALUES: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
     "aud ours and a number": (lambda: {"aud": [AUDIENCE, 5]}, "the token is meant for another audience"),
     "aud of none": (lambda: {"aud": []}, "the token has no aud"),
     "aud null": (lambda: {"aud": None}, "the token has no aud"),
+    "sub with a slash": (lambda: {"sub": "alice/"}, NO_SEGMENT),
+    "sub that leads to alice": (lambda: {"sub": "mallory/../alice"}, NO_SEGMENT),
+    "sub of two dots": (lambda: {"sub": ".."}, NO_SEGMENT),
     "sid a list": (lambda: {"sid": ["s-1"]}, "sid of the token is not an id"),
     "sid empty": (lambda: {"sid": ""}, "sid of the token is not an id"),
     "sid null": (lambda: {"sid": None}, "sid of the token is not an id"),

@@ -111,8 +111,21 @@ def test_a_failed_start_lists_every_configuration_problem_and_no_value(tmp_path:
 
 def test_an_empty_variable_counts_as_absent(tmp_path: Path):
     url = f"sqlite:///{tmp_path}/x.db"
-    with serve(url, PORT="", LOG_LEVEL="", CORS_ORIGINS="", BETTER_AUTH_URL="", WEB_CONCURRENCY="1") as server:
+    with serve(url, PORT="", LOG_LEVEL="", URL_PREFIX="", BETTER_AUTH_URL="", WEB_CONCURRENCY="1") as server:
         assert server.raw(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").status == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"X-Forwarded-Proto: https\r\nX-Forwarded-Proto: http\r\n",
+        b"X-Forwarded-Proto: https\r\nX-Forwarded-Ssl: off\r\n",
+    ],
+    ids=["repeated", "two-headers"],
+)
+def test_proxies_on_this_host_may_disagree_about_the_scheme(tmp_path: Path, headers: bytes):
+    with serve(f"sqlite:///{tmp_path}/x.db", WEB_CONCURRENCY="1") as server:
+        assert server.raw(b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + headers + b"\r\n").status == 200
 
 
 LAZY_IMPORTS = ("alembic", "apispec", "flask_migrate", "icalendar", "limits")

@@ -266,6 +266,14 @@ class TestShow:
             ('"7", "{}"', 304),
             ('"7",W/"{}" , "9"', 304),
             ("*", 304),
+            ('"{}-gzip"', 304),
+            ('W/"{}-gzip"', 304),
+            ('"7-gzip", "{}-br", "9"', 304),
+            ('"{}--gzip"', 304),
+            ('"{}-zstd"', 304),
+            ('"7-gzip"', 200),
+            ('"{}-gzipped"', 200),
+            ('"{}-other"', 200),
             ('"7"', 200),
             ('W/"7"', 200),
             ('"{}2"', 200),
@@ -450,7 +458,8 @@ WRITES: dict[str, tuple[str, str, dict[str, Any]]] = {
 
 STALE = (
     *('"1"', '"3"', '"22"', '"02"', '"2.0"', '"\N{ARABIC-INDIC DIGIT TWO}"', '"' + "9" * 5000 + '"'),  # another version
-    *('W/"2"', 'W/"2", "1"', '"1", W/"2"'),  # a weak tag never matches
+    *('W/"1"', 'W/"3", "1"', '"1-gzip"', 'W/"3-gzip"'),  # another version, changed by a proxy
+    *('"2-gzipped"', '"2-x"', '"-gzip"', '"2"-gzip', '"gzip"'),  # no suffix of a proxy
     *("", ",", '""', "garbage", '"2', "'2'", '"2" 2', "**"),  # no tag at all
 )
 
@@ -462,7 +471,11 @@ class TestIfMatch:
     ) -> None:
         method, path, options = write
         for number, condition in enumerate(
-            ('"{}"', "*", '"9999", "{}"', '"{}","9999"', '"1", "{}"', 'W/"9999", "{}"'), 1
+            (
+                *('"{}"', "*", '"9999", "{}"', '"{}","9999"', '"1", "{}"', 'W/"9999", "{}"'),
+                *('W/"{}"', '"9999", W/"{}"', '"{}-gzip"', 'W/"{}-gzip"', '"9999-gzip", "{}-br"', '"{}--gzip"'),
+            ),
+            1,
         ):
             alice.add()
             version = alice.put(f"/{number}", json={"description": "x"}).get_json()["version"]

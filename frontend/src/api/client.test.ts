@@ -15,10 +15,10 @@ beforeEach(async () => {
   connect()
 })
 
-function connect(timeout = 10_000) {
+function connect(timeout = 10_000, prefix = "") {
   connection = new Connection()
   const token = new TokenProvider("alice", connection, { url: `${gateway.url}/api/auth/token` })
-  api = createApi({ url: gateway.url, token, connection, timeout })
+  api = createApi({ url: `${gateway.url}${prefix}`, token, connection, timeout })
 }
 
 afterEach(() => gateway.stop())
@@ -45,6 +45,21 @@ test("a 401 refreshes the token once and repeats the request with its body and i
   expect(first?.headers.authorization).toMatch(/^Bearer ey/)
   expect(second?.headers.authorization).not.toBe(first?.headers.authorization)
   expect(gateway.tokenRequests).toBe(2)
+})
+
+test("the path of the API's URL, and an encoded user id, are in the URL of every request", async () => {
+  connect(10_000, "/tasks-api")
+  gateway.intercept = () => ({ status: 200, body: [] })
+  for (const user_id of ["alice", "a b?c#d%e;f+g@h.example", "DOMAIN\\user", "%2e%2e", "...", "åé日本😀"])
+    await api.GET("/api/{user_id}/tasks", { params: { path: { user_id }, query: { q: "x y" } } })
+  expect(gateway.requests.map(({ url }) => url)).toEqual([
+    "/tasks-api/api/alice/tasks?q=x%20y",
+    "/tasks-api/api/a%20b%3Fc%23d%25e%3Bf%2Bg%40h.example/tasks?q=x%20y",
+    "/tasks-api/api/DOMAIN%5Cuser/tasks?q=x%20y",
+    "/tasks-api/api/%252e%252e/tasks?q=x%20y",
+    "/tasks-api/api/.../tasks?q=x%20y",
+    "/tasks-api/api/%C3%A5%C3%A9%E6%97%A5%E6%9C%AC%F0%9F%98%80/tasks?q=x%20y",
+  ])
 })
 
 test("a second 401 ends with SessionEnded", async () => {

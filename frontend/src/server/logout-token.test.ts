@@ -65,6 +65,19 @@ describe.each(DIALECTS)("the logout token of a sign-out, on %s", (dialect) => {
     expect(await waiting()).toEqual([])
   })
 
+  it("is sent below the path of the API's URL", async () => {
+    env = await openAuthEnvironment(dialect)
+    const browser = env.browser(
+      env.openSecondServer({
+        API_INTERNAL_URL: `${env.api.url}/tasks-api`,
+        API_URL: "http://unused.example",
+      }),
+    )
+    expect((await browser.signUp("ada@example.com")).status).toBe(200)
+    expect((await browser.post("/sign-out")).status).toBe(200)
+    expect(env.api.requests.map(({ path }) => path)).toEqual(["/tasks-api/backchannel-logout"])
+  })
+
   it("is signed with the current key pair in key-pair mode", async () => {
     env = await openAuthEnvironment(dialect, { TOKEN_MODE: "key-pair" })
     const [browser] = await devices(1)

@@ -110,8 +110,26 @@ describe("settings", () => {
     const found = problems(wrong)
     const named = [...Object.keys(wrong), "MAIL_FROM"]
     expect(found.map((problem) => problem.split(" ")[0]).sort()).toEqual(named.sort())
-    expect(new SettingsError(found).message).toContain("  - API_URL must be an origin")
+    expect(new SettingsError(found).message).toContain("  - API_URL must be a URL")
     expect(found.join()).not.toContain("short") // an error message never contains a secret
+  })
+
+  it("accept a path in the URLs of the API, and nothing after it", () => {
+    const { apiUrl, apiInternalUrl } = readSettings({
+      ...ENOUGH,
+      API_URL: "https://Example.com/tasks-api/",
+      API_INTERNAL_URL: "http://api:8000/tasks-api",
+    })
+    expect([apiUrl, apiInternalUrl]).toEqual(["https://example.com/tasks-api", "http://api:8000/tasks-api"])
+    for (const API_URL of [
+      "https://example.com/tasks-api?x=1",
+      "https://example.com/#x",
+      "https://me@example.com/tasks-api",
+      "ftp://example.com/tasks-api",
+    ])
+      expect(problems({ ...ENOUGH, API_URL })).toEqual([
+        "API_URL must be a URL such as https://api.example.com or https://example.com/tasks-api.",
+      ])
   })
 
   it("reject the default secret of Better Auth", () => {

@@ -10,9 +10,9 @@ export type Settings = Readonly<{
   secret: string
   /** Public origin of this frontend; also the issuer (`iss`) of every token. */
   url: string
-  /** Origin of the task API as browsers reach it. */
+  /** URL of the task API as browsers reach it, without a slash at its end; it has a path behind a proxy with a path prefix. */
   apiUrl: string
-  /** Origin of the task API as this server reaches it. */
+  /** The same URL as this server reaches it. */
   apiInternalUrl: string
   database: DatabaseLocation
   tokenMode: "shared-secret" | "key-pair"
@@ -63,11 +63,19 @@ export function readSettings(environment: Environment): Settings {
 
   /** Return the origin (scheme, host and port) of a URL, or "" and a problem if it has more than that. */
   function origin(name: string, text: string): string {
-    if (text === "") return ""
-    const url = URL.canParse(text) ? new URL(text) : undefined
-    const bare = url && url.pathname === "/" && !url.search && !url.hash && !url.username && !url.password
-    if (bare && (url.protocol === "http:" || url.protocol === "https:")) return url.origin
-    problems.push(`${name} must be an origin such as https://tasks.example.com, without a path.`)
+    const url = parseHttpUrl(text)
+    if (url?.pathname === "/") return url.origin
+    if (text !== "")
+      problems.push(`${name} must be an origin such as https://tasks.example.com, without a path.`)
+    return ""
+  }
+
+  /** Return a URL that may have a path, without a slash at its end, or "" and a problem if it has more than that. */
+  function baseUrl(name: string, text: string): string {
+    const url = parseHttpUrl(text)
+    if (url) return url.origin + url.pathname.replace(/\/+$/, "")
+    if (text !== "")
+      problems.push(`${name} must be a URL such as https://api.example.com or https://example.com/tasks-api.`)
     return ""
   }
 
@@ -100,8 +108,8 @@ export function readSettings(environment: Environment): Settings {
     problems.push("BETTER_AUTH_SECRET is the development secret of taskapi, which is public.")
 
   const url = origin("BETTER_AUTH_URL", required("BETTER_AUTH_URL"))
-  const apiUrl = origin("API_URL", required("API_URL"))
-  const apiInternalUrl = origin("API_INTERNAL_URL", get("API_INTERNAL_URL") ?? "") || apiUrl
+  const apiUrl = baseUrl("API_URL", required("API_URL"))
+  const apiInternalUrl = baseUrl("API_INTERNAL_URL", get("API_INTERNAL_URL") ?? "") || apiUrl
 
   const tokenMode = choice("TOKEN_MODE", ["shared-secret", "key-pair"], "shared-secret")
   const tokenLifetime = duration("TOKEN_LIFETIME") ?? (tokenMode === "key-pair" ? 15 * 60 : 7 * DAY)
@@ -146,6 +154,13 @@ export function readSettings(environment: Environment): Settings {
     signUpOpen,
     rateLimit,
   })
+}
+
+/** Parse an http(s) URL without credentials, query and fragment; undefined for any other text. */
+function parseHttpUrl(text: string): URL | undefined {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  const isPlain = url && !url.search && !url.hash && !url.username && !url.password
+  return isPlain && /^https?:$/.test(url.protocol) ? url : undefined
 }
 
 /** Parse AUTH_DATABASE_URL; the default is the file data/auth.db. Returns undefined if it is invalid. */

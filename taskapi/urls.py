@@ -1,0 +1,46 @@
+"""Validation of web origins and of path prefixes, which come from settings and from headers of proxies."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv6Address
+
+MAX_PREFIX_LENGTH = 200
+"""Maximum characters of a path prefix."""
+
+_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+")
+
+_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
+
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+
+
+def parse_path_prefix(text: str) -> str | None:
+    """Return a path prefix such as `/tasks-api` without a slash at its end, "" for `/`; None if it is not one.
+
+    It consists of segments of unreserved ASCII characters (RFC 3986, section 2.3) that are neither empty nor `.` or
+    `..`: a URL that begins with it is a path of the same host for every client (`//host` is not).
+    """
+    prefix = text.removesuffix("/")
+    if not prefix:
+        return "" if text == "/" else None
+    is_valid = len(prefix) <= MAX_PREFIX_LENGTH and _PREFIX.fullmatch(prefix)
+    return prefix if is_valid and {".", ".."}.isdisjoint(prefix.split("/")) else None
+
+
+def parse_origin(text: str) -> str | None:
+    """Return an origin as browsers send it (RFC 6454, section 6.2), in lower case and without a default port, or None.
+
+    The scheme may be that of an application, such as `capacitor://localhost`, and the host an IPv6 address in brackets.
+    An opaque origin (`null`), which many documents share, a path, and a pattern such as `*` are invalid.
+    """
+    match = _ORIGIN.fullmatch(text)
+    if match is None:
+        return None
+    scheme, host, port = match[1], match[2].lower(), match[3] or ""
+    if host.startswith("["):
+        try:
+            host = f"[{IPv6Address(host[1:-1])}]"
+        except ValueError:
+            return None
+    return f"{scheme}://{host}" + ("" if port == _DEFAULT_PORTS.get(scheme) else port)
