@@ -93,7 +93,7 @@ OPERATIONS: Mapping[str, Operation] = {
         200, schemas.task_out, ("ETag",), conditional_header=IF_NONE_MATCH, problems=(*_GUARD_PROBLEMS, errors.NotFound)
     ),
     "tasks.update": _single_task_write(
-        200, schemas.task_out, *_BODY_PROBLEMS, errors.QuotaExceeded, request_body="TaskUpdate", body_required=False
+        200, schemas.task_out, *_BODY_PROBLEMS, errors.QuotaExceeded, request_body="TaskUpdate"
     ),
     "tasks.patch": _single_task_write(
         200,
@@ -102,7 +102,6 @@ OPERATIONS: Mapping[str, Operation] = {
         errors.QuotaExceeded,
         request_body="TaskUpdate",
         request_types=("application/merge-patch+json", "application/json"),
-        body_required=False,
     ),
     "tasks.delete": _single_task_write(204, None, *_SIZE_PROBLEMS, query=trash.delete_query),
     "tasks.complete": _single_task_write(

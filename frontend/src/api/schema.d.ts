@@ -1201,7 +1201,7 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: {
+        requestBody: {
             content: {
                 "application/json": components["schemas"]["TaskUpdate"];
             };
@@ -1706,7 +1706,7 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: {
+        requestBody: {
             content: {
                 "application/merge-patch+json": components["schemas"]["TaskUpdate"];
                 "application/json": components["schemas"]["TaskUpdate"];
