@@ -13,9 +13,9 @@ from .models import Task
 def overdue(zone: str, now: datetime) -> ColumnElement[bool]:
     """Return the SQL condition of open tasks that were due before `now`, an aware datetime.
 
-    A task with a time zone of its own is compared by its instant `due_at`. Other tasks are compared by the local date
-    and time in `zone`, an IANA name; without a due time they are overdue from the next day on. Tasks in the trash meet
-    the condition, too.
+    A task with a due time and a time zone is compared by its instant `due_at`. Other tasks are compared by the local
+    date and time in `zone`, an IANA name; without a due time they are overdue from the next day on. Tasks in the trash
+    meet the condition, too.
     """
     local = now.astimezone(ZoneInfo(zone))
     today, clock = local.date(), f"{local:%H:%M}"
@@ -30,7 +30,7 @@ def overdue(zone: str, now: datetime) -> ColumnElement[bool]:
 def due_today(zone: str, now: datetime) -> ColumnElement[bool]:
     """Return the SQL condition of open tasks that are due on the calendar day of `now` in `zone`, an IANA name.
 
-    A task with a time zone of its own is compared by its instant `due_at`, others by their local date. Tasks in the
+    A task with a due time and a time zone is compared by its instant `due_at`, others by their local date. Tasks in the
     trash meet the condition, too.
     """
     today = now.astimezone(ZoneInfo(zone)).date()

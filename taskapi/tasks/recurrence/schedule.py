@@ -1,4 +1,7 @@
-"""Due dates: the columns derived from date, time and time zone. A due date is an instant only with time and zone."""
+"""Due dates: the columns derived from date, time and time zone. A due date is an instant only with time and zone.
+
+Without a time, the time zone says whose "today" a recurring task is counted by (series.py), and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from . import occurrences
 SCHEDULE_MEMBERS = ("due_date", "due_time", "time_zone", "recurrence", "repeat_from")
 """The members about time. They depend on each other, so a change of one is validated with all of them."""
 
-_NEEDS = (("due_time", "due_date"), ("time_zone", "due_time"), ("recurrence", "due_date"))
+_NEEDS = (("due_time", "due_date"), ("time_zone", "due_date"), ("recurrence", "due_date"))
 """Pairs of a member and the member that it requires."""
 
 

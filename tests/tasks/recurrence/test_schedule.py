@@ -36,6 +36,7 @@ class TestMembers:
         {"due_date": "1900-01-01"},
         {"due_date": "2999-12-31"},
         {"due_date": "2026-11-21", "due_time": "00:00"},
+        {"due_date": "2026-11-21", "time_zone": "Pacific/Auckland"},
         {"due_date": "2026-11-21", "due_time": "23:59", "time_zone": "UTC"},
         {"due_date": "2026-11-21", "due_time": "09:30", "time_zone": "America/Argentina/Buenos_Aires"},
         {"due_date": "1900-01-01", "due_time": "00:00", "time_zone": "Pacific/Kiritimati"},
@@ -46,8 +47,19 @@ class TestMembers:
         for members in self.VALID:
             task = alice.add(**members)
             assert {name: task[name] for name in members} == members
-            assert (task["due_at"] is None) == ("time_zone" not in members)
+            assert (task["due_at"] is None) == ("time_zone" not in members or "due_time" not in members)
             assert alice.get(f"/{task['id']}").get_json() == task
+
+    def test_a_zone_with_a_date_alone_is_exported_and_imported(self, alice: Person, mallory: Person) -> None:
+        members = {"due_date": "2026-11-29", "time_zone": "Pacific/Auckland", "recurrence": "FREQ=DAILY"}
+        alice.add(**members)
+        exported = alice.data("GET", "/export").get_json()["tasks"]
+        assert mallory.data("POST", "/import", json={"tasks": exported}).status_code == 200
+        (task,) = mallory.get().get_json()
+        assert {name: task[name] for name in members} == members
+        assert ",2026-11-29,,Pacific/Auckland,," in alice.data("GET", "/export?format=csv").text
+        assert "DTSTART;VALUE=DATE:20261129" in alice.data("GET", "/export?format=ics").text
+        assert "BEGIN:VTIMEZONE" not in alice.data("GET", "/export?format=ics").text
 
     def test_due_members_default_to_null(self, alice: Person) -> None:
         task = alice.add()
@@ -58,16 +70,15 @@ class TestMembers:
         ("members", "invalid"),
         [
             ({"due_time": "09:30"}, ["/due_time"]),
-            ({"due_date": "2026-11-21", "time_zone": "UTC"}, ["/time_zone"]),
             ({"time_zone": "UTC"}, ["/time_zone"]),
             ({"due_time": "09:30", "recurrence": "FREQ=DAILY"}, ["/due_time", "/recurrence"]),
-            ({"due_date": None, "due_time": "09:30", "time_zone": "UTC"}, ["/due_time"]),
+            ({"due_date": None, "due_time": "09:30", "time_zone": "UTC"}, ["/due_time", "/time_zone"]),
             (
                 {"due_date": "20260228", "due_time": "9:30", "time_zone": "CET+1"},
                 ["/due_date", "/due_time", "/time_zone"],
             ),
         ],
-        ids=["time", "zone without time", "zone", "time and rule", "null date", "each invalid"],
+        ids=["time", "zone", "time and rule", "null date", "each invalid"],
     )
     def test_a_due_member_without_the_one_it_needs_is_422_with_a_pointer(
         self, alice: Person, members: dict[str, Any], invalid: list[str]
@@ -148,14 +159,13 @@ class TestPartialUpdates:
     @pytest.mark.parametrize(
         ("members", "invalid"),
         [
-            ({"due_date": None}, ["/due_time", "/recurrence"]),
-            ({"due_time": None}, ["/time_zone"]),
+            ({"due_date": None}, ["/due_time", "/recurrence", "/time_zone"]),
             ({"due_date": None, "due_time": None}, ["/recurrence", "/time_zone"]),
             ({"due_date": None, "due_time": None, "time_zone": None}, ["/recurrence"]),
-            ({"title": "y", "due_time": None, "completed": True}, ["/time_zone"]),
+            ({"title": "y", "due_date": None, "recurrence": None, "completed": True}, ["/due_time", "/time_zone"]),
             ({"recurrence": "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30"}, ["/recurrence"]),
         ],
-        ids=["date", "time", "date and time", "all but the rule", "with other members", "a rule without dates"],
+        ids=["date", "date and time", "all but the rule", "with other members", "a rule without dates"],
     )
     def test_an_update_that_leaves_contradicting_due_members_is_422_and_changes_nothing(
         self, alice: Person, method: str, members: dict[str, Any], invalid: list[str]
@@ -186,6 +196,8 @@ class TestPartialUpdates:
             ({"due_time": "23:00"}, "2026-07-01T21:00:00.000Z"),
             ({"time_zone": "Asia/Kathmandu"}, "2026-07-01T17:15:00.000Z"),
             ({"title": "y"}, "2026-07-01T17:15:00.000Z"),
+            ({"due_time": None}, None),
+            ({"due_time": "23:00"}, "2026-07-01T17:15:00.000Z"),
             ({"time_zone": None}, None),
         ):
             assert alice.send(method, "/1", json=members).get_json()["due_at"] == instant
@@ -356,6 +368,12 @@ class TestFilters:
             datetime(2026, 11, 21, 8, 0, tzinfo=UTC),
             "Pacific/Kiritimati",
             False,
+        ),
+        "a date with a zone of its own is a date, in the zone of the request": (
+            {"due_date": "2026-11-21", "time_zone": "Pacific/Pago_Pago"},
+            datetime(2026, 11, 21, 10, tzinfo=UTC),
+            "Pacific/Kiritimati",
+            True,
         ),
         "without a due date": ({}, datetime(2999, 1, 1, tzinfo=UTC), "", False),
     }
