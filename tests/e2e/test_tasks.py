@@ -85,24 +85,27 @@ def test_description_tags_due_date_priority_and_recurrence_are_saved_and_shown(a
     page.get_by_role("button", name="More about “Pay rent”").click()
     page.get_by_label("Description").fill("By bank transfer.")
     page.get_by_label("Tags").fill("home, money")
-    page.get_by_label("Due date").fill("2020-02-29")
+    page.get_by_label("Due date").fill("2020-01-31")
     page.get_by_label("Priority").select_option("High")
-    page.get_by_label("Repeat").select_option("Monthly")
+    page.get_by_label("Repeat").select_option("Monthly on the last day")
     page.get_by_role("button", name="Save").click()
 
     row = alice.task("Pay rent")
     expect(row).to_contain_text("High")
     expect(row).to_contain_text("home")
     expect(row).to_contain_text("Overdue")
+    expect(row).to_contain_text("Monthly on the last day")
     tasks = alice.saved()
     kept = {name: tasks[0][name] for name in ("description", "tags", "due_date", "priority", "recurrence")}
     assert kept == {
         "description": "By bank transfer.",
         "tags": ["home", "money"],
-        "due_date": "2020-02-29",
+        "due_date": "2020-01-31",
         "priority": "high",
-        "recurrence": "FREQ=MONTHLY",
+        "recurrence": "FREQ=MONTHLY;BYMONTHDAY=28,29,30,31;BYSETPOS=-1",
     }
+    page.get_by_role("button", name="More about “Pay rent”").click()
+    expect(page.get_by_label("Repeat").locator("option:checked")).to_have_text("Monthly on the last day")
 
 
 @on_one_stack
