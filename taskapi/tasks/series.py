@@ -106,8 +106,9 @@ def next_due(task: TaskRow, now: datetime, zone: str | None) -> date | None:
     today, and after it. Today is the date of `now` in the task's time zone; in the user's `zone` for a task without
     one, and in UTC without either. Raises ValidationError if the `search_budget` of a batch is exceeded.
     """
-    today = schedule.today(task.time_zone or zone, now)
-    occurrence = task.occurrence or 1
-    if task.repeat_from == "completion":
-        return occurrences.next_date(task.recurrence, today, today, occurrence=occurrence)
-    return occurrences.next_date(task.recurrence, task.due_date, today - timedelta(days=1), occurrence=occurrence)
+    zone = task.time_zone or zone
+    today = schedule.today(zone, now)
+    is_from_completion = task.repeat_from == "completion"
+    start, after = (today, today) if is_from_completion else (task.due_date, today - timedelta(days=1))
+    options = {"occurrence": task.occurrence or 1, "clock": task.due_time, "zone": zone}
+    return occurrences.next_date(task.recurrence, start, after, **options)

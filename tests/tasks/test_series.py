@@ -362,6 +362,26 @@ class TestEndOfSeries:
             complete(alice, id)
         assert [task["due_date"] for task in alice.get("?sort=created_at").get_json()] == ["2026-11-21", "2026-11-22"]
 
+    @pytest.mark.parametrize(
+        ("members", "query", "next_task"),
+        [
+            ({}, "?tz=America/Los_Angeles", None),
+            ({"time_zone": "America/Los_Angeles"}, "", None),
+            ({"due_time": "23:59", "time_zone": "America/Los_Angeles"}, "", None),
+            ({"due_time": "23:59"}, "?tz=America/Los_Angeles", None),
+            ({}, "", 2),
+            ({"due_time": "08:00"}, "", None),
+        ],
+        ids=["tz", "own zone", "own zone and time", "tz and a time", "UTC", "UTC and a time"],
+    )
+    def test_until_in_utc_is_compared_in_the_zone_of_the_task_or_of_the_request(
+        self, alice: Person, members: dict[str, str], query: str, next_task: int | None
+    ) -> None:
+        """The end of December 31 in Los Angeles, as calendars write it, is January 1 in UTC."""
+        rule = "FREQ=DAILY;UNTIL=20270101T075959Z"
+        assert alice.add(due_date="2026-12-31", recurrence=rule, **members)["recurrence"] == rule
+        assert alice.patch(f"/1/complete{query}").get_json()["next_task_id"] == next_task
+
     def test_a_series_whose_until_has_passed_has_no_next_task(self, alice: Person) -> None:
         alice.add(due_date="2025-01-01", recurrence="FREQ=DAILY;UNTIL=20250110")
         assert complete(alice, 1)["next_task_id"] is None
