@@ -6,17 +6,21 @@ import json
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from datetime import time as local_time
 from pathlib import Path
 from typing import Any
 from zoneinfo import available_timezones
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
 from taskapi.http.fields.time import FIRST_DAY, LAST_DAY
 from taskapi.tasks.listing import queries as listing_queries
 from taskapi.tasks.recurrence import schedule
+from taskapi.tasks.recurrence.schedule import PastTimes
 from tests.conftest import Person
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -265,6 +269,37 @@ class TestDueAt:
             assert tasks == alice.get().get_json()[-count:]
 
 
+OCTOBER_25 = {"due_date": "2026-10-25", "due_time": "02:30"}
+MARCH_28 = {"due_date": "2027-03-28", "due_time": "02:30"}
+
+
+@given(
+    st.datetimes(datetime(2026, 1, 1), datetime(2027, 12, 31))  # noqa: DTZ001  in UTC
+    | st.sampled_from(
+        [datetime.fromisoformat(day) for day in ("2026-10-25", "2027-03-28", "2026-04-23T21:30")]
+    ).flatmap(lambda day: st.integers(0, 24 * 60).map(lambda minute: day + timedelta(minutes=minute))),
+    st.sampled_from(
+        [
+            *("Europe/Berlin", "America/New_York", "Pacific/Auckland", "Asia/Kathmandu", "UTC"),
+            *("Africa/Cairo", "Australia/Lord_Howe", "America/Havana", "America/Asuncion", "Asia/Beirut"),
+        ]
+    ),
+    st.times(),
+)
+@example(datetime(2026, 10, 29, 21, 10), "Africa/Cairo", local_time(23, 30))  # noqa: DTZ001  24:00 becomes 23:00
+@example(datetime(2026, 4, 23, 22, 15), "Africa/Cairo", local_time(0, 30))  # noqa: DTZ001  00:00 becomes 01:00
+@example(datetime(2026, 10, 25, 1, 15), "Europe/Berlin", local_time(2, 30))  # noqa: DTZ001
+@example(datetime(2027, 3, 28, 1, 15), "Europe/Berlin", local_time(2, 30))  # noqa: DTZ001
+@example(datetime(2026, 4, 4, 15, 20), "Australia/Lord_Howe", local_time(1, 45))  # noqa: DTZ001  half an hour
+@settings(max_examples=500, deadline=None)
+def test_a_time_of_today_has_passed_if_its_instant_has(now: datetime, zone: str, due: local_time) -> None:
+    now, text = now.replace(second=0, microsecond=0, tzinfo=UTC), f"{due:%H:%M}"
+    past = PastTimes.at(now, zone)
+    instant = schedule.due_instant(schedule.today(zone, now), text, zone)
+    assert instant
+    assert (text < (past.earlier if text < past.change else past.later)) == (instant < now)
+
+
 class TestFilters:
     @pytest.fixture
     def alice_with_due_dates(self, alice: Person) -> Person:
@@ -375,6 +410,17 @@ class TestFilters:
             "Pacific/Kiritimati",
             True,
         ),
+        # Berlin repeats 02:00 to 03:00 on October 25 (the first is due), and skips it on March 28 (02:30 means 03:30).
+        "a repeated time, before it": (OCTOBER_25, datetime(2026, 10, 25, 0, 30, tzinfo=UTC), "Europe/Berlin", False),
+        "a repeated time, after it": (OCTOBER_25, datetime(2026, 10, 25, 0, 31, tzinfo=UTC), "Europe/Berlin", True),
+        "a repeated time, in the second hour": (
+            OCTOBER_25,
+            datetime(2026, 10, 25, 1, 15, tzinfo=UTC),
+            "Europe/Berlin",
+            True,
+        ),
+        "a skipped time, before it": (MARCH_28, datetime(2027, 3, 28, 1, 30, tzinfo=UTC), "Europe/Berlin", False),
+        "a skipped time, after it": (MARCH_28, datetime(2027, 3, 28, 1, 31, tzinfo=UTC), "Europe/Berlin", True),
         "without a due date": ({}, datetime(2999, 1, 1, tzinfo=UTC), "", False),
     }
 
