@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 from playwright.sync_api import expect
 
@@ -120,6 +122,29 @@ def test_completing_a_recurring_task_shows_its_next_occurrence(alice: Person):
     alice.checkbox("Water the plants").click()
 
     expect(alice.task("Water the plants")).to_have_count(2)
+
+
+@on_one_stack
+def test_the_next_task_is_due_on_the_day_of_the_browser(arrive: Arrive):
+    """In one of the two zones at the ends of the world the day is another one than in UTC, at any time."""
+    start = datetime.now(UTC)
+    zone = "Pacific/Kiritimati" if start.hour >= 10 else "Pacific/Pago_Pago"
+    anna = arrive("Anna", timezone_id=zone).sign_up()
+    anna.add("Stretch")
+    anna.page.get_by_role("button", name="More about “Stretch”").click()
+    anna.page.get_by_label("Due date").fill("2020-01-01")
+    anna.page.get_by_label("Repeat").select_option("Daily")
+    anna.page.get_by_role("button", name="Save").click()
+    expect(anna.page.get_by_role("button", name="Save")).to_have_count(0)
+
+    days = [datetime.now(ZoneInfo(zone)).date().isoformat()]
+    anna.checkbox("Stretch").click()
+    expect(anna.task("Stretch")).to_have_count(2)
+
+    days.append(datetime.now(ZoneInfo(zone)).date().isoformat())
+    (due,) = [task["due_date"] for task in anna.saved() if not task["completed"]]
+    assert due in days
+    assert due != start.date().isoformat()
 
 
 @on_one_stack
