@@ -154,6 +154,10 @@ def address_task(person: Person, task: str, condition: dict[str, str]) -> Iterat
     yield person.patch(f"/{task}/complete", headers=condition)
     for members in ({"completed": True}, {"completed": "yes"}):
         yield person.patch(f"/{task}/complete", json=members, headers=condition)
+    for zone in LISTINGS["tz"]:
+        yield person.patch(f"/{task}/complete?tz={zone}", headers=condition)
+        yield person.put(f"/{task}?tz={zone}", json={"completed": True}, headers=condition)
+        yield person.patch(f"/{task}?tz={zone}", json={"completed": False}, headers=condition)
     for members in ({"tags": ["a", "b"], "priority": "low"}, {"due_date": "2030-01-31"}, {"tags": [1]}):
         yield person.patch(f"/{task}", json=members, headers=condition)
     yield person.patch(f"/{task}", data=b'{"title": "x"}', content_type="application/merge-patch+json")
@@ -221,7 +225,8 @@ def send_batches(person: Person) -> Iterator[TestResponse]:
         {"op": "delete", "id": 4},
         {"op": "restore", "id": 4},
     ]
-    yield person.post("/batch", json={"operations": each})
+    for query in ("", "?tz=Pacific/Auckland", "?tz=Mars/Olympus"):
+        yield person.post(f"/batch{query}", json={"operations": each})
     for wrong in (
         *({"op": "delete", "id": 999}, {"op": "update", "id": 1, "version": 1, "task": {"title": "x"}}),
         *({"op": "complete", "id": 1}, {"op": "create", "task": {}}, {"op": "explode"}),

@@ -170,9 +170,12 @@ def _read_bounded(request: Request, max_bytes: int) -> bytes:
 def json_body(schema: Schema, *, partial: bool = False) -> dict[str, Any]:
     """Parse the body as a JSON object and load it with `schema`; an absent body is an empty object.
 
-    With `partial` required members may be missing. Raises `BadRequest` if it is not strict JSON, and `ValidationFailed`
-    if it is not an object, or with a pointer to each invalid member.
+    With `partial` required members may be missing, and an absent body is `BadRequest`: a client whose body was lost
+    would take the success for a change. Raises `BadRequest` if the body is not strict JSON, and `ValidationFailed` if
+    it is not an object, or with a pointer to each invalid member.
     """
+    if partial and not request.get_data():
+        raise BadRequest("The request has no body: send a JSON object with the members to change.")
     return _load_body(schema, strict_json.loads, partial=partial)
 
 

@@ -102,6 +102,17 @@ class CompletionIn(StrictSchema):
     completed = Flag()
 
 
+class CompletionQuery(StrictSchema):
+    """The query string of a request that may complete tasks."""
+
+    tz = TimeZone(
+        metadata={
+            "description": "Your time zone: the day on which a recurring task is completed, unless the task has a time "
+            "zone of its own. UTC unless given; without effect on other tasks."
+        }
+    )
+
+
 class NoMembers(StrictSchema):
     """The body of a request without members: absent or an empty object."""
 
@@ -111,4 +122,5 @@ class NoParameters(StrictSchema):
 
 
 task_in, task_out, tasks_out = TaskIn(), TaskOut(), TaskOut(many=True)
-completion_in, no_members, no_parameters = CompletionIn(), NoMembers(), NoParameters()
+completion_in, completion_query = CompletionIn(), CompletionQuery()
+no_members, no_parameters = NoMembers(), NoParameters()

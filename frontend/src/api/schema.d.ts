@@ -1188,7 +1188,10 @@ export interface operations {
     };
     tasks_update: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Your time zone: the day on which a recurring task is completed, unless the task has a time zone of its own. UTC unless given; without effect on other tasks. */
+                tz?: string;
+            };
             header?: {
                 /** @description Change the task only if it has this version (`"7"`); `*` for any. */
                 "If-Match"?: string;
@@ -1201,7 +1204,7 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: {
+        requestBody: {
             content: {
                 "application/json": components["schemas"]["TaskUpdate"];
             };
@@ -1693,7 +1696,10 @@ export interface operations {
     };
     tasks_patch: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Your time zone: the day on which a recurring task is completed, unless the task has a time zone of its own. UTC unless given; without effect on other tasks. */
+                tz?: string;
+            };
             header?: {
                 /** @description Change the task only if it has this version (`"7"`); `*` for any. */
                 "If-Match"?: string;
@@ -1706,7 +1712,7 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: {
+        requestBody: {
             content: {
                 "application/merge-patch+json": components["schemas"]["TaskUpdate"];
                 "application/json": components["schemas"]["TaskUpdate"];
@@ -1965,7 +1971,10 @@ export interface operations {
     };
     tasks_complete: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Your time zone: the day on which a recurring task is completed, unless the task has a time zone of its own. UTC unless given; without effect on other tasks. */
+                tz?: string;
+            };
             header?: {
                 /** @description Change the task only if it has this version (`"7"`); `*` for any. */
                 "If-Match"?: string;
@@ -2775,7 +2784,10 @@ export interface operations {
     };
     data_batch: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Your time zone: the day on which a recurring task is completed, unless the task has a time zone of its own. UTC unless given; without effect on other tasks. */
+                tz?: string;
+            };
             header?: {
                 /** @description Makes a retry safe: within 24 hours the same key returns the stored response and changes nothing. */
                 "Idempotency-Key"?: string;

@@ -14,7 +14,7 @@ from ..blueprints import MAX_BULK_BODY_BYTES, data_bp
 from ..costs import OPERATIONS_PER_UNIT
 from ..replays import idempotent
 from ..responses import as_problem
-from ..schemas import no_parameters, task_out
+from ..schemas import completion_query, task_out
 from . import queries
 from .schemas import batch_in
 
@@ -28,11 +28,11 @@ def batch() -> Response:
 
     Waits for a permit of a large response, and charges the rate limit for the operations.
     """
-    query_parameters(no_parameters)
+    zone = query_parameters(completion_query).get("tz")
     operations = long_json_body(batch_in)["operations"]
     charge(len(operations) // OPERATIONS_PER_UNIT)
     try:
-        rows = queries.apply(g.user, operations)
+        rows = queries.apply(g.user, operations, zone)
     except queries.OperationFailed as failure:
         in_task = isinstance(failure.cause, ValidationError) and "task" in operations[failure.index]
         raise _problem(failure, in_task=in_task) from failure
