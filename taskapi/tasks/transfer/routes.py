@@ -61,7 +61,7 @@ def export() -> Response:
 @data_bp.post("/import", strict_slashes=False)
 @accepts("application/json", max_bytes=MAX_IMPORT_BODY_BYTES)
 def import_() -> Response:
-    """Import tasks, all or none: a task whose id exists is changed, any other is created.
+    """Import tasks, all or none: a task that is yours (`user_id`, `id`, `created_at`) is changed, any other is created.
 
     Waits for a permit for imports, and charges the rate limit; neither for a request whose response is stored.
     """
@@ -96,7 +96,7 @@ def _write(plan: Plan | None) -> Response:
     if plan is None:  # the stored response has expired meanwhile
         raise ServiceUnavailable("The stored response has just expired.", headers=RETRY_AFTER)
     is_unchanged = imports.is_unchanged(g.user, plan)
-    return json_response(plan.counts if is_unchanged else imports.write(g.user, plan))
+    return json_response(imports.unchanged(plan) if is_unchanged else imports.write(g.user, plan))
 
 
 @data_bp.delete("", strict_slashes=False)

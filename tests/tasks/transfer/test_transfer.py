@@ -24,6 +24,7 @@ from taskapi.database.base import db
 from taskapi.tasks.transfer.export_rows import EXPORT_CHUNK_ROWS
 from taskapi.tasks.transfer.import_statements import MAX_IMPORTED_ID
 from tests.conftest import Person, Statements, superuser_engine
+from tests.imports import as_stored, own
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
 
@@ -154,15 +155,16 @@ def test_an_import_updates_tasks_with_existing_ids_and_creates_others(alice: Per
     alice.add("one", tags=["a"])
     alice.add("two")
     alice.delete("/2")
-    alice.add("three")
+    three = alice.add("three")
     alice.delete("/3?permanent=true")
     created = alice.get("/1").get_json()["created_at"]
-    tasks = [
+    tasks = as_stored(
+        alice,
         {"id": 1, "title": "uno"},
         {"id": 2, "title": "two", "deleted_at": None},
-        {"id": 3, "title": "tres"},
+        {"id": 3, "title": "tres", "created_at": three["created_at"]},
         {"id": 9, "title": "nine"},
-    ]
+    )
     assert counts(load(alice, *tasks, {"title": "no id"})) == (3, 2, 0)
     assert alice.titles("?sort=created_at") == ["uno", "two", "tres", "nine", "no id"]
     one = alice.get("/1").get_json()
@@ -176,11 +178,12 @@ def test_an_import_updates_tasks_with_existing_ids_and_creates_others(alice: Per
 
 def test_an_import_keeps_members_that_are_not_in_the_file(alice: Person) -> None:
     before = alice.add("one", description="long", tags=["a"], priority="high", due_date="2027-01-02")
-    assert counts(load(alice, {"id": 1, "title": "uno"})) == (0, 1, 0)
+    (changed,) = as_stored(alice, {"id": 1, "title": "uno"})
+    assert counts(load(alice, changed)) == (0, 1, 0)
     after = alice.get("/1").get_json()
     assert after == {**before, "title": "uno", "version": 2, "updated_at": after["updated_at"]}
     alice.delete("/1")
-    assert counts(load(alice, {"id": 1, "title": "uno"})) == (0, 0, 1)
+    assert counts(load(alice, changed)) == (0, 0, 1)
     assert alice.titles("?trash=true") == ["uno"]
 
 
@@ -224,7 +227,8 @@ SERIES = {"title": "x", "due_date": "2026-01-01", "recurrence": "FREQ=DAILY", "s
         ({"title": "x", "position": "a" * 201}, "/position"),
         ({"title": "x", "series_id": -1}, "/series_id"),
         (SERIES, "/occurrence"),
-        ({**SERIES, "series_id": 7, "occurrence": 1}, "/occurrence"),
+        ({"title": "x", "user_id": 5}, "/user_id"),
+        ({"title": "x", "user_id": "x" * 256}, "/user_id"),
         ("x", ""),
         (None, ""),
         ([], ""),
@@ -244,8 +248,8 @@ def test_an_import_with_one_invalid_task_is_422_and_changes_nothing(alice: Perso
 
 def test_an_import_may_swap_the_occurrences_of_a_series(alice: Person) -> None:
     first, second = ({**SERIES, "id": id, "occurrence": id, "series_id": 1} for id in (1, 2))
-    assert counts(load(alice, first, second)) == (2, 0, 0)
-    assert counts(load(alice, {**first, "occurrence": 2}, {**second, "occurrence": 1})) == (0, 2, 0)
+    assert counts(load(alice, *own(alice, first, second))) == (2, 0, 0)
+    assert counts(load(alice, *own(alice, {**first, "occurrence": 2}, {**second, "occurrence": 1}))) == (0, 2, 0)
     assert [task["occurrence"] for task in exported(alice)["tasks"]] == [2, 1]
 
 
@@ -281,7 +285,7 @@ def test_an_import_over_the_quota_is_409_and_changes_nothing(make_app: Callable[
     assert (response.status_code, response.get_json()["code"]) == (409, "quota-exceeded")
     assert alice.titles() == ["one"]
     trashed = {"title": "three", "deleted_at": "2026-01-01T00:00:00.000Z"}
-    assert counts(load(alice, {"id": 1, "title": "uno"}, {"title": "two"}, trashed)) == (2, 1, 0)
+    assert counts(load(alice, *as_stored(alice, {"id": 1, "title": "uno"}), {"title": "two"}, trashed)) == (2, 1, 0)
 
 
 def test_mallory_cannot_export_import_or_erase_for_alice(alice: Person, mallory: Person) -> None:
