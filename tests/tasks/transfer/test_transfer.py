@@ -372,7 +372,9 @@ def test_a_calendar_export_is_read_alike_by_icalendar_and_vobject(alice_with_var
     lines = content_lines(response.data)
     assert lines[:3] == ["BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//taskapi//EN"]
     assert lines[-1] == "END:VCALENDAR"
-    assert lines.count("BEGIN:VTIMEZONE") == 1, "each time zone has one VTIMEZONE"
+    assert [line for line in lines if line.startswith("TZID:")] == ["TZID:Europe/Berlin", "TZID:America/New_York"], (
+        "each time zone has one VTIMEZONE"
+    )
     calendar = icalendar.Calendar.from_ical(response.data)
     todos = {str(todo["uid"]): todo for todo in calendar.walk("VTODO")}
     others = {todo.uid.value: todo for todo in vobject.readOne(response.data.decode()).vtodo_list}
@@ -386,36 +388,44 @@ def test_a_calendar_export_is_read_alike_by_icalendar_and_vobject(alice_with_var
         assert [str(tag) for tag in categories.cats] == task["tags"] if categories else task["tags"] == []
     assert others["alice-2@taskapi"].due.value == todos["alice-2@taskapi"]["due"].dt == date(2026, 12, 24)
     assert others["alice-3@taskapi"].due.value == datetime(2026, 12, 24, 9, 30)  # noqa: DTZ001  floating time
-    assert others["alice-4@taskapi"].due.value == datetime(2026, 12, 24, 8, 30, tzinfo=UTC)
+    assert others["alice-4@taskapi"].due.value == todos["alice-4@taskapi"]["due"].dt
+    assert todos["alice-4@taskapi"]["due"].dt == datetime(2026, 12, 24, 8, 30, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
     ("members", "expected"),
     [
-        ({"recurrence": "FREQ=DAILY"}, ["DTSTART;VALUE=DATE:20261120", "RRULE:FREQ=DAILY"]),
+        (
+            {"recurrence": "FREQ=DAILY"},
+            ["DTSTART;VALUE=DATE:20261120", "DUE;VALUE=DATE:20261120", "RRULE:FREQ=DAILY"],
+        ),
         (
             {"recurrence": "FREQ=DAILY;UNTIL=20261231"},
-            ["DTSTART;VALUE=DATE:20261120", "RRULE:FREQ=DAILY;UNTIL=20261231"],
+            ["DTSTART;VALUE=DATE:20261120", "DUE;VALUE=DATE:20261120", "RRULE:FREQ=DAILY;UNTIL=20261231"],
         ),
         (
             {"recurrence": "FREQ=DAILY;UNTIL=20261231", "due_time": "08:00"},
-            ["DTSTART:20261120T080000", "RRULE:FREQ=DAILY;UNTIL=20261231T235959"],
+            ["DTSTART:20261120T080000", "DUE:20261120T080000", "RRULE:FREQ=DAILY;UNTIL=20261231T235959"],
         ),
         (
             {"recurrence": "FREQ=WEEKLY;UNTIL=20261231;BYDAY=FR", "due_time": "23:30", "time_zone": "America/New_York"},
-            ["DTSTART;TZID=America/New_York:20261120T233000", "RRULE:FREQ=WEEKLY;BYDAY=FR;UNTIL=20270101T045959Z"],
+            [
+                "DTSTART;TZID=America/New_York:20261120T233000",
+                "DUE;TZID=America/New_York:20261120T233000",
+                "RRULE:FREQ=WEEKLY;BYDAY=FR;UNTIL=20270101T045959Z",
+            ],
         ),
         (
             {"recurrence": "FREQ=DAILY;COUNT=5", "series_id": 1, "occurrence": 4},
-            ["DTSTART;VALUE=DATE:20261120", "RRULE:FREQ=DAILY;COUNT=2"],
+            ["DTSTART;VALUE=DATE:20261120", "DUE;VALUE=DATE:20261120", "RRULE:FREQ=DAILY;COUNT=2"],
         ),
         ({"recurrence": "FREQ=DAILY", "completed": True}, ["DUE;VALUE=DATE:20261120"]),
-        ({"due_time": "08:00", "time_zone": "Europe/Berlin"}, ["DUE:20261120T070000Z"]),
+        ({"due_time": "08:00", "time_zone": "Europe/Berlin"}, ["DUE;TZID=Europe/Berlin:20261120T080000"]),
         ({}, ["DUE;VALUE=DATE:20261120"]),
     ],
     ids=str,
 )
-def test_a_due_date_is_exported_as_due_or_with_a_rule_as_dtstart_of_the_right_type(
+def test_a_due_date_is_exported_as_due_and_with_a_rule_as_dtstart_too_of_the_right_type(
     alice: Person, members: dict[str, Any], expected: list[str]
 ) -> None:
     assert load(alice, {"title": "x", "due_date": "2026-11-20", **members}).status_code == 200
