@@ -551,12 +551,22 @@ export interface components {
             /** @description Its `id` now. */
             to: number;
         };
+        DroppedOut: {
+            /** @description The property, the component or the column. */
+            name: string;
+            detail: string;
+            count: number;
+            /** @description The first lines of the file that have it, up to 20. */
+            lines: number[];
+        };
         ImportResult: {
             created: number;
             updated: number;
             unchanged: number;
             /** @description The created tasks whose number was taken, in the order of the file. */
             renumbered: components["schemas"]["RenumberedOut"][];
+            /** @description What was not kept of a CSV or iCalendar file; empty for JSON. */
+            dropped: components["schemas"]["DroppedOut"][];
         };
         Health: {
             /** @constant */
@@ -3442,6 +3452,8 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": components["schemas"]["Import"];
+                "text/csv": string;
+                "text/calendar": string;
             };
         };
         responses: {

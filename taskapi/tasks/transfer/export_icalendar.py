@@ -54,7 +54,7 @@ def _vtodo(row: TaskRow) -> Iterator[str]:
     if row.completed_at:
         yield f"COMPLETED:{_format_utc(row.completed_at)}"
     yield f"CREATED:{_format_utc(row.created_at)}"
-    if row.description:
+    if row.description is not None:
         yield f"DESCRIPTION:{_text(row.description)}"
     changed = _format_utc(row.updated_at)
     yield f"DTSTAMP:{changed}"
@@ -76,7 +76,7 @@ def _vtodo(row: TaskRow) -> Iterator[str]:
     # What an import of this file needs, and iCalendar has no property for: times have whole seconds, a date no zone.
     times = (row.created_at, row.updated_at, row.completed_at)
     yield f"X-TASKAPI-MILLISECONDS:{','.join(str(time.microsecond // 1000) for time in times if time)}"
-    if row.recurrence and row.repeat_from != "due":
+    if row.recurrence:
         yield f"X-TASKAPI-REPEAT-FROM:{row.repeat_from}"
     if row.time_zone and not row.due_time:
         yield f"X-TASKAPI-TIME-ZONE:{row.time_zone}"

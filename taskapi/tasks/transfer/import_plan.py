@@ -20,6 +20,7 @@ from ..statements.rows import new_row
 from . import import_statements as statements
 from .import_numbers import Numbers, Task
 from .import_statements import CHUNK, ID, MAX_IMPORTED_ID, NEXT, NO_ROWS, SERIES, RowCounts
+from .remaining_rules import remaining_rule
 
 COMPUTED_AT_A_TIME = 10
 """Tasks whose row an import computes before it yields; a text counts for `_work` of them."""
@@ -80,9 +81,10 @@ class Plan:
     """The counts of the existing tasks in all series that an imported task belongs to."""
 
 
-def compute(user: User, tasks: Sequence[Task]) -> Plan:
+def compute(user: User, tasks: Sequence[Task], *, rules_begin_at_task: bool = False) -> Plan:
     """Compute what an import of `tasks` writes. Writes nothing, and yields to other requests.
 
+    With `rules_begin_at_task` their rules are `remaining_rule`s: equal to the stored rule if that has the same rest.
     Raises ValidationError, also if the existing tasks that it updates hold more than `MAX_EXISTING_BYTES`. No lock is
     held: `imports.write` checks whether anything that was read has changed since.
     """
@@ -99,7 +101,7 @@ def compute(user: User, tasks: Sequence[Task]) -> Plan:
     if statements.text_bytes(user, [numbers.ids[index] for index in numbers.updates]) > MAX_EXISTING_BYTES:
         detail = f"The tasks named hold more than {MAX_EXISTING_BYTES // 2**20} MiB. Import fewer of them at a time."
         raise ValidationError({"tasks": [Violation("length", detail)]})
-    _add_rows(user, plan, numbers, placed)
+    _add_rows(user, plan, numbers, placed, rules_begin_at_task=rules_begin_at_task)
     positions_after = map(_implied_task_id, yielding(tasks, every=COMPARED_AT_A_TIME))
     plan.allocated, plan.last_kept = (
         numbers.pending,
@@ -124,11 +126,18 @@ def _implied_task_id(task: Task) -> int | None:
     return last_id if last_id is not None and last_id <= MAX_IMPORTED_ID else None
 
 
-def _add_rows(user: User, plan: Plan, numbers: Numbers, placed: Sequence[tuple[int | None, int | None]]) -> None:
+def _add_rows(
+    user: User,
+    plan: Plan,
+    numbers: Numbers,
+    placed: Sequence[tuple[int | None, int | None]],
+    *,
+    rules_begin_at_task: bool,
+) -> None:
     """Add the rows of the tasks to the plan. Yields to other requests.
 
-    `placed` has (series_id, occurrence) of each task. Raises ValidationError with the index of the task. One chunk of
-    existing rows is in memory at a time.
+    `placed` has (series_id, occurrence) of each task; `rules_begin_at_task` is that of `compute`. Raises
+    ValidationError with the index of the task. One chunk of existing rows is in memory at a time.
     """
     written_at = now()
     for start in range(0, len(numbers.tasks), CHUNK):
@@ -138,14 +147,24 @@ def _add_rows(user: User, plan: Plan, numbers: Numbers, placed: Sequence[tuple[i
         for index, task in yielding_by_size(enumerate(chunk, start), every=COMPUTED_AT_A_TIME, size=_work):
             task_id, before = numbers.ids[index], existing.get(numbers.ids[index])
             series, occurrence = placed[index]
-            references = {"series_id": series, "occurrence": occurrence}
+            changes = {**task, "series_id": series, "occurrence": occurrence}
             if "next_task_id" in task:
-                references["next_task_id"] = numbers.next_of(index, series)
+                changes["next_task_id"] = numbers.next_of(index, series)
+            if rules_begin_at_task and _has_same_rest(task, before):
+                del changes["recurrence"]
             try:
-                row = _merge_row(user, {**task, **references}, task_id, before, written_at)
+                row = _merge_row(user, changes, task_id, before, written_at)
             except ValidationError as error:
                 raise ValidationError({"tasks": {index: error.messages}}) from error
             _add_row(plan, task, before, row, written_at)
+
+
+def _has_same_rest(task: Task, before: Any) -> bool:
+    """Return True if the rule of a task is the `remaining_rule` of its stored row, None without a row."""
+    rule = task.get("recurrence")
+    if rule is None or before is None or before.recurrence is None:
+        return False
+    return bool(rule == remaining_rule(before.recurrence, before.occurrence, before.due_date))
 
 
 def _work(numbered: tuple[int, Task]) -> int:

@@ -15,7 +15,7 @@ from .import_plan import Plan
 from .import_statements import ID, POSITION, REVISION
 
 Result = Mapping[str, Any]
-"""The response of an import (`ImportOut`)."""
+"""The response of an import (`ImportOut`) without `dropped`."""
 
 ATTEMPTS = 5
 """How often an import is computed before it is refused because the tasks that it names keep changing."""

@@ -98,6 +98,19 @@ class RenumberedOut(Schema):
     to = PositiveInteger(required=True, metadata={"description": "Its `id` now."})
 
 
+class DroppedOut(Schema):
+    """A kind of content of a file that an import does not keep."""
+
+    name = fields.String(required=True, metadata={"description": "The property, the component or the column."})
+    detail = fields.String(required=True)
+    count = PositiveInteger(required=True)
+    lines = fields.List(
+        PositiveInteger(),
+        required=True,
+        metadata={"description": "The first lines of the file that have it, up to 20."},
+    )
+
+
 class ImportOut(Schema):
     """The numbers of created, updated and unchanged tasks; described in OpenAPI, not used to dump."""
 
@@ -109,7 +122,14 @@ class ImportOut(Schema):
         required=True,
         metadata={"description": "The created tasks whose number was taken, in the order of the file."},
     )
+    dropped = fields.List(
+        fields.Nested(DroppedOut),
+        required=True,
+        metadata={"description": "What was not kept of a CSV or iCalendar file; empty for JSON."},
+    )
 
 
 import_in = ImportIn()
+imported_task = ImportedTask()
+imported_tasks = Objects(ImportedTask, least=0, most=MAX_IMPORTED)
 export_query = ExportQuery()

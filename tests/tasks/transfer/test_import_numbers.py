@@ -53,6 +53,7 @@ def test_the_export_of_another_user_is_added_beside_the_own_tasks(alice: Person,
         "updated": 0,
         "unchanged": 0,
         "renumbered": [{"from": 1, "to": 4}, {"from": 2, "to": 5}, {"from": 3, "to": 6}],
+        "dropped": [],
     }
     assert exported(bob)[:3] == before
     assert [(task["title"], task["user_id"]) for task in exported(bob)[3:]] == [(f"a{n}", "bob") for n in (1, 2, 3)]
