@@ -118,7 +118,7 @@ def _verdict(name: str, figures: Figures, database: str) -> tuple[str, bool | No
         ratio = measured["cpu"] / figures["import, new"]["cpu"]
         limit = f"{MAX_CHANGED_RATIO} times new, lock {MAX_LOCK * 1000:.0f} ms"
         return limit, ratio <= MAX_CHANGED_RATIO and measured["lock"] <= MAX_LOCK
-    if name == "import, new":
+    if name in ("import, new", "import, renumbered"):
         return f"lock {MAX_LOCK * 1000:.0f} ms", measured["lock"] <= MAX_LOCK
     if name.startswith("batch") and database != "sqlite":
         return f"{MAX_ROUND_TRIPS} round trips", measured["round_trips"] <= MAX_ROUND_TRIPS

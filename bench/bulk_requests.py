@@ -29,11 +29,18 @@ transactions: list[float] = []
 """Seconds of processor time for which each transaction since the last request held SQLite's write lock."""
 
 
-def tasks(title: str) -> list[dict[str, Any]]:
-    """Return the tasks of an import, with notes of 400 bytes."""
+def tasks(title: str, owner: str = USER) -> list[dict[str, Any]]:
+    """Return the tasks of an import, with notes of 400 bytes; those of one owner are the same tasks each time."""
     notes = "What has to be done, by whom and until when, as people write it down. " * 5
     return [
-        {"id": number, "title": f"{title} {number}", "description": f"Note {number}: {notes}", "tags": ["home"]}
+        {
+            "user_id": owner,
+            "id": number,
+            "title": f"{title} {number}",
+            "description": f"Note {number}: {notes}",
+            "tags": ["home"],
+            "created_at": f"2026-01-01T00:00:00.{number % 1000:03}Z",
+        }
         for number in range(1, TASKS + 1)
     ]
 
@@ -57,7 +64,7 @@ class Sender:
 
     def __init__(self, url: str) -> None:
         settings = {"BETTER_AUTH_SECRET": SECRET, "DATABASE_URL": url, "RATE_LIMIT": "off"}
-        self.client = create_app(Config.from_env({**settings, "MAX_TASKS_PER_USER": "20000"})).test_client()
+        self.client = create_app(Config.from_env({**settings, "MAX_TASKS_PER_USER": "40000"})).test_client()
         token = jwt.encode({"sub": USER, "exp": int(time.time()) + 900}, SECRET, "HS256")
         self.headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
 
@@ -128,6 +135,7 @@ def main(url: str) -> None:
     for kinds in ("create", "update", "complete", "delete", "create update complete delete"):
         name = "batch, " + kinds.replace(" ", " + ")
         measure(name, partial(sender.send, "POST", "/tasks/batch", batch(kinds)))
+    measure("import, renumbered", lambda: sender.import_all(tasks("New", "other")))
 
 
 if __name__ == "__main__":

@@ -336,6 +336,11 @@ def alice(client: FlaskClient) -> Person:
 
 
 @pytest.fixture
+def bob(client: FlaskClient) -> Person:
+    return Person(client, "bob")
+
+
+@pytest.fixture
 def mallory(client: FlaskClient) -> Person:
     return Person(client, "mallory")
 

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 _CURL = argparse.ArgumentParser()
 _CURL.add_argument("-X", dest="method")
 _CURL.add_argument("-H", dest="headers", action="append", default=[])
-_CURL.add_argument("-d", dest="data")
+_CURL.add_argument("-d", "--data-binary", dest="data")
 _CURL.add_argument("-i", dest="include", action="store_true")
 _CURL.add_argument("url")
 
@@ -41,7 +41,8 @@ def steps(page: Path) -> Iterator[Step]:
 
 def run(step: Step, variables: dict[str, str], address: tuple[str, int]) -> None:
     """Send the request of a `curl` command to `address`, with `$NAME` replaced from `variables`; compare the response."""
-    text = re.sub(r"\$(\w+)", lambda match: variables[match[1]], step.command)
+    text = re.sub(r"\$'([^']*)'", lambda match: shlex.quote(match[1].replace("\\n", "\n")), step.command)  # $'a\nb'
+    text = re.sub(r"\$(\w+)", lambda match: variables[match[1]], text)
     curl = _CURL.parse_args(shlex.split(text)[1:])
     url = urlsplit("//" + curl.url if "://" not in curl.url else curl.url)
     form = {"Content-Type": "application/x-www-form-urlencoded"} if curl.data else {}  # the default of curl for -d

@@ -293,7 +293,11 @@ def export_and_import(person: Person) -> Iterator[TestResponse]:
         yield person.data("POST", "/import", json=body)
     yield person.data("POST", "/import?colour=red", json={"tasks": []})
     yield person.data("POST", "/import", data=b"{", content_type="application/json")
-    yield person.data("POST", "/import", data=b"id,title", content_type="text/csv")
+    for file in (b"id,title", b"id,title\n1,x\n5000,y", b"title,due_date\nx,soon", b"name"):
+        yield person.data("POST", "/import", data=file, content_type="text/csv")
+    for file in (person.data("GET", "/export?format=ics").data, b"BEGIN:VCALENDAR", b"BEGIN:VTODO"):
+        yield person.data("POST", "/import", data=file, content_type="text/calendar")
+    yield person.data("POST", "/import", data=b"<tasks/>", content_type="text/xml")
 
 
 def exceed_limits(person: Person) -> Iterator[TestResponse]:

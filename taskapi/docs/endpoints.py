@@ -40,14 +40,15 @@ class Operation:
 
     `status` is that of success, with the members `response` (a schema, the name of a component, or a mapping from media
     type to either; None for no body) and `headers`. `request_body` names the component of the body, in each media type
-    of `request_types`. `query` is the schema of the query parameters, `conditional_header` `If-Match` or
-    `If-None-Match`. `idempotent` operations accept an `Idempotency-Key`. `problems` lists the possible error responses.
+    of `request_types`, or maps each media type to a schema. `query` is the schema of the query parameters,
+    `conditional_header` `If-Match` or `If-None-Match`. `idempotent` operations accept an `Idempotency-Key`. `problems`
+    lists the possible error responses.
     """
 
     status: int
     response: Schema | str | Mapping[str, Any] | None = None
     headers: tuple[str, ...] = ()
-    request_body: str | None = None
+    request_body: str | Mapping[str, Any] | None = None
     request_types: tuple[str, ...] = ("application/json",)
     body_required: bool = True
     query: Schema | None = None
@@ -150,7 +151,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "data.import_": Operation(
         200,
         transfer.ImportOut(),
-        request_body="Import",
+        request_body={"application/json": "Import", "text/csv": _TEXT, "text/calendar": _TEXT},
         idempotent=True,
         problems=(*_GUARD_PROBLEMS, *_BODY_PROBLEMS, errors.QuotaExceeded),
     ),

@@ -132,9 +132,15 @@ def _operation(app: Flask, rule: Rule) -> dict[str, Any]:
     if parameters := _parameters(operation):
         described["parameters"] = parameters
     if operation.request_body:
-        content = {media_type: {"schema": operation.request_body} for media_type in operation.request_types}
+        content = {media_type: {"schema": schema} for media_type, schema in _request_schemas(operation).items()}
         described["requestBody"] = {"required": operation.body_required, "content": content}
     return described
+
+
+def _request_schemas(operation: Operation) -> Mapping[str, Any]:
+    """Return the schema of the request body, or the name of its component, by media type."""
+    body = operation.request_body
+    return body if isinstance(body, Mapping) else dict.fromkeys(operation.request_types, body)
 
 
 def _parameters(operation: Operation) -> list[dict[str, Any]]:

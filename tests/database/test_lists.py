@@ -13,6 +13,7 @@ from taskapi.database import engine
 from taskapi.database.base import db
 from taskapi.tasks.schemas import MAX_TAGS
 from tests.conftest import Person, Statements
+from tests.imports import as_stored
 
 COUNTS = (3, 7, 20)
 WORDS = ("none", "low", "medium", "high")
@@ -37,7 +38,7 @@ def send_several(person: Person, count: int) -> None:
     operations = [{"op": "create", "task": {"title": "x"}} for _ in range(count)]
     ids = [task["id"] for task in person.post("/batch", json={"operations": operations}).get_json()["results"]]
     series = [{"id": id, "title": "z", "series_id": id, "occurrence": 1} for id in ids]
-    assert person.data("POST", "/import", json={"tasks": series}).get_json()["updated"] == count
+    assert person.data("POST", "/import", json={"tasks": as_stored(person, *series)}).get_json()["updated"] == count
     assert person.data("POST", "/import", json={"tasks": [{"title": "new"}] * count}).get_json()["created"] == count
     for path in ("/changes", f"/changes?limit={count}", "/export", "/stats"):
         assert person.data("GET", path).status_code == 200

@@ -39,6 +39,6 @@ def test_a_full_quota_is_exported_erased_and_imported_again_without_loss(alice: 
 
     assert result["bytes"] > 5_000_000
     assert (result["left"], result["equal"]) == (0, TASKS)
-    assert result["counts"] == {"created": TASKS, "updated": 0, "unchanged": 0}
+    assert result["counts"] == {"created": TASKS, "updated": 0, "unchanged": 0, "renumbered": [], "dropped": []}
     alice.reload()
     expect(alice.page.get_by_text("10,000 open")).to_be_visible()

@@ -17,6 +17,7 @@ from taskapi.idempotency import queries
 from taskapi.idempotency.models import StoredResponse, Usage
 from tests.conftest import Person, Statements, superuser_engine
 from tests.idempotency.test_idempotency import age_stored_responses, assert_replayed, key_header
+from tests.imports import as_stored
 
 DAY = 24 * 60 * 60
 
@@ -236,7 +237,7 @@ def delete_permanently_with_a_key(alice: Person) -> None:
 def empty_the_trash(alice: Person) -> None:
     """Import the task as deleted 31 days ago, and run the purge, which deletes it permanently."""
     task = {"id": 1, "title": SECRET, "deleted_at": rfc3339(now() - timedelta(days=31))}
-    assert alice.data("POST", "/import", json={"tasks": [task]}).status_code == 200
+    assert alice.data("POST", "/import", json={"tasks": as_stored(alice, task)}).status_code == 200
     run_purge(alice.client.application)
 
 

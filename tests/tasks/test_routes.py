@@ -189,7 +189,7 @@ class TestCreate:
             pytest.param("x" * 10_001, "length", id="10001"),
             pytest.param(SMILE * 10_001, "length", id="10001 beyond the first plane"),
             pytest.param("a\x00", "characters", id="NUL"),
-            pytest.param("a\rb", "characters", id="carriage return"),
+            pytest.param("a\r\x0bb", "characters", id="vertical tab after a carriage return"),
             pytest.param("a\x1b[31m", "characters", id="escape"),
             pytest.param(5, "type", id="number"),
             pytest.param([], "type", id="array"),

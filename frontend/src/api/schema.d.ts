@@ -194,7 +194,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Import tasks, all or none: a task whose id exists is changed, any other is created. */
+        /** Import tasks, all or none: a task that is yours (`user_id`, `id`, `created_at`) is changed, any other is created. */
         post: operations["data_import_"];
         delete?: never;
         options?: never;
@@ -496,6 +496,7 @@ export interface components {
             recurrence?: string | null;
             /** @enum {string|null} */
             repeat_from?: "due" | "completion" | null;
+            user_id?: string | null;
             id?: number;
             /**
              * Format: date-time
@@ -544,10 +545,28 @@ export interface components {
                 [key: string]: unknown;
             };
         };
+        RenumberedOut: {
+            /** @description The `id` of the task in the file. */
+            from: number;
+            /** @description Its `id` now. */
+            to: number;
+        };
+        DroppedOut: {
+            /** @description The property, the component or the column. */
+            name: string;
+            detail: string;
+            count: number;
+            /** @description The first lines of the file that have it, up to 20. */
+            lines: number[];
+        };
         ImportResult: {
             created: number;
             updated: number;
             unchanged: number;
+            /** @description The created tasks whose number was taken, in the order of the file. */
+            renumbered: components["schemas"]["RenumberedOut"][];
+            /** @description What was not kept of a CSV or iCalendar file; empty for JSON. */
+            dropped: components["schemas"]["DroppedOut"][];
         };
         Health: {
             /** @constant */
@@ -3453,6 +3472,8 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": components["schemas"]["Import"];
+                "text/csv": string;
+                "text/calendar": string;
             };
         };
         responses: {

@@ -20,15 +20,16 @@ MAX_INTEGER = 10**18 - 1
 class Text(StrictField):
     """A string of `least` to `most` code points without control characters; line breaks and tabs if `multiline`.
 
-    One-line text is trimmed, after the check for control characters; multi-line text is not changed. If `least` is not
-    0 one character must be visible.
+    One-line text is trimmed, after the check for control characters. Of multi-line text only the line endings change:
+    CRLF and CR become LF before the length is counted. If `least` is not 0 one character must be visible.
     """
 
     def __init__(self, *, least: int = 0, most: int, multiline: bool = False, **options: Any) -> None:
         self._least, self._most, self._multiline = least, most, multiline
         self._forbidden = _CONTROL_BUT_BREAKS if multiline else _CONTROL
         shape: dict[str, Any] = {"type": "string", "maxLength": most}
-        controls = r"\u0000-\u0008\u000b-\u001f\u007f-\u009f" if multiline else r"\u0000-\u001f\u007f-\u009f"
+        below = r"\u0000-\u0008\u000b\u000c\u000e-\u001f" if multiline else r"\u0000-\u001f"
+        controls = rf"{below}\u007f-\u009f"
         allowed, visible = f"[^{controls}]", rf"[^\s{controls}{PATTERN_CLASS}]"
         if least:
             shape["minLength"] = least
@@ -36,9 +37,16 @@ class Text(StrictField):
         super().__init__(shape, **options)
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
-        """Return the string, trimmed unless it is multi-line; reject another type, length or control characters."""
+        """Return the string, trimmed, or if it is multi-line with LF as its only line ending.
+
+        Rejects another type, length or control characters.
+        """
         if not isinstance(value, str):
             raise refuse("type", "Must be a string.")
+        if self._multiline and "\r" in value:
+            # Windows, HTML forms and iCalendar send CRLF. With one form, equal texts are equal: a repeated write has no
+            # effect.
+            value = value.replace("\r\n", "\n").replace("\r", "\n")
         text: str = value if self._multiline else value.strip()
         if self._forbidden.search(value):
             allowed = " other than \\n and \\t" if self._multiline else ""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 from sqlalchemy import BindParameter, Dialect, Text, bindparam, cast, column, func, select, update
 from sqlalchemy.dialects import postgresql, registry, sqlite
 
 from ...auth.tokens import User
+from ...concurrency.cooperative import yielding
 from ...database.base import db
 from ...database.lists import integers, is_one_of
 from ...database.prepared import Prepared
@@ -24,8 +25,16 @@ from ..statements.rows import COLUMNS, OWNER
 MAX_IMPORTED_ID = 1_000_000_000
 """Maximum `id` and `series_id` of an imported task: new tasks get ids after it."""
 
+CHUNK = 100
+"""Existing tasks that an import reads before it yields to other requests: some milliseconds."""
+
+IDENTITIES_PER_CHUNK = 1_000
+"""Existing tasks of which an import reads the numbers only before it yields: some milliseconds."""
+
 ROWS_PER_STATEMENT, CHARACTERS_PER_STATEMENT = 200, 64 * 1024
 """Rows, and characters of their descriptions, of one statement on PostgreSQL: about 200 KB of JSON, made in 3 ms."""
+
+T = TypeVar("T")
 
 
 class RowCounts(NamedTuple):
@@ -43,6 +52,10 @@ _NAMED = (Task.user_id == OWNER, is_one_of(Task.id, _IDS))
 _IN_SERIES = (Task.user_id == OWNER, is_one_of(Task.series_id, _IDS))
 _COUNTS = (func.count(Task.id), func.count(Task.purged_at), func.coalesce(func.max(Task.revision), 0))
 
+_SELECT_COUNTERS = Prepared(select(models.User.revision, models.User.last_task_id).where(models.User.user_id == OWNER))
+_SELECT_IDENTITIES = Prepared(
+    select(Task.id, Task.created_at, Task.purged_at, Task.series_id, Task.occurrence, Task.next_task_id).where(*_NAMED)
+)
 _SELECT_TEXT_BYTES = Prepared(select(func.coalesce(func.sum(TEXT_BYTES), 0)).where(*_NAMED))
 _SELECT_EXISTING = Prepared(select(*COLUMNS, Task.purged_at).where(*_NAMED))
 _SELECT_IN_SERIES = Prepared(select(Task.id, Task.series_id, Task.occurrence).where(*_IN_SERIES))
@@ -53,6 +66,33 @@ _COUNT_IN_SERIES = Prepared(select(*_COUNTS).where(*_IN_SERIES))
 def revision(user: User) -> int:
     """Return the user's revision; 0 for a user without a row."""
     return read_state(user).revision
+
+
+@reads
+def counters(user: User) -> tuple[int, int]:
+    """Return the user's revision and the last number that was allocated; zeros for a user without a row."""
+    (rows,) = fetch(_SELECT_COUNTERS(owner=user.id))
+    return (rows[0].revision, rows[0].last_task_id) if rows else (0, 0)
+
+
+def identities(user: User, ids: Sequence[int]) -> dict[int, Any]:
+    """Return the rows with these ids by id, tombstones included, without their content; yields to other requests.
+
+    A row has `id`, `created_at`, `purged_at`, `series_id`, `occurrence` and `next_task_id`.
+    """
+    chunks_of_ids = chunks(ids, IDENTITIES_PER_CHUNK)
+    return {row.id: row for some in chunks_of_ids for row in _identities(user, some)}
+
+
+@reads
+def _identities(user: User, ids: Sequence[int]) -> Sequence[Any]:
+    """Return the rows of one chunk for `identities`."""
+    return fetch(_SELECT_IDENTITIES(owner=user.id, ids=ids))[0]
+
+
+def chunks(items: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:
+    """Iterate over chunks of `size` items; yield to other requests after each."""
+    return yielding((items[start : start + size] for start in range(0, len(items), size)), every=1)
 
 
 @reads
@@ -91,7 +131,9 @@ def have_changed(user: User, since: int, named: RowCounts, in_series: RowCounts)
 _COLUMNS = {column.name: column.type for column in Task.__table__.columns}
 _OTHERS = [name for name in _COLUMNS if name != "user_id"]
 
-ID, REVISION, POSITION, DESCRIPTION = map([*_COLUMNS].index, ("id", "revision", "position", "description"))
+ID, REVISION, POSITION, DESCRIPTION, SERIES, NEXT = map(
+    [*_COLUMNS].index, ("id", "revision", "position", "description", "series_id", "next_task_id")
+)
 """The indexes of columns in a row that `encode` returns."""
 
 

@@ -14,6 +14,9 @@ from . import import_statements as statements
 from .import_plan import Plan
 from .import_statements import ID, POSITION, REVISION
 
+Result = Mapping[str, Any]
+"""The response of an import (`ImportOut`) without `dropped`."""
+
 ATTEMPTS = 5
 """How often an import is computed before it is refused because the tasks that it names keep changing."""
 
@@ -22,45 +25,51 @@ class PlanOutdated(Exception):
     """Tasks that a plan was computed from have changed since; nothing is written."""
 
 
+def unchanged(plan: Plan) -> Result:
+    """Return the result of a plan that writes nothing."""
+    return {**plan.counts, "renumbered": []}
+
+
 def is_unchanged(user: User, plan: Plan) -> bool:
     """Return True if a plan writes nothing, and nothing was written since it was computed."""
     return not plan.rows and statements.revision(user) == plan.revision
 
 
 @writes
-def write(user: User, plan: Plan) -> Mapping[str, int]:
-    """Write the rows of a plan; return the numbers of `created`, `updated` and `unchanged` tasks.
+def write(user: User, plan: Plan) -> Result:
+    """Write the rows of a plan; return its counts, and the old and the new number of each renumbered task.
 
     Without rows the revision stays. Raises `PlanOutdated` and `QuotaExceeded`. What can be computed without the lock of
     the transaction is in the plan.
     """
     _, (counters,) = fetch(
-        bind_allocation(user, 0, plan.last_named_id),
-        BUMP_REVISION(owner=user.id, by=0, ids=len(plan.new), live=plan.live),
+        bind_allocation(user, 0, plan.last_kept),
+        BUMP_REVISION(owner=user.id, by=0, ids=plan.allocated, live=plan.live),
     )
     other_writes = counters.revision != plan.revision + 1
     if other_writes and statements.have_changed(user, plan.revision, plan.named_counts, plan.series_counts):
         raise PlanOutdated
     if not plan.rows:
         bump_revision(user, -1)  # nothing has changed: undo the increment
-        return plan.counts
+        return unchanged(plan)
     if plan.live > 0:
         check_quota(counters.live_tasks)
     _assign_ids(plan, counters)
     statements.write_rows(user, plan.rows, plan.moved)
     check_stored_tasks(user)
-    return plan.counts
+    return {**plan.counts, "renumbered": [{"from": number, "to": row[ID]} for number, row in plan.renumbered]}
 
 
 def _assign_ids(plan: Plan, counters: Any) -> None:
-    """Set the revision in all rows of a plan; in new ones the ids that were allocated last, and missing positions.
+    """Set the revision in all rows of a plan, the numbers that were allocated last, and missing positions.
 
     `counters` are those after the allocation. The rows are changed in place: without new objects the garbage collector
     does not run while SQLite's write lock is held. An interrupted transaction is repeated, and sets them again.
     """
     for row in plan.rows:
         row[REVISION] = counters.revision
-    for task_id, row in enumerate(plan.new, counters.last_task_id - len(plan.new) + 1):
-        row[ID] = task_id
+    first = counters.last_task_id - plan.allocated + 1
+    for row, column, offset in plan.unnumbered:
+        row[column] = first + offset
     for row in plan.without_position:
         row[POSITION] = positions.initial_position(row[ID])

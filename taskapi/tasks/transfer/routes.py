@@ -12,7 +12,7 @@ from ...guard.rate_limit import charge
 from ...http.errors import RETRY_AFTER, ServiceUnavailable
 from ...http.large_responses import Permit
 from ...http.permits import Permits
-from ...http.request import accepts, long_json_body, query_parameters
+from ...http.request import accepts, query_parameters
 from ...http.response import json_response, no_content, stream
 from ...idempotency.hook import is_replay
 from ..blueprints import data_bp
@@ -22,8 +22,10 @@ from ..replays import idempotent
 from ..schemas import no_parameters
 from ..state import count_tasks
 from . import erasure, export_icalendar, export_json_csv, export_rows, import_plan, imports
+from .import_bodies import MEDIA_TYPES, read_tasks
 from .import_plan import Plan
-from .schemas import export_query, import_in
+from .import_report import Report
+from .schemas import export_query
 
 MAX_IMPORT_BODY_BYTES = 16 * 1024 * 1024
 """Maximum bytes of the body of an import. The export of a full quota of ordinary tasks has 5 to 10 MB."""
@@ -59,35 +61,36 @@ def export() -> Response:
 
 
 @data_bp.post("/import", strict_slashes=False)
-@accepts("application/json", max_bytes=MAX_IMPORT_BODY_BYTES)
+@accepts(*MEDIA_TYPES, max_bytes=MAX_IMPORT_BODY_BYTES)
 def import_() -> Response:
-    """Import tasks, all or none: a task whose id exists is changed, any other is created.
+    """Import tasks, all or none: a task that is yours (`user_id`, `id`, `created_at`) is changed, any other is created.
 
     Waits for a permit for imports, and charges the rate limit; neither for a request whose response is stored.
     """
     if is_replay(g.user):
-        return _write(None)
+        return _write(None, Report())
     query_parameters(no_parameters)
     with import_permits.acquire(g.user.id, IMPORT_TIMEOUT):
-        tasks = long_json_body(import_in)["tasks"]
-        return _compute_and_write(tasks)
+        tasks, report = read_tasks()
+        with report.errors_by_line():
+            return _compute_and_write(tasks, report)
 
 
-def _compute_and_write(tasks: Sequence[Any]) -> Response:
+def _compute_and_write(tasks: Sequence[Any], report: Report) -> Response:
     """Compute an import and write it; compute it again if what it was computed from has changed meanwhile.
 
     That is the tasks that it names and those of their series. Raises `ServiceUnavailable` after `ATTEMPTS`.
     """
     for _ in range(imports.ATTEMPTS):
-        plan = import_plan.compute(g.user, tasks)
+        plan = import_plan.compute(g.user, tasks, rules_begin_at_task=report.rules_begin_at_task)
         charge(len(tasks) // TASKS_PER_UNIT + len(plan.rows) // WRITTEN_PER_UNIT)
         with suppress(imports.PlanOutdated):
-            return _write(plan)
+            return _write(plan, report)
     raise ServiceUnavailable("The tasks that you import are being changed. Try again.", headers=RETRY_AFTER)
 
 
 @idempotent
-def _write(plan: Plan | None) -> Response:
+def _write(plan: Plan | None, report: Report) -> Response:
     """Write a computed import: in the transaction of an idempotency key nothing is computed.
 
     `plan` is None for a request whose response is stored; `idempotent` then responds instead of this function. Raises
@@ -96,7 +99,8 @@ def _write(plan: Plan | None) -> Response:
     if plan is None:  # the stored response has expired meanwhile
         raise ServiceUnavailable("The stored response has just expired.", headers=RETRY_AFTER)
     is_unchanged = imports.is_unchanged(g.user, plan)
-    return json_response(plan.counts if is_unchanged else imports.write(g.user, plan))
+    result = imports.unchanged(plan) if is_unchanged else imports.write(g.user, plan)
+    return json_response({**result, "dropped": report.dropped})
 
 
 @data_bp.delete("", strict_slashes=False)

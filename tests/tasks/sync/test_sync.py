@@ -26,6 +26,7 @@ from taskapi.tasks.schemas import task_out
 from taskapi.tasks.sync import queries, routes
 from tests.conftest import Person, Statements, superuser_engine, token
 from tests.gunicorn_server import Request, Server, serve
+from tests.imports import as_stored
 from tests.slices import Slices
 from tests.waiting import until
 
@@ -161,7 +162,8 @@ def test_a_write_of_many_tasks_between_the_two_reads_of_a_page_with_long_texts_l
 
     def write_first(*arguments: Any) -> Any:
         if not written:
-            document = {"tasks": [{"id": id, "title": f"After {id}", "description": long} for id in ids]}
+            tasks = [{"id": id, "title": f"After {id}", "description": long} for id in ids]
+            document = {"tasks": as_stored(alice, *tasks)}
             written.append(alice.data("POST", "/import", json=document).status_code)
         return read_long(*arguments)
 
@@ -183,7 +185,7 @@ def test_a_long_page_of_the_feed_yields_to_other_requests(
     since = feed(alice).get_json()["next"]
     operations = [{"op": "delete", "id": id} for id in range(1, 11)]
     alice.post("/batch", json={"operations": operations})
-    alice.data("POST", "/import", json={"tasks": [{"id": id, "title": "y"} for id in range(11, 31)]})
+    alice.data("POST", "/import", json={"tasks": as_stored(alice, *({"id": id, "title": "y"} for id in range(11, 31)))})
     slices.clear()
     slices.count(task_out, "_dump_one")
     slices.count(routes, "_tombstone")

@@ -33,6 +33,7 @@ def row(**members: Any) -> Any:
         "created_at": TIME,
         "updated_at": TIME,
         **dict.fromkeys(("due_date", "due_time", "due_at", "time_zone", "recurrence", "occurrence")),
+        "repeat_from": "due",
     }
     return SimpleNamespace(**{**defaults, **members})
 
@@ -82,11 +83,15 @@ def _escaped(text: str) -> str:
         ({"due_date": date(2026, 11, 20), "due_time": "09:05"}, ["DUE:20261120T090500"]),
         (
             {"due_date": date(2026, 11, 20), "due_time": "10:30", "time_zone": "Europe/Berlin", "due_at": TIME},
-            ["DUE:20261120T093000Z"],
+            ["DUE;TZID=Europe/Berlin:20261120T103000"],
+        ),
+        (
+            {"due_date": date(2026, 11, 20), "due_time": "10:30", "time_zone": "UTC", "due_at": TIME},
+            ["DUE:20261120T103000Z"],
         ),
         (
             {"due_date": date(2026, 11, 20), "recurrence": "FREQ=DAILY;COUNT=9", "occurrence": 3},
-            ["DTSTART;VALUE=DATE:20261120", "RRULE:FREQ=DAILY;COUNT=7"],
+            ["DTSTART;VALUE=DATE:20261120", "DUE;VALUE=DATE:20261120", "RRULE:FREQ=DAILY;COUNT=7"],
         ),
         (
             {
@@ -96,15 +101,29 @@ def _escaped(text: str) -> str:
                 "due_at": TIME,
                 "recurrence": "FREQ=WEEKLY;BYDAY=FR;UNTIL=20270701",
             },
-            ["DTSTART;TZID=Europe/Berlin:20261120T103000", "RRULE:FREQ=WEEKLY;BYDAY=FR;UNTIL=20270701T215959Z"],
+            [
+                "DTSTART;TZID=Europe/Berlin:20261120T103000",
+                "DUE;TZID=Europe/Berlin:20261120T103000",
+                "RRULE:FREQ=WEEKLY;BYDAY=FR;UNTIL=20270701T215959Z",
+            ],
         ),
         (
             {"due_date": date(2026, 11, 20), "due_time": "10:30", "recurrence": "FREQ=DAILY;UNTIL=20261231"},
-            ["DTSTART:20261120T103000", "RRULE:FREQ=DAILY;UNTIL=20261231T235959"],
+            ["DTSTART:20261120T103000", "DUE:20261120T103000", "RRULE:FREQ=DAILY;UNTIL=20261231T235959"],
         ),
         (
             {"completed": True, "completed_at": TIME, "due_date": date(2026, 11, 20), "recurrence": "FREQ=DAILY"},
             ["COMPLETED:20261120T093000Z", "DUE;VALUE=DATE:20261120", "STATUS:COMPLETED"],
+        ),
+        ({"completed_at": TIME, "completed": True}, ["X-TASKAPI-MILLISECONDS:123,123,123"]),
+        ({"created_at": TIME.replace(microsecond=7000)}, ["CREATED:20261120T093000Z", "X-TASKAPI-MILLISECONDS:7,123"]),
+        (
+            {"due_date": date(2026, 11, 20), "recurrence": "FREQ=DAILY", "repeat_from": "completion"},
+            ["X-TASKAPI-REPEAT-FROM:completion"],
+        ),
+        (
+            {"due_date": date(2026, 11, 20), "time_zone": "Asia/Tokyo"},
+            ["DUE;VALUE=DATE:20261120", "X-TASKAPI-TIME-ZONE:Asia/Tokyo"],
         ),
         ({"priority": 3, "tags": ("a,b", "c")}, ["PRIORITY:1", "CATEGORIES:a\\,b,c", "STATUS:NEEDS-ACTION"]),
     ],

@@ -15,7 +15,7 @@ import pytest
 from taskapi.concurrency.cooperative import LET_OTHERS_RUN
 from taskapi.http.fields.time import FIRST_DAY, LAST_DAY
 from taskapi.tasks.schemas import task_out
-from taskapi.tasks.transfer import export_icalendar
+from taskapi.tasks.transfer import export_icalendar, time_zones
 from tests.conftest import Person
 from tests.slices import Slices
 
@@ -120,9 +120,9 @@ def test_count_in_a_calendar_is_the_number_of_remaining_tasks_and_at_least_1(
 
 def test_a_vtimezone_is_built_once_per_process(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
-    from_tzid = icalendar.Timezone.from_tzid
-    monkeypatch.setattr(icalendar.Timezone, "from_tzid", lambda name: calls.append(name) or from_tzid(name))
-    export_icalendar._vtimezone.cache_clear()
+    read = time_zones._read
+    monkeypatch.setattr(time_zones, "_read", lambda name: calls.append(name) or read(name))
+    time_zones.vtimezone.cache_clear()
     task = {"title": "x", "due_date": "2026-11-20", "due_time": "12:00", "recurrence": "FREQ=DAILY"}
     load(alice, [{**task, "time_zone": zone} for zone in ["Asia/Manila", "Europe/Berlin"] * 3])
     for _ in range(3):

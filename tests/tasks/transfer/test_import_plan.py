@@ -14,12 +14,12 @@ from taskapi.http.fields.collections import LoadedItems
 from taskapi.http.permits import Permits
 from taskapi.tasks import folding
 from taskapi.tasks.models import Task
-from taskapi.tasks.transfer import import_plan, import_statements, imports, routes, schemas
+from taskapi.tasks.transfer import import_numbers, import_plan, import_statements, imports, routes, schemas
 from taskapi.tasks.transfer.import_statements import DESCRIPTION
 from taskapi.tasks.transfer.schemas import import_in
 from tests.conftest import Person, Statements
 from tests.slices import Slices
-from tests.tasks.transfer.test_import_series import DAILY, load, load_ok, series_task
+from tests.tasks.transfer.test_import_series import DAILY, load, load_ok, positions, series_task
 
 
 @pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "k"}], ids=["without-key", "with-key"])
@@ -57,10 +57,11 @@ def during_plans(monkeypatch: pytest.MonkeyPatch, *changes: Callable[[], object]
     """Make one of the changes after each computed plan, in order; the last one again and again. Returns the plans."""
     compute, plans = import_plan.compute, []
 
-    def compute_and_change(*arguments: Any) -> import_plan.Plan:
-        plans.append(compute(*arguments))
+    def compute_and_change(*arguments: Any, **options: Any) -> import_plan.Plan:
+        plan = compute(*arguments, **options)
+        plans.append(plan)
         changes[min(len(plans), len(changes)) - 1]()
-        return plans[-1]
+        return plan
 
     monkeypatch.setattr(import_plan, "compute", compute_and_change)
     return plans
@@ -107,12 +108,33 @@ def test_a_change_between_computing_and_writing_an_import_is_not_lost(
     assert len(plans) >= 2
 
 
-def test_a_series_position_that_is_taken_meanwhile_is_422(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_number_that_is_taken_meanwhile_is_given_to_no_other_task(
+    alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice.add("one")
+    plans = during_plans(monkeypatch, lambda: [alice.add(title) for title in ("two", "three")], nothing)
+    response = alice.data("POST", "/import", json={"tasks": [{"id": 3, "title": "x"}, {"id": 9, "title": "y"}]})
+    assert response.get_json()["renumbered"] == [{"from": 3, "to": 10}]
+    assert len(plans) == 2
+    assert {task["id"]: task["title"] for task in alice.get().get_json()} == {
+        1: "one",
+        2: "two",
+        3: "three",
+        9: "y",
+        10: "x",
+    }
+
+
+def test_a_series_position_that_is_taken_meanwhile_is_not_taken_again(
+    alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
     load_ok(alice, series_task(1, 1, 1))
     plans = during_plans(monkeypatch, lambda: alice.patch("/1/complete"), nothing)
-    assert load(alice, series_task(9, 1, 2)).status_code == 422
-    assert len(plans) == 1, "the second time it cannot be computed"
-    assert alice.titles("?status=pending") == ["x"]
+    load_ok(alice, series_task(9, 1, 2))
+    assert len(plans) == 2
+    placed = positions(alice)
+    assert placed[2] == (1, 2)
+    assert placed[9][0] not in (1, 2, 9, None)
 
 
 def test_other_writes_meanwhile_do_not_make_an_import_compute_its_rows_again(
@@ -144,11 +166,11 @@ def test_an_import_whose_transaction_is_repeated_gets_the_ids_that_are_free_then
 
     plans: list[import_plan.Plan] = []
 
-    def compute_once(*arguments: Any) -> import_plan.Plan:
+    def compute_once(*arguments: Any, **options: Any) -> import_plan.Plan:
         if plans:
             alice.add("other")
         else:
-            plans.append(compute(*arguments))
+            plans.append(compute(*arguments, **options))
         return plans[0]
 
     compute = import_plan.compute
@@ -220,7 +242,7 @@ def test_an_import_accepts_the_export_of_many_tasks_with_ordinary_notes(alice: P
     before = exported.get_json(force=True)["tasks"]
     assert alice.data("DELETE").status_code == 204
     response = alice.data("POST", "/import", data=body, content_type="application/json")
-    assert response.get_json() == {"created": 2500, "updated": 0, "unchanged": 0}
+    assert response.get_json() == {"created": 2500, "updated": 0, "unchanged": 0, "renumbered": [], "dropped": []}
     after = alice.data("GET", "/export").get_json(force=True)["tasks"]
     assert [{**task, "version": 0} for task in after] == [{**task, "version": 0} for task in before]
 
@@ -250,11 +272,19 @@ def test_an_import_yields_while_it_compares_the_numbers_of_its_tasks(
     monkeypatch.setattr(schemas, "COMPARED_AT_A_TIME", 20)
     tasks = import_in.load({"tasks": LoadedItems([{"id": id, "title": "x"} for id in range(1, 51)], None)})["tasks"]
     assert len(slices.counts) == 3, "a yield after every 20 of 50"
-    monkeypatch.setattr(import_plan, "NUMBERED_AT_A_TIME", 10)
-    slices.count(import_plan, "_last_named_id")
-    with alice.client.application.app_context():
-        import_plan.compute(User("alice"), tasks)
-    assert (slices.total, slices.longest) == (50, 10)
+    monkeypatch.setattr(import_plan, "COMPARED_AT_A_TIME", 10)
+    monkeypatch.setattr(import_numbers, "NUMBERED_AT_A_TIME", 10)
+    for owner, name in (
+        (import_plan, "_numbers_in"),
+        (import_plan, "_implied_task_id"),
+        (import_numbers.Numbers, "is_own"),
+        (import_numbers.Numbers, "_position"),
+    ):
+        with monkeypatch.context() as patch, alice.client.application.app_context():
+            counted = Slices(patch)
+            counted.count(owner, name)
+            import_plan.compute(User("alice"), tasks)
+        assert (counted.total, counted.longest) == (50, 10), name
 
 
 def test_a_statement_of_an_import_has_a_bounded_number_of_rows_and_of_characters_on_postgresql() -> None:

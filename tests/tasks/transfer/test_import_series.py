@@ -14,6 +14,7 @@ from taskapi.concurrency.cooperative import LET_OTHERS_RUN
 from taskapi.tasks.transfer.import_plan import CHUNK
 from taskapi.tasks.transfer.import_statements import MAX_IMPORTED_ID
 from tests.conftest import Person, Statements
+from tests.imports import own
 
 DAILY = {"title": "x", "due_date": "2900-01-01", "recurrence": "FREQ=DAILY"}
 
@@ -21,8 +22,8 @@ Document = list[dict[str, Any]]
 
 
 def load(person: Person, *tasks: dict[str, Any]) -> TestResponse:
-    """Import tasks."""
-    return person.data("POST", "/import", json={"tasks": tasks})
+    """Import tasks of one's own file: those with the same id are the same task."""
+    return person.data("POST", "/import", json={"tasks": own(person, *tasks)})
 
 
 def load_ok(person: Person, *tasks: dict[str, Any]) -> None:
@@ -46,12 +47,6 @@ TRASHED = {"deleted_at": "2026-01-01T00:00:00.000Z"}
 
 COLLISIONS: dict[str, tuple[Document, Document, str]] = {
     "two tasks of the file": ([], [series_task(1, 1, 1), series_task(2, 1, 1)], "/tasks/1/occurrence"),
-    "a task that stays": ([series_task(1, 1, 1)], [series_task(2, 1, 1)], "/tasks/0/occurrence"),
-    "a task that stays in the trash": (
-        [series_task(1, 1, 1, **TRASHED)],
-        [series_task(2, 1, 1)],
-        "/tasks/0/occurrence",
-    ),
     "only the occurrence is mentioned": (
         [series_task(1, 1, 1), series_task(2, 1, 2)],
         [{"id": 2, "title": "x", "occurrence": 1}],
@@ -72,11 +67,6 @@ COLLISIONS: dict[str, tuple[Document, Document, str]] = {
         [series_task(2, 1, 1), {"id": 1, "title": "y"}],
         "/tasks/1",
     ),
-    "a task without an id": (
-        [series_task(1, 1, 1)],
-        [{**DAILY, "series_id": 1, "occurrence": 1}],
-        "/tasks/0/occurrence",
-    ),
 }
 
 
@@ -90,6 +80,27 @@ def test_an_import_of_two_tasks_at_one_series_position_is_422_and_changes_nothin
     assert response.status_code == 422, response.text
     assert [fault["pointer"] for fault in response.get_json()["errors"]] == [pointer]
     assert (positions(alice), alice.get().headers["ETag"]) == state
+
+
+POSITIONS_OF_OTHERS: dict[str, tuple[Document, Document]] = {
+    "a task that stays": ([series_task(1, 1, 1)], [series_task(2, 1, 1)]),
+    "a task that stays in the trash": ([series_task(1, 1, 1, **TRASHED)], [series_task(2, 1, 1)]),
+    "a task without an id": ([series_task(1, 1, 1)], [{**DAILY, "series_id": 1, "occurrence": 1}]),
+}
+
+
+@pytest.mark.parametrize(("before", "document"), POSITIONS_OF_OTHERS.values(), ids=POSITIONS_OF_OTHERS)
+def test_a_new_task_whose_series_position_a_stored_task_has_gets_a_series_of_its_own(
+    alice: Person, before: Document, document: Document
+) -> None:
+    load_ok(alice, *before)
+    load_ok(alice, *document)
+    placed = positions(alice)
+    assert placed[1] == (1, 1), "the stored task is unchanged"
+    series, occurrence = placed[2]
+    assert occurrence == 1
+    assert series not in (None, 1, 2)
+    assert alice.add("next")["id"] > series, "no task gets the number of the series"
 
 
 def test_a_series_position_that_the_same_file_clears_may_be_used(alice: Person) -> None:

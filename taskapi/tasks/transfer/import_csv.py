@@ -1,0 +1,129 @@
+"""Read the tasks of a CSV file: an export, also after a spreadsheet has saved it, or a file with the same columns."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+from ...concurrency.cooperative import yielding_by_size
+from .csv_cells import COLUMNS, split_tags, unescape
+from .import_report import LINE_BYTES, MAX_LINES, READ_AT_A_TIME, MalformedFile, Report, work_of_line
+
+_DELIMITERS = (",", ";", "\t")
+"""Spreadsheets write a semicolon where the comma is the decimal separator."""
+
+
+class _Lines:
+    """The lines of a file for `csv.reader`; yields to other requests."""
+
+    def __init__(self, raw: bytes) -> None:
+        source = io.BytesIO(raw.removeprefix(b"\xef\xbb\xbf"))
+        lines = iter(lambda: source.readline(LINE_BYTES + 1), b"")
+        self._lines = yielding_by_size(lines, every=READ_AT_A_TIME, size=work_of_line)
+        self.number = 0
+        """The lines that were read."""
+        self.record_size = 0
+        """The bytes of the present record, which may have several lines."""
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the lines, with their line breaks. Raises `MalformedFile`."""
+        for number, line in enumerate(self._lines, 1):
+            self.number = number
+            self.record_size += len(line)
+            if self.record_size > LINE_BYTES or number > MAX_LINES:
+                raise MalformedFile(number, "Is too long a record or file, or a quotation mark is missing.")
+            try:
+                yield line.decode()
+            except UnicodeDecodeError as error:
+                raise MalformedFile(number, "Must be UTF-8.") from error
+
+
+def read(raw: bytes, report: Report) -> Iterator[dict[str, Any]]:
+    """Yield the tasks of a CSV file as the members of a JSON import; the first line names the columns.
+
+    Yields to other requests. Adds the line of each task to `report`, and columns that are not known. Raises
+    `MalformedFile`.
+    """
+    lines = _Lines(raw)
+    records = _records(lines)
+    start, header = next(records, (1, []))
+    names = _names(header, report)
+    for start, cells in records:
+        if any(cells):
+            if len(cells) > len(names):
+                raise MalformedFile(start, "Has more cells than the first line.")
+            report.lines.append(start)
+            yield {name: value for name, value in map(_member, names, cells) if name}
+
+
+def _records(lines: _Lines) -> Iterator[tuple[int, Sequence[str]]]:
+    """Yield the number of the first line and the cells of each record. Raises `MalformedFile`."""
+    source = iter(lines)
+    first = next(source, "")
+    delimiter = max(_DELIMITERS, key=first.count)
+    start = 1
+    try:
+        for cells in csv.reader(chain([first], source), delimiter=delimiter, strict=True):
+            yield start, cells
+            start, lines.record_size = lines.number + 1, 0
+    except csv.Error as error:
+        raise MalformedFile(start, "Is not CSV: a quotation mark is missing, or is in the wrong place.") from error
+
+
+def _names(header: Sequence[str], report: Report) -> list[str]:
+    """Return the member of each column, empty for one that is not known. Raises `MalformedFile`."""
+    names = [cell.strip().lower() for cell in header]
+    known = [name for name in names if name in COLUMNS]
+    if "title" not in known or len(known) != len(set(known)):
+        raise MalformedFile(1, "Must name the columns: `title`, and others of an export, each once.")
+    for number, name in enumerate(names, 1):
+        if name and name not in COLUMNS:
+            report.drop(f"column {number}", "The column is not one of an export.", 1)
+    return [name if name in COLUMNS and name != "due_at" else "" for name in names]
+
+
+def _member(name: str, cell: str) -> tuple[str, Any]:
+    """Return the name and the JSON value of a cell; an empty name if the member is absent."""
+    if not cell:
+        return (name if name in _EMPTY else "", _EMPTY.get(name))
+    text = unescape(cell)
+    return name, _PARSERS[name](text.strip()) if name in _PARSERS else text
+
+
+def _id(text: str) -> int | str:
+    """Return a number, or the text, which the schema rejects."""
+    return int(text) if re.fullmatch("[0-9]{1,18}", text) else text
+
+
+def _tags(text: str) -> list[str] | str:
+    """Return the tags, or the text, which the schema rejects."""
+    try:
+        return split_tags(text)
+    except csv.Error:
+        return text
+
+
+def _due_time(text: str) -> str:
+    """Return `HH:MM`: spreadsheets write 9:30 and 09:30:00."""
+    match = re.fullmatch("([0-9]{1,2}):([0-9]{2})(:00)?", text)
+    return f"{match[1]:0>2}:{match[2]}" if match else text
+
+
+_EMPTY: Mapping[str, Any] = {
+    **dict.fromkeys(("description", "completed_at", "due_date", "due_time", "time_zone", "recurrence")),
+    "tags": [],
+}
+"""The values of empty cells; an empty cell of another member counts as absent."""
+
+_PARSERS: Mapping[str, Callable[[str], Any]] = {
+    "id": _id,
+    "completed": lambda text: {"true": True, "false": False}.get(text.lower(), text),  # spreadsheets write TRUE
+    "tags": _tags,
+    "due_time": _due_time,
+    **dict.fromkeys(("completed_at", "created_at", "updated_at", "due_date", "time_zone", "priority"), str),
+}
+"""The functions that parse cells; the others are text as it is."""

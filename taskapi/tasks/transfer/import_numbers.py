@@ -1,0 +1,196 @@
+"""Decide which number each task of an import gets, and which tasks its `series_id` and `next_task_id` mean then.
+
+A task of the file is a stored task only if `user_id`, `id` and `created_at` are the same. Any other one is created: it
+keeps its number if that is free, otherwise it gets a new one, which is allocated when the rows are written. Until then
+a negative number stands for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from marshmallow import ValidationError
+
+from ...auth.tokens import User
+from ...concurrency.cooperative import yielding
+from ...http.fields.strict import Violation
+from . import import_statements as statements
+from .import_statements import MAX_IMPORTED_ID, NO_ROWS, RowCounts
+
+Task = Mapping[str, Any]
+"""A task as `ImportedTask` loads it."""
+
+NUMBERED_AT_A_TIME = 500
+"""Tasks that are compared with the stored ones before an import yields: 1 to 2 ms."""
+
+Reference = tuple[str | None, int]
+"""What a number in the file means: the owner that its task names, and the number."""
+
+
+@dataclass
+class Numbers:
+    """The number of each task of a file after the import, and what its references become.
+
+    A negative number is allocated when the rows are written: -1 becomes the first of them, -2 the second.
+    """
+
+    user: User
+    tasks: Sequence[Task]
+    last_task_id: int
+    """The last number that was allocated before the import."""
+    stored: Mapping[int, Any]
+    """The stored rows that the file names, by id."""
+    ids: list[int] = field(default_factory=list)
+    """By index: the number of the task after the import."""
+    updates: set[int] = field(default_factory=set)
+    """The indexes of tasks that are stored tasks or their tombstones."""
+    kept: set[int] = field(default_factory=set)
+    """The positive numbers in `ids`."""
+    pending: int = 0
+    """How many numbers are allocated when the rows are written."""
+    last_kept: int = 0
+    """The highest number that the imported tasks keep, as their own or in a reference: new tasks get higher ones."""
+    series_counts: RowCounts = NO_ROWS
+    """The counts of the stored tasks in all series that an imported task belongs to."""
+    _meaning: dict[Reference, int] = field(default_factory=dict)
+    """The number after the import of each task of the file that has one in the file."""
+    _series: dict[Reference, int] = field(default_factory=dict)
+    """The number of each series of the file after the import."""
+    _series_numbers: set[int] = field(default_factory=set)
+    """The values of `_series`."""
+
+    def is_own(self, task: Task) -> bool:
+        """Return True if the file says that the task belongs to the importing user."""
+        return bool(task.get("user_id") == self.user.id)
+
+    def before(self, index: int) -> Any:
+        """Return the identity of the stored task that a task of the file is, or of its tombstone; None for another."""
+        return self.stored[self.ids[index]] if index in self.updates else None
+
+    def series_of(self, task: Task) -> int | None:
+        """Return the number of a task's series after the import; None without one."""
+        number = task.get("series_id")
+        return None if number is None else self._series[task.get("user_id"), number]
+
+    def next_of(self, index: int, series: int | None) -> int | None:
+        """Return the number of the next task of a task that belongs to `series` after the import, or None.
+
+        None, too, if that task is not in the file, and no task of the same owner and series can be meant.
+        """
+        task, before = self.tasks[index], self.before(index)
+        number = task.get("next_task_id")
+        if number is None or (before is not None and number == before.next_task_id):
+            return number
+        if (meaning := self._meaning.get((task.get("user_id"), number))) or not self.is_own(task):
+            return meaning
+        row = self.stored.get(number)
+        if row is None:
+            return self._keep(number) if number <= MAX_IMPORTED_ID and number not in self.kept else None
+        return number if series is not None and row.series_id == series else None
+
+    def allocate(self) -> int:
+        """Return the negative number that stands for the next one to be allocated."""
+        self.pending += 1
+        return -self.pending
+
+    def assign_ids(self) -> None:
+        """Set `ids`, `updates` and `kept`: the tasks that are stored ones first, then the others in their order."""
+        for index, task in self._each():
+            row = self.stored.get(task.get("id", 0))
+            if row is not None and self.is_own(task) and task.get("created_at") == row.created_at:
+                self.updates.add(index)
+                self.kept.add(row.id)
+        for index, task in self._each():
+            number = task.get("id", 0)
+            if index not in self.updates:
+                number = self._keep_or_allocate(number, is_own=self.is_own(task))
+            self.ids.append(number)
+            if "id" in task and (index in self.updates or (task.get("user_id"), task["id"]) not in self._meaning):
+                self._meaning[task.get("user_id"), task["id"]] = number
+        self.last_kept = max(self.last_kept, *self.kept, 0)
+
+    def _keep_or_allocate(self, number: int, *, is_own: bool) -> int:
+        """Keep the number of a task that is created if it is free, otherwise allocate one.
+
+        A number up to `last_task_id` belonged to a task of the user, deleted permanently if no row has it: only a task
+        that the file says to be that one, after an erasure for example, may have it.
+        """
+        if number and number not in self.kept and number not in self.stored and (is_own or number > self.last_task_id):
+            self.kept.add(number)
+            return number
+        return self.allocate()
+
+    def assign_series(self) -> None:
+        """Map each series that the file names to its number after the import.
+
+        It is the number of the task of the file that the series began with. If that is not in the file, the series of
+        the importing user keep their numbers (`_is_own_series`), others only if those are free.
+        """
+        continued = {
+            (self.user.id, self.stored[self.ids[index]].series_id)
+            for index in self.updates
+            if self.stored[self.ids[index]].series_id is not None
+        }
+        for _, task in self._each():
+            number = task.get("series_id")
+            if number is not None and (key := (task.get("user_id"), number)) not in self._series:
+                keeps = key in continued or self._keeps_series(task, number)
+                self._series[key] = self._meaning.get(key) or (self._keep(number) if keeps else self.allocate())
+                self._series_numbers.add(self._series[key])
+
+    def _keeps_series(self, task: Task, number: int) -> bool:
+        """Return True if the series of a task keeps its number, which no task of the file with the same owner has."""
+        if number in self.kept or number in self._series_numbers:
+            return False
+        row = self.stored.get(number)
+        if not self.is_own(task):
+            return row is None and number > self.last_task_id
+        # A series is as old as its first task, which is newer if the numbers began at 1 again after an erasure.
+        return row is None or "created_at" not in task or bool(row.created_at <= task["created_at"])
+
+    def _keep(self, number: int) -> int:
+        """Note that a number is referred to, so that no new task gets it; return it."""
+        self.last_kept = max(self.last_kept, number)
+        return number
+
+    def place(self) -> list[tuple[int | None, int | None]]:
+        """Return (series_id, occurrence) of each task after the import; set `series_counts`.
+
+        A created task whose position a stored task has gets a series of its own. Raises ValidationError if two tasks of
+        the file would have the same position, or a stored one would get that of another.
+        """
+        placed = [self._position(index, task) for index, task in self._each()]
+        series = sorted({number for number, occurrence in placed if number and number > 0 and occurrence})
+        rows = [row for some in statements.chunks(series) for row in statements.rows_in_series(self.user, some)]
+        self.series_counts = RowCounts(series, len(rows), 0)
+        updated = {self.ids[index] for index in self.updates}
+        stored = {(row.series_id, row.occurrence) for row in rows if row.id not in updated}
+        taken = set()
+        for index, task in self._each():
+            if None in placed[index]:
+                continue
+            if placed[index] in stored and index not in self.updates:
+                placed[index] = self.allocate(), placed[index][1]
+            if placed[index] in stored or placed[index] in taken:
+                raise _conflict(index, task)
+            taken.add(placed[index])
+        return placed
+
+    def _position(self, index: int, task: Task) -> tuple[int | None, int | None]:
+        """Return (series_id, occurrence) of a task; of members that are not sent, the stored ones."""
+        before = self.before(index)
+        series = self.series_of(task) if "series_id" in task or before is None else before.series_id
+        return series, task.get("occurrence") if "occurrence" in task or before is None else before.occurrence
+
+    def _each(self) -> Iterator[tuple[int, Task]]:
+        """Iterate over the tasks with their indexes; yield to other requests."""
+        return yielding(enumerate(self.tasks), every=NUMBERED_AT_A_TIME)
+
+
+def _conflict(index: int, task: Task) -> ValidationError:
+    """Return the error for a task whose position in a series another task has."""
+    violation = Violation("conflict", "Another task has this position in the series.")
+    members = [name for name in ("occurrence", "series_id") if name in task]
+    return ValidationError({"tasks": {index: {members[0]: [violation]} if members else [violation]}})
