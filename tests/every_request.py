@@ -43,16 +43,20 @@ LISTINGS: dict[str, tuple[str, ...]] = {
     "limit": ("1", "1000", "0", "x"),
     "cursor": ("nonsense", ""),
     "sort": (*SORTS, "colour"),
+    "order": ("asc", "desc", "up"),
     "status": ("all", "pending", "completed", "maybe"),
     "completed": ("true", "false", "1"),
     "priority": ("high", "none,medium", "highest"),
     "tag": ("home", "ÉTÉ", "%", ""),
     "due_from": ("2030-01-01", "2030-02-30"),
     "due_to": ("2030-01-01", "tomorrow"),
+    "completed_from": ("2030-01-01", "2030-01-01T00:00:00+02:00", "yesterday"),
+    "completed_to": ("2030-01-01", "2030-01-01T00:00:00.5Z", "2030-01-01T25:00:00Z"),
     "no_due": ("true", "false"),
     "overdue": ("true", "false"),
     "tz": ("Europe/Berlin", "Mars/Olympus"),
     "q": ("milk", "%", "é" * 300),
+    "search": ("milk", "é" * 300),
     "trash": ("true", "false"),
     "include": ("total", "nothing"),
 }
@@ -66,6 +70,8 @@ COMBINATIONS = (
     "overdue=true&tz=Pacific/Auckland",
     "no_due=true&overdue=true",
     "trash=true&q=a&sort=-due",
+    "sort=updated&order=desc&search=a",
+    "completed_from=2020-01-01&completed_to=2040-01-01&tz=Asia/Tokyo",
 )
 """Query strings with combinations of parameters, allowed and not allowed."""
 
@@ -154,6 +160,10 @@ def address_task(person: Person, task: str, condition: dict[str, str]) -> Iterat
     yield person.patch(f"/{task}/complete", headers=condition)
     for members in ({"completed": True}, {"completed": "yes"}):
         yield person.patch(f"/{task}/complete", json=members, headers=condition)
+    for zone in LISTINGS["tz"]:
+        yield person.patch(f"/{task}/complete?tz={zone}", headers=condition)
+        yield person.put(f"/{task}?tz={zone}", json={"completed": True}, headers=condition)
+        yield person.patch(f"/{task}?tz={zone}", json={"completed": False}, headers=condition)
     for members in ({"tags": ["a", "b"], "priority": "low"}, {"due_date": "2030-01-31"}, {"tags": [1]}):
         yield person.patch(f"/{task}", json=members, headers=condition)
     yield person.patch(f"/{task}", data=b'{"title": "x"}', content_type="application/merge-patch+json")
@@ -221,7 +231,8 @@ def send_batches(person: Person) -> Iterator[TestResponse]:
         {"op": "delete", "id": 4},
         {"op": "restore", "id": 4},
     ]
-    yield person.post("/batch", json={"operations": each})
+    for query in ("", "?tz=Pacific/Auckland", "?tz=Mars/Olympus"):
+        yield person.post(f"/batch{query}", json={"operations": each})
     for wrong in (
         *({"op": "delete", "id": 999}, {"op": "update", "id": 1, "version": 1, "task": {"title": "x"}}),
         *({"op": "complete", "id": 1}, {"op": "create", "task": {}}, {"op": "explode"}),

@@ -10,6 +10,7 @@ from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Dialect, Select
@@ -69,9 +70,11 @@ class Compiled:
         compiled: Any = statement.compile(dialect=dialect)
         columns = list(statement.exported_columns)
         self.sql = str(compiled)
-        self._bind_processors = [
-            (name, compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect))
-            for name in compiled.positiontup
+        names: Sequence[str] = compiled.positiontup
+        self._values_in_order = _item_getter(names)
+        binders = [compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect) for name in names]
+        self._bind_processors: list[tuple[int, Converter]] = [
+            (index, convert) for index, convert in enumerate(binders) if convert
         ]
         self._constants = {name: bind.effective_value for name, bind in compiled.binds.items() if not bind.required}
         processors = [column.type.dialect_impl(dialect).result_processor(dialect, None) for column in columns]
@@ -86,7 +89,10 @@ class Compiled:
         """Return the converted values, and the statement's constants, in the order of the placeholders."""
         if self._constants:
             parameters = {**self._constants, **parameters}
-        return [convert(parameters[name]) if convert else parameters[name] for name, convert in self._bind_processors]
+        values = [*self._values_in_order(parameters)]
+        for index, convert in self._bind_processors:
+            values[index] = convert(values[index])
+        return values
 
     @property
     def row(self) -> Converter:
@@ -99,6 +105,12 @@ class Compiled:
         for index, convert in self._result_processors:
             row[index] = convert(row[index])
         return self._make(row)
+
+
+def _item_getter(names: Sequence[str]) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
+    """Return a function that returns the values with these names of a mapping, in their order."""
+    # The result of `itemgetter` is a tuple for two names or more only.
+    return itemgetter(*names) if len(names) > 1 else lambda parameters: [parameters[name] for name in names]
 
 
 def execute_on_sqlite(connection: SQLiteConnection, calls: Sequence[BoundStatement]) -> list[Rows]:

@@ -93,7 +93,12 @@ OPERATIONS: Mapping[str, Operation] = {
         200, schemas.task_out, ("ETag",), conditional_header=IF_NONE_MATCH, problems=(*_GUARD_PROBLEMS, errors.NotFound)
     ),
     "tasks.update": _single_task_write(
-        200, schemas.task_out, *_BODY_PROBLEMS, errors.QuotaExceeded, request_body="TaskUpdate", body_required=False
+        200,
+        schemas.task_out,
+        *_BODY_PROBLEMS,
+        errors.QuotaExceeded,
+        request_body="TaskUpdate",
+        query=schemas.completion_query,
     ),
     "tasks.patch": _single_task_write(
         200,
@@ -102,11 +107,17 @@ OPERATIONS: Mapping[str, Operation] = {
         errors.QuotaExceeded,
         request_body="TaskUpdate",
         request_types=("application/merge-patch+json", "application/json"),
-        body_required=False,
+        query=schemas.completion_query,
     ),
     "tasks.delete": _single_task_write(204, None, *_SIZE_PROBLEMS, query=trash.delete_query),
     "tasks.complete": _single_task_write(
-        200, schemas.task_out, *_BODY_PROBLEMS, errors.QuotaExceeded, request_body="Completion", body_required=False
+        200,
+        schemas.task_out,
+        *_BODY_PROBLEMS,
+        errors.QuotaExceeded,
+        request_body="Completion",
+        body_required=False,
+        query=schemas.completion_query,
     ),
     "tasks.restore": _single_task_write(
         200, schemas.task_out, *_BODY_PROBLEMS, errors.QuotaExceeded, request_body="Nothing", body_required=False
@@ -116,6 +127,7 @@ OPERATIONS: Mapping[str, Operation] = {
         200,
         "BatchResult",
         request_body="Batch",
+        query=schemas.completion_query,
         idempotent=True,
         problems=(*_GUARD_PROBLEMS, *_BODY_PROBLEMS, errors.NotFound, errors.PreconditionFailed, errors.QuotaExceeded),
     ),

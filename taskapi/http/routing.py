@@ -15,6 +15,9 @@ from werkzeug.routing import Map, MapAdapter, Rule
 ROUTE_CACHE_SIZE, MAX_CACHED_PATH = 2048, 512
 """Entries of the URL matching cache, and the length in characters from which a path is not cached."""
 
+MAX_SHORT_BODY = 64 * 1024
+"""Maximum bytes of a body that is read in one call; a longer one is read in pieces."""
+
 T = TypeVar("T")
 
 
@@ -72,8 +75,56 @@ class _RequestContext(RequestContext):
             request.view_args = {**view_args}  # a copy: hooks remove `user_id` from it
 
 
+class _Request(Request):
+    """A request that reads a short body of known length directly from the server, in one call if possible."""
+
+    _cached_data: Any = None
+    """The body once it is read, under Werkzeug's name: it makes `form` of it."""
+
+    def get_data(self, *arguments: Any, **options: Any) -> Any:
+        """Return the body; a short one without Werkzeug's reader, which takes 4 % of the bytecodes of a request.
+
+        A body that ends early is returned as it is: the caller compares its length with `content_length`. Raises the
+        errors of the server.
+        """
+        if arguments or options:
+            return super().get_data(*arguments, **options)
+        if self._cached_data is None:
+            length = short_length(self.environ)
+            if length is None:
+                return super().get_data()
+            self._cached_data = self._read(length) if length else b""
+        return self._cached_data
+
+    def _read(self, length: int) -> bytes:
+        """Read `length` bytes of the body, or up to its end."""
+        read = self.environ["wsgi.input"].read
+        body: bytes = read(length)
+        while len(body) < length and (piece := read(length - len(body))):
+            body += piece
+        return body
+
+
+def short_length(environ: Mapping[str, Any]) -> int | None:
+    """Return the length of a body of at most `MAX_SHORT_BODY` bytes, 0 without one; None if it is longer or unknown.
+
+    The worker sets CONTENT_LENGTH of a request without a body, too; other servers need not.
+    """
+    text = environ.get("CONTENT_LENGTH", "")
+    if "HTTP_TRANSFER_ENCODING" in environ:
+        return None
+    if text == "0":
+        return 0
+    if not (text.isascii() and text.isdecimal() and len(text) < 6):
+        return None
+    length = int(text)
+    return length if length <= MAX_SHORT_BODY else None
+
+
 class Application(Flask):
     """The Flask application: synchronous views only, and no response that depends on the Host header."""
+
+    request_class = _Request
 
     session_interface = _NoSessions()
     url_map_class = _CachedMap

@@ -38,12 +38,7 @@ def loads(raw: bytes) -> Any:
     numbers that overflow to them, nesting beyond the recursion limit, integers of thousands of digits.
     """
     try:
-        return json.loads(
-            raw.decode("utf-8"),
-            object_pairs_hook=_reject_duplicates,
-            parse_constant=_reject_constant,
-            parse_float=_reject_non_finite,
-        )
+        return _DECODER.decode(raw.decode("utf-8"))
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 

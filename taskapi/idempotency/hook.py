@@ -13,10 +13,14 @@ from flask import Response, g, request
 
 from ..auth.tokens import User
 from ..http.errors import BadRequest, InFlight, KeyReused, TooManyKeys
+from ..http.routing import unproxy
 from . import queries
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
+
+_ENVIRON_KEY = "HTTP_IDEMPOTENCY_KEY"
+"""Name of the header in a WSGI environ."""
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _STORED_HEADERS = ("Content-Type", "ETag", "Location")
@@ -46,7 +50,7 @@ class Idempotent:
 
         @wraps(view)
         def run(*args: P.args, **kwargs: P.kwargs) -> Response:
-            key = request.headers.get(HEADER)
+            key = unproxy(request).environ.get(_ENVIRON_KEY)
             if key is None:
                 return view(*args, **kwargs)
             if not _KEY.fullmatch(key):

@@ -63,6 +63,8 @@ class EnvironFactory:
             if not variable:
                 return None
             environ[variable] = f"{environ[variable]},{value}" if variable in environ else value
+        if "CONTENT_LENGTH" not in environ and "HTTP_TRANSFER_ENCODING" not in environ:
+            environ["CONTENT_LENGTH"] = "0"  # RFC 9112, section 6.3: the application need not read an empty body
         return environ
 
 

@@ -8,6 +8,7 @@ import gevent
 from gevent.lock import BoundedSemaphore
 
 from ..concurrency import slots
+from .deadline_socket import YIELD_INTERVAL
 
 LIVENESS_PATH = "/healthz"
 
@@ -44,7 +45,10 @@ def limit_concurrency(application: Any, size: int) -> Any:
         if environ["PATH_INFO"] == LIVENESS_PATH:
             return application(environ, start_response)  # the liveness probe must succeed while all slots are taken
         environ["wsgi.input"] = SlotReleasingInput(environ["wsgi.input"])
-        gevent.sleep(0)  # receive from clients that connected meanwhile first, so that they queue for a slot too
+        # The event loop polls all sockets once for each request, so that other clients' requests queue for a slot too.
+        # With `sleep(0)` it would not: a client that sends its next request at once would be served again before
+        # others are received (p99 of a get at 16 connections: 25 instead of 13 ms).
+        gevent.sleep(YIELD_INTERVAL)
         with slots.held(semaphore):
             return application(environ, start_response)
 

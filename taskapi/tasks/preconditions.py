@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
+from typing import Any
 
 from flask import g
 from marshmallow import Schema, ValidationError
@@ -13,35 +14,40 @@ from ..http.errors import BadParameter, BadRequest, PreconditionRequired, Valida
 from ..http.request import expected_versions, query_parameters
 from . import queries
 from .schemas import no_parameters
-from .statements.errors import TaskNotFound
+from .statements.errors import InvalidTaskId, TaskNotFound
 from .statements.rows import TaskRow
 
 _ID = re.compile(r"[1-9][0-9]{0,17}")
 """A task id in canonical form (no sign, no leading zero) that fits into a BIGINT."""
 
+_DIGITS = re.compile(r"[0-9]+")
+
 
 @contextmanager
 def task_precondition(
     id: str, *, query: Schema = no_parameters, find: Callable[..., TaskRow] = queries.find
-) -> Iterator[tuple[int, Set[int] | None]]:
-    """Parse the id in the path and If-Match; yield the id and the versions that the task may have (None: any).
+) -> Iterator[tuple[int, Set[int] | None, Mapping[str, Any]]]:
+    """Parse the id in the path, If-Match and the query string; yield the id, the versions, the loaded parameters.
 
-    `query` is the schema of the query string. `find` looks the task up only after another error (a precondition, a
-    parameter, a body), also one raised inside the block: that is raised only for a task that exists and has such a
-    version. Raises `TaskNotFound`, `VersionConflict` and the problems of `expected_versions` and `query_parameters`.
+    The versions are those that the task may have (None: any). `query` is the schema of the query string. `find` looks
+    the task up only after another error (a precondition, a parameter, a body), also one raised inside the block: that
+    is raised only for a task that exists and has such a version. Raises `TaskNotFound`, `VersionConflict` and the
+    problems of `expected_versions` and `query_parameters`.
     """
     task_id, expected = parse_task_id(id), None
     try:
         expected = expected_versions()
-        query_parameters(query)
-        yield task_id, expected
+        yield task_id, expected, query_parameters(query)
     except (PreconditionRequired, BadParameter, BadRequest, ValidationFailed, ValidationError):
         find(g.user, task_id, expected)  # raises TaskNotFound or VersionConflict, which precede this error
         raise
 
 
 def parse_task_id(text: str) -> int:
-    """Return the task id in a path. Raises `TaskNotFound` for text that is no id, as for an id without a task."""
+    """Return the task id in a path.
+
+    Raises `TaskNotFound` for a number that is no id, as for an id without a task, and `InvalidTaskId` for other text.
+    """
     if not _ID.fullmatch(text):
-        raise TaskNotFound
+        raise TaskNotFound if _DIGITS.fullmatch(text) else InvalidTaskId
     return int(text)

@@ -83,12 +83,15 @@ def _add(user: User, values: Mapping[str, Any]) -> TaskRow:
     return row
 
 
-def change(user: User, id: int, expected: Set[int] | None, values: Mapping[str, Any]) -> TaskRow:
+def change(
+    user: User, id: int, expected: Set[int] | None, values: Mapping[str, Any], zone: str | None = None
+) -> TaskRow:
     """Set the members in `values` of a live task; with `completed`, create or remove the next task (`sync_series`).
 
-    `expected` are the versions that it may have (None: any). If all values are equal to the stored ones nothing is
-    written, and the version stays. Raises `TaskNotFound`, `VersionConflict`, `QuotaExceeded` for the next task, and
-    ValidationError for members about time that contradict those that stay, or a rule without a next date.
+    `expected` are the versions that it may have (None: any), `zone` is the user's time zone (None: UTC). If all values
+    are equal to the stored ones nothing is written, and the version stays. Raises `TaskNotFound`, `VersionConflict`,
+    `QuotaExceeded` for the next task, and ValidationError for members about time that contradict those that stay, or a
+    rule without a next date.
     """
     columns = {**values, **search_columns(values)}
     row = None
@@ -97,7 +100,7 @@ def change(user: User, id: int, expected: Set[int] | None, values: Mapping[str, 
         if row is None and "completed" not in values and may_commit(expected):
             # Nothing was changed, and no further steps are needed: a read finds why, without a lock on the user's row.
             row = _unchanged(find(user, id, expected), values)
-    return row or _change(user, id, expected, values, columns)
+    return row or _change(user, id, expected, values, columns, zone=zone)
 
 
 def _unchanged(row: TaskRow, values: Mapping[str, Any]) -> TaskRow | None:
@@ -107,7 +110,13 @@ def _unchanged(row: TaskRow, values: Mapping[str, Any]) -> TaskRow | None:
 
 @writes
 def _change(
-    user: User, id: int, expected: Set[int] | None, values: Mapping[str, Any], columns: dict[str, Any]
+    user: User,
+    id: int,
+    expected: Set[int] | None,
+    values: Mapping[str, Any],
+    columns: dict[str, Any],
+    *,
+    zone: str | None,
 ) -> TaskRow:
     """Do what `change` does, in several round trips; `columns` are those to set that do not depend on the stored task.
 
@@ -129,26 +138,26 @@ def _change(
         # All values are set already: take the increment of the revision back, under the lock of this transaction.
         bump_revision(user, -1)
         return row
-    return series.sync_series(user, row, written_at) if "completed" in values else row
+    return series.sync_series(user, row, written_at, zone) if "completed" in values else row
 
 
-def toggle(user: User, id: int, expected: Set[int] | None) -> TaskRow:
+def toggle(user: User, id: int, expected: Set[int] | None, zone: str | None = None) -> TaskRow:
     """Toggle `completed` of a live task atomically (SET completed = NOT completed); create or remove the next task.
 
-    `expected` are the versions that it may have (None: any), `series.sync_series` decides about the next task. Raises
-    `TaskNotFound`, `VersionConflict` and `QuotaExceeded`.
+    `expected` are the versions that it may have (None: any), `zone` is the user's time zone (None: UTC);
+    `series.sync_series` decides about the next task. Raises `TaskNotFound`, `VersionConflict` and `QuotaExceeded`.
     """
-    return toggle_and_commit(user, id, expected, now()) or _toggle(user, id, expected)
+    return toggle_and_commit(user, id, expected, now()) or _toggle(user, id, expected, zone)
 
 
 @writes
-def _toggle(user: User, id: int, expected: Set[int] | None) -> TaskRow:
+def _toggle(user: User, id: int, expected: Set[int] | None, zone: str | None) -> TaskRow:
     """Do what `toggle` does, errors included, in several round trips; joins the caller's transaction, if any."""
     written_at = now()
     row = toggle_completed(user, id, resolve_if_match(user, id, expected), written_at)
     if row is None:
         row = find(user, id, expected)  # raises TaskNotFound or VersionConflict
-    return series.sync_series(user, row, written_at)
+    return series.sync_series(user, row, written_at, zone)
 
 
 @writes  # joins the transaction of the caller, and may lock the user's row

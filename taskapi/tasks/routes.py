@@ -12,7 +12,7 @@ from .etags import task_etag
 from .preconditions import parse_task_id, task_precondition
 from .replays import idempotent
 from .responses import task_response
-from .schemas import completion_in, no_parameters, task_in
+from .schemas import completion_in, completion_query, no_parameters, task_in
 
 MERGE_PATCH = "application/merge-patch+json"
 
@@ -44,8 +44,9 @@ def show(id: str) -> Response:
 @idempotent
 def update(id: str) -> Response:
     """Change the members that are sent, as PATCH does; others keep their values, and null resets one to its default."""
-    with task_precondition(id) as target:
-        return task_response(queries.change(g.user, *target, json_body(task_in, partial=True)))
+    with task_precondition(id, query=completion_query) as (task, versions, query):
+        values = json_body(task_in, partial=True)
+        return task_response(queries.change(g.user, task, versions, values, query.get("tz")))
 
 
 @tasks_bp.patch("/<task:id>", strict_slashes=False)
@@ -53,8 +54,9 @@ def update(id: str) -> Response:
 @idempotent
 def patch(id: str) -> Response:
     """Change a task by a merge patch (RFC 7396)."""
-    with task_precondition(id) as target:
-        return task_response(queries.change(g.user, *target, json_body(task_in, partial=True)))
+    with task_precondition(id, query=completion_query) as (task, versions, query):
+        values = json_body(task_in, partial=True)
+        return task_response(queries.change(g.user, task, versions, values, query.get("tz")))
 
 
 @tasks_bp.patch("/<task:id>/complete", strict_slashes=False)
@@ -64,6 +66,8 @@ def complete(id: str) -> Response:
 
     Creates or removes the next task of a series.
     """
-    with task_precondition(id) as target:
-        values = json_body(completion_in)
-        return task_response(queries.change(g.user, *target, values) if values else queries.toggle(g.user, *target))
+    with task_precondition(id, query=completion_query) as (task, versions, query):
+        values, zone = json_body(completion_in), query.get("tz")
+        if values:
+            return task_response(queries.change(g.user, task, versions, values, zone))
+        return task_response(queries.toggle(g.user, task, versions, zone))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from marshmallow import fields, post_load
+from marshmallow import fields
 
 from ..http.fields.collections import Tags
 from ..http.fields.scalars import Flag, OneOf, PositiveInteger, Text
@@ -95,18 +93,24 @@ class TaskIn(StrictSchema):
         *("title", "description", "completed", "priority", "tags"),
         *("due_date", "due_time", "time_zone", "recurrence", "repeat_from"),
     }
-
-    @post_load
-    def _apply_nulls(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        """Replace null by the default of members whose column is never NULL."""
-        defaults = {"priority": PRIORITIES["none"], "tags": (), "repeat_from": "due"}
-        return {name: defaults.get(name) if value is None else value for name, value in data.items()}
+    null_values = {"priority": PRIORITIES["none"], "tags": (), "repeat_from": "due"}
 
 
 class CompletionIn(StrictSchema):
     """The body of `PATCH …/complete`: the value to set, or an empty object to toggle."""
 
     completed = Flag()
+
+
+class CompletionQuery(StrictSchema):
+    """The query string of a request that may complete tasks."""
+
+    tz = TimeZone(
+        metadata={
+            "description": "Your time zone: the day on which a recurring task is completed, unless the task has a time "
+            "zone of its own. UTC unless given; without effect on other tasks."
+        }
+    )
 
 
 class NoMembers(StrictSchema):
@@ -118,4 +122,5 @@ class NoParameters(StrictSchema):
 
 
 task_in, task_out, tasks_out = TaskIn(), TaskOut(), TaskOut(many=True)
-completion_in, no_members, no_parameters = CompletionIn(), NoMembers(), NoParameters()
+completion_in, completion_query = CompletionIn(), CompletionQuery()
+no_members, no_parameters = NoMembers(), NoParameters()

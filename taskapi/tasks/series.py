@@ -22,29 +22,29 @@ from .statements.update import update_task
 _COPIED_COLUMNS = ("title", "description", "priority", "tags", "due_time", "time_zone", "recurrence", "repeat_from")
 
 
-def sync_series(user: User, task: TaskRow, written_at: datetime) -> TaskRow:
+def sync_series(user: User, task: TaskRow, written_at: datetime, zone: str | None) -> TaskRow:
     """Create the next task of a recurring one completed at `written_at`, unless it has one; remove that of an open one.
 
-    Changes nothing for other tasks, such as one that was completed before, and does not remove a next task that was
-    changed. Returns the row of `task` after that. Raises `QuotaExceeded`, and ValidationError in a batch whose
-    `search_budget` is exceeded.
+    `zone` is the user's time zone, for a task without its own (`next_due`). Changes nothing for other tasks, such as
+    one that was completed before, and does not remove a next task that was changed. Returns the row of `task` after
+    that. Raises `QuotaExceeded`, and ValidationError in a batch whose `search_budget` is exceeded.
     """
     # An edit of a task that was completed before keeps its earlier `completed_at`, so it creates nothing.
     completed_now = task.completed_at == written_at
     if completed_now and task.recurrence is not None and task.next_task_id is None:
-        return _create_next_task(user, task, written_at)
+        return _create_next_task(user, task, written_at, zone)
     if not task.completed and task.next_task_id is not None:
         return _remove_next_task(user, task, written_at)
     return task
 
 
-def _create_next_task(user: User, task: TaskRow, written_at: datetime) -> TaskRow:
+def _create_next_task(user: User, task: TaskRow, written_at: datetime, zone: str | None) -> TaskRow:
     """Insert the next occurrence as a copy of `task` with the next due date, and set `next_task_id` to it.
 
     Inserts nothing if the series has ended, or has this occurrence already. A task without a position in a series
     gets one, if that is free. Returns the row of `task` after that. Raises as `sync_series` does.
     """
-    due = next_due(task, written_at)
+    due = next_due(task, written_at, zone)
     if due is None:
         return task
     series, occurrence = task.series_id or task.id, (task.occurrence or 1) + 1
@@ -99,15 +99,16 @@ def _remove_next_task(user: User, task: TaskRow, written_at: datetime) -> TaskRo
     return update_task(user, task.id, task.revision, {"next_task_id": None}) or task
 
 
-def next_due(task: TaskRow, now: datetime) -> date | None:
+def next_due(task: TaskRow, now: datetime, zone: str | None) -> date | None:
     """Return the due date of the next task, or None at the end of the series.
 
     With `repeat_from` "due" it is after the task's due date and not before today; with "completion" it is counted from
-    today, and after it. Today is the date of `now` in the task's time zone, UTC without one. Raises ValidationError if
-    the `search_budget` of a batch is exceeded.
+    today, and after it. Today is the date of `now` in the task's time zone; in the user's `zone` for a task without
+    one, and in UTC without either. Raises ValidationError if the `search_budget` of a batch is exceeded.
     """
-    today = schedule.today(task.time_zone, now)
-    occurrence = task.occurrence or 1
-    if task.repeat_from == "completion":
-        return occurrences.next_date(task.recurrence, today, today, occurrence=occurrence)
-    return occurrences.next_date(task.recurrence, task.due_date, today - timedelta(days=1), occurrence=occurrence)
+    zone = task.time_zone or zone
+    today = schedule.today(zone, now)
+    is_from_completion = task.repeat_from == "completion"
+    start, after = (today, today) if is_from_completion else (task.due_date, today - timedelta(days=1))
+    options = {"occurrence": task.occurrence or 1, "clock": task.due_time, "zone": zone}
+    return occurrences.next_date(task.recurrence, start, after, **options)

@@ -82,6 +82,8 @@ def test_every_route_of_the_api_is_described(document: dict[str, Any]):
 
 BODIES = {
     "tasks_create": {"title": "x"},
+    "tasks_update": {"title": "y"},
+    "tasks_patch": {"title": "z"},
     "tasks_move": {"before": None},
     "data_batch": {"operations": [{"op": "create", "task": {"title": "x"}}]},
     "data_import_": {"tasks": [{"title": "x"}]},

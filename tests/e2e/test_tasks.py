@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 from playwright.sync_api import expect
 
@@ -85,24 +87,27 @@ def test_description_tags_due_date_priority_and_recurrence_are_saved_and_shown(a
     page.get_by_role("button", name="More about “Pay rent”").click()
     page.get_by_label("Description").fill("By bank transfer.")
     page.get_by_label("Tags").fill("home, money")
-    page.get_by_label("Due date").fill("2020-02-29")
+    page.get_by_label("Due date").fill("2020-01-31")
     page.get_by_label("Priority").select_option("High")
-    page.get_by_label("Repeat").select_option("Monthly")
+    page.get_by_label("Repeat").select_option("Monthly on the last day")
     page.get_by_role("button", name="Save").click()
 
     row = alice.task("Pay rent")
     expect(row).to_contain_text("High")
     expect(row).to_contain_text("home")
     expect(row).to_contain_text("Overdue")
+    expect(row).to_contain_text("Monthly on the last day")
     tasks = alice.saved()
     kept = {name: tasks[0][name] for name in ("description", "tags", "due_date", "priority", "recurrence")}
     assert kept == {
         "description": "By bank transfer.",
         "tags": ["home", "money"],
-        "due_date": "2020-02-29",
+        "due_date": "2020-01-31",
         "priority": "high",
-        "recurrence": "FREQ=MONTHLY",
+        "recurrence": "FREQ=MONTHLY;BYMONTHDAY=28,29,30,31;BYSETPOS=-1",
     }
+    page.get_by_role("button", name="More about “Pay rent”").click()
+    expect(page.get_by_label("Repeat").locator("option:checked")).to_have_text("Monthly on the last day")
 
 
 @on_one_stack
@@ -117,6 +122,29 @@ def test_completing_a_recurring_task_shows_its_next_occurrence(alice: Person):
     alice.checkbox("Water the plants").click()
 
     expect(alice.task("Water the plants")).to_have_count(2)
+
+
+@on_one_stack
+def test_the_next_task_is_due_on_the_day_of_the_browser(arrive: Arrive):
+    """In one of the two zones at the ends of the world the day is another one than in UTC, at any time."""
+    start = datetime.now(UTC)
+    zone = "Pacific/Kiritimati" if start.hour >= 10 else "Pacific/Pago_Pago"
+    anna = arrive("Anna", timezone_id=zone).sign_up()
+    anna.add("Stretch")
+    anna.page.get_by_role("button", name="More about “Stretch”").click()
+    anna.page.get_by_label("Due date").fill("2020-01-01")
+    anna.page.get_by_label("Repeat").select_option("Daily")
+    anna.page.get_by_role("button", name="Save").click()
+    expect(anna.page.get_by_role("button", name="Save")).to_have_count(0)
+
+    days = [datetime.now(ZoneInfo(zone)).date().isoformat()]
+    anna.checkbox("Stretch").click()
+    expect(anna.task("Stretch")).to_have_count(2)
+
+    days.append(datetime.now(ZoneInfo(zone)).date().isoformat())
+    (due,) = [task["due_date"] for task in anna.saved() if not task["completed"]]
+    assert due in days
+    assert due != start.date().isoformat()
 
 
 @on_one_stack

@@ -1,4 +1,4 @@
-"""The Flask subclass routes and responds as stock Flask does: URL matching, URL building, OPTIONS, teardown."""
+"""The Flask subclass works as stock Flask does: URL matching, URL building, reading bodies, OPTIONS, teardown."""
 
 from __future__ import annotations
 
@@ -6,14 +6,21 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from flask import Flask, request, url_for
+from flask import Flask, Request, request, url_for
 from flask.signals import appcontext_tearing_down, request_tearing_down
 from flask.testing import FlaskClient
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map
 
 from taskapi.database.base import db
-from taskapi.http.routing import MAX_CACHED_PATH, ROUTE_CACHE_SIZE, Application, unproxy
+from taskapi.http.routing import (
+    MAX_CACHED_PATH,
+    MAX_SHORT_BODY,
+    ROUTE_CACHE_SIZE,
+    Application,
+    short_length,
+    unproxy,
+)
 from tests.conftest import Person
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
@@ -49,6 +56,59 @@ def match(app: Flask, path: str, method: str) -> Any:
     except HTTPException as error:
         return ours, (None, None, error.code)
     return ours, (rule, found, None)
+
+
+class Pieces:
+    """A `wsgi.input` whose `read` returns a byte less than it is asked for, as a server may."""
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+
+    def read(self, size: int = -1) -> bytes:
+        piece, self.body = self.body[: max(1, size - 1)], self.body[max(1, size - 1) :]
+        return piece
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 1000, MAX_SHORT_BODY, MAX_SHORT_BODY + 1])
+def test_a_body_is_what_werkzeug_reads(app: Flask, length: int):
+    sent = b"x" * length
+
+    def read(request_class: type[Request]) -> bytes:
+        made = request_class({"CONTENT_LENGTH": str(length), "wsgi.input": Pieces(sent + b"next request")})
+        body: bytes = made.get_data()
+        assert made.get_data() == body, "read once and kept"
+        return body
+
+    assert read(app.request_class) == read(Request) == sent
+
+
+def test_a_form_is_parsed_after_its_body_was_read(app: Flask):
+    body = b"logout_token=abc"
+    environ = {"CONTENT_LENGTH": str(len(body)), "CONTENT_TYPE": "application/x-www-form-urlencoded"}
+    made = app.request_class({**environ, "REQUEST_METHOD": "POST", "wsgi.input": Pieces(body)})
+    assert made.get_data() == made.get_data(as_text=True).encode() == body
+    assert made.form["logout_token"] == "abc"
+
+
+def test_a_body_that_ends_early_is_returned_as_far_as_it_came(app: Flask):
+    assert app.request_class({"CONTENT_LENGTH": "5", "wsgi.input": Pieces(b"abc")}).get_data() == b"abc"
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {},
+        {"CONTENT_LENGTH": ""},
+        {"CONTENT_LENGTH": "-1"},
+        {"CONTENT_LENGTH": "٣"},
+        {"CONTENT_LENGTH": "+3"},
+        {"CONTENT_LENGTH": "0", "HTTP_TRANSFER_ENCODING": "chunked"},
+        {"CONTENT_LENGTH": str(MAX_SHORT_BODY + 1)},
+        {"CONTENT_LENGTH": "9" * 5000},
+    ],
+)
+def test_a_body_of_unknown_or_greater_length_is_left_to_werkzeug(environ: dict[str, str]):
+    assert short_length(environ) is None
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path[:30] or "empty")

@@ -51,6 +51,8 @@ def create_environ(parser: RequestParser, create: Any, client: Any, server: Any)
     assert hasattr(environ.pop("wsgi.errors"), "write")
     environ.pop("wsgi.early_hints", None)  # not offered by FastResponse
     environ["wsgi.multithread"] = True  # set by gunicorn's workers, not by create
+    if environ.get("CONTENT_LENGTH") == "0":
+        del environ["CONTENT_LENGTH"]  # EnvironFactory adds it
     return environ, body, connection.sent, type(response)
 
 
@@ -87,6 +89,17 @@ def test_an_environ_equals_gunicorns(
             assert actual[3:] == (FastResponse,) * len(expected[3:])
             if len(actual) == 4:
                 actual[0].clear()  # must not change the environ of the next request
+
+
+@pytest.mark.parametrize(
+    ("header", "length"),
+    [("X-A: 1", "0"), ("Content-Length: 0", "0"), ("Content-Length: 3", "3"), ("Transfer-Encoding: chunked", None)],
+)
+def test_a_request_without_a_body_has_the_content_length_0(header: str, length: str | None):
+    data = f"PATCH /a HTTP/1.1\r\n{header}\r\n\r\nabc".encode()
+    parser = FastParser(CONFIG, DeadlineSocket(Connection(data), 1), TRUSTED_PEER)
+    _, environ = EnvironFactory(CONFIG).create(next(parser), Connection(), TRUSTED_PEER, TCP)
+    assert environ.get("CONTENT_LENGTH") == length
 
 
 def test_wsgi_errors_writes_to_the_reopened_log_file(monkeypatch: pytest.MonkeyPatch):

@@ -185,7 +185,7 @@ class TestFilters:
         assert alice.get(query).headers["X-Total-Count"] == "1"
 
 
-SORTS = ["created_at", "updated_at", "due", "priority", "title", "position", "created", "due_date"]
+SORTS = ["created_at", "updated_at", "due", "priority", "title", "position", "created", "updated", "due_date"]
 
 
 class TestSorts:
@@ -373,7 +373,6 @@ class TestMergePatch:
     def test_an_empty_patch_changes_nothing(self, alice: Person) -> None:
         task = alice.add()
         assert alice.patch("/1", json={}).get_json() == task
-        assert alice.patch("/1").get_json() == task
 
     def test_a_patch_that_is_not_an_object_is_422(self, alice: Person) -> None:
         alice.add()

@@ -26,6 +26,7 @@ READ_ONLY = (
     *("created_at", "updated_at", "deleted_at"),
 )
 SMILE = "\N{GRINNING FACE}"
+KEY = {"Idempotency-Key": "k"}
 
 
 def problem(response: TestResponse, status: int, code: str) -> dict[str, Any]:
@@ -313,10 +314,26 @@ class TestUpdate:
         assert alice.put("/1", json=members).get_json() == made
         assert alice.revision() == 1
 
-    def test_put_without_a_body_changes_nothing(self, alice: Person) -> None:
+    @pytest.mark.parametrize("method", ["PUT", "PATCH"])
+    def test_a_change_without_a_body_is_400_and_changes_nothing(self, alice: Person, method: str) -> None:
         made = alice.add()
-        assert alice.put("/1").get_json() == made
-        assert alice.put("/1", data=b"", content_type="application/json").get_json() == made
+        empty: tuple[dict[str, Any], ...] = ({}, {"data": b"", "content_type": "application/json"}, {"headers": KEY})
+        for options in empty:
+            refused = problem(alice.send(method, "/1", **options), 400, "bad-request")
+            assert refused["detail"] == "The request has no body: send a JSON object with the members to change."
+        assert alice.get("/1").get_json() == made
+        assert problem(alice.send(method, "/2"), 404, "not-found")
+        assert alice.send(method, "/1", json={}, headers=KEY).get_json() == made
+
+    def test_only_completing_and_restoring_may_omit_the_body(self, alice: Person) -> None:
+        """A create, a move, a batch and an import without a body say which member is missing."""
+        alice.add()
+        assert alice.patch("/1/complete").status_code == alice.post("/1/restore").status_code == 200
+        missing = {"": "title", "/1/move": "before", "/batch": "operations"}
+        for path, member in missing.items():
+            refused = problem(alice.post(path), 422, "invalid")
+            assert member in str(refused["errors"]), path
+        assert "tasks" in str(problem(alice.data("POST", "/import"), 422, "invalid")["errors"])
 
     def test_members_that_are_not_sent_keep_their_value(self, alice: Person) -> None:
         made = alice.add("Buy milk", description="Two liters", completed=True)

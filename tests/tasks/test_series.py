@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from sqlalchemy import event
+from werkzeug.test import TestResponse
 
 from taskapi.database.base import db
 from taskapi.tasks import queries
@@ -29,19 +30,34 @@ TASK = {
     "recurrence": "FREQ=WEEKLY",
 }
 
-COMPLETIONS: dict[str, Callable[[Person, dict[str, Any]], Any]] = {
-    "by toggling": lambda person, task: person.patch(f"/{task['id']}/complete"),
-    "by setting": lambda person, task: person.patch(f"/{task['id']}/complete", json={"completed": True}),
-    "by PUT": lambda person, task: person.put(f"/{task['id']}", json={"completed": True}),
-    "by PUT of the complete task": lambda person, task: person.put(f"/{task['id']}", json={**task, "completed": True}),
-    "by PATCH": lambda person, task: person.patch(f"/{task['id']}", json={"completed": True}),
-    "in a batch": lambda person, task: person.post(
-        "/batch", json={"operations": [{"op": "complete", "id": task["id"], "completed": True}]}
+COMPLETIONS: dict[str, Callable[..., TestResponse]] = {
+    "by toggling": lambda person, task, **options: person.patch(f"/{task['id']}/complete", **options),
+    "by setting": lambda person, task, **options: person.patch(
+        f"/{task['id']}/complete", json={"completed": True}, **options
     ),
-    "by an update in a batch": lambda person, task: person.post(
-        "/batch", json={"operations": [{"op": "update", "id": task["id"], "task": {"completed": True}}]}
+    "by PUT": lambda person, task, **options: person.put(f"/{task['id']}", json={"completed": True}, **options),
+    "by PUT of the complete task": lambda person, task, **options: person.put(
+        f"/{task['id']}", json={**task, "completed": True}, **options
+    ),
+    "by PATCH": lambda person, task, **options: person.patch(f"/{task['id']}", json={"completed": True}, **options),
+    "in a batch": lambda person, task, **options: person.post(
+        "/batch", json={"operations": [{"op": "complete", "id": task["id"], "completed": True}]}, **options
+    ),
+    "in a batch after another operation": lambda person, task, **options: person.post(
+        "/batch",
+        json={
+            "operations": [
+                {"op": "update", "id": task["id"], "task": {"title": task["title"]}},
+                {"op": "complete", "id": task["id"], "completed": True},
+            ]
+        },
+        **options,
+    ),
+    "by an update in a batch": lambda person, task, **options: person.post(
+        "/batch", json={"operations": [{"op": "update", "id": task["id"], "task": {"completed": True}}]}, **options
     ),
 }
+"""The requests that complete a task, `options` as of `Person.send`."""
 
 
 @pytest.fixture
@@ -89,7 +105,7 @@ def total(person: Person) -> int:
 class TestCompleting:
     @pytest.mark.parametrize("complete_by", COMPLETIONS.values(), ids=COMPLETIONS)
     def test_completing_creates_the_next_task_with_all_members_except_the_date(
-        self, alice: Person, complete_by: Callable[[Person, dict[str, Any]], Any]
+        self, alice: Person, complete_by: Callable[..., TestResponse]
     ) -> None:
         task = alice.add(**TASK)
         assert complete_by(alice, task).status_code == 200
@@ -256,6 +272,81 @@ class TestNextDate:
         assert complete(alice, 2)["next_task_id"] is None
 
 
+MORNING_IN_AUCKLAND = datetime(2026, 11, 28, 20, tzinfo=UTC)
+"""09:00 on November 29 in Auckland."""
+
+EVENING_IN_LOS_ANGELES = datetime(2026, 11, 29, 2, tzinfo=UTC)
+"""18:00 on November 28 in Los Angeles."""
+
+
+class TestTimeZoneOfTheUser:
+    """A recurring task with only a date is counted by the day of the task's own time zone, else of `tz`, else of UTC."""
+
+    DAYS: dict[str, tuple[datetime, str | None, dict[str, str], str]] = {
+        "Auckland": (MORNING_IN_AUCKLAND, "Pacific/Auckland", {"repeat_from": "completion"}, "2026-11-30"),
+        "Auckland, late": (MORNING_IN_AUCKLAND, "Pacific/Auckland", {"due_date": "2026-11-20"}, "2026-11-29"),
+        "Los Angeles": (EVENING_IN_LOS_ANGELES, "America/Los_Angeles", {"repeat_from": "completion"}, "2026-11-29"),
+        "Los Angeles, late": (EVENING_IN_LOS_ANGELES, "America/Los_Angeles", {"due_date": "2026-11-20"}, "2026-11-28"),
+        "no zone": (MORNING_IN_AUCKLAND, None, {"repeat_from": "completion"}, "2026-11-29"),
+        "the task's own zone": (MORNING_IN_AUCKLAND, None, {"time_zone": "Pacific/Auckland"}, "2026-11-30"),
+        "own zone before tz": (MORNING_IN_AUCKLAND, "UTC", {"time_zone": "Pacific/Auckland"}, "2026-11-30"),
+        "a time without a zone": (MORNING_IN_AUCKLAND, "Pacific/Auckland", {"due_time": "07:00"}, "2026-11-30"),
+        "the date line": (NOON, "Pacific/Kiritimati", {"due_date": "2026-11-21"}, "2026-11-22"),
+    }
+
+    @pytest.mark.parametrize("complete_by", COMPLETIONS.values(), ids=COMPLETIONS)
+    def test_the_next_date_is_counted_from_the_day_in_the_zone(
+        self, alice: Person, clock: Any, complete_by: Callable[..., TestResponse]
+    ) -> None:
+        for case, (time, zone, members, expected) in self.DAYS.items():
+            clock(time)
+            task = alice.add(**{"due_date": "2026-11-29", "recurrence": "FREQ=DAILY", **members})
+            assert complete_by(alice, task, query_string={"tz": zone} if zone else {}).status_code == 200, case
+            next_task = show(alice, show(alice, task["id"])["next_task_id"])
+            assert (next_task["due_date"], next_task["due_at"]) == (expected, None), case
+            assert next_task["time_zone"] == task["time_zone"], case
+
+    @pytest.mark.parametrize("complete_by", COMPLETIONS.values(), ids=COMPLETIONS)
+    @pytest.mark.parametrize("zone", ["Mars/Olympus", "europe/berlin", "+13:00", "", "localtime"])
+    def test_an_unknown_zone_is_400_names_the_parameter_and_changes_nothing(
+        self, alice: Person, zone: str, complete_by: Callable[..., TestResponse]
+    ) -> None:
+        task = alice.add(due_date="2026-11-29", recurrence="FREQ=DAILY")
+        refused = complete_by(alice, task, query_string={"tz": zone})
+        assert (refused.status_code, refused.get_json()["code"]) == (400, "bad-parameter")
+        assert refused.get_json()["detail"].startswith("tz: Must be the IANA name")
+        assert alice.get().get_json() == [task]
+        assert complete_by(alice, {**task, "id": 9}, query_string={"tz": zone}).status_code in (400, 404)
+
+    def test_tz_has_no_effect_on_a_task_that_is_not_completed_now(self, alice: Person) -> None:
+        task = alice.add(due_date="2026-11-29", recurrence="FREQ=DAILY")
+        assert alice.put("/1?tz=Pacific/Auckland", json={"title": task["title"]}).get_json() == task
+        assert alice.patch("/1/complete?tz=Pacific/Auckland", json={"completed": False}).get_json() == task
+
+    @pytest.mark.parametrize("complete_by", COMPLETIONS.values(), ids=COMPLETIONS)
+    def test_the_same_idempotency_key_with_another_zone_is_another_request(
+        self, alice: Person, complete_by: Callable[..., TestResponse]
+    ) -> None:
+        """The zone decides the next due date: a replay must not answer for a day that the client did not mean."""
+        task, headers = alice.add(due_date="2026-11-29", recurrence="FREQ=DAILY"), {"Idempotency-Key": "k"}
+        first = complete_by(alice, task, query_string={"tz": "Pacific/Auckland"}, headers=headers)
+        replay = complete_by(alice, task, query_string={"tz": "Pacific/Auckland"}, headers=headers)
+        assert (first.status_code, replay.status_code, replay.headers["Idempotency-Replayed"]) == (200, 200, "true")
+        for other in ({}, {"tz": "America/Los_Angeles"}):
+            refused = complete_by(alice, task, query_string=other, headers=headers)
+            assert (refused.status_code, refused.get_json()["code"]) == (422, "key-reused")
+        assert len(alice.get().get_json()) == 2
+
+    def test_all_tasks_of_a_batch_are_counted_by_its_zone(self, alice: Person, clock: Any) -> None:
+        clock(MORNING_IN_AUCKLAND)
+        for members in ({}, {"time_zone": "America/Los_Angeles"}, {"time_zone": "Pacific/Auckland"}):
+            alice.add(due_date="2026-11-20", recurrence="FREQ=DAILY", **members)
+        operations = [{"op": "complete", "id": id, "completed": True} for id in (1, 2, 3)]
+        response = alice.post("/batch?tz=Pacific/Auckland", json={"operations": operations})
+        dates = [show(alice, task["next_task_id"])["due_date"] for task in response.get_json()["results"]]
+        assert dates == ["2026-11-29", "2026-11-28", "2026-11-29"]
+
+
 @pytest.mark.usefixtures("clock")
 class TestEndOfSeries:
     def test_a_series_ends_after_count_tasks(self, alice: Person) -> None:
@@ -270,6 +361,26 @@ class TestEndOfSeries:
         for id in (1, 2):
             complete(alice, id)
         assert [task["due_date"] for task in alice.get("?sort=created_at").get_json()] == ["2026-11-21", "2026-11-22"]
+
+    @pytest.mark.parametrize(
+        ("members", "query", "next_task"),
+        [
+            ({}, "?tz=America/Los_Angeles", None),
+            ({"time_zone": "America/Los_Angeles"}, "", None),
+            ({"due_time": "23:59", "time_zone": "America/Los_Angeles"}, "", None),
+            ({"due_time": "23:59"}, "?tz=America/Los_Angeles", None),
+            ({}, "", 2),
+            ({"due_time": "08:00"}, "", None),
+        ],
+        ids=["tz", "own zone", "own zone and time", "tz and a time", "UTC", "UTC and a time"],
+    )
+    def test_until_in_utc_is_compared_in_the_zone_of_the_task_or_of_the_request(
+        self, alice: Person, members: dict[str, str], query: str, next_task: int | None
+    ) -> None:
+        """The end of December 31 in Los Angeles, as calendars write it, is January 1 in UTC."""
+        rule = "FREQ=DAILY;UNTIL=20270101T075959Z"
+        assert alice.add(due_date="2026-12-31", recurrence=rule, **members)["recurrence"] == rule
+        assert alice.patch(f"/1/complete{query}").get_json()["next_task_id"] == next_task
 
     def test_a_series_whose_until_has_passed_has_no_next_task(self, alice: Person) -> None:
         alice.add(due_date="2025-01-01", recurrence="FREQ=DAILY;UNTIL=20250110")
@@ -443,7 +554,7 @@ class TestQuota:
 
     @pytest.mark.parametrize("complete_by", COMPLETIONS.values(), ids=COMPLETIONS)
     def test_completing_a_recurring_task_at_the_quota_is_409_and_changes_nothing(
-        self, alice_at_quota: Person, complete_by: Callable[[Person, dict[str, Any]], Any]
+        self, alice_at_quota: Person, complete_by: Callable[..., TestResponse]
     ) -> None:
         before = alice_at_quota.get()
         response = complete_by(alice_at_quota, show(alice_at_quota, 1))

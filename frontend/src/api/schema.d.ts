@@ -647,7 +647,9 @@ export interface operations {
                 /** @description From the `next` link of the previous page. */
                 cursor?: string;
                 /** @description `-` reverses; undated tasks stay last. */
-                sort?: "created_at" | "-created_at" | "updated_at" | "-updated_at" | "due" | "-due" | "priority" | "-priority" | "title" | "-title" | "position" | "-position" | "created" | "-created" | "due_date" | "-due_date";
+                sort?: "created_at" | "-created_at" | "updated_at" | "-updated_at" | "due" | "-due" | "priority" | "-priority" | "title" | "-title" | "position" | "-position" | "created" | "-created" | "updated" | "-updated" | "due_date" | "-due_date";
+                /** @description With a `sort` without `-`, or for the default sort. */
+                order?: "asc" | "desc";
                 status?: "all" | "pending" | "completed";
                 completed?: "true" | "false";
                 /** @description Any of these, separated by commas. */
@@ -657,14 +659,20 @@ export interface operations {
                 due_from?: string;
                 /** @description Inclusive. */
                 due_to?: string;
+                /** @description Inclusive; a date is a day in `tz`. */
+                completed_from?: string;
+                /** @description Inclusive; a date is a day in `tz`. */
+                completed_to?: string;
                 /** @description Only tasks without a due date. */
                 no_due?: "true";
                 /** @description Open tasks that are overdue by local time in `tz`. */
                 overdue?: "true";
-                /** @description For `overdue`; UTC unless given. */
+                /** @description For `overdue` and dates of completion; UTC unless given. */
                 tz?: string;
-                /** @description In title or description; case and accents are folded. */
+                /** @description In title or description; case, accents and typography do not count. */
                 q?: string;
+                /** @description An alias of `q`. */
+                search?: string;
                 /** @description Tasks in the trash instead of live ones. */
                 trash?: "true";
                 /** @description `total` adds `X-Total-Count`. */
@@ -1188,7 +1196,10 @@ export interface operations {
     };
     tasks_update: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Your time zone: the day on which a recurring task is completed, unless the task has a time zone of its own. UTC unless given; without effect on other tasks. */
+                tz?: string;
+            };
             header?: {
                 /** @description Change the task only if it has this version (`"7"`); `*` for any. */
                 "If-Match"?: string;
@@ -1201,7 +1212,7 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: {
+        requestBody: {
             content: {
                 "application/json": components["schemas"]["TaskUpdate"];
             };
@@ -1693,7 +1704,10 @@ export interface operations {
     };
     tasks_patch: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Your time zone: the day on which a recurring task is completed, unless the task has a time zone of its own. UTC unless given; without effect on other tasks. */
+                tz?: string;
+            };
             header?: {
                 /** @description Change the task only if it has this version (`"7"`); `*` for any. */
                 "If-Match"?: string;
@@ -1706,7 +1720,7 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: {
+        requestBody: {
             content: {
                 "application/merge-patch+json": components["schemas"]["TaskUpdate"];
                 "application/json": components["schemas"]["TaskUpdate"];
@@ -1965,7 +1979,10 @@ export interface operations {
     };
     tasks_complete: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Your time zone: the day on which a recurring task is completed, unless the task has a time zone of its own. UTC unless given; without effect on other tasks. */
+                tz?: string;
+            };
             header?: {
                 /** @description Change the task only if it has this version (`"7"`); `*` for any. */
                 "If-Match"?: string;
@@ -2775,7 +2792,10 @@ export interface operations {
     };
     data_batch: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Your time zone: the day on which a recurring task is completed, unless the task has a time zone of its own. UTC unless given; without effect on other tasks. */
+                tz?: string;
+            };
             header?: {
                 /** @description Makes a retry safe: within 24 hours the same key returns the stored response and changes nothing. */
                 "Idempotency-Key"?: string;

@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest"
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from "vitest"
 import { ApiError, ConflictError } from "@/api/errors"
 import type { RecordedRequest } from "@/testing/gateway"
 import { ALL, OpenPage, waitFor } from "@/testing/openPage"
@@ -13,7 +13,10 @@ afterAll(() => service.stop())
 beforeEach(async () => {
   page = await OpenPage.open(service.port)
 })
-afterEach(() => page.close())
+afterEach(() => {
+  vi.restoreAllMocks()
+  return page.close()
+})
 
 const OPEN: Filters = { ...ALL, show: "open" }
 const DONE: Filters = { ...ALL, show: "done" }
@@ -96,6 +99,69 @@ test("changes made while the API is stopped are shown, kept, and sent in order",
   const methods = page.gateway.changes().map(({ method }) => method)
   expect(methods).toEqual(["POST", "PATCH", "POST", "POST", "PUT", "POST", "DELETE"])
   expect(page.titles()).toEqual(["Second, mended", "First", "Kept"])
+})
+
+/** Let the browser be in a time zone until the end of the test. */
+function moveTo(timeZone: string | undefined): void {
+  const resolved = {
+    ...Intl.DateTimeFormat().resolvedOptions(),
+    timeZone,
+  } as Intl.ResolvedDateTimeFormatOptions
+  vi.spyOn(Intl.DateTimeFormat.prototype, "resolvedOptions").mockReturnValue(resolved)
+}
+
+/** Return the path and query of each completion that the page sent. */
+const completions = () =>
+  page.gateway
+    .changes()
+    .filter(({ url }) => url.includes("/complete"))
+    .map(({ url, status }) => [url.slice(url.indexOf("/complete")), status])
+
+test("completing names the time zone at the moment of the click, also when it is sent later", async () => {
+  const tasks = await Promise.all([1, 2].map((id) => page.changes.add({ title: `Task ${id}` })))
+  await page.show()
+  await page.gateway.stop()
+  const changes = tasks.map((task, index) => {
+    moveTo(["Pacific/Auckland", "America/Los_Angeles"][index])
+    return page.changes.complete(task, true)
+  })
+  moveTo("Europe/Berlin")
+  await waitFor(() => page.connection.state() === "unavailable")
+  await page.gateway.start()
+  await Promise.all(changes)
+  expect(completions()).toEqual([
+    ["/complete?tz=Pacific%2FAuckland", 200],
+    ["/complete?tz=America%2FLos_Angeles", 200],
+  ])
+})
+
+test("a task is completed without a time zone that the API does not know, and where the browser knows none", async () => {
+  const task = await page.changes.add({ title: "Task" })
+  moveTo("Antarctica/Newly_Named")
+  expect(await page.changes.complete(task, true)).toMatchObject({ completed: true })
+  for (const unknown of ["Etc/Unknown", undefined]) {
+    moveTo(unknown)
+    await page.changes.complete(task, false)
+  }
+  expect(completions()).toEqual([
+    ["/complete?tz=Antarctica%2FNewly_Named", 400],
+    ["/complete", 200],
+    ["/complete", 200],
+    ["/complete", 200],
+  ])
+})
+
+test("a recurring task is completed in a browser in Auckland", async () => {
+  const day = (offset: number) =>
+    new Intl.DateTimeFormat("en-CA", { timeZone: "Pacific/Auckland" }).format(
+      Date.now() + offset * 86_400_000,
+    )
+  const [before, input] = [day(1), { title: "Stretch", due_date: day(-9), recurrence: "FREQ=DAILY" }]
+  const task = await page.changes.add({ ...input, repeat_from: "completion" })
+  moveTo("Pacific/Auckland")
+  await page.changes.complete(task, true)
+  const next = (await page.stored()).find(({ completed }) => !completed)
+  expect([before, day(1)]).toContain(next?.due_date) // midnight may pass meanwhile
 })
 
 test("a rejected change is undone completely, and the error names the member", async () => {

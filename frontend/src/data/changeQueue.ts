@@ -4,6 +4,7 @@ import type { ApiContext } from "./apiContext"
 import { changedMembers, findConflicts, recordWrite, type OwnWrites } from "./merge"
 import { isIncluded, type Change, type IdMap, type LogEntry } from "./optimistic"
 import { createDraft, normalizeMembers, type Task, type TaskCreate, type TaskUpdate } from "./task"
+import { browserTimeZone } from "./timeZone"
 
 type Services = ApiContext & {
   /** Called after each change that the API has confirmed. */
@@ -83,15 +84,23 @@ export class ChangeQueue {
     return this.#submitForTask(change, (key) => this.#sendEdit(change, key))
   }
 
-  /** Set `completed` of a task. */
+  /** Set `completed` of a task. The next task of a recurring one is counted by the browser's time zone of this moment. */
   complete(base: Task, completed: boolean): Promise<Task> {
     const members = { completed }
+    const zone = browserTimeZone()
     return this.#submitForTask({ kind: "complete", id: base.id, base, members }, async (key) => {
-      const { data } = await this.#services.api.PATCH("/api/{user_id}/tasks/{id}/complete", {
-        params: this.#taskParams(base.id, key),
-        body: members,
-      })
-      return data
+      const send = (query: { tz?: string }) =>
+        this.#services.api.PATCH("/api/{user_id}/tasks/{id}/complete", {
+          params: { ...this.#taskParams(base.id, key), query },
+          body: members,
+        })
+      try {
+        return (await send(zone ? { tz: zone } : {})).data
+      } catch (error) {
+        // The browser may know a time zone that the API does not know yet: complete the task without it.
+        if (!(error instanceof ApiError && error.status === 400 && error.fields.tz)) throw error
+        return (await send({})).data
+      }
     })
   }
 

@@ -30,7 +30,7 @@ export function TaskBadges({ task }: { task: Task }) {
         <Badge color="gray">
           <RepeatIcon />
           <span className="visually-hidden">Repeats: </span>
-          {recurrenceLabel(task.recurrence)}
+          {recurrenceLabel(task.recurrence, task.due_date ?? "")}
         </Badge>
       )}
       {priority && (

@@ -5,6 +5,7 @@ import { TextArea } from "@radix-ui/themes/components/text-area"
 import { useEffect, useRef, useState } from "react"
 import { ApiError, ConflictError, userMessage } from "@/api/errors"
 import { useEditTask, useUnsavedDraft, type Task, type TaskUpdate, type TaskView } from "@/data/hooks"
+import { browserTimeZone } from "@/data/timeZone"
 import { useAnnounce } from "@/feedback/Announcer"
 import { useReportProblem } from "@/feedback/Problems"
 import { ErrorCallout } from "@/form/ErrorCallout"
@@ -32,7 +33,8 @@ type TaskDetailsProps = { id: string; task: TaskView; onClose(): void }
 /** Form for description, priority, recurrence, due date and tags of a task. */
 export function TaskDetails({ id, task, onClose }: TaskDetailsProps) {
   const [original] = useState<Task>(task)
-  const [values, setValues] = useState(() => toFormValues(task))
+  const [stored] = useState(() => toFormValues(task))
+  const [values, setValues] = useState(stored)
   const [errors, setErrors] = useState<Errors>({})
   const [conflict, setConflict] = useState<Task | null>(null)
   const [busy, setBusy] = useState(false)
@@ -42,7 +44,7 @@ export function TaskDetails({ id, task, onClose }: TaskDetailsProps) {
   const announce = useAnnounce()
   const report = useReportProblem()
   const mounted = useMounted()
-  const changes = toTaskUpdate(original, values, Intl.DateTimeFormat().resolvedOptions().timeZone)
+  const changes = toTaskUpdate(original, values, browserTimeZone() ?? null)
   const changed = Object.keys(changes).length > 0
   useKeepRowWhileEditing(task.key, changed)
   useUnsavedDraft(changed)
@@ -155,7 +157,7 @@ export function TaskDetails({ id, task, onClose }: TaskDetailsProps) {
                 value={values.repeat}
                 onChange={(event) => setField("repeat", event.target.value)}
               >
-                {recurrenceChoices(original.recurrence ?? "").map(({ value, label }) => (
+                {recurrenceChoices(values.date, stored.repeat, values.repeat).map(({ value, label }) => (
                   <option key={value} value={value}>
                     {label}
                   </option>

@@ -1,7 +1,6 @@
 import { describe, expect, it } from "vitest"
 import type { Task } from "@/data/hooks"
 import { describeTheirChanges, parseTags, toFormValues, toTaskUpdate } from "./detailsForm"
-import { recurrenceChoices, recurrenceLabel } from "./recurrence"
 
 const task: Task = {
   id: 1,
@@ -61,6 +60,52 @@ describe("toTaskUpdate", () => {
     })
   })
 
+  it("clears the time zone of a task without a time with its date", () => {
+    const zoned = { ...task, due_time: null, due_at: null, time_zone: "Pacific/Auckland" }
+    expect(toTaskUpdate(zoned, { ...toFormValues(zoned), date: "" }, "UTC")).toEqual({
+      due_date: null,
+      time_zone: null,
+      recurrence: null,
+    })
+  })
+
+  it("sets no time zone where the browser knows none", () => {
+    expect(toTaskUpdate(task, { ...shown, time: "10:00" }, null)).toEqual({
+      due_time: "10:00",
+      time_zone: null,
+    })
+  })
+
+  it("sends the rule of the last day for a monthly task that moves to the 31st, and none for other edits", () => {
+    const monthly = { ...task, recurrence: "FREQ=MONTHLY" }
+    const before = toFormValues(monthly)
+    expect(toTaskUpdate(monthly, { ...before, date: "2026-03-31" }, "UTC")).toEqual({
+      due_date: "2026-03-31",
+      recurrence: "FREQ=MONTHLY;BYMONTHDAY=28,29,30,31;BYSETPOS=-1",
+    })
+    expect(toTaskUpdate(monthly, { ...before, date: "2026-03-11" }, "UTC")).toEqual({
+      due_date: "2026-03-11",
+    })
+    const lastDay = {
+      ...task,
+      due_date: "2026-02-28",
+      recurrence: "FREQ=MONTHLY;BYMONTHDAY=28,29,30,31;BYSETPOS=-1",
+    }
+    const shownLastDay = toFormValues(lastDay)
+    expect(toTaskUpdate(lastDay, shownLastDay, "UTC")).toEqual({})
+    expect(toTaskUpdate(lastDay, { ...shownLastDay, date: "2026-03-01" }, "UTC")).toEqual({
+      due_date: "2026-03-01",
+    })
+  })
+
+  it("keeps a rule that skips months until another choice is made", () => {
+    const skipping = { ...task, due_date: "2026-03-31", recurrence: "FREQ=MONTHLY" }
+    expect(toTaskUpdate(skipping, toFormValues(skipping), "UTC")).toEqual({})
+    expect(toTaskUpdate(skipping, { ...toFormValues(skipping), repeat: "monthly" }, "UTC")).toEqual({
+      recurrence: "FREQ=MONTHLY;BYMONTHDAY=28,29,30,31;BYSETPOS=-1",
+    })
+  })
+
   it("clears with null", () => {
     const described = { ...task, description: "with rain water" }
     expect(toTaskUpdate(described, { ...toFormValues(described), description: "" }, "UTC")).toEqual({
@@ -77,22 +122,13 @@ describe("describeTheirChanges", () => {
       describeTheirChanges(task, theirs, { description: "mine", recurrence: "FREQ=DAILY", due_date: null }),
     ).toBe("Description: theirs\nRepeat: Never")
     expect(describeTheirChanges(task, theirs, { tags: ["mine"] })).toBe("Tags: none")
+    const moved = { ...task, due_date: "2026-03-31", recurrence: "FREQ=MONTHLY;BYMONTHDAY=-1" }
+    expect(describeTheirChanges(task, moved, { recurrence: null })).toBe("Repeat: Monthly on the last day")
   })
 })
 
 describe("parseTags", () => {
   it("splits, trims, and keeps one of the tags that differ in case only", () => {
-    expect(parseTags(" a, B ,,b, A, c d ")).toEqual(["a", "B", "c d"])
-  })
-})
-
-describe("the recurrence", () => {
-  it("keeps a rule that the page does not offer", () => {
-    expect(recurrenceLabel("FREQ=WEEKLY;BYDAY=MO,TH")).toBe("Custom")
-    expect(recurrenceChoices("FREQ=WEEKLY;BYDAY=MO,TH").at(-1)).toEqual({
-      value: "FREQ=WEEKLY;BYDAY=MO,TH",
-      label: "Custom",
-    })
-    expect(recurrenceChoices("FREQ=DAILY").some(({ label }) => label === "Custom")).toBe(false)
+    expect(parseTags(" a, B ,,b, A, c d , \u200b,\u3164")).toEqual(["a", "B", "c d"])
   })
 })

@@ -1,5 +1,6 @@
+import { isBlank } from "@/data/blank"
 import type { Task, TaskUpdate } from "@/data/hooks"
-import { recurrenceLabel } from "./recurrence"
+import { choiceOfRule, recurrenceLabel, ruleOfChoice } from "./recurrence"
 
 /** Values of the fields in the form for task details; "" for null. */
 export type FormValues = {
@@ -8,6 +9,7 @@ export type FormValues = {
   tags: string
   date: string
   time: string
+  /** A choice of `recurrenceChoices`. */
   repeat: string
 }
 
@@ -29,25 +31,31 @@ export function toFormValues(task: Task): FormValues {
     tags: task.tags.join(", "),
     date: task.due_date ?? "",
     time: task.due_time ?? "",
-    repeat: task.recurrence ?? "",
+    repeat: choiceOfRule(task.recurrence ?? "", task.due_date ?? ""),
   }
 }
 
-/** Split a comma-separated list of tags; of tags that differ only in case keep the first, because the API rejects both. */
+/**
+ * Split a comma-separated list of tags, without those that show nothing; of tags that differ only in case keep the first.
+ * The API rejects both.
+ */
 export function parseTags(text: string): string[] {
   const tags = new Map<string, string>()
   for (const tag of text.split(",").map((part) => part.trim())) {
     const folded = tag.toLowerCase()
-    if (tag && !tags.has(folded)) tags.set(folded, tag)
+    if (!isBlank(tag) && !tags.has(folded)) tags.set(folded, tag)
   }
   return [...tags.values()]
 }
 
 /**
  * Return the members to send for an edit: only changed ones, so that other clients' changes of other members are kept.
- * `zone`: IANA time zone of the browser, sent with a new due time. Clearing the date clears time and recurrence.
+ * `zone`: IANA time zone of the browser, sent with a new due time. Clearing the date clears time, zone and recurrence.
+ *
+ * No zone is set for a recurring task without a time: the page sends the browser's zone when it completes a task, and a
+ * stored zone, which the user does not see, would take precedence over it after a journey.
  */
-export function toTaskUpdate(task: Task, now: FormValues, zone: string): TaskUpdate {
+export function toTaskUpdate(task: Task, now: FormValues, zone: string | null): TaskUpdate {
   const before = toFormValues(task)
   const changes: TaskUpdate = {}
   if (now.description !== before.description) changes.description = now.description || null
@@ -57,14 +65,16 @@ export function toTaskUpdate(task: Task, now: FormValues, zone: string): TaskUpd
     if (tags.join("\n") !== task.tags.join("\n")) changes.tags = tags
   }
   if (now.date !== before.date) changes.due_date = now.date || null
-  if (now.repeat !== before.repeat) changes.recurrence = now.repeat || null
+  const rule = ruleOfChoice(now.repeat, now.date)
+  if (rule !== (task.recurrence ?? "")) changes.recurrence = rule || null
   if (now.time !== before.time) {
     changes.due_time = now.time || null
     changes.time_zone = now.time ? zone : null
   }
-  // Due time and recurrence need a due date.
+  // Due time, time zone and recurrence need a due date.
   if (before.date && !now.date) {
-    if (before.time && now.time === before.time) Object.assign(changes, { due_time: null, time_zone: null })
+    if (before.time && now.time === before.time) changes.due_time = null
+    if (task.time_zone && now.time === before.time) changes.time_zone = null
     if (before.repeat && now.repeat === before.repeat) changes.recurrence = null
   }
   return changes
@@ -75,13 +85,13 @@ export function describeTheirChanges(base: Task, theirs: Task, changes: TaskUpda
   const before = toFormValues(base)
   const now = toFormValues(theirs)
   return LABELS.filter(([member, field]) => member in changes && now[field] !== before[field])
-    .map(([, field, label]) => `${label}: ${displayValue(field, now[field])}`)
+    .map(([, field, label]) => `${label}: ${displayValue(field, theirs, now[field])}`)
     .join("\n")
 }
 
-/** Return a field's value as text, at most 200 characters; "none" if it is empty. */
-function displayValue(field: keyof FormValues, value: string): string {
-  if (field === "repeat") return recurrenceLabel(value)
+/** Return the `value` of a field of a task as text, at most 200 characters; "none" if it is empty. */
+function displayValue(field: keyof FormValues, task: Task, value: string): string {
+  if (field === "repeat") return recurrenceLabel(task.recurrence ?? "", task.due_date ?? "")
   const text = value.length > 200 ? `${value.slice(0, 200)}…` : value
   return text || "none"
 }

@@ -40,13 +40,14 @@ class OperationFailed(Exception):
 
 
 @writes
-def apply(user: User, operations: Sequence[Mapping[str, Any]]) -> list[TaskRow | None]:
+def apply(user: User, operations: Sequence[Mapping[str, Any]], zone: str | None) -> list[TaskRow | None]:
     """Apply the operations in order, in one transaction; return the task after each, None for a deleted one.
 
-    `operations` are as `OperationIn` loads them. Yields to other requests in between, with the user's row locked.
-    Raises `OperationFailed`, also if the searches for next due dates exceed `MAX_SPANS`.
+    `operations` are as `OperationIn` loads them, `zone` is the user's time zone (None: UTC). Yields to other requests
+    in between, with the user's row locked. Raises `OperationFailed`, also if the searches for next due dates exceed
+    `MAX_SPANS`.
     """
-    batch = _Batch(user, operations)
+    batch = _Batch(user, operations, zone)
     with search_budget(MAX_SPANS):
         work = 0
         for index, operation in enumerate(operations):
@@ -67,8 +68,8 @@ def apply(user: User, operations: Sequence[Mapping[str, Any]]) -> list[TaskRow |
 class _Batch:
     """A batch that is being applied: the results so far, and the operations that are not sent yet."""
 
-    def __init__(self, user: User, operations: Sequence[Mapping[str, Any]]) -> None:
-        self._user, self._operations = user, operations
+    def __init__(self, user: User, operations: Sequence[Mapping[str, Any]], zone: str | None) -> None:
+        self._user, self._operations, self._zone = user, operations, zone
         self._pending: list[Pipelined] = []
         self._current: dict[int, TaskRow] | None = None
         """Live tasks by id, as they are, without those that an operation may have changed. None: read them again."""
@@ -123,7 +124,7 @@ class _Batch:
         Raises `OperationFailed`.
         """
         try:
-            row = _apply_one(self._user, operation)
+            row = _apply_one(self._user, operation, self._zone)
         except DOMAIN_ERRORS as error:
             raise OperationFailed(index, error) from error
         self.rows.append(row)
@@ -140,16 +141,16 @@ def _work_pipelined(operation: Mapping[str, Any]) -> int:
     return 1 + len(operation.get("task", {}).get("description") or "") // 1000
 
 
-def _apply_one(user: User, operation: Mapping[str, Any]) -> TaskRow | None:
+def _apply_one(user: User, operation: Mapping[str, Any], zone: str | None) -> TaskRow | None:
     """Apply one operation; return the task after it, None for one moved to the trash. Raises `DOMAIN_ERRORS`."""
     name = operation["op"]
     if name == "create":
         return queries.add(user, operation["task"])
     target = (user, operation["id"], {operation["version"]} if "version" in operation else None)
     if name == "update":
-        return queries.change(*target, operation["task"])
+        return queries.change(*target, operation["task"], zone)
     if name == "complete":
-        return queries.change(*target, {"completed": operation["completed"]})
+        return queries.change(*target, {"completed": operation["completed"]}, zone)
     if name == "restore":
         return trash.restore(*target)
     if name == "move":

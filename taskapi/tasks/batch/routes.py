@@ -7,6 +7,7 @@ from marshmallow import ValidationError
 
 from ...guard.rate_limit import charge
 from ...http.errors import Problem
+from ...http.fields import strict
 from ...http.large_responses import with_large_response_permit
 from ...http.request import accepts, long_json_body, query_parameters
 from ...http.response import json_response
@@ -14,7 +15,7 @@ from ..blueprints import MAX_BULK_BODY_BYTES, data_bp
 from ..costs import OPERATIONS_PER_UNIT
 from ..replays import idempotent
 from ..responses import as_problem
-from ..schemas import no_parameters, task_out
+from ..schemas import completion_query, task_out
 from . import queries
 from .schemas import batch_in
 
@@ -28,11 +29,11 @@ def batch() -> Response:
 
     Waits for a permit of a large response, and charges the rate limit for the operations.
     """
-    query_parameters(no_parameters)
+    zone = query_parameters(completion_query).get("tz")
     operations = long_json_body(batch_in)["operations"]
     charge(len(operations) // OPERATIONS_PER_UNIT)
     try:
-        rows = queries.apply(g.user, operations)
+        rows = queries.apply(g.user, operations, zone)
     except queries.OperationFailed as failure:
         in_task = isinstance(failure.cause, ValidationError) and "task" in operations[failure.index]
         raise _problem(failure, in_task=in_task) from failure
@@ -40,7 +41,7 @@ def batch() -> Response:
 
 
 def _problem(failure: queries.OperationFailed, *, in_task: bool) -> Problem:
-    """Return the problem document of a failed operation: its `errors` point into the `operations` of the request.
+    """Return the problem document of a failed operation: its `errors` and `detail` point into `operations`.
 
     `in_task` is true for an error in the operation's `task`; its other members were validated before.
     """
@@ -48,4 +49,5 @@ def _problem(failure: queries.OperationFailed, *, in_task: bool) -> Problem:
     pointer = f"/operations/{failure.index}" + ("/task" if in_task else "")
     errors = problem.members.get("errors") or [{"pointer": "", "detail": problem.detail, "code": problem.code}]
     problem.members["errors"] = [{**error, "pointer": pointer + error["pointer"]} for error in errors]
+    problem.detail = strict.describe(problem.members["errors"], "Body")
     return problem

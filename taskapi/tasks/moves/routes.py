@@ -24,7 +24,7 @@ def move(id: str) -> Response:
 
     Runs with a permit for long writes, and charges the rate limit `MOVE` units.
     """
-    with task_precondition(id) as target:
+    with task_precondition(id) as (task, versions, _):
         ((side, other),) = json_body(move_in).items()
         charge(MOVE)
-        return task_response(queries.move(g.user, *target, before=side == "before", other=other))
+        return task_response(queries.move(g.user, task, versions, before=side == "before", other=other))

@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
 from ...http.fields.strict import refuse
-from ...http.fields.time import LAST_DAY
+from ...http.fields.time import FIRST_DAY, LAST_DAY
 
 MAX_RULE = 200
 """Maximum length of a rule in characters."""
@@ -21,39 +22,76 @@ MAX_RULE = 200
 WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 """The weekdays of RFC 5545, in the order of `date.weekday`."""
 
-_WEEKDAY = "(MO|TU|WE|TH|FR|SA|SU)"
-_ORDINAL = "-?([1-9]|[1-4][0-9]|5[0-3])"
-_MONTHDAY = "-?([1-9]|[12][0-9]|3[01])"
-_MONTH = "([1-9]|1[0-2])"
+MAX_POSITION = 366
+"""Maximum of BYSETPOS in either direction: the days of a leap year."""
+
+_UNTIL = re.compile("([0-9]{8})(T[0-9]{6}Z?)?")
+_WEEKDAY = re.compile(f"([+-]?[0-9]{{1,2}})?({'|'.join(WEEKDAYS)})")
+_SPACES = re.compile("[ \t]*([:;=,])[ \t]*")
 
 
-def _list_of(item: str) -> Callable[[str], bool]:
-    """Return a function that tests whether a text is a comma-separated list of values matching the pattern `item`."""
-    pattern = re.compile(f"{item}(,{item})*")
-    return lambda text: pattern.fullmatch(text) is not None
+def _word(*words: str) -> Callable[[str], str | None]:
+    """Return a function that returns a text unchanged if it is one of these words, otherwise None."""
+    return lambda text: text if text in words else None
 
 
-_PARTS: dict[str, tuple[Callable[[str], bool], str]] = {
-    "FREQ": (_list_of("(DAILY|WEEKLY|MONTHLY|YEARLY)"), "one of DAILY, WEEKLY, MONTHLY, YEARLY"),
-    "INTERVAL": (_list_of("[1-9][0-9]{0,2}"), "a number from 1 to 999"),
-    "BYDAY": (_list_of(f"({_ORDINAL})?{_WEEKDAY}"), "weekdays such as MO,TH or, by month or year, 1MO or -1FR"),
-    "BYMONTHDAY": (_list_of(_MONTHDAY), "days of the month, 1 to 31 or -31 to -1"),
-    "BYMONTH": (_list_of(_MONTH), "months, 1 to 12"),
-    "BYSETPOS": (lambda text: text == "-1", "-1, the last"),
-    "UNTIL": (_list_of("[0-9]{8}"), "a date such as 20261231"),
-    "COUNT": (_list_of("[1-9][0-9]{0,2}"), "a number from 1 to 999"),
+def _number(most: int) -> Callable[[str], str | None]:
+    """Return a function that normalizes a number from 1 to `most`; it returns None for another text."""
+    return lambda text: str(int(text)) if re.fullmatch("[0-9]{1,4}", text) and 1 <= int(text) <= most else None
+
+
+def _list_of(item: Callable[[str], str | None]) -> Callable[[str], str | None]:
+    """Return a function that normalizes each item of a comma-separated list; it returns None if any item is None."""
+
+    def parse(text: str) -> str | None:
+        items = [item(each) for each in text.split(",")]
+        return None if None in items else ",".join(each for each in items if each)
+
+    return parse
+
+
+def _signed(most: int) -> Callable[[str], str | None]:
+    """Return a function that normalizes a number from 1 to `most` or from -1 to -`most`; None for another text."""
+    number = _number(most)
+
+    def parse(text: str) -> str | None:
+        sign, absolute = (text[:1], text[1:]) if text[:1] in ("+", "-") else ("", text)
+        normalized = number(absolute)
+        return normalized and f"{sign.strip('+')}{normalized}"
+
+    return parse
+
+
+def _weekday(text: str) -> str | None:
+    """Normalize a weekday, which may have a number (`+1MO`, `-1FR`, up to 53); return None for another text."""
+    found = _WEEKDAY.fullmatch(text)
+    number = _signed(53)(found[1]) if found and found[1] else ""
+    return None if found is None or number is None else f"{number}{found[2]}"
+
+
+_PARTS: dict[str, tuple[Callable[[str], str | None], str]] = {
+    "FREQ": (_word("DAILY", "WEEKLY", "MONTHLY", "YEARLY"), "one of DAILY, WEEKLY, MONTHLY, YEARLY"),
+    "INTERVAL": (_number(999), "a number from 1 to 999"),
+    "BYDAY": (_list_of(_weekday), "weekdays such as MO,TH or, by month or year, 1MO or -1FR"),
+    "BYMONTHDAY": (_list_of(_signed(31)), "days of the month, 1 to 31 or -31 to -1"),
+    "BYMONTH": (_list_of(_number(12)), "months, 1 to 12"),
+    "BYSETPOS": (_list_of(_signed(MAX_POSITION)), "numbers from 1 to 366 or -366 to -1; -1 is the last"),
+    "WKST": (_word(*WEEKDAYS), "one of MO, TU, WE, TH, FR, SA, SU"),
+    "UNTIL": (lambda text: text if _UNTIL.fullmatch(text) else None, "20261231, 20261231T235959 or 20261231T235959Z"),
+    "COUNT": (_number(999), "a number from 1 to 999"),
 }
-"""The supported parts in their normalized order: a function that validates the value, and its description in errors."""
-_SINGLE = ("FREQ", "INTERVAL", "UNTIL", "COUNT")
-"""The parts that take one value, not a list."""
-_UNSUPPORTED = ("BYSECOND", "BYMINUTE", "BYHOUR", "BYYEARDAY", "BYWEEKNO", "WKST")
+"""The supported parts in their normalized order: a function that normalizes the value, None if it is not allowed, and
+the description of the value in errors."""
+_UNSUPPORTED = ("BYSECOND", "BYMINUTE", "BYHOUR", "BYYEARDAY", "BYWEEKNO")
 """The other parts of RFC 5545. The error names them; any other name is client input, which errors do not echo."""
 
 
 def normalize(rule: str) -> str:
-    """Validate a rule and return it as it is stored: upper case, without `RRULE:`, its parts in a fixed order.
+    """Validate a rule as calendars write it, and return it as it is stored.
 
-    Raises ValidationError with the part that is not allowed.
+    The stored rule is in upper case without `RRULE:`, spaces and a final semicolon, its parts in a fixed order, numbers
+    without `+` and leading zeros. Values stay as they are, also those that have no effect, such as `INTERVAL=1` and
+    most `WKST`: a calendar gets the rule back that it sent. Raises ValidationError with the part that is not allowed.
     """
     parts = _split_parts(rule)
     _check_combinations(parts)
@@ -61,20 +99,21 @@ def normalize(rule: str) -> str:
 
 
 def _split_parts(rule: str) -> dict[str, str]:
-    """Split a rule into its parts, in upper case, and validate each by itself. Raises ValidationError."""
+    """Split a rule into its parts, normalize the value of each, and return them by name. Raises ValidationError."""
     parts: dict[str, str] = {}
     # Only ASCII: `upper` would turn other letters into allowed ones, such as the dotless i into "I".
-    text = rule.upper() if rule.isascii() else rule
-    for part in text.removeprefix("RRULE:").split(";"):
+    text = _SPACES.sub(r"\1", rule.strip(" \t")).upper() if rule.isascii() else rule
+    for part in text.removeprefix("RRULE:").removesuffix(";").split(";"):
         name, _, value = part.partition("=")
         if name in _UNSUPPORTED:
             raise refuse("recurrence", f"{name} is not supported.")
         if name not in _PARTS:
             raise refuse("recurrence", f"May have the parts {', '.join(_PARTS)}, each as NAME=VALUE.")
-        is_allowed, description = _PARTS[name]
-        if name in parts or not is_allowed(value) or (name in _SINGLE and "," in value):
+        normalize_value, description = _PARTS[name]
+        normalized = normalize_value(value)
+        if name in parts or normalized is None:
             raise refuse("recurrence", f"{name} must be given once, as {description}.")
-        parts[name] = value
+        parts[name] = normalized
     return parts
 
 
@@ -107,7 +146,8 @@ class Rule:
     """A parsed rule. An empty set of months, month days or weekdays does not restrict the dates.
 
     `weekdays` has pairs of the weekday (0 is Monday) and the ordinal of BYDAY, 0 without one: `-1FR` is (4, -1).
-    `last_only` is BYSETPOS=-1. `until` is the last possible date, inclusive.
+    `positions` is BYSETPOS, empty without it. `week_start` is WKST, the weekday on which a week begins. `until` is the
+    last possible date, inclusive.
     """
 
     frequency: str
@@ -115,13 +155,17 @@ class Rule:
     months: frozenset[int]
     month_days: frozenset[int]
     weekdays: frozenset[tuple[int, int]]
-    last_only: bool
+    positions: frozenset[int]
+    week_start: int
     until: date
     count: int | None
 
     @classmethod
-    def parse(cls, rule: str) -> Rule:
-        """Parse a rule that `normalize` has returned, without validation; its `until` is at most `LAST_DAY`."""
+    def parse(cls, rule: str, clock: str | None = None, zone: str | None = None) -> Rule:
+        """Parse a rule that `normalize` has returned, without validation, for a task due at `clock` in `zone`.
+
+        They are needed for UNTIL only (`last_day`).
+        """
         parts = dict(part.split("=", 1) for part in rule.split(";"))
         return cls(
             frequency=parts["FREQ"],
@@ -131,9 +175,9 @@ class Rule:
             weekdays=frozenset(
                 (WEEKDAYS.index(item[-2:]), int(item[:-2] or "0")) for item in parts.get("BYDAY", "").split(",") if item
             ),
-            last_only="BYSETPOS" in parts,
-            # LAST_DAY is the last due date that a task may have.
-            until=min(_parse_until(parts["UNTIL"]), LAST_DAY) if "UNTIL" in parts else LAST_DAY,
+            positions=_numbers(parts.get("BYSETPOS")),
+            week_start=WEEKDAYS.index(parts.get("WKST", "MO")),
+            until=last_day(parts["UNTIL"], clock, zone) if "UNTIL" in parts else LAST_DAY,
             count=int(parts["COUNT"]) if "COUNT" in parts else None,
         )
 
@@ -143,9 +187,33 @@ def _numbers(text: str | None) -> frozenset[int]:
     return frozenset(int(item) for item in text.split(",")) if text else frozenset()
 
 
+def last_day(until: str, clock: str | None, zone: str | None) -> date:
+    """Return the last due date that UNTIL allows, at most `LAST_DAY`, for a task due at `clock` (`HH:MM`) in `zone`.
+
+    UNTIL is a date, a local time, or a time in UTC (`Z`), and inclusive (RFC 5545, section 3.3.10). With a date the
+    task may be due at any time of that day. A time in UTC is compared in `zone`, an IANA name, in UTC for None.
+    """
+    end = _parse_until(until)
+    if not isinstance(end, datetime) or not FIRST_DAY <= end.date() < LAST_DAY:
+        return min(end.date() if isinstance(end, datetime) else end, LAST_DAY)
+    if end.tzinfo is not None:
+        if clock is None and f"{end:%H%M%S}" in _WHOLE_DAY:
+            return end.date()
+        end = end.astimezone(ZoneInfo(zone) if zone else UTC)
+    due = datetime.combine(end.date(), time.fromisoformat(clock or "00:00"), end.tzinfo)
+    # Python compares two times of one zone without their offsets, which differ where the clock was changed.
+    is_past = due > end if end.tzinfo is None else due.astimezone(UTC) > end.astimezone(UTC)
+    return end.date() - timedelta(days=is_past)
+
+
+_WHOLE_DAY = ("000000", "235959")
+"""Times in UTC by which calendars mean the day itself, for an event without a time. The end of a day in another zone is
+a different time in UTC, such as 075959Z for Los Angeles."""
+
+
 def _parse_until(text: str) -> date:
-    """Parse the value of UNTIL, a date such as 20261231. Raises ValidationError for a day that does not exist."""
+    """Parse UNTIL to a date or a datetime, aware if it is in UTC. Raises ValidationError if there is no such time."""
     try:
-        return date(int(text[:4]), int(text[4:6]), int(text[6:]))
+        return datetime.fromisoformat(text) if "T" in text else date.fromisoformat(text)
     except ValueError as error:
-        raise refuse("recurrence", "UNTIL must be a day that the calendar has.") from error
+        raise refuse("recurrence", "UNTIL must be a day and a time that the calendar has.") from error

@@ -1,9 +1,14 @@
-"""Due dates: the columns derived from date, time and time zone. A due date is an instant only with time and zone."""
+"""Due dates: the columns derived from date, time and time zone. A due date is an instant only with time and zone.
+
+Without a time, the time zone only says whose days a recurring task is counted by (series.py).
+"""
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, time
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -15,7 +20,7 @@ from . import occurrences
 SCHEDULE_MEMBERS = ("due_date", "due_time", "time_zone", "recurrence", "repeat_from")
 """The members about time. They depend on each other, so a change of one is validated with all of them."""
 
-_NEEDS = (("due_time", "due_date"), ("time_zone", "due_time"), ("recurrence", "due_date"))
+_NEEDS = (("due_time", "due_date"), ("time_zone", "due_date"), ("recurrence", "due_date"))
 """Pairs of a member and the member that it requires."""
 
 
@@ -73,3 +78,43 @@ def due_sort_key(day: date | None, clock: str | None) -> str:
 def today(zone: str | None, now: datetime) -> date:
     """Return the local date of the instant `now` in an IANA time zone; in UTC for None."""
     return now.astimezone(ZoneInfo(zone) if zone else UTC).date()
+
+
+@dataclass(frozen=True)
+class PastTimes:
+    """The local times of a day (`HH:MM`) whose `due_instant` has passed.
+
+    Those before `change` that are before `earlier`, and those from `change` on that are before `later`. `change` is the
+    time from which the offset from UTC is another one; 24:00 on a day with one offset.
+    """
+
+    change: str
+    earlier: str
+    later: str
+
+    @classmethod
+    def at(cls, now: datetime, zone: str) -> PastTimes:
+        """Return the past times of the day that `now` is in, in an IANA time zone."""
+        midnight = datetime.combine(today(zone, now), time(), ZoneInfo(zone))
+        offsets = [day.utcoffset() or timedelta() for day in (midnight, midnight + timedelta(days=1))]
+        change = _MINUTES_PER_DAY
+        if offsets[0] != offsets[1]:
+            change = bisect_left(range(change), 1, key=lambda minute: _offset(midnight, minute) == offsets[1])
+        # How late it is by each of the two offsets: the clock shows only one of them.
+        elapsed = now.astimezone(UTC) - midnight.replace(tzinfo=UTC)
+        earlier, later = (_clock((elapsed + offset) // timedelta(minutes=1)) for offset in offsets)
+        return cls(_clock(change), earlier, later)
+
+
+_MINUTES_PER_DAY = 24 * 60
+
+
+def _offset(midnight: datetime, minute: int) -> timedelta | None:
+    """Return the offset from UTC of the local time `minute` minutes after `midnight`, the first of a repeated time."""
+    return (midnight + timedelta(minutes=minute)).utcoffset()
+
+
+def _clock(minute: int) -> str:
+    """Format a minute of the day as `HH:MM`; one before or after the day as its start or its end, 24:00."""
+    hours, minutes = divmod(min(max(minute, 0), _MINUTES_PER_DAY), 60)
+    return f"{hours:02}:{minutes:02}"

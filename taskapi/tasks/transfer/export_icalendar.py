@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from ...concurrency.cooperative import wait_for_turn, yielding_by_size
 from ...http.fields.time import LAST_DAY
+from ..recurrence import rrule
 from ..statements.rows import TaskRow
 
 MAX_LINE_BYTES = 75
@@ -152,7 +153,7 @@ def _rrule(row: TaskRow) -> str:
     if "UNTIL" in parts:
         # This task is due even if its series ended before. No task is due after LAST_DAY, and the last day that Python
         # knows, 9999-12-31, has no equivalent in UTC for a zone west of it.
-        last = datetime.strptime(parts["UNTIL"], "%Y%m%d").date()  # noqa: DTZ007  a date
+        last = rrule.last_day(parts["UNTIL"], row.due_time, row.time_zone)
         parts["UNTIL"] = _until(min(max(last, row.due_date), LAST_DAY), row)
     return ";".join(f"{name}={value}" for name, value in parts.items())
 

@@ -22,8 +22,12 @@ def delete(id: str) -> Response:
     """Move a task to the trash, or delete it permanently with `permanent=true`."""
     # Read before it is validated: the lookup depends on it, and 404 precedes the 400 of an invalid parameter.
     permanent = request.args.get("permanent") == "true"
-    with task_precondition(id, query=delete_query, find=queries.find if permanent else find_live) as target:
-        (queries.destroy if permanent else queries.remove)(g.user, *target)
+    with task_precondition(id, query=delete_query, find=queries.find if permanent else find_live) as (
+        task,
+        versions,
+        _,
+    ):
+        (queries.destroy if permanent else queries.remove)(g.user, task, versions)
     return no_content()
 
 
@@ -31,6 +35,6 @@ def delete(id: str) -> Response:
 @idempotent
 def restore(id: str) -> Response:
     """Restore a task from the trash; a live task stays as it is."""
-    with task_precondition(id, find=queries.find) as target:
+    with task_precondition(id, find=queries.find) as (task, versions, _):
         json_body(no_members)
-        return task_response(queries.restore(g.user, *target))
+        return task_response(queries.restore(g.user, task, versions))

@@ -120,7 +120,7 @@ CREATE = {"op": "create", "task": {"title": "new"}}
         ({"op": "update", "id": 1, "task": {"due_time": "10:00"}}, 422, "/task/due_time"),
         ({"op": "create", "task": {"title": "x", "recurrence": "FREQ=DAILY"}}, 422, "/task/recurrence"),
         (
-            {"op": "create", "task": {"title": "x", "due_date": "2026-01-01", "time_zone": "UTC"}},
+            {"op": "create", "task": {"title": "x", "due_time": None, "time_zone": "UTC"}},
             422,
             "/task/time_zone",
         ),

@@ -6,17 +6,21 @@ import json
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from datetime import time as local_time
 from pathlib import Path
 from typing import Any
 from zoneinfo import available_timezones
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
 from taskapi.http.fields.time import FIRST_DAY, LAST_DAY
 from taskapi.tasks.listing import queries as listing_queries
 from taskapi.tasks.recurrence import schedule
+from taskapi.tasks.recurrence.schedule import PastTimes
 from tests.conftest import Person
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -36,6 +40,7 @@ class TestMembers:
         {"due_date": "1900-01-01"},
         {"due_date": "2999-12-31"},
         {"due_date": "2026-11-21", "due_time": "00:00"},
+        {"due_date": "2026-11-21", "time_zone": "Pacific/Auckland"},
         {"due_date": "2026-11-21", "due_time": "23:59", "time_zone": "UTC"},
         {"due_date": "2026-11-21", "due_time": "09:30", "time_zone": "America/Argentina/Buenos_Aires"},
         {"due_date": "1900-01-01", "due_time": "00:00", "time_zone": "Pacific/Kiritimati"},
@@ -46,8 +51,19 @@ class TestMembers:
         for members in self.VALID:
             task = alice.add(**members)
             assert {name: task[name] for name in members} == members
-            assert (task["due_at"] is None) == ("time_zone" not in members)
+            assert (task["due_at"] is None) == ("time_zone" not in members or "due_time" not in members)
             assert alice.get(f"/{task['id']}").get_json() == task
+
+    def test_a_zone_with_a_date_alone_is_exported_and_imported(self, alice: Person, mallory: Person) -> None:
+        members = {"due_date": "2026-11-29", "time_zone": "Pacific/Auckland", "recurrence": "FREQ=DAILY"}
+        alice.add(**members)
+        exported = alice.data("GET", "/export").get_json()["tasks"]
+        assert mallory.data("POST", "/import", json={"tasks": exported}).status_code == 200
+        (task,) = mallory.get().get_json()
+        assert {name: task[name] for name in members} == members
+        assert ",2026-11-29,,Pacific/Auckland,," in alice.data("GET", "/export?format=csv").text
+        assert "DTSTART;VALUE=DATE:20261129" in alice.data("GET", "/export?format=ics").text
+        assert "BEGIN:VTIMEZONE" not in alice.data("GET", "/export?format=ics").text
 
     def test_due_members_default_to_null(self, alice: Person) -> None:
         task = alice.add()
@@ -58,16 +74,15 @@ class TestMembers:
         ("members", "invalid"),
         [
             ({"due_time": "09:30"}, ["/due_time"]),
-            ({"due_date": "2026-11-21", "time_zone": "UTC"}, ["/time_zone"]),
             ({"time_zone": "UTC"}, ["/time_zone"]),
             ({"due_time": "09:30", "recurrence": "FREQ=DAILY"}, ["/due_time", "/recurrence"]),
-            ({"due_date": None, "due_time": "09:30", "time_zone": "UTC"}, ["/due_time"]),
+            ({"due_date": None, "due_time": "09:30", "time_zone": "UTC"}, ["/due_time", "/time_zone"]),
             (
                 {"due_date": "20260228", "due_time": "9:30", "time_zone": "CET+1"},
                 ["/due_date", "/due_time", "/time_zone"],
             ),
         ],
-        ids=["time", "zone without time", "zone", "time and rule", "null date", "each invalid"],
+        ids=["time", "zone", "time and rule", "null date", "each invalid"],
     )
     def test_a_due_member_without_the_one_it_needs_is_422_with_a_pointer(
         self, alice: Person, members: dict[str, Any], invalid: list[str]
@@ -148,14 +163,13 @@ class TestPartialUpdates:
     @pytest.mark.parametrize(
         ("members", "invalid"),
         [
-            ({"due_date": None}, ["/due_time", "/recurrence"]),
-            ({"due_time": None}, ["/time_zone"]),
+            ({"due_date": None}, ["/due_time", "/recurrence", "/time_zone"]),
             ({"due_date": None, "due_time": None}, ["/recurrence", "/time_zone"]),
             ({"due_date": None, "due_time": None, "time_zone": None}, ["/recurrence"]),
-            ({"title": "y", "due_time": None, "completed": True}, ["/time_zone"]),
+            ({"title": "y", "due_date": None, "recurrence": None, "completed": True}, ["/due_time", "/time_zone"]),
             ({"recurrence": "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30"}, ["/recurrence"]),
         ],
-        ids=["date", "time", "date and time", "all but the rule", "with other members", "a rule without dates"],
+        ids=["date", "date and time", "all but the rule", "with other members", "a rule without dates"],
     )
     def test_an_update_that_leaves_contradicting_due_members_is_422_and_changes_nothing(
         self, alice: Person, method: str, members: dict[str, Any], invalid: list[str]
@@ -186,6 +200,8 @@ class TestPartialUpdates:
             ({"due_time": "23:00"}, "2026-07-01T21:00:00.000Z"),
             ({"time_zone": "Asia/Kathmandu"}, "2026-07-01T17:15:00.000Z"),
             ({"title": "y"}, "2026-07-01T17:15:00.000Z"),
+            ({"due_time": None}, None),
+            ({"due_time": "23:00"}, "2026-07-01T17:15:00.000Z"),
             ({"time_zone": None}, None),
         ):
             assert alice.send(method, "/1", json=members).get_json()["due_at"] == instant
@@ -251,6 +267,37 @@ class TestDueAt:
         for _, made, count, tasks in results:
             assert (made["due_date"], made["due_at"]) == ("2026-11-21", "2026-11-20T18:15:00.000Z")
             assert tasks == alice.get().get_json()[-count:]
+
+
+OCTOBER_25 = {"due_date": "2026-10-25", "due_time": "02:30"}
+MARCH_28 = {"due_date": "2027-03-28", "due_time": "02:30"}
+
+
+@given(
+    st.datetimes(datetime(2026, 1, 1), datetime(2027, 12, 31))  # noqa: DTZ001  in UTC
+    | st.sampled_from(
+        [datetime.fromisoformat(day) for day in ("2026-10-25", "2027-03-28", "2026-04-23T21:30")]
+    ).flatmap(lambda day: st.integers(0, 24 * 60).map(lambda minute: day + timedelta(minutes=minute))),
+    st.sampled_from(
+        [
+            *("Europe/Berlin", "America/New_York", "Pacific/Auckland", "Asia/Kathmandu", "UTC"),
+            *("Africa/Cairo", "Australia/Lord_Howe", "America/Havana", "America/Asuncion", "Asia/Beirut"),
+        ]
+    ),
+    st.times(),
+)
+@example(datetime(2026, 10, 29, 21, 10), "Africa/Cairo", local_time(23, 30))  # noqa: DTZ001  24:00 becomes 23:00
+@example(datetime(2026, 4, 23, 22, 15), "Africa/Cairo", local_time(0, 30))  # noqa: DTZ001  00:00 becomes 01:00
+@example(datetime(2026, 10, 25, 1, 15), "Europe/Berlin", local_time(2, 30))  # noqa: DTZ001
+@example(datetime(2027, 3, 28, 1, 15), "Europe/Berlin", local_time(2, 30))  # noqa: DTZ001
+@example(datetime(2026, 4, 4, 15, 20), "Australia/Lord_Howe", local_time(1, 45))  # noqa: DTZ001  half an hour
+@settings(max_examples=500, deadline=None)
+def test_a_time_of_today_has_passed_if_its_instant_has(now: datetime, zone: str, due: local_time) -> None:
+    now, text = now.replace(second=0, microsecond=0, tzinfo=UTC), f"{due:%H:%M}"
+    past = PastTimes.at(now, zone)
+    instant = schedule.due_instant(schedule.today(zone, now), text, zone)
+    assert instant
+    assert (text < (past.earlier if text < past.change else past.later)) == (instant < now)
 
 
 class TestFilters:
@@ -357,6 +404,23 @@ class TestFilters:
             "Pacific/Kiritimati",
             False,
         ),
+        "a date with a zone of its own is a date, in the zone of the request": (
+            {"due_date": "2026-11-21", "time_zone": "Pacific/Pago_Pago"},
+            datetime(2026, 11, 21, 10, tzinfo=UTC),
+            "Pacific/Kiritimati",
+            True,
+        ),
+        # Berlin repeats 02:00 to 03:00 on October 25 (the first is due), and skips it on March 28 (02:30 means 03:30).
+        "a repeated time, before it": (OCTOBER_25, datetime(2026, 10, 25, 0, 30, tzinfo=UTC), "Europe/Berlin", False),
+        "a repeated time, after it": (OCTOBER_25, datetime(2026, 10, 25, 0, 31, tzinfo=UTC), "Europe/Berlin", True),
+        "a repeated time, in the second hour": (
+            OCTOBER_25,
+            datetime(2026, 10, 25, 1, 15, tzinfo=UTC),
+            "Europe/Berlin",
+            True,
+        ),
+        "a skipped time, before it": (MARCH_28, datetime(2027, 3, 28, 1, 30, tzinfo=UTC), "Europe/Berlin", False),
+        "a skipped time, after it": (MARCH_28, datetime(2027, 3, 28, 1, 31, tzinfo=UTC), "Europe/Berlin", True),
         "without a due date": ({}, datetime(2999, 1, 1, tzinfo=UTC), "", False),
     }
 

@@ -25,6 +25,7 @@ ZONES = [
     *("America/New_York", "Europe/Berlin", "Asia/Kathmandu", "Pacific/Kiritimati", "UTC", "Etc/UTC"),
 ]
 RULE_ENDS = ["", ";UNTIL=99991231", ";UNTIL=00010101", ";UNTIL=29991231", ";COUNT=1", ";COUNT=999"]
+RULE_ENDS += [f";UNTIL={day}{time}" for day in ("99991231", "00010101", "29991231") for time in ("T000000", "T235959Z")]
 DAYS = [FIRST_DAY.isoformat(), "2026-11-20", LAST_DAY.isoformat()]
 TIMES = ["00:00", "23:59", None]
 
@@ -41,7 +42,6 @@ def extreme_tasks(days: list[str]) -> list[dict[str, Any]]:
     tasks = [
         {"due_date": day, "due_time": time, "time_zone": zone, "recurrence": rule or None, "occurrence": 5}
         for day, time, zone, rule in combinations
-        if time or not zone
     ]
     return [{"title": "x", "id": id, **task} for id, task in enumerate(tasks, 1)]
 

@@ -211,7 +211,7 @@ SERIES = {"title": "x", "due_date": "2026-01-01", "recurrence": "FREQ=DAILY", "s
         ({"title": "x", "id": None}, "/id"),
         ({"title": "x", "id": 4}, "/id"),
         ({"title": "x", "due_time": "10:00"}, "/due_time"),
-        ({"title": "x", "due_date": "2026-01-01", "time_zone": "UTC"}, "/time_zone"),
+        ({"title": "x", "due_time": None, "time_zone": "UTC"}, "/time_zone"),
         ({"title": "x", "recurrence": "FREQ=DAILY"}, "/recurrence"),
         ({"title": "x", "due_date": "2026-01-01", "recurrence": "FREQ=SECONDLY"}, "/recurrence"),
         ({"title": "x", "created_at": "2026-01-01"}, "/created_at"),
