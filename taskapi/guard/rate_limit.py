@@ -30,6 +30,9 @@ ADDRESS_LIMIT_FACTOR = 10
 REDIS_PAUSE = 5.0
 """Seconds for which Redis is not called after a failure, so that requests do not wait for its timeout."""
 
+NAT64 = ipaddress.ip_network("64:ff9b::/96")
+"""The prefix with which a translator shows IPv4 clients to IPv6 servers (RFC 6052, section 2.1; RFC 7755)."""
+
 _EXTENSION = "taskapi.guard.rate_limit"
 
 _CHARGED_UNITS = "taskapi.charged_units"
@@ -186,12 +189,14 @@ def _forwarded_address(entry: str) -> str:
 def _rate_limit_key(address: str) -> str | None:
     """Return the key to count an IP address under: an IPv6 address by its /64, None for a non-global address.
 
-    An IPv4-mapped IPv6 address counts as IPv4. Raises `ValueError`, which `lru_cache` does not cache, if it is not an
-    IP address.
+    An IPv6 address that stands for an IPv4 address counts as that. Raises `ValueError`, which `lru_cache` does not
+    cache, if it is not an IP address.
     """
     ip = ipaddress.ip_address(address)
     # ::ffff:203.0.113.9 is an IPv4 client of a dual-stack socket or proxy (RFC 4291, section 2.5.5.2).
     ip = getattr(ip, "ipv4_mapped", None) or ip
+    if ip in NAT64:
+        ip = ipaddress.IPv4Address(ip.packed[-4:])  # all IPv4 clients would share the /64 of the prefix
     if not ip.is_global:
         return None
     # A customer has a whole /64 of IPv6 addresses (RFC 6177), so all of them share a key.

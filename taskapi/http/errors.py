@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import traceback
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Self
@@ -16,6 +15,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from ..database.failures import DatabaseUnavailable
 from .fields import strict
 from .request_id import request_id
+from .stack_traces import stack_trace
 
 log = logging.getLogger(__name__)
 
@@ -238,36 +238,6 @@ def problem_response(problem: Problem) -> Response:
     response = Response(orjson.dumps(body), problem.status, content_type=MEDIA_TYPE)
     response.headers.extend(problem.headers)
     return response
-
-
-def stack_trace(error: BaseException) -> str:
-    """Format an exception and its causes without their messages, which may quote the content of a task.
-
-    PostgreSQL quotes the values of a violated key or the whole row, a parser quotes the text. The result has the types,
-    the lines of code, and SQLSTATE, table, column and constraint, which contain no values.
-    """
-    chain: list[BaseException] = []
-    current: BaseException | None = error
-    while current is not None and current not in chain:
-        chain.append(current)
-        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
-    lines: list[str] = []
-    for current in reversed(chain):
-        lines += [*traceback.format_tb(current.__traceback__), f"{type(current).__module__}.{_describe(current)}\n"]
-    return "".join(lines)
-
-
-def _describe(error: BaseException) -> str:
-    """Return the class name of an exception; of a psycopg or sqlite3 one also its code, and the names of the objects.
-
-    Objects are the table, column and constraint, which psycopg knows. The message is left out.
-    """
-    name, diagnostics = type(error).__qualname__, getattr(error, "diag", None)
-    names = ("sqlstate", "table_name", "column_name", "constraint_name")
-    described = [f"{name}={value}" for name in names if (value := getattr(diagnostics, name, None))]
-    if code := getattr(error, "sqlite_errorname", None):
-        described.append(code)
-    return " ".join([name, *described])
 
 
 def _database_unavailable(error: DatabaseUnavailable) -> Response:

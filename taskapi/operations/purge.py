@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from ..auth import queries as sessions
 from ..auth.tokens import User
-from ..http.errors import stack_trace
+from ..http.stack_traces import stack_trace
 from ..idempotency import queries as idempotency
 from ..tasks import purge as tasks
 from ..tasks import refolding

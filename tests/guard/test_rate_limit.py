@@ -360,12 +360,20 @@ def test_the_ipv6_addresses_of_a_slash_64_share_a_limit(make_app: Make) -> None:
     assert person(app, "elsewhere", "2001:500:2:1::1").get().status_code == 200
 
 
-def test_ipv4_mapped_addresses_have_separate_limits(make_app: Make) -> None:
+@pytest.mark.parametrize("prefix", ["::ffff:", "64:ff9b::"], ids=["mapped", "translated"])
+def test_ipv6_addresses_of_ipv4_clients_have_separate_limits(make_app: Make, prefix: str) -> None:
     app = make_app(RATE_LIMIT="2/minute")
     for number in range(20):
-        person(app, f"user-{number // 2}", "::ffff:198.41.0.4").get()
-    assert person(app, "one-too-many", "::ffff:198.41.0.4").get().status_code == 429
-    assert person(app, "elsewhere", "::ffff:198.41.0.5").get().status_code == 200
+        person(app, f"user-{number // 2}", f"{prefix}198.41.0.4").get()
+    assert person(app, "one-too-many", f"{prefix}198.41.0.4").get().status_code == 429
+    assert person(app, "one-more", "198.41.0.4").get().status_code == 429
+    assert person(app, "elsewhere", f"{prefix}198.41.0.5").get().status_code == 200
+
+
+@pytest.mark.parametrize("address", ["::ffff:10.0.0.1", "64:ff9b::10.0.0.1"])
+def test_ipv6_addresses_of_private_ipv4_clients_are_not_limited(make_app: Make, address: str) -> None:
+    app = make_app(RATE_LIMIT="1/minute")
+    assert {person(app, f"user-{number}", address).get().status_code for number in range(15)} == {200}
 
 
 def test_a_request_rejected_for_its_address_is_not_counted_for_the_user(make_app: Make) -> None:

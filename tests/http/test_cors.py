@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -11,8 +12,10 @@ from werkzeug.test import TestResponse
 
 from taskapi.database.base import db
 from taskapi.http import errors
+from taskapi.http.cors import ALLOW_HEADERS, EXPOSE_HEADERS
 from tests.conftest import Person, build, delete_all_rows, migrate
 from tests.every_request import API, at
+from tests.gunicorn_server import ROOT
 
 APP = "https://app.example.com"
 ADMIN = "http://localhost:3000"
@@ -106,6 +109,13 @@ def test_origins_of_applications_and_ipv6_addresses_are_allowed(client: FlaskCli
 def test_each_request_header_of_the_api_is_allowed(client: FlaskClient, header: str):
     response = preflight(client, "/api/alice/tasks", APP, "GET", header)
     assert words(response, "Access-Control-Allow-Headers") == {header}
+
+
+def test_the_documentation_names_all_request_and_response_headers():
+    section = (ROOT / "docs/api.md").read_text().partition("## Pages of another origin\n")[2].partition("\n## ")[0]
+    sent, read = section.split("\n- ")[1:]
+    assert re.findall(r"`([\w-]+)`", sent) == ALLOW_HEADERS
+    assert re.findall(r"`([\w-]+)`", read) == EXPOSE_HEADERS
 
 
 def test_other_request_headers_are_not_allowed(client: FlaskClient):

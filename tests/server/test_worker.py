@@ -7,15 +7,19 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
+from pathlib import Path
 
 import pytest
 from gunicorn.config import Config
 
+from taskapi.database.engine import POOL_SIZE
 from taskapi.server.worker import cache_settings
 from tests.chaos.service import Service, run_service
 from tests.conftest import migrate
 from tests.gunicorn_server import CLIENT_TIMEOUT, ROOT
+from tests.waiting import until
 
 # Settings
 
@@ -223,3 +227,40 @@ def test_an_unparsable_request_is_quoted_neither_in_the_page_nor_in_the_log(
     log = failing.log.read_bytes()
     assert b"Invalid request from ip=127.0.0.1: " in log
     assert b"s3cr3t" not in log
+
+
+# An application whose requests hold all slots
+
+BLOCKING = """
+from pathlib import Path
+import gevent
+from wsgi import app
+
+FOLDER = Path(__file__).parent
+
+
+@app.get("/waits/<number>")
+def waits(number):
+    (FOLDER / f"began-{number}").touch()
+    while not (FOLDER / "released").exists():
+        gevent.sleep(0.02)
+    return ""
+"""
+
+
+def test_the_liveness_probe_responds_with_and_without_a_path_prefix_while_all_slots_are_taken(tmp_path: Path) -> None:
+    (tmp_path / "blocking.py").write_text(BLOCKING)
+    python_path = os.pathsep.join((str(ROOT), str(tmp_path)))
+    settings = {"app": "blocking:app", "PYTHONPATH": python_path, "URL_PREFIX": "/tasks-api"}
+    with (
+        run_service(f"sqlite:///{tmp_path}/x.db", workers=1, **settings) as running,
+        ThreadPoolExecutor(POOL_SIZE) as pool,
+    ):
+        try:
+            for number in range(POOL_SIZE):
+                pool.submit(download, running, f"/tasks-api/waits/{number}", b"1.0")
+            until(lambda: len(list(tmp_path.glob("began-*"))) == POOL_SIZE)
+            for path in ("/healthz", "/tasks-api/healthz"):
+                assert download(running, path, b"1.0").endswith(b'{"status":"ok"}')
+        finally:
+            (tmp_path / "released").touch()
