@@ -7,9 +7,9 @@ from psycopg.errors import ConnectionTimeout, OperationalError
 ATTEMPTS = 4
 """Attempts of a unit of work, the first included, before a retryable error is raised."""
 
-RETRYABLE = frozenset({"40001", "40P01", "26000"})
+RETRYABLE = frozenset({"40001", "40P01", "26000", "42P05"})
 """SQLSTATEs that a second attempt resolves: serialization_failure and deadlock_detected (PostgreSQL manual, 13.5), and
-invalid_sql_statement_name, after which nothing was executed: the server has lost the prepared statement."""
+invalid_sql_statement_name and duplicate_prepared_statement, after which nothing was executed (`Pooling`)."""
 
 UNAVAILABLE_CLASSES = ("08", "53", "57P", "58")
 """SQLSTATE classes: connection exception, insufficient resources, operator intervention, system error."""
