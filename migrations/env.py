@@ -8,9 +8,11 @@ from __future__ import annotations
 from alembic import context
 from flask import current_app
 from sqlalchemy import Connection, NullPool, create_engine, inspect, make_url, text
+from sqlalchemy.exc import DBAPIError
 
 from taskapi.database.connecting import connect_arguments, session_settings, set_in_transactions
 from taskapi.database.engine import CONNECT_TIMEOUT
+from taskapi.database.failures import operator_message
 
 LOCK_TIMEOUT = "4s"
 """Longest wait of a migration for a lock: requests queue behind it, so it fails after that and can be repeated."""
@@ -49,15 +51,27 @@ def grant(connection: Connection, role: str) -> None:
         connection.execute(text(f"GRANT SELECT ON alembic_version TO {role}"))
 
 
-grantee = role() if has_own_role else None
-with engine.connect() as connection:
-    context.configure(
-        connection=connection,
-        target_metadata=migrate.db.metadata,
-        **migrate.configure_args,
-    )
-    with context.begin_transaction():
-        context.run_migrations()
-        if grantee:
-            grant(connection, grantee)
-    connection.commit()
+def migrate_and_grant() -> None:
+    """Run the migrations, and the grants if the tables have an owner of their own, in one transaction."""
+    grantee = role() if has_own_role else None
+    with engine.connect() as connection:
+        context.configure(
+            connection=connection,
+            target_metadata=migrate.db.metadata,
+            **migrate.configure_args,
+        )
+        with context.begin_transaction():
+            context.run_migrations()
+            if grantee:
+                grant(connection, grantee)
+        connection.commit()
+
+
+try:
+    migrate_and_grant()
+except DBAPIError as error:
+    message = operator_message(error)
+    if message is None:
+        raise
+    # One line instead of a traceback: not a defect of the code.
+    raise SystemExit(f"Error: {message}") from None

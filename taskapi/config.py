@@ -63,7 +63,7 @@ class Config:
 
         A key source is required, and MIGRATION_DATABASE_URL must have the scheme of DATABASE_URL.
         """
-        env = _Environment(environ)
+        env = Environment(environ)
         config = cls(
             secrets=env.secrets(),
             jwks_url=env.jwks_url(),
@@ -95,7 +95,7 @@ class Config:
         return config
 
 
-class _Environment:
+class Environment:
     """Parsers of environment variables; each adds its errors to `problems`, without the values (secrets).
 
     Unless a docstring says otherwise, an invalid value is returned as it is: `Config.from_env` raises if there is a

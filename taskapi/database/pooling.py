@@ -20,9 +20,9 @@ class Pooling:
         """Set session settings in each transaction from now on: `options` were refused or ignored."""
         if self.keeps_settings:
             self.keeps_settings = False
-            log.warning(
+            log.info(
                 "the database connection goes through a pooler that %s: the session settings are set in each"
-                " transaction instead. Nothing needs to be done (docs/operations.md, Poolers).",
+                " transaction instead (docs/operations.md, Poolers)",
                 reason,
             )
 
