@@ -15,14 +15,16 @@ gc.disable()
 
 import os  # noqa: E402
 
-from taskapi.server import access_log, addresses, hooks, worker  # noqa: E402
+from taskapi.server import access_log, addresses, hooks, settings, worker  # noqa: E402
 
-# An empty variable counts as absent, as everywhere (gunicorn itself insists on a number in WEB_CONCURRENCY).
+# WEB_CONCURRENCY, PORT and LOG_LEVEL. An invalid one is one line in the terminal, and not a traceback.
+environment = settings.from_env_or_exit(os.environ)
+
 # IPv6 and IPv4, because `localhost` and the names of containers may resolve to either.
-bind = addresses.listen_addresses(os.environ.get("PORT") or "8000")
+bind = addresses.listen_addresses(environment.port)
 
 # Two processes use both cores of a small machine; set WEB_CONCURRENCY to the number of cores.
-workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
+workers = environment.workers
 
 # gevent: each worker serves many clients at once without a thread for each, so slow clients delay no others
 # (taskapi/server/worker.py). gunicorn's own worker classes (`-k`) serve correctly too, with fewer limits.
@@ -73,7 +75,7 @@ control_socket_disable = True
 accesslog = "-"
 access_log_format = access_log.ACCESS_LOG_FORMAT
 logger_class = access_log.AccessLogger
-loglevel = os.environ.get("LOG_LEVEL", "info").lower() or "info"
+loglevel = environment.log_level
 
 pre_request = hooks.pre_request
 pre_fork = hooks.pre_fork

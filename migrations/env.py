@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from alembic import context
 from flask import current_app
-from sqlalchemy import Connection, NullPool, create_engine, inspect, text
+from sqlalchemy import Connection, NullPool, create_engine, inspect, make_url, text
+from sqlalchemy.exc import DBAPIError
 
+from taskapi.database.connecting import connect_arguments, session_settings, set_in_transactions
 from taskapi.database.engine import CONNECT_TIMEOUT
+from taskapi.database.failures import operator_message
 
 LOCK_TIMEOUT = "4s"
 """Longest wait of a migration for a lock: requests queue behind it, so it fails after that and can be repeated."""
@@ -20,21 +23,16 @@ if context.is_offline_mode():
 migrate = current_app.extensions["migrate"]
 
 service = migrate.db.engine
-url = current_app.config["MIGRATION_DATABASE_URL"]
-# On PostgreSQL without the service's statement timeout, which a long migration would exceed.
-engine = (
-    service
-    if service.dialect.name == "sqlite"
-    else create_engine(
-        url or service.url,
-        poolclass=NullPool,
-        connect_args={
-            "connect_timeout": CONNECT_TIMEOUT,
-            "options": f"-c timezone=UTC -c lock_timeout={LOCK_TIMEOUT}",
-            "application_name": "taskapi-migrations",
-        },
-    )
-)
+url = make_url(current_app.config["MIGRATION_DATABASE_URL"] or current_app.config["SQLALCHEMY_DATABASE_URI"])
+has_own_role = current_app.config["MIGRATION_DATABASE_URL"] is not None
+if service.dialect.name == "sqlite":
+    engine = service
+else:
+    # Without the service's statement timeout, which a long migration would exceed.
+    arguments = connect_arguments(url, "taskapi-migrations", {"connect_timeout": CONNECT_TIMEOUT})
+    # psycopg prepares nothing: a pooler would lose it between two transactions.
+    engine = create_engine(url, poolclass=NullPool, connect_args={**arguments, "prepare_threshold": None})
+    set_in_transactions(engine, session_settings(url, {"lock_timeout": LOCK_TIMEOUT}))
 
 
 def role() -> str:
@@ -53,22 +51,34 @@ def grant(connection: Connection, role: str) -> None:
         connection.execute(text(f"GRANT SELECT ON alembic_version TO {role}"))
 
 
-grantee = role() if url else None
-with engine.connect() as connection:
+def migrate_and_grant() -> None:
+    """Run the migrations, and the grants if the tables have an owner of their own, in one transaction."""
+    grantee = role() if has_own_role else None
+    with engine.connect() as connection:
 
-    def after_step(*_: object, **__: object) -> None:
-        """Grant the service's role its rights on new tables: a later migration may use the service's own statements."""
-        if grantee:
-            grant(connection, grantee)
+        def after_step(*_: object, **__: object) -> None:
+            """Grant the service's role its rights on new tables: a later migration may use its statements."""
+            if grantee:
+                grant(connection, grantee)
 
-    context.configure(
-        connection=connection,
-        target_metadata=migrate.db.metadata,
-        on_version_apply=after_step,
-        **migrate.configure_args,
-    )
-    with context.begin_transaction():
-        context.run_migrations()
-        if grantee:
-            grant(connection, grantee)
-    connection.commit()
+        context.configure(
+            connection=connection,
+            target_metadata=migrate.db.metadata,
+            on_version_apply=after_step,
+            **migrate.configure_args,
+        )
+        with context.begin_transaction():
+            context.run_migrations()
+            if grantee:
+                grant(connection, grantee)
+        connection.commit()
+
+
+try:
+    migrate_and_grant()
+except DBAPIError as error:
+    message = operator_message(error)
+    if message is None:
+        raise
+    # One line instead of a traceback: not a defect of the code.
+    raise SystemExit(f"Error: {message}") from None

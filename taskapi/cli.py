@@ -14,8 +14,9 @@ from flask import Flask
 from .auth.claims import InvalidToken, subject
 from .config import DEVELOPMENT_SECRET, Config
 from .database.base import MIGRATIONS, db
+from .database.failures import DatabaseUnavailable, operator_message
 from .docs import openapi
-from .operations import purge
+from .operations import health, purge
 
 DAY = 86_400
 
@@ -81,6 +82,12 @@ def _purge() -> None:
     of the text folding it also folds what older code has written. Exits with status 1 if the purge of a user or of a
     kind of data failed; the others are purged.
     """
+    try:
+        problem = health.migration_problem()
+    except DatabaseUnavailable as error:
+        problem = operator_message(error)
+    if problem:
+        raise click.ClickException(problem)
     report = purge.purge_all()
     removed = report.removed
     click.echo(

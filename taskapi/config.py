@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
-
+from .database_url import DATABASE_KINDS, normalize_postgresql
 from .urls import MAX_PREFIX_LENGTH, parse_origin, parse_path_prefix
 
 DEVELOPMENT_SECRET = "taskapi-development-secret-never-use-in-production"
@@ -68,7 +66,7 @@ class Config:
 
         A key source is required, and MIGRATION_DATABASE_URL must have the scheme of DATABASE_URL.
         """
-        env = _Environment(environ)
+        env = Environment(environ)
         config = cls(
             secrets=env.secrets(),
             jwks_url=env.jwks_url(),
@@ -101,7 +99,7 @@ class Config:
         return config
 
 
-class _Environment:
+class Environment:
     """Parsers of environment variables; each adds its errors to `problems`, without the values (secrets).
 
     Unless a docstring says otherwise, an invalid value is returned as it is: `Config.from_env` raises if there is a
@@ -191,7 +189,7 @@ class _Environment:
         return int(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
 
     def database_url(self, name: str) -> str | None:
-        """Return a database URL, with the driver `postgresql+psycopg` for PostgreSQL; None if absent.
+        """Return a database URL, that of PostgreSQL as `normalize_postgresql` does; None if absent.
 
         Anything but PostgreSQL with a database name or a SQLite file without options is returned unchanged, and added
         to `problems`.
@@ -200,14 +198,13 @@ class _Environment:
         if value is None:
             return None
         try:
-            url = make_url(value)
-        except (ArgumentError, ValueError):
-            url = None
-        if url and url.drivername in ("postgres", "postgresql", "postgresql+psycopg") and url.database:
-            return url.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
-        # Each worker process would have an in-memory database of its own, which would be lost with the process.
-        if not (url and url.drivername == "sqlite" and url.database and ":memory:" not in value and not url.query):
-            self.problems.append(f"{name} is neither postgresql://USER:PASSWORD@HOST/NAME nor sqlite:////PATH/TO/FILE")
+            if postgresql := normalize_postgresql(value, self._environ.get("PGOPTIONS", "")):
+                return postgresql
+            # Each worker process would have an in-memory database of its own, which would be lost with the process.
+            if not re.fullmatch(r"sqlite:///[^?]+", value) or ":memory:" in value:
+                self.problems.append(f"{name} is {DATABASE_KINDS}")
+        except ValueError as error:
+            self.problems.append(f"{name} is {error}")
         return value
 
     def origins(self, name: str) -> tuple[str, ...]:

@@ -184,6 +184,17 @@ def build(database_url: str, **settings: Any) -> Flask:
     return app
 
 
+@contextmanager
+def serving(database_url: str, **settings: str) -> Iterator[Flask]:
+    """An application in its context, without a rate limit, whose connections are closed at the end."""
+    app = build(database_url, RATE_LIMIT="off", **settings)
+    with app.app_context():
+        try:
+            yield app
+        finally:
+            db.engine.dispose()
+
+
 @pytest.fixture
 def empty_database_url(database_url: str) -> Iterator[str]:
     """URL of an empty database for a service in another process; its rows are deleted after the test."""

@@ -18,7 +18,8 @@ from taskapi.auth import queries
 from taskapi.auth.tokens import User
 from taskapi.config import DEVELOPMENT_SECRET
 from taskapi.database.base import now
-from tests.conftest import Person
+from tests import postgres
+from tests.conftest import Person, build
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -125,6 +126,47 @@ def test_the_flask_command_prints_config_errors_without_a_traceback(tmp_path: Pa
     assert "BETTER_AUTH_SECRET is shorter than 32 bytes" in refused.stderr
     assert "DATABASE_URL is neither" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+COMMANDS = (("purge",), ("db", "upgrade"), ("db", "current"))
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("url", ["postgresql://taskapi:hunter2@127.0.0.1:1/taskapi", "sqlite:////nonexistent/t.db"])
+def test_a_command_without_a_database_prints_one_line_that_says_what_to_do(command: tuple[str, ...], url: str):
+    ended = flask(*command, DATABASE_URL=url)
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    (line,) = ended.stderr.splitlines()
+    reason = "unable to open database file"
+    if url.startswith("postgresql"):
+        reason = 'connection failed: connection to server at "127.0.0.1", port 1 failed: Connection refused'
+    assert line == (
+        f"Error: the database cannot be used: {reason}. Correct DATABASE_URL or MIGRATION_DATABASE_URL, or start it."
+    )
+
+
+@pytest.mark.parametrize("command", [("openapi",), ("routes",), ("token", "alice")], ids=" ".join)
+def test_the_other_commands_need_no_database(command: tuple[str, ...]):
+    ended = flask(*command, DATABASE_URL="postgresql://taskapi@127.0.0.1:1/taskapi")
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_flask_purge_of_a_database_that_is_not_migrated_says_what_to_do(tmp_path: Path):
+    ended = flask("purge", DATABASE_URL=f"sqlite:///{tmp_path}/x.db")
+    assert ended.returncode == 1
+    assert ended.stderr == "Error: The database is not migrated: run `flask db upgrade`.\n"
+
+
+def test_flask_db_as_a_role_that_may_not_change_the_tables_says_what_to_do(postgresql_server: str):
+    with postgres.new_database(postgresql_server) as url:
+        app = build(url)  # the role of the service, and no MIGRATION_DATABASE_URL
+        result = app.test_cli_runner().invoke(args=["db", "upgrade"])
+    assert result.exit_code == 1
+    assert result.output == (
+        "Error: permission denied for schema public. Set MIGRATION_DATABASE_URL to the role that owns the database"
+        " (docs/operations.md).\n"
+    )
 
 
 def test_flask_openapi_prints_the_document_that_is_served(app: Flask):

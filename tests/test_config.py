@@ -244,7 +244,7 @@ BAD_VALUES: dict[str, tuple[str, list[str]]] = {
             *("sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:///file::memory:?uri=true"),
             *("sqlite:///file:t?mode=memory&uri=true", "sqlite+aiosqlite:///t.db", "mysql://u:p@h/t", "t.db"),
             *("postgresql://u:p@h", "postgresql://u:p@h/", "postgresql+asyncpg://u:p@h/t", "postgresql+psycopg2://h/t"),
-            *("postgresql://u:p@h:port/t", "://"),
+            "://",
         ],
     ),
     "CORS_ORIGINS": (

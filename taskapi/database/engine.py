@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Flask
+from sqlalchemy.engine import make_url
 
 from ..config import Config
-from . import pipeline, sqlite, transactions
+from . import sqlite, transactions
 from .base import db
+from .connecting import Connector, connect_arguments, session_settings
 from .pool import Pool
 from .transactions import STATEMENT_TIMEOUT
 from .unit_of_work import prepend_statements, running_unit
@@ -30,11 +32,10 @@ CONNECT_TIMEOUT = 2
 """Seconds to wait for PostgreSQL to accept a connection (libpq takes no less than 2)."""
 
 SESSION = {
-    "timezone": "UTC",
     "statement_timeout": f"{STATEMENT_TIMEOUT}s",
     "idle_in_transaction_session_timeout": f"{STATEMENT_TIMEOUT}s",
 }
-"""PostgreSQL session settings, sent when a connection is opened."""
+"""Session settings on PostgreSQL, in addition to those that the service depends on (`connecting.REQUIRED`)."""
 
 
 def init_app(app: Flask, config: Config) -> None:
@@ -51,7 +52,7 @@ def init_app(app: Flask, config: Config) -> None:
                 db.engine, timeout=transactions.STATEMENT_TIMEOUT, is_work=lambda: running_unit.get() is not None
             )
         else:
-            pipeline.use_timeout_connections(db.engine)
+            Connector(session_settings(db.engine.url, SESSION)).listen(db.engine)
             prepend_statements(db.engine)
 
 
@@ -77,11 +78,7 @@ def _engine_options(url: str) -> dict[str, Any]:
         options["connect_args"] = {"timeout": 0, "check_same_thread": False, "factory": sqlite.SQLiteConnection}
     else:
         options["isolation_level"] = "AUTOCOMMIT"  # we send BEGIN ourselves, in one pipeline with the first statement
-        options["connect_args"] = {
-            "connect_timeout": CONNECT_TIMEOUT,
-            # Milliseconds after which the kernel closes a connection to a host that no longer acknowledges packets.
-            "tcp_user_timeout": STATEMENT_TIMEOUT * 1000,
-            "options": " ".join(f"-c {name}={value}" for name, value in SESSION.items()),
-            "application_name": "taskapi",
-        }
+        # Milliseconds after which the kernel closes a connection to a host that no longer acknowledges packets.
+        timeouts = {"connect_timeout": CONNECT_TIMEOUT, "tcp_user_timeout": STATEMENT_TIMEOUT * 1000}
+        options["connect_args"] = connect_arguments(make_url(url), "taskapi", timeouts)
     return options

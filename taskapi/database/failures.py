@@ -1,15 +1,18 @@
-"""PostgreSQL error classes: which errors to retry, which mean that the database is unavailable (503)."""
+"""Errors of databases: which to retry, which mean that the database is unavailable (503), and what operators read."""
 
 from __future__ import annotations
 
 from psycopg.errors import ConnectionTimeout, OperationalError
+from sqlalchemy.exc import DBAPIError
+
+from . import sqlite_errors
 
 ATTEMPTS = 4
 """Attempts of a unit of work, the first included, before a retryable error is raised."""
 
-RETRYABLE = frozenset({"40001", "40P01", "26000"})
+RETRYABLE = frozenset({"40001", "40P01", "26000", "42P05"})
 """SQLSTATEs that a second attempt resolves: serialization_failure and deadlock_detected (PostgreSQL manual, 13.5), and
-invalid_sql_statement_name, after which nothing was executed: the server has lost the prepared statement."""
+invalid_sql_statement_name and duplicate_prepared_statement, after which nothing was executed (`Pooling`)."""
 
 UNAVAILABLE_CLASSES = ("08", "53", "57P", "58")
 """SQLSTATE classes: connection exception, insufficient resources, operator intervention, system error."""
@@ -41,3 +44,20 @@ def is_unavailable(cause: BaseException | None) -> bool:
         # psycopg raises these without a SQLSTATE when it has no connection to a server.
         return type(cause) in (OperationalError, ConnectionTimeout)
     return state.startswith(UNAVAILABLE_CLASSES) or state in UNAVAILABLE_STATES
+
+
+def operator_message(error: BaseException) -> str | None:
+    """Return one line for the operator of a command: the reason, without values of rows, and what to do.
+
+    None for an error that is none of the database's availability and rights: a defect of the code.
+    """
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    # The lines after the first one may quote values (DETAIL, CONTEXT).
+    reason = str(cause).partition("\n")[0].strip().rstrip(".")
+    if sqlstate(cause) in ("55P03", "57014") or sqlite_errors.is_busy(error):
+        return f"the database is busy: {reason}. Repeat the command."
+    if isinstance(error, DatabaseUnavailable) or is_unavailable(cause) or sqlite_errors.is_unavailable(error):
+        return f"the database cannot be used: {reason}. Correct DATABASE_URL or MIGRATION_DATABASE_URL, or start it."
+    if sqlstate(cause) == "42501":
+        return f"{reason}. Set MIGRATION_DATABASE_URL to the role that owns the database (docs/operations.md)."
+    return None

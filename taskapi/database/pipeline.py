@@ -15,9 +15,9 @@ from typing import Any, NamedTuple, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
-from psycopg.adapt import PyFormat, Transformer
 from psycopg.errors import (
     ConnectionTimeout,
+    DuplicatePreparedStatement,
     FeatureNotSupported,
     InFailedSqlTransaction,
     InvalidSqlStatementName,
@@ -27,9 +27,9 @@ from psycopg.errors import (
 from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
 from psycopg.waiting import Ready, Wait
-from sqlalchemy import Engine, event
 
-from ..concurrency.cooperative import wait_for_turn
+from .pooling import Pooling
+from .server_statements import ServerStatement
 
 # psycopg warns about a pooled connection that broke while it was idle; those are replaced, so only errors are logged.
 logging.getLogger("psycopg").setLevel(logging.ERROR)
@@ -43,9 +43,6 @@ POLL_INTERVAL = 0.1
 
 MAX_IDLE = 60
 """Seconds without use after which a firewall may have dropped a connection silently; cloud load balancers wait 240."""
-
-SLICE_ROWS = 400
-"""Rows that are converted before other requests run: 0.7 to 1.7 ms."""
 
 R = TypeVar("R")
 
@@ -75,6 +72,9 @@ class TimeoutConnection(psycopg.Connection[Any]):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._last_used, self._number_of_results = time.monotonic(), 0
+        self.pooling, self._prepares = Pooling(), True
+        self.transaction_settings: Sequence[str] = ()
+        """Names and values of session settings that each transaction has to set: a pooler does not keep them."""
 
     @property
     def was_used_recently(self) -> bool:
@@ -96,20 +96,24 @@ class TimeoutConnection(psycopg.Connection[Any]):
         """Execute statements in one round trip; return the rows of each (() without `row`), or raise the first error.
 
         Without a BEGIN all of them are one implicit transaction (PostgreSQL, "Pipelining" in its message flow). The
-        server parses each text once per connection. psycopg's own pipeline executes several times as many bytecodes.
-        Raises `InFailedSqlTransaction` for a COMMIT that rolled back. Closes the connection if results may be missing,
-        or a prepared statement is no longer valid.
+        server parses each text once per connection, unless a pooler loses prepared statements (`Pooling`). psycopg's
+        own pipeline executes several times as many bytecodes. Raises `InFailedSqlTransaction` for a COMMIT that rolled
+        back. Closes the connection if results may be missing, or the result type of a prepared statement has changed.
         """
-        new = {each.sql: _ServerStatement(self) for each in statements if each.sql not in self._server_statements}
-        prepared = {**self._server_statements, **new} if new else self._server_statements
+        if self._prepares and not self.pooling.keeps_statements:
+            self._prepares, self.prepare_threshold = False, None
+            self._server_statements.clear()
+        new = {each.sql: self._new(each.sql) for each in statements if each.sql not in self._server_statements}
+        known = {**self._server_statements, **new} if new else self._server_statements
+        prepared = len(new) if self._prepares else 0
         is_synced, pgconn = False, self.pgconn
-        self.skipped_last, self._number_of_results = False, len(new) + len(statements)
+        self.skipped_last, self._number_of_results = False, prepared + len(statements)
         pgconn.enter_pipeline_mode()
         try:
-            for sql, server_statement in new.items():
-                pgconn.send_prepare(server_statement.name, sql.encode())
+            for server_statement in new.values():
+                server_statement.prepare()
             for statement in statements:
-                prepared[statement.sql].send(statement.values)
+                known[statement.sql].send(statement.values)
             pgconn.pipeline_sync()
             results = self._receive_until_sync()
             is_synced = True
@@ -119,22 +123,22 @@ class TimeoutConnection(psycopg.Connection[Any]):
             else:
                 self.close()  # results may still arrive, and would be taken for those of the next statements
         if new:
-            for (sql, server_statement), result in zip(new.items(), results, strict=False):
-                if result.status == ExecStatus.COMMAND_OK:  # it stays prepared even if a later statement failed
-                    self._server_statements[sql] = server_statement
+            self._keep(new, results)
         try:
             self._raise_first_error(results)
-        except (InvalidSqlStatementName, FeatureNotSupported):
-            # The server no longer has the prepared statement (a pooler changed servers, DEALLOCATE ALL), or its result
-            # type has changed (a migration). A new connection prepares it again.
+        except (InvalidSqlStatementName, DuplicatePreparedStatement) as error:
+            self.pooling.report_lost_statement(error.sqlstate)
+            raise
+        except FeatureNotSupported:
+            # The result type of a prepared statement has changed (a migration). A new connection prepares it again.
             self.close()
             raise
         if statements[-1] is COMMIT and results[-1].command_status != b"COMMIT":
             raise InFailedSqlTransaction("the server has rolled back instead of the commit")
         self._last_used = time.monotonic()
         return [
-            prepared[statement.sql].load_rows(result, statement.row) if statement.row else ()
-            for statement, result in zip(statements, results[len(new) :], strict=True)
+            known[statement.sql].load_rows(result, statement.row) if statement.row else ()
+            for statement, result in zip(statements, results[prepared:], strict=True)
         ]
 
     def _receive_until_sync(self) -> list[PGresult]:
@@ -197,8 +201,8 @@ class TimeoutConnection(psycopg.Connection[Any]):
         return duplicate
 
     @cached_property
-    def _server_statements(self) -> dict[str, _ServerStatement]:
-        """The prepared statements of this connection, by their text."""
+    def _server_statements(self) -> dict[str, ServerStatement]:
+        """The prepared statements of this connection, by their text; if none is prepared, those executed before."""
         return {}
 
     @cached_property
@@ -211,9 +215,16 @@ class TimeoutConnection(psycopg.Connection[Any]):
         unique = token_hex(4).encode()
         return (b"taskapi_%s_%d" % (unique, number) for number in count(1))
 
-    def new_name(self) -> bytes:
-        """Return an unused name for a prepared statement."""
-        return next(self._names)
+    def _keep(self, new: dict[str, ServerStatement], results: Sequence[PGresult]) -> None:
+        """Keep new statements for the next pipelines; the results begin with those of their preparation."""
+        for (sql, server_statement), result in zip(new.items(), results, strict=False):
+            # It stays prepared even if a later statement failed.
+            if result.status == ExecStatus.COMMAND_OK or not self._prepares:
+                self._server_statements[sql] = server_statement
+
+    def _new(self, sql: str) -> ServerStatement:
+        """Return a statement of this connection, with an unused name if it is to be prepared."""
+        return ServerStatement(self, sql, next(self._names) if self._prepares else None)
 
     def close(self) -> None:
         """Close the connection and the duplicate of its socket."""
@@ -245,38 +256,6 @@ class TimeoutConnection(psycopg.Connection[Any]):
         return result
 
 
-class _ServerStatement:
-    """A prepared statement of one connection, known to the server by a name."""
-
-    def __init__(self, connection: TimeoutConnection) -> None:
-        self.name = connection.new_name()
-        self._pgconn = connection.pgconn
-        self._transformer = Transformer(connection)
-        self._formats: list[PyFormat] = []
-        """The format of each value: text."""
-
-    def send(self, values: Sequence[Any]) -> None:
-        """Queue an execution with these values, without a wait for the result; the first call fixes their number."""
-        if values and not self._formats:
-            self._formats = [PyFormat.TEXT] * len(values)
-        self._pgconn.send_query_prepared(self.name, self._transformer.dump_sequence(values, self._formats))
-
-    def load_rows(self, result: PGresult, row: Callable[[Sequence[Any]], Any]) -> Sequence[Any]:
-        """Return a result's rows, made with `row`; lets other requests run (outside a transaction) in a long one."""
-        if not result.nfields:
-            return ()
-        self._transformer.set_pgresult(result)
-        rows = self._transformer.load_rows(0, min(count := result.ntuples, SLICE_ROWS), row)
-        if count > SLICE_ROWS:
-            in_transaction = self._pgconn.transaction_status != TransactionStatus.IDLE
-            for start in range(SLICE_ROWS, count, SLICE_ROWS):
-                if not in_transaction:  # which may hold the lock of the user's row
-                    wait_for_turn()
-                rows += self._transformer.load_rows(start, min(start + SLICE_ROWS, count), row)
-        self._transformer.set_pgresult(None)  # drop the reference, which keeps the result in memory
-        return rows
-
-
 def _flush(pgconn: PGconn) -> PQGen[None]:
     """Send what does not fit in the socket's buffer; read meanwhile, for the server may stop reading until we do."""
     while pgconn.flush():
@@ -289,10 +268,3 @@ def _is_readable(descriptor: int) -> bool:
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     return bool(poll.poll(0))
-
-
-def use_timeout_connections(engine: Engine) -> None:
-    """Make the engine open its connections as `TimeoutConnection` (SQLAlchemy's do_connect event)."""
-    event.listen(
-        engine, "do_connect", lambda _dialect, _record, args, options: TimeoutConnection.connect(*args, **options)
-    )

@@ -67,11 +67,15 @@ class UnitOfWork:
         if self.writable and not self.in_transaction and self._driver.autocommit:
             statements.append(pipeline.BEGIN)
         context = (self.owner, job)
-        if context != self._row_security_context:
-            statements.append(row_security.set_current_user(context))
+        if context != self._row_security_context or self._must_set_session():
+            statements.append(row_security.set_current_user(context, self._driver.transaction_settings))
             if self.writable:
                 self._row_security_context = context
         return statements
+
+    def _must_set_session(self) -> bool:
+        """Return True if a transaction begins through a pooler that does not keep session settings."""
+        return bool(self._driver.transaction_settings) and not self.in_transaction
 
     def execute(self, statement: Executable, parameters: Any, job: str) -> CursorResult[Any]:
         """Execute a statement with SQLAlchemy Core; `job` as in `taskapi.database.transactions.execute`."""

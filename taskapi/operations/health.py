@@ -47,6 +47,15 @@ def log_readiness_problems(app: Flask) -> None:
 
 def _readiness_problem() -> str | None:
     """Return why the service is not ready, or None. Raises `DatabaseUnavailable`."""
+    if problem := migration_problem():
+        return problem
+    if bypass := row_security_check.row_security_problem():
+        return f"{bypass}: nothing but the code of the service separates users. See docs/operations.md."
+    return None
+
+
+def migration_problem() -> str | None:
+    """Return that the database is not migrated, or None. Raises `DatabaseUnavailable`."""
     try:
         revision = next(
             (row.version_num for row in transactions.rows(text("SELECT version_num FROM alembic_version"))), None
@@ -56,6 +65,4 @@ def _readiness_problem() -> str | None:
     # A later revision comes from a later release: migrations run before the old code is replaced.
     if revision is None or revision < MIGRATION_HEAD:
         return "The database is not migrated: run `flask db upgrade`."
-    if bypass := row_security_check.row_security_problem():
-        return f"{bypass}: nothing but the code of the service separates users. See docs/operations.md."
     return None

@@ -8,7 +8,7 @@ MAPPED_PREFIX = "::ffff:"
 """Beginning of an IPv4-mapped IPv6 address, such as `::ffff:203.0.113.9` (RFC 4291, section 2.5.5.2)."""
 
 
-def listen_addresses(port: str) -> list[str]:
+def listen_addresses(port: int) -> list[str]:
     """Return the addresses for gunicorn's `bind`: one IPv6 socket, which also serves IPv4, or only IPv4 without IPv6.
 
     Both, where the kernel lets IPv6 sockets serve IPv6 only (the sysctl `net.ipv6.bindv6only`).

@@ -25,8 +25,9 @@ from taskapi.auth.tokens import User
 from taskapi.database.base import db
 from taskapi.database.engine import POOL_SIZE
 from taskapi.database.failures import DatabaseUnavailable
-from taskapi.database.pipeline import BEGIN, COMMIT, SLICE_ROWS, PipelinedStatement, TimeoutConnection
+from taskapi.database.pipeline import BEGIN, COMMIT, PipelinedStatement, TimeoutConnection
 from taskapi.database.prepared import Prepared
+from taskapi.database.server_statements import SLICE_ROWS
 from taskapi.database.transactions import execute, fetch, reads, writes
 from taskapi.database.unit_of_work import running_unit
 from taskapi.tasks.models import Task
@@ -403,7 +404,7 @@ def test_a_long_result_yields_to_other_requests_between_slices_and_not_in_a_tran
 ):
     made: list[int] = []
     made_at_yields: list[int] = []
-    monkeypatch.setattr("taskapi.database.pipeline.wait_for_turn", lambda: made_at_yields.append(len(made)))
+    monkeypatch.setattr("taskapi.database.server_statements.wait_for_turn", lambda: made_at_yields.append(len(made)))
 
     def make(cells: Any) -> int:
         made.append(cells[0])

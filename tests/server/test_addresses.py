@@ -57,7 +57,7 @@ def test_ipv4_is_always_served_and_ipv6_where_the_machine_has_it(
     attributes: dict[str, int], expected: list[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(addresses.socket, "socket", type("Patched", (Socket,), attributes))
-    assert addresses.listen_addresses("8000") == expected
+    assert addresses.listen_addresses(8000) == expected
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,15 @@ def test_dateutil_finds_the_dates_of_the_service_in_an_export(rule: str, clock: 
         dates.append(following)
     members = {"due_date": DUE, "due_time": clock, "time_zone": zone, "recurrence": stored, "occurrence": None}
     row = {"due_at": due_instant(DUE, clock, zone), "created_at": NOW, "updated_at": NOW, **members}
-    others = {"user_id": "alice", "id": 1, "title": "x", "description": None, "tags": (), "priority": 0, "repeat_from": "due"}
+    others = {
+        "user_id": "alice",
+        "id": 1,
+        "title": "x",
+        "description": None,
+        "tags": (),
+        "priority": 0,
+        "repeat_from": "due",
+    }
     task = SimpleNamespace(**row, **others, completed=False, completed_at=None)
     (todo,) = icalendar.Calendar.from_ical(b"".join(as_icalendar([task]))).walk("VTODO")
     start = todo["DTSTART"].dt

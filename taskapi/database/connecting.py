@@ -1,0 +1,157 @@
+"""Open PostgreSQL connections with the operator's parameters and ours, also through a pooler that refuses some."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from ipaddress import ip_address
+from typing import Any
+
+from psycopg.errors import OperationalError
+from sqlalchemy import URL, Connection, Engine, event, func, select
+
+from ..concurrency.resolver import resolve
+from ..database_url import parse_options
+from .pipeline import TimeoutConnection
+from .pooling import Pooling
+
+REQUIRED = {"TimeZone": "UTC", "DateStyle": "ISO"}
+"""Session settings that times are read by, and that the operator cannot change; named as the server reports them."""
+
+_REFUSED = re.compile("startup parameter|command-line options")
+"""PgBouncer: `unsupported startup parameter: options`; RDS Proxy: `doesn't support command-line options`."""
+
+_APPLIED = (
+    "SELECT count(*) FILTER (WHERE source IN ('client', 'session')) = cardinality(%(names)s::text[])"
+    " FROM pg_settings WHERE lower(name) = ANY (%(names)s)"
+)
+
+
+def connect_arguments(url: URL, application_name: str, timeouts: Mapping[str, int]) -> dict[str, Any]:
+    """Return psycopg's arguments in addition to the URL, which has precedence over `timeouts` and the name.
+
+    So have `PGCONNECT_TIMEOUT` and `PGAPPNAME`.
+    """
+    absent = {name: value for name, value in timeouts.items() if name not in url.query}
+    if "PGCONNECT_TIMEOUT" in os.environ:
+        absent.pop("connect_timeout", None)
+    return {
+        **absent,
+        "fallback_application_name": application_name,
+        "client_encoding": "utf8",
+        "options": "",  # not those of PGOPTIONS, which are among the settings of the URL
+    }
+
+
+def session_settings(url: URL, defaults: Mapping[str, str]) -> dict[str, str]:
+    """Return the session settings: `REQUIRED`, otherwise those of the URL's `options`, otherwise `defaults`."""
+    chosen = {**defaults, **parse_options(str(url.query.get("options", "")))}
+    required = {name.lower() for name in REQUIRED}
+    return {**{name: value for name, value in chosen.items() if name not in required}, **REQUIRED}
+
+
+class Connector:
+    """Opens the connections of an engine as `TimeoutConnection`, with session settings."""
+
+    def __init__(self, settings: Mapping[str, str]) -> None:
+        self._settings = settings
+        self.pooling = Pooling()
+
+    def listen(self, engine: Engine) -> None:
+        """Open the connections of an engine (SQLAlchemy's do_connect event)."""
+        event.listen(engine, "do_connect", lambda _dialect, _record, args, parameters: self._connect(args, parameters))
+
+    def _connect(self, args: Sequence[str], parameters: Mapping[str, Any]) -> TimeoutConnection:
+        """Open a connection; pass the settings as `options`, or let each transaction set them if a pooler loses those.
+
+        What times are read by is set for the session as well: PgBouncer keeps these two settings for each client. In
+        the modes in which it gives a transaction any server connection, others would stay set for the next client.
+        """
+        connection = self._open(args, _resolve_hosts(parameters))
+        if not self.pooling.keeps_settings:
+            # psycopg gives the statements of all its clients the same names: that of another one might be executed.
+            connection.prepare_threshold = None
+            connection.transaction_settings = [text for setting in self._settings.items() for text in setting]
+        for name, value in REQUIRED.items():  # PGTZ and PGDATESTYLE would win against `options`
+            reported = connection.info.parameter_status(name) or ""
+            if not reported.startswith(value):
+                connection.execute("SELECT set_config(%s, %s, false)", (name, value))
+        return connection
+
+    def _open(self, args: Sequence[str], parameters: Mapping[str, Any]) -> TimeoutConnection:
+        """Open a connection, with `options` unless a pooler refuses or ignores them, which is reported to `pooling`."""
+        if self.pooling.keeps_settings:
+            try:
+                connection = self._open_with(args, parameters, _options(self._settings))
+            except OperationalError as error:
+                if not _REFUSED.search(str(error)):
+                    raise
+                self.pooling.report_lost_settings("refuses startup options")
+            else:
+                if not self._are_applied(connection):
+                    self.pooling.report_lost_settings("ignores startup options")
+                return connection
+        return self._open_with(args, parameters, "")
+
+    def _open_with(self, args: Sequence[str], parameters: Mapping[str, Any], options: str) -> TimeoutConnection:
+        """Open a connection that shares what is known about the pooler."""
+        connection: TimeoutConnection = TimeoutConnection.connect(
+            *args, **{**parameters, "options": options}, autocommit=True
+        )
+        connection.pooling = self.pooling
+        return connection
+
+    def _are_applied(self, connection: TimeoutConnection) -> bool:
+        """Return True if the session has our settings; a pooler may ignore `options` silently."""
+        names = [
+            name.lower() for name in self._settings if "." not in name
+        ]  # those of extensions may not be loaded yet
+        (applied,) = connection.execute(_APPLIED, {"names": names}).fetchone() or (False,)
+        return bool(applied)
+
+
+def set_in_transactions(engine: Engine, settings: Mapping[str, str]) -> None:
+    """Apply session settings in each transaction of an engine, which also works through a pooler."""
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.execute(select(*(func.set_config(name, value, True) for name, value in settings.items())))
+
+
+def _options(settings: Mapping[str, str]) -> str:
+    """Return settings as the parameter `options`, in which a backslash precedes white space."""
+    return " ".join(f"-c {name}=" + re.sub(r"([\s\\])", r"\\\1", value) for name, value in settings.items())
+
+
+def _resolve_hosts(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Look up the hosts within the connect timeout, and return the parameters with an entry for each address.
+
+    libpq and psycopg would look them up without a limit. A host without an address is left out, unless no host has one
+    (OperationalError).
+    """
+    if not parameters.get("host") or parameters.get("hostaddr"):
+        return parameters
+    hosts = str(parameters["host"]).split(",")
+    ports = str(parameters["port"]).split(",") if parameters.get("port") else [""] * len(hosts)
+    found: list[tuple[str, str, str]] = []
+    failure = ""
+    for host, port in zip(hosts, ports, strict=True):
+        try:
+            found += [(host, address, port) for address in _addresses(host, parameters.get("connect_timeout"))]
+        except OSError as error:
+            failure = str(error)
+    if not found:
+        raise OperationalError(f"no address of the database's host: {failure}")
+    names, addresses, numbers = (",".join(column) for column in zip(*found, strict=True))
+    return {**parameters, "host": names, "hostaddr": addresses, "port": numbers}
+
+
+def _addresses(host: str, timeout: Any) -> list[str]:
+    """Return the addresses of a host; [""] for the directory of a socket, and for the default, no host."""
+    if not host or host.startswith(("/", "@")):
+        return [""]
+    try:
+        return [str(ip_address(host))]
+    except ValueError:
+        return list(dict.fromkeys(str(found[4][0]) for found in resolve(host, 0, float(timeout or 2))))
