@@ -13,9 +13,13 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import count, cycle
 from typing import Any
 
+from taskapi.http.fields.time import rfc3339
+
+from .database import CREATED_AT
 from .workloads import token
 
 HEAVY = "heavy"
@@ -70,18 +74,24 @@ def _new_tasks(_connection: int) -> Iterator[Call]:
         yield Call("POST", "/import", {"tasks": tasks})
 
 
+def _stored(number: int) -> dict[str, Any]:
+    """Return the members by which an import knows a stored task of the heavy user (`neighbours._add_user`)."""
+    return {"user_id": HEAVY, "id": number, "created_at": rfc3339(CREATED_AT + timedelta(seconds=number))}
+
+
 def _changed_tasks(connection: int) -> Iterator[Call]:
     ids = range(connection * IMPORTED + 1, (connection + 1) * IMPORTED + 1)
     for turn in count():
         tasks = [
-            {"id": number, "title": f"Task {number} in turn {turn}", "description": notes(number)} for number in ids
+            {**_stored(number), "title": f"Task {number} in turn {turn}", "description": notes(number)}
+            for number in ids
         ]
         yield Call("POST", "/import", {"tasks": tasks})
 
 
 def _unchanged_tasks(connection: int) -> Iterator[Call]:
     ids = range(connection * IMPORTED + 1, (connection + 1) * IMPORTED + 1)
-    body = {"tasks": [{"id": number, "title": f"Unchanged {number}"} for number in ids]}
+    body = {"tasks": [{**_stored(number), "title": f"Unchanged {number}"} for number in ids]}
     while True:
         yield Call("POST", "/import", body)
 

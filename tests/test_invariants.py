@@ -295,7 +295,7 @@ def test_every_failure_is_a_problem_document(recording: Recording):
         codes.add(body["code"])
         optional = {"errors"} if body["code"] in ("bad-parameter", "invalid") else set()
         optional |= {"current"} if body["code"] == "precondition-failed" else set()
-        optional |= {"errors"} if response.request.path.endswith("/batch") and "errors" in body else set()
+        optional |= {"errors"} if response.request.path.endswith(("/batch", "/import")) and "errors" in body else set()
         assert set(body) == {"type", "title", "status", "detail", "code", "request_id"} | optional
         assert isinstance(body["detail"], str)
         assert body["detail"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from ...concurrency.cooperative import yielding_by_size
@@ -17,11 +18,18 @@ from .import_report import LINE_BYTES, MAX_LINES, READ_AT_A_TIME, MalformedFile,
 MAX_PROPERTIES = 1_000
 """Maximum properties of a VTODO that are read, and maximum time zones of a file."""
 
+MAX_ITEMS = 100
+"""Maximum items of a list, such as the categories of a task, that are read."""
+
 MAX_DEPTH = 10
 """Maximum depth of components inside of each other. A reminder of a task has 3."""
 
 _VALUE = r'(?:"[^"]*"|[^";:,]*)'
 _CONTENT_LINE = re.compile(rf"([A-Za-z0-9-]+)((?:;[A-Za-z0-9-]+={_VALUE}(?:,{_VALUE})*+)*+):(.*)", re.DOTALL)
+_ESCAPES = (("\\\\", "\0"), ("\\n", "\n"), ("\\N", "\n"), ("\\,", ","), ("\\;", ";"))
+"""The escapes of TEXT; NUL, which no task has, stands for a backslash until all are replaced."""
+
+_ITEM = re.compile(r"(?:[^,\\]|\\.)+", re.DOTALL)
 _PARAMETER = re.compile(rf";([A-Za-z0-9-]+)=({_VALUE}(?:,{_VALUE})*+)")
 
 
@@ -38,8 +46,9 @@ class Property(NamedTuple):
         return _unescape(self.value)
 
     def texts(self) -> list[str]:
-        """Return the value as a list of TEXT."""
-        return [_unescape(part) for part in re.findall(r"(?:[^,\\]|\\.)+", self.value, re.DOTALL)]
+        """Return the value as a list of TEXT, of which only the first `MAX_ITEMS` are read."""
+        parts = islice(_ITEM.finditer(self.value), MAX_ITEMS)
+        return [_unescape(part[0]) for part in parts]
 
 
 class Todo(NamedTuple):
@@ -50,8 +59,13 @@ class Todo(NamedTuple):
 
 
 def _unescape(text: str) -> str:
-    """Replace the escapes of a TEXT value."""
-    return re.sub(r"\\(.)", lambda match: "\n" if match[1] in "nN" else match[1], text, flags=re.DOTALL)
+    """Replace the escapes of a TEXT value; another backslash stays."""
+    if "\\" not in text:
+        return text
+    # Without a function for each escape: a long description may have 10,000.
+    for escape, character in (("\0", " "), *_ESCAPES):
+        text = text.replace(escape, character)
+    return text.replace("\0", "\\")
 
 
 def read_todos(raw: bytes, report: Report, zones: dict[str, str]) -> Iterator[Todo]:

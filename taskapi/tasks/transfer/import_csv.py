@@ -13,6 +13,9 @@ from ...concurrency.cooperative import yielding_by_size
 from .csv_cells import COLUMNS, split_tags, unescape
 from .import_report import LINE_BYTES, MAX_LINES, READ_AT_A_TIME, MalformedFile, Report, work_of_line
 
+MAX_COLUMNS = 100
+"""Maximum columns of a file, of which those that are not known are reported one by one."""
+
 _DELIMITERS = (",", ";", "\t")
 """Spreadsheets write a semicolon where the comma is the decimal separator."""
 
@@ -78,8 +81,8 @@ def _names(header: Sequence[str], report: Report) -> list[str]:
     """Return the member of each column, empty for one that is not known. Raises `MalformedFile`."""
     names = [cell.strip().lower() for cell in header]
     known = [name for name in names if name in COLUMNS]
-    if "title" not in known or len(known) != len(set(known)):
-        raise MalformedFile(1, "Must name the columns: `title`, and others of an export, each once.")
+    if "title" not in known or len(known) != len(set(known)) or len(names) > MAX_COLUMNS:
+        raise MalformedFile(1, f"Must name up to {MAX_COLUMNS} columns: `title`, and others of an export, each once.")
     for number, name in enumerate(names, 1):
         if name and name not in COLUMNS:
             report.drop(f"column {number}", "The column is not one of an export.", 1)

@@ -134,7 +134,7 @@ class _TodoReader:
         """Return all CATEGORIES, each once, cut at the maxima."""
         tags: dict[str, str] = {}
         for each in self._properties:
-            if each.name == "CATEGORIES":
+            if each.name == "CATEGORIES" and len(tags) <= MAX_TAGS + 1:  # more than those that are kept
                 for text in each.texts():
                     tag = " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", text).split())
                     if len(tag) > MAX_TAG:

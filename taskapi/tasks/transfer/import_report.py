@@ -18,8 +18,8 @@ LINE_BYTES = 64 * 1024
 MAX_REPORTED_LINES = 20
 """Maximum line numbers in the report of one kind of what was not kept."""
 
-READ_AT_A_TIME = 500
-"""Lines that are read before other requests run; a line counts for one more for each full 200 bytes: 1 to 2 ms."""
+READ_AT_A_TIME = 300
+"""Lines that are read before other requests run; a line counts for one more for each full 200 bytes: 1 to 4 ms."""
 
 
 class MalformedFile(Exception):

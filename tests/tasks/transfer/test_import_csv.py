@@ -123,6 +123,7 @@ def test_a_file_that_a_spreadsheet_has_saved_is_read(alice: Person) -> None:
         pytest.param(b"", 400, "/lines/1", id="empty"),
         pytest.param(b"name\nx\n", 400, "/lines/1", id="no title"),
         pytest.param(b"title,title\nx,y\n", 400, "/lines/1", id="a column twice"),
+        pytest.param(b"title" + b",a" * 100, 400, "/lines/1", id="101 columns"),
         pytest.param(b"title\nx\n\xff\n", 400, "/lines/3", id="not UTF-8"),
         pytest.param("title\nx\n".encode("utf-16"), 400, "/lines/1", id="UTF-16"),
         pytest.param(b'title\nx\n"y\nz\n', 400, "/lines/3", id="a quotation mark that is not closed"),

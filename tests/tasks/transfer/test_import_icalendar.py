@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
 from taskapi.tasks.transfer import icalendar_lines, import_report
-from taskapi.tasks.transfer.icalendar_lines import read_todos
+from taskapi.tasks.transfer.icalendar_lines import MAX_ITEMS, Property, read_todos
 from taskapi.tasks.transfer.import_icalendar import read
 from taskapi.tasks.transfer.import_report import LINE_BYTES, MAX_REPORTED_LINES, READ_AT_A_TIME, MalformedFile, Report
 from tests.conftest import Person
@@ -328,6 +328,11 @@ def test_a_long_line_is_cut_and_needs_no_more_memory(alice: Person) -> None:
     assert dropped(load(alice, data)) == {"ATTACH": [5], "DESCRIPTION": [6]}
     (task,) = exported(alice)
     assert (task["description"], task["priority"]) == ("é" * 10_000, "high")
+
+
+def test_of_a_long_list_only_the_first_items_are_read() -> None:
+    found = Property(1, "CATEGORIES", {}, ",".join(map(str, range(10 * MAX_ITEMS))))
+    assert found.texts() == [str(number) for number in range(MAX_ITEMS)]
 
 
 def test_a_file_with_too_many_lines_is_malformed(monkeypatch: pytest.MonkeyPatch) -> None:
