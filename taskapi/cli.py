@@ -11,11 +11,12 @@ import click
 import jwt
 from flask import Flask, current_app
 
-from .config import DEVELOPMENT_SECRET, Config
+from .config import Config
 from .database.base import MIGRATIONS, db
 from .database.failures import DatabaseUnavailable, operator_message
 from .docs import openapi
 from .operations import health, purge
+from .shared_secrets import DEVELOPMENT_SECRET
 
 DAY = 86_400
 

@@ -7,9 +7,9 @@ from flask import Blueprint, Response, current_app, request
 from ..http.errors import InvalidLogoutToken
 from ..http.request import accepts, read_body
 from . import hook
+from .claims import InvalidToken
 from .logout_tokens import parse_logout_token
 from .queries import Replayed
-from .tokens import InvalidToken
 
 FORM_MEDIA_TYPE = "application/x-www-form-urlencoded"
 MAX_LOGOUT_BODY_BYTES = 16 * 1024
@@ -33,6 +33,7 @@ def logout() -> Response:
     try:
         hook.ended_sessions(current_app).end(parse_logout_token(hook.verifier(current_app), tokens[0]))
     except InvalidToken as error:
+        hook.log_rejection(current_app, "a logout token", error)
         raise InvalidLogoutToken(f"No session was ended: {error}.") from error
     except Replayed as error:
         raise InvalidLogoutToken("No session was ended: this logout token was used before.") from error

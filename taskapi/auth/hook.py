@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import logging
+
 from flask import Flask, Request, Response, g
 
 from ..config import Config
 from ..http.errors import RETRY_AFTER, Forbidden, ServiceUnavailable, Unauthorized, problem_response
+from .claims import EXPIRED, InvalidToken
 from .jwks_cache import JWKS
 from .keys import KeySource, KeysUnavailable, SharedSecrets
+from .limited_log import LimitedLog
 from .sessions import EndedSessions
-from .tokens import InvalidToken, User, Verifier
+from .tokens import User, Verifier
+
+log = logging.getLogger(__name__)
 
 REALM = 'Bearer realm="taskapi"'
 
 _VERIFIER = "taskapi.verifier"
 _SESSIONS = "taskapi.sessions"
+_REJECTIONS = "taskapi.rejections"
 
 
 def init_app(app: Flask, config: Config) -> None:
@@ -23,10 +30,11 @@ def init_app(app: Flask, config: Config) -> None:
     if config.secrets:
         sources.append(SharedSecrets(config.secrets))
     if config.jwks_url:
-        sources.append(JWKS(config.jwks_url))
+        sources.append(JWKS(config.jwks_url, proxy=config.jwks_proxy))
     app.extensions[_VERIFIER] = Verifier(
         sources, issuer=config.issuer, audience=config.audience, max_lifetime=config.max_lifetime
     )
+    app.extensions[_REJECTIONS] = LimitedLog(log)
     app.extensions[_SESSIONS] = EndedSessions(max_lifetime=config.max_lifetime)
     app.register_error_handler(KeysUnavailable, _keys_unavailable)
 
@@ -43,6 +51,14 @@ def ended_sessions(app: Flask) -> EndedSessions:
     return stored
 
 
+def log_rejection(app: Flask, what: str, error: InvalidToken) -> None:
+    """Log why a token was rejected, at most once per minute and reason; nothing that the client chose is logged."""
+    level = logging.INFO if str(error) == EXPIRED else logging.WARNING
+    message = f"{what} was rejected: {error}" + (f" ({error.expected})" if error.expected else "")
+    rejections: LimitedLog = app.extensions[_REJECTIONS]
+    rejections.write(level, f"{what}: {error}", message)
+
+
 def require_user(app: Flask, request: Request) -> User:
     """Verify the bearer token and its session, set `g.user`, compare it with the path's user, and return it.
 
@@ -54,6 +70,7 @@ def require_user(app: Flask, request: Request) -> User:
     try:
         user = verifier(app).verify(token)
     except InvalidToken as error:
+        log_rejection(app, "a token", error)
         raise _invalid_token(str(error)) from error
     if ended_sessions(app).contains(user):
         raise _invalid_token("the session of the token has ended")

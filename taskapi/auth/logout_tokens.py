@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from .tokens import InvalidToken, User, Verifier, identifier, numeric_date
+from .claims import InvalidToken, identifier, numeric_date
+from .tokens import User, Verifier
 
 TYPES = frozenset({"logout+jwt"})
 """Accepted `typ`. Section 2.4 recommends it, against confusion with other tokens; this service requires it."""

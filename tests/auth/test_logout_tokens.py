@@ -11,10 +11,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from taskapi.auth.claims import InvalidToken
 from taskapi.auth.jwks_cache import JWKS
 from taskapi.auth.keys import SharedSecrets
 from taskapi.auth.logout_tokens import LogoutToken, parse_logout_token
-from taskapi.auth.tokens import InvalidToken, User, Verifier
+from taskapi.auth.tokens import User, Verifier
 from tests.auth.issuer import EVENT, KEY_PAIR_ALGORITHMS, Signer, base64url, compact, hs256
 from tests.auth.key_server import KeyServer
 from tests.conftest import SECRET

@@ -21,10 +21,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taskapi.auth import token_cache
+from taskapi.auth.claims import MAX_NUMERIC_DATE, InvalidToken
 from taskapi.auth.jwk_parser import Key
 from taskapi.auth.jwks_cache import JWKS
 from taskapi.auth.keys import KeySource, KeysUnavailable, SharedSecrets
-from taskapi.auth.tokens import MAX_NUMERIC_DATE, MAX_TOKEN_LENGTH, InvalidToken, User, Verifier
+from taskapi.auth.tokens import MAX_TOKEN_LENGTH, User, Verifier
 from tests.auth.conftest import Clock
 from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, base64url, compact, hs256
 from tests.auth.key_server import KeyServer

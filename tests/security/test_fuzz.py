@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from itsdangerous import URLSafeSerializer
 from marshmallow import ValidationError
 
+from taskapi.auth.claims import InvalidToken
 from taskapi.auth.jwk_parser import Key
 from taskapi.auth.keys import KeySource, SharedSecrets
 from taskapi.auth.logout_tokens import parse_logout_token
-from taskapi.auth.tokens import InvalidToken, User, Verifier
+from taskapi.auth.tokens import User, Verifier
 from taskapi.http import strict_json
 from taskapi.http.errors import BadCursor
 from taskapi.tasks.listing import cursors
