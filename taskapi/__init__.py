@@ -10,7 +10,7 @@ from flask import Flask
 from . import cli, docs
 from .auth import backchannel, hook
 from .config import Config
-from .database import engine
+from .database import engine, pool
 from .docs import openapi
 from .guard import rate_limit
 from .http import cors, errors, path_prefix, response
@@ -23,7 +23,7 @@ from .tasks import endpoints
 def create_app(config: Config | None = None) -> Flask:
     """Create the Flask application from `config`, by default from the environment (raises `ConfigError`)."""
     config = config or Config.from_env(os.environ)
-    logging.getLogger(__name__).setLevel(config.log_level)
+    _configure_log(config.log_level)
 
     app = Application(__name__, static_folder=None)
     app.config["REQUIRE_IF_MATCH"] = config.require_if_match
@@ -47,3 +47,18 @@ def create_app(config: Config | None = None) -> Flask:
     path_prefix.init_app(app, config)
     cli.init_app(app, config)
     return app
+
+
+def _configure_log(level: str) -> None:
+    """Write the service's log from this level on to stderr, unless the process has handlers of its own.
+
+    Without a handler Python writes warnings and errors only. SQLAlchemy names the log of our pool like a module here;
+    its information quotes exceptions.
+    """
+    log = logging.getLogger(__name__)
+    log.setLevel(level)
+    logging.getLogger(f"{pool.__name__}.{pool.Pool.__name__}").setLevel(max(log.level, logging.WARNING))
+    if not log.handlers:
+        handler = logging.StreamHandler()
+        handler.addFilter(lambda _: not logging.getLogger().handlers)
+        log.addHandler(handler)

@@ -5,19 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from .database_url import DATABASE_KINDS, normalize_postgresql
+from .http_urls import Proxy, is_http_url, key_set_url, proxy_for
+from .shared_secrets import DEVELOPMENT_SECRET, secret_problems
 from .urls import MAX_PREFIX_LENGTH, parse_origin, parse_path_prefix
 
-DEVELOPMENT_SECRET = "taskapi-development-secret-never-use-in-production"
-"""The secret that `.flaskenv` sets. It is public, so only the `flask` command accepts it."""
+VERSION = "0.1.0"
+"""The version of the service."""
 
-BETTER_AUTH_DEFAULT_SECRET = "better-auth-secret-"
-"""Prefix of the secret that Better Auth uses when none is set. It is public, too."""
-
-MIN_SECRET_BYTES = 32
-"""Minimum length of an HS256 key: the 256 bits of its hash (RFC 7518, section 3.2)."""
+QUOTES = {'"': '"', "'": "'", "\u201c": "\u201d", "\u2018": "\u2019"}
+"""Quotation marks that values are found in, each with its other end."""
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
@@ -40,14 +38,15 @@ class Config:
     """
 
     secrets: tuple[str, ...] = field(default=(), repr=False)
-    jwks_url: str | None = None
+    jwks_url: str | None = field(default=None, repr=False)  # its query may contain a key
+    jwks_proxy: Proxy | None = None
     issuer: str | None = None
     audience: str | None = None
     max_lifetime: int | None = None
     database_url: str = field(default="sqlite:///taskapi.db", repr=False)  # may contain a password
     migration_database_url: str | None = field(default=None, repr=False)
     cors_origins: tuple[str, ...] = ()
-    redis_url: str | None = None
+    redis_url: str | None = field(default=None, repr=False)
     rate_limit: str | None = "600/minute"
     trusted_proxies: int = 0
     url_prefix: str = ""
@@ -69,7 +68,8 @@ class Config:
         env = Environment(environ)
         config = cls(
             secrets=env.secrets(),
-            jwks_url=env.jwks_url(),
+            jwks_url=(jwks_url := env.jwks_url()),
+            jwks_proxy=env.proxy(jwks_url),
             issuer=env.text("JWT_ISSUER"),
             audience=env.text("JWT_AUDIENCE"),
             max_lifetime=env.seconds("JWT_MAX_LIFETIME"),
@@ -113,8 +113,21 @@ class Environment:
         self._from_flask_command = environ.get("FLASK_RUN_FROM_CLI") == "true"
 
     def text(self, name: str) -> str | None:
-        """Return a stripped value; None if absent or blank, because deployments pass unset variables as empty."""
-        return self._environ.get(name, "").strip() or None
+        """Return a stripped value; None if absent or blank, because deployments pass unset variables as empty.
+
+        Quotes around it, which `docker --env-file` and systemd keep, are removed and added to `problems`.
+        """
+        value = self._environ.get(name, "").strip()
+        return self._without_quotes(name, value).strip() or None
+
+    def _without_quotes(self, name: str, value: str) -> str:
+        """Remove quotes around a value, and add them to `problems`."""
+        if len(value) < 2 or QUOTES.get(value[0]) != value[-1]:
+            return value
+        problem = f"{name} is in quotes, which are a part of the value: remove them"
+        if problem not in self.problems:
+            self.problems.append(problem)
+        return value[1:-1]
 
     def has_key_source(self) -> bool:
         """Return True if the current secret, BETTER_AUTH_URL or a JWKS address is set, valid or not."""
@@ -131,26 +144,20 @@ class Environment:
         return tuple(secret for secret in (current, previous) if secret)
 
     def _secret(self, name: str) -> str | None:
-        """Return a secret, not stripped; None if absent or empty.
+        """Return a secret; None if absent or blank.
 
-        One that is too short, public or not UTF-8 is added to `problems`, and returned nevertheless. The development
-        secret, which is public, is accepted from the `flask` command.
+        One that is too short, public, not UTF-8, in quotes or between white space is added to `problems`, and returned
+        nevertheless. The development secret, which is public, is accepted from the `flask` command.
         """
-        # Not stripped: Better Auth signs with exactly the bytes of the variable.
-        secret = self._environ.get(name) or None
-        if secret is None:
+        # Not stripped silently: Better Auth signs with exactly the bytes of the variable.
+        secret = self._environ.get(name, "")
+        if not secret.strip():
             return None
-        # Python decodes a byte of the environment that is not UTF-8 to a lone surrogate, which PyJWT cannot encode.
-        if re.search(r"[\ud800-\udfff]", secret):
-            self.problems.append(f"{name} is not UTF-8")
-        if len(secret.encode("utf-8", "surrogatepass")) < MIN_SECRET_BYTES:
-            self.problems.append(
-                f"{name} is shorter than {MIN_SECRET_BYTES} bytes: make one with `openssl rand -base64 32`"
-            )
-        if secret.startswith(BETTER_AUTH_DEFAULT_SECRET):
-            self.problems.append(f"{name} is the default secret of Better Auth, which is public")
-        if secret == DEVELOPMENT_SECRET and not self._from_flask_command:
-            self.problems.append(f"{name} is the development secret of .flaskenv, which is public")
+        if secret != secret.strip():
+            self.problems.append(f"{name} begins or ends with white space, such as a line break: remove it")
+        secret = self._without_quotes(name, secret.strip())
+        problems = secret_problems(secret, in_development=self._from_flask_command)
+        self.problems += [f"{name} {problem}" for problem in problems]
         return secret
 
     def jwks_url(self) -> str | None:
@@ -160,17 +167,23 @@ class Environment:
         http or https URL; an invalid `BETTER_AUTH_URL` counts as absent.
         """
         issuer = self._http_url("BETTER_AUTH_URL")
-        jwks = self._http_url("BETTER_AUTH_JWKS_URL")
-        if jwks or issuer is None or not _is_http_url(issuer):
+        jwks = self._http_url("BETTER_AUTH_JWKS_URL", query=True)
+        if jwks or issuer is None or not is_http_url(issuer):
             return jwks
-        # Better Auth appends /api/auth to a base URL without a path, and uses one with a path unchanged.
-        base = issuer.rstrip("/")
-        return f"{base}/jwks" if urlsplit(base).path else f"{base}/api/auth/jwks"
+        return key_set_url(issuer)
 
-    def _http_url(self, name: str) -> str | None:
+    def proxy(self, url: str | None) -> Proxy | None:
+        """Return the proxy for an http or https URL, None without; one of another kind is added to `problems`."""
+        try:
+            return proxy_for(url, self._environ) if url and is_http_url(url, query=True) else None
+        except ValueError as error:
+            self.problems.append(str(error))
+            return None
+
+    def _http_url(self, name: str, *, query: bool = False) -> str | None:
         """Return a variable, None if absent; add it to `problems`, and return it, if it is no http or https URL."""
         value = self.text(name)
-        if value and not _is_http_url(value):
+        if value and not is_http_url(value, query=query):
             self.problems.append(f"{name} is not an http(s) URL such as https://app.example.com")
         return value
 
@@ -280,16 +293,3 @@ class Environment:
         if value not in LOG_LEVELS:
             self.problems.append(f"LOG_LEVEL is none of {', '.join(LOG_LEVELS)}")
         return value
-
-
-def _is_http_url(value: str) -> bool:
-    """Return True for an http(s) URL with a host, without whitespace, credentials, bad port, query or fragment."""
-    try:
-        parts = urlsplit(value)
-        _ = parts.port  # raises ValueError for a port that is not a number
-    except ValueError:
-        return False
-    if re.search(r"\s", value) or "@" in parts.netloc:
-        # `urlsplit` removes line breaks; credentials in the URL would not be sent, but they would be logged.
-        return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.query and not parts.fragment

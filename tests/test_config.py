@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from sqlalchemy.engine import make_url
 
 from taskapi import create_app
-from taskapi.config import DEVELOPMENT_SECRET, LOG_LEVELS, Config, ConfigError
+from taskapi.config import LOG_LEVELS, Config, ConfigError
+from taskapi.shared_secrets import DEVELOPMENT_SECRET
 from tests.conftest import SECRET
 
 PREVIOUS = "the-secret-before-it-0123456789-abcdef"
@@ -53,7 +54,10 @@ READ: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
     "the previous secret": ({"BETTER_AUTH_SECRET_PREVIOUS": PREVIOUS}, {"secrets": (SECRET, PREVIOUS)}),
     "secret of 32 bytes": ({"BETTER_AUTH_SECRET": "x" * 32}, {"secrets": ("x" * 32,)}),
     "secret of 32 bytes in 16 characters": ({"BETTER_AUTH_SECRET": "é" * 16}, {"secrets": ("é" * 16,)}),
-    "secret with spaces around": ({"BETTER_AUTH_SECRET": f" {SECRET} "}, {"secrets": (f" {SECRET} ",)}),
+    "secret with spaces and quotes inside": (
+        {"BETTER_AUTH_SECRET": f"{SECRET} 'x' {SECRET}"},
+        {"secrets": (f"{SECRET} 'x' {SECRET}",)},
+    ),
     "Better Auth": (
         {"BETTER_AUTH_URL": "https://app.example.com"},
         {"jwks_url": "https://app.example.com/api/auth/jwks"},
@@ -72,6 +76,10 @@ READ: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
     ),
     "Better Auth on IPv6": ({"BETTER_AUTH_URL": "http://[::1]:3000"}, {"jwks_url": "http://[::1]:3000/api/auth/jwks"}),
     "a key set": ({"BETTER_AUTH_JWKS_URL": "https://app.example.com/k"}, {"jwks_url": "https://app.example.com/k"}),
+    "a key set with a query": (
+        {"BETTER_AUTH_JWKS_URL": "https://app.example.com/jwks?tenant=a%20b"},
+        {"jwks_url": "https://app.example.com/jwks?tenant=a%20b"},
+    ),
     "a key set beside Better Auth": (
         {"BETTER_AUTH_URL": "https://app.example.com", "BETTER_AUTH_JWKS_URL": "http://internal/jwks"},
         {"jwks_url": "http://internal/jwks"},
@@ -148,7 +156,7 @@ def test_an_empty_variable_counts_as_absent(name: str) -> None:
     assert config(**{name: ""}) == config()
 
 
-@pytest.mark.parametrize("name", [name for name in SETTINGS if "SECRET" not in name])
+@pytest.mark.parametrize("name", SETTINGS)
 def test_a_blank_variable_counts_as_absent(name: str) -> None:
     assert config(**{name: "  "}) == config()
 
@@ -218,6 +226,54 @@ WEAK_SECRETS: dict[str, tuple[dict[str, str], list[str]]] = {
         ["BETTER_AUTH_SECRET is not UTF-8"],
     ),
 }
+
+
+EDGES = "begins or ends with white space, such as a line break: remove it"
+IN_QUOTES = "is in quotes, which are a part of the value: remove them"
+
+WRAPPED_SECRETS: dict[str, tuple[str, list[str]]] = {
+    "a trailing line break": (f"{SECRET}\n", [EDGES]),
+    "a trailing carriage return": (f"{SECRET}\r", [EDGES]),
+    "a leading space": (f" {SECRET}", [EDGES]),
+    "double quotes": (f'"{SECRET}"', [IN_QUOTES]),
+    "single quotes": (f"'{SECRET}'", [IN_QUOTES]),
+    "typographic quotes": (f"\u201c{SECRET}\u201d", [IN_QUOTES]),
+    "quotes and a line break": (f'"{SECRET}"\n', [EDGES, IN_QUOTES]),
+    "quotes around a short one": ('"hunter2"', [IN_QUOTES, SHORT.partition(" ")[2]]),
+}
+
+
+@pytest.mark.parametrize("name", ["BETTER_AUTH_SECRET", "BETTER_AUTH_SECRET_PREVIOUS"])
+@pytest.mark.parametrize(("value", "expected"), WRAPPED_SECRETS.values(), ids=WRAPPED_SECRETS)
+def test_a_secret_in_quotes_or_with_white_space_around_is_a_config_error(
+    name: str, value: str, expected: list[str]
+) -> None:
+    assert problems(**{"BETTER_AUTH_SECRET": SECRET, name: value}) == [f"{name} {problem}" for problem in expected]
+
+
+QUOTED = {
+    "BETTER_AUTH_URL": "https://a.example",
+    "BETTER_AUTH_JWKS_URL": "https://a.example",
+    "JWT_ISSUER": "https://a",
+    "JWT_AUDIENCE": "tasks",
+    "JWT_MAX_LIFETIME": "7d",
+    "DATABASE_URL": "postgresql://u:p@h/d",
+    "RATE_LIMIT": "off",
+    "MIGRATION_DATABASE_URL": "postgresql://u:p@h/d",
+    "CORS_ORIGINS": "https://a.example,https://b.example",
+    "REDIS_URL": "redis://h:1/0",
+    "TRUSTED_PROXIES": "1",
+    "MAX_TASKS_PER_USER": "1",
+    "REQUIRE_IF_MATCH": "true",
+    "LOG_LEVEL": "INFO",
+}
+
+
+@pytest.mark.parametrize("name", QUOTED)
+@pytest.mark.parametrize("quote", ['"', "'"])
+def test_a_value_in_quotes_is_one_config_error_that_says_so(name: str, quote: str) -> None:
+    environ = {"BETTER_AUTH_SECRET": SECRET, "DATABASE_URL": "postgresql://u:p@h/d"}
+    assert problems(**{**environ, name: f"{quote}{QUOTED[name]}{quote}"}) == [f"{name} {IN_QUOTES}"]
 
 
 @pytest.mark.parametrize(("environ", "expected"), WEAK_SECRETS.values(), ids=WEAK_SECRETS.keys())
@@ -365,8 +421,16 @@ def test_no_config_error_contains_a_secret(secret: str) -> None:
     assert caught.value.__context__ is None
 
 
-def test_the_repr_of_a_config_has_no_secrets_and_no_database_password() -> None:
-    shown = repr(config(BETTER_AUTH_SECRET_PREVIOUS=PREVIOUS, DATABASE_URL="postgresql://u:hunter2@db/t"))
+def test_the_repr_of_a_config_has_no_secrets_and_no_passwords() -> None:
+    shown = repr(
+        config(
+            BETTER_AUTH_SECRET_PREVIOUS=PREVIOUS,
+            DATABASE_URL="postgresql://u:hunter2@db/t",
+            MIGRATION_DATABASE_URL="postgresql://o:hunter2@db/t",
+            REDIS_URL="redis://:hunter2@redis:6379/0",
+            BETTER_AUTH_JWKS_URL="https://app.example.com/jwks?key=hunter2",
+        )
+    )
     assert SECRET not in shown
     assert PREVIOUS not in shown
     assert "hunter2" not in shown

@@ -14,6 +14,7 @@ from flask import Flask
 from werkzeug.serving import make_server
 
 from taskapi.config import LOG_LEVELS, Config
+from taskapi.server.settings import ServerSettings
 from tests import console
 from tests.auth.issuer import logout_token
 from tests.conftest import token
@@ -55,9 +56,21 @@ def test_the_readme_shows_success_401_and_403_before_line_25() -> None:
 
 def test_the_settings_table_names_the_settings_of_the_code() -> None:
     documented = set(re.findall(r"^\| `([A-Z_]+)` \|", README, re.MULTILINE))
-    source = (ROOT / "taskapi/config.py").read_text() + (ROOT / "taskapi/server/settings.py").read_text()
+    files = ("config.py", "http_urls.py", "server/settings.py")
+    source = "".join((ROOT / "taskapi" / file).read_text() for file in files)
     read = set(re.findall(r"""["']([A-Z]+(?:_[A-Z]+)*)["']""", source)) - set(LOG_LEVELS)
     assert documented == read - {"FLASK_RUN_FROM_CLI", "PGOPTIONS"}  # of Flask and of libpq
+
+
+@pytest.mark.parametrize("value", ["", " "], ids=["empty", "blank"])
+def test_every_variable_of_the_settings_table_counts_as_absent_if_it_is_empty(value: str) -> None:
+    names = re.findall(r"^\| `([A-Z_]+)` \|", README, re.MULTILINE)
+    assert len(names) > 15
+    key_source = {"BETTER_AUTH_JWKS_URL": "https://app.example.com/jwks"}
+    for name in names:
+        others = key_source if name not in key_source else {"BETTER_AUTH_URL": "https://app.example.com"}
+        assert Config.from_env({**others, name: value}) == Config.from_env(others), name
+        assert ServerSettings.from_env({name: value}) == ServerSettings.from_env({}), name
 
 
 def test_the_settings_table_gives_the_defaults_of_the_code() -> None:

@@ -33,6 +33,7 @@ def logout() -> Response:
     try:
         hook.ended_sessions(current_app).end(parse_logout_token(hook.verifier(current_app), tokens[0]))
     except InvalidToken as error:
+        hook.log_rejection(current_app, "a logout token", error)
         raise InvalidLogoutToken(f"No session was ended: {error}.") from error
     except Replayed as error:
         raise InvalidLogoutToken("No session was ended: this logout token was used before.") from error

@@ -1,9 +1,12 @@
-"""Strict reading of the claims of a token: dates and ids. Independent of HTTP."""
+"""Claims of a token: dates and ids, and why a token is not valid."""
 
 from __future__ import annotations
 
 import unicodedata
 from typing import Any
+
+CLOCK_SKEW = 30
+"""Seconds that `iat` and `nbf` may be ahead of our clock. `exp` has no tolerance, which would extend the lifetime."""
 
 MAX_IDENTIFIER_LENGTH = 255
 """Maximum characters of the id of a user (`sub`), a session (`sid`) or a logout token (`jti`)."""
@@ -11,9 +14,34 @@ MAX_IDENTIFIER_LENGTH = 255
 MAX_NUMERIC_DATE = 253_402_300_799
 """The last second of the year 9999, the maximum of Python's datetime."""
 
+EXPIRED = "the token has expired"
+"""The only reason that is usual: clients keep tokens until they are refused."""
+
 
 class InvalidToken(Exception):
-    """The token is not valid; the message gives the reason and contains nothing of the token."""
+    """The token is not valid; the message gives the reason and contains nothing of the token.
+
+    `expected` is for the log only: what a claim must be, and what it is in a token whose signature is right.
+    """
+
+    def __init__(self, reason: str, expected: str = "") -> None:
+        super().__init__(reason)
+        self.expected = expected
+
+
+def check_times(claims: dict[str, Any], now: float) -> float:
+    """Check `exp` (required), `iat` and `nbf` (`CLOCK_SKEW`) against `now`; return `exp`, or raise `InvalidToken`."""
+    expires = numeric_date(claims, "exp")
+    if expires is None:
+        raise InvalidToken("the token has no exp")
+    if now >= expires:
+        raise InvalidToken(EXPIRED)
+    issued, not_before = numeric_date(claims, "iat"), numeric_date(claims, "nbf")
+    if issued is not None and issued > now + CLOCK_SKEW:
+        raise InvalidToken("the token was issued in the future")
+    if not_before is not None and not_before > now + CLOCK_SKEW:
+        raise InvalidToken("the token is not valid yet")
+    return expires
 
 
 def numeric_date(claims: dict[str, Any], name: str) -> float | None:
@@ -54,3 +82,14 @@ def subject(claims: dict[str, Any]) -> str:
     if value in (".", "..") or "/" in value:
         raise InvalidToken("sub of the token cannot be part of a URL: it contains a slash, or is one or two dots")
     return value
+
+
+def mismatch(claims: dict[str, Any], name: str, required: str | None) -> str:
+    """Return what `iss` or `aud` must be and what it is, for the log; "" if nothing is required.
+
+    Call it after the verification of the signature: the value is then the issuer's own. It is quoted and cut off.
+    """
+    if required is None:
+        return ""
+    actual = f"{claims[name]!a:.200}" if name in claims else "none"
+    return f"{name}: expected {required!a}, got {actual}"

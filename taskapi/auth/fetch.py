@@ -1,18 +1,28 @@
-"""Download a key set over HTTP or HTTPS, with limits on time and size."""
+"""Download a key set over HTTP or HTTPS, also through a proxy, with limits on time and size."""
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 import threading
 import time
-from contextlib import closing, suppress
-from http.client import HTTPConnection, HTTPSConnection
-from urllib.parse import urlsplit
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from ..concurrency.resolver import resolve
+from ..config import VERSION
+from ..http_urls import Proxy
 
 MAX_JWKS_BYTES = 256 * 1024
+
+MAX_HEAD_BYTES = 8192
+"""Maximum length of a proxy's response to CONNECT."""
+
+USER_AGENT = f"taskapi/{VERSION}"
+"""Firewalls in front of issuers refuse requests without one."""
 
 
 def tls_context() -> ssl.SSLContext:
@@ -26,36 +36,88 @@ def tls_context() -> ssl.SSLContext:
     return context
 
 
-def download(url: str, context: ssl.SSLContext | None, timeout: float) -> bytes:
-    """Return the body of `url`, whose query is not sent; `context` is for https, None for http.
+class DownloadError(ValueError):
+    """The server, or the proxy, responds with something else than a body of status 200; the message is for the log."""
 
-    `timeout` is in seconds of wall-clock time and covers everything: DNS, connection attempts to all addresses, TLS
-    handshake, headers and body. Redirects are not followed: another status than 200 and a body of more than
-    `MAX_JWKS_BYTES` raise `ValueError`. Raises `OSError` and `http.client.HTTPException` for failures of the network.
+
+def download(url: str, context: ssl.SSLContext | None, timeout: float, proxy: Proxy | None = None) -> bytes:
+    """Return the body of `url`; `context` is for https, None for http.
+
+    `timeout` is in seconds of wall-clock time and covers everything: DNS, connection attempts to all addresses, the
+    proxy, TLS handshake, headers and body. Redirects are not followed: another status than 200 and a body of more than
+    `MAX_JWKS_BYTES` raise `DownloadError`, failures of the network `OSError` and `http.client.HTTPException`.
     """
     deadline = time.monotonic() + timeout
+    try:
+        return _download(url, context, deadline, proxy)
+    except (OSError, ValueError, HTTPException):
+        _seconds_left(deadline)  # the cause is the timer, which has shut the connection down
+        raise
+
+
+def _download(url: str, context: ssl.SSLContext | None, deadline: float, proxy: Proxy | None) -> bytes:
+    """Do what `download` does, until `deadline` (time.monotonic)."""
     target = urlsplit(url)
     host = target.hostname or ""
     connection = HTTPSConnection(host, target.port, context=context) if context else HTTPConnection(host, target.port)
-    with closing(_connect(host, connection.port, deadline)) as plain:
+    path = urlunsplit(("", "", target.path or "/", target.query, ""))
+    headers = {"Accept": "application/json", "User-Agent": USER_AGENT}
+    with closing(connection), closing(_connect(*_peer(proxy, host, connection.port), deadline)) as plain:
+        if proxy and context:
+            with _shut_down_at(deadline, plain):
+                _open_tunnel(plain, target, proxy)
+        elif proxy:
+            path = urlunsplit((target.scheme, target.netloc, target.path or "/", target.query, ""))
+            headers |= {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
         # The handshake follows below, once the timer can interrupt it.
         connected = (
             context.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False) if context else plain
         )
-        with closing(connected), closing(connection):
-            # A socket timeout applies to each receive: a server that sends a byte at a time would never exceed it.
-            timer = threading.Timer(_seconds_left(deadline), _interrupt, (connected,))
-            timer.daemon = True
-            timer.start()
-            try:
-                if isinstance(connected, ssl.SSLSocket):
-                    connected.do_handshake()
-                connection.sock = connected
-                body = _get(connection, target.path or "/")
-                _seconds_left(deadline)  # raises if the timer ended a body without Content-Length, which looks complete
-                return body
-            finally:
-                timer.cancel()
+        with closing(connected), _shut_down_at(deadline, connected):
+            if isinstance(connected, ssl.SSLSocket):
+                connected.do_handshake()
+            connection.sock = connected
+            body = _get(connection, path, headers)
+            _seconds_left(deadline)  # raises if the timer ended a body without Content-Length, which looks complete
+            return body
+
+
+def _peer(proxy: Proxy | None, host: str, port: int) -> tuple[str, int]:
+    """Return host and port to connect to."""
+    return (proxy.host, proxy.port) if proxy else (host, port)
+
+
+@contextmanager
+def _shut_down_at(deadline: float, connected: socket.socket) -> Iterator[None]:
+    """Shut the connection down at the deadline, if that is within the `with` block.
+
+    A socket timeout applies to each receive: a server that sends a byte at a time would never exceed it.
+    """
+    timer = threading.Timer(_seconds_left(deadline), _interrupt, (connected,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _open_tunnel(plain: socket.socket, target: SplitResult, proxy: Proxy) -> None:
+    """Let the proxy connect to the host and port of an https URL (CONNECT, RFC 9110, section 9.3.6)."""
+    host = f"[{target.hostname}]" if ":" in (target.hostname or "") else target.hostname
+    authority = f"{host}:{target.port or 443}"
+    lines = [f"CONNECT {authority} HTTP/1.1", f"Host: {authority}", f"User-Agent: {USER_AGENT}"]
+    lines += [f"Proxy-Authorization: {proxy.authorization}"] if proxy.authorization else []
+    plain.sendall("\r\n".join([*lines, "", ""]).encode("ascii"))
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        byte = plain.recv(1)  # not more: what follows belongs to TLS
+        if not byte or len(head) > MAX_HEAD_BYTES:
+            raise DownloadError("the proxy closes the connection")
+        head += byte
+    status = re.match(rb"HTTP/1\.[01] ([0-9]{3})\b", head)
+    if status is None or not status[1].startswith(b"2"):
+        raise DownloadError(f"the proxy responds with status {status[1].decode() if status else 'unknown'}")
 
 
 def _connect(host: str, port: int, deadline: float) -> socket.socket:
@@ -80,15 +142,16 @@ def _connect(host: str, port: int, deadline: float) -> socket.socket:
     raise failure or OSError("no address")
 
 
-def _get(connection: HTTPConnection, path: str) -> bytes:
-    """Send a GET request, return the body; `ValueError` if the status is not 200, or it exceeds `MAX_JWKS_BYTES`."""
-    connection.request("GET", path, headers={"Accept": "application/json"})
+def _get(connection: HTTPConnection, path: str, headers: dict[str, str]) -> bytes:
+    """Send a GET request, return the body; `DownloadError` for another status than 200, or a body that is too large."""
+    connection.request("GET", path, headers=headers)
     with closing(connection.getresponse()) as response:
         if response.status != 200:
-            raise ValueError(f"status {response.status}")
+            hint = ", and redirects are not followed" if 300 <= response.status < 400 else ""
+            raise DownloadError(f"status {response.status}{hint}")
         body = response.read(MAX_JWKS_BYTES + 1)
     if len(body) > MAX_JWKS_BYTES:
-        raise ValueError("the response is too large")
+        raise DownloadError(f"the body has more than {MAX_JWKS_BYTES} bytes")
     return body
 
 

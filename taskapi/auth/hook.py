@@ -5,20 +5,26 @@ Another Flask app may use `init_app` and `authenticate`, which need no database 
 
 from __future__ import annotations
 
+import logging
+
 from flask import Flask, Request, Response, g
 
 from ..config import Config
 from ..http.errors import RETRY_AFTER, Forbidden, ServiceUnavailable, Unauthorized, problem_response
-from .claims import InvalidToken
+from .claims import EXPIRED, InvalidToken
 from .jwks_cache import JWKS
 from .keys import KeySource, KeysUnavailable, SharedSecrets
+from .limited_log import LimitedLog
 from .sessions import EndedSessions
 from .tokens import User, Verifier
+
+log = logging.getLogger(__name__)
 
 REALM = 'Bearer realm="taskapi"'
 
 _VERIFIER = "taskapi.verifier"
 _SESSIONS = "taskapi.sessions"
+_REJECTIONS = "taskapi.rejections"
 
 
 def init_app(app: Flask, config: Config) -> None:
@@ -27,10 +33,11 @@ def init_app(app: Flask, config: Config) -> None:
     if config.secrets:
         sources.append(SharedSecrets(config.secrets))
     if config.jwks_url:
-        sources.append(JWKS(config.jwks_url))
+        sources.append(JWKS(config.jwks_url, proxy=config.jwks_proxy))
     app.extensions[_VERIFIER] = Verifier(
         sources, issuer=config.issuer, audience=config.audience, max_lifetime=config.max_lifetime
     )
+    app.extensions[_REJECTIONS] = LimitedLog(log)
     app.extensions[_SESSIONS] = EndedSessions(max_lifetime=config.max_lifetime)
     app.register_error_handler(Unauthorized, problem_response)
     app.register_error_handler(KeysUnavailable, _keys_unavailable)
@@ -48,6 +55,14 @@ def ended_sessions(app: Flask) -> EndedSessions:
     return stored
 
 
+def log_rejection(app: Flask, what: str, error: InvalidToken) -> None:
+    """Log why a token was rejected, at most once per minute and reason; nothing that the client chose is logged."""
+    level = logging.INFO if str(error) == EXPIRED else logging.WARNING
+    message = f"{what} was rejected: {error}" + (f" ({error.expected})" if error.expected else "")
+    rejections: LimitedLog = app.extensions[_REJECTIONS]
+    rejections.write(level, f"{what}: {error}", message)
+
+
 def authenticate(app: Flask, request: Request) -> User:
     """Verify the bearer token of a request and return its user, whose session may have ended.
 
@@ -57,6 +72,7 @@ def authenticate(app: Flask, request: Request) -> User:
     try:
         return verifier(app).verify(token)
     except InvalidToken as error:
+        log_rejection(app, "a token", error)
         raise _invalid_token(str(error)) from error
 
 

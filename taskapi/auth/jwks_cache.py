@@ -9,9 +9,11 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 
 from ..concurrency import slots
-from .fetch import download, tls_context
+from ..http_urls import Proxy, without_query
+from .fetch import DownloadError, download, tls_context
 from .jwk_parser import Key, parse_jwks
 from .keys import KEY_PAIR_ALGORITHMS, KeysUnavailable
+from .limited_log import LimitedLog
 
 log = logging.getLogger(__name__)
 
@@ -44,9 +46,10 @@ class JWKS:
 
     algorithms = KEY_PAIR_ALGORITHMS
 
-    def __init__(self, url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, url: str, *, proxy: Proxy | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         """Fetch nothing yet, but load the certificate authorities for an https URL."""
-        self._url = url
+        self._url, self._proxy = url, proxy
+        self._log = LimitedLog(log, clock=clock)
         self._tls = tls_context() if url.lower().startswith("https:") else None
         self._clock = clock
         self._lock = threading.Lock()
@@ -124,9 +127,12 @@ class JWKS:
         """Download and store the key set, then set `done`; a failure is logged, and the cached keys stay in use."""
         keys: dict[str, Key] | None = None
         try:
-            keys = self._parse(download(self._url, self._tls, FETCH_TIMEOUT))
+            keys = self._parse(download(self._url, self._tls, FETCH_TIMEOUT, self._proxy))
         except Exception as error:  # noqa: BLE001  no response of a key server may end the use of the cached keys
-            log.warning("the key set at %s cannot be fetched: %s", self._url, type(error).__name__)
+            reason = _reason(error)
+            through = f" through the proxy {self._proxy.host}:{self._proxy.port}" if self._proxy else ""
+            message = f"the key set at {without_query(self._url)} cannot be fetched{through}: {reason}"
+            self._log.write(logging.WARNING, reason, message)
         with self._lock:
             self._tried_at = self._clock()
             if keys is not None:
@@ -145,3 +151,12 @@ class JWKS:
             keys, self._digest = parse_jwks(body), digest
             return keys
         return self._keys
+
+
+def _reason(error: Exception) -> str:
+    """Return the reason of a failed fetch in one line, without anything that the server has sent."""
+    if isinstance(error, OSError | DownloadError):
+        return f"{error}" if isinstance(error, DownloadError) else f"{type(error).__name__}: {error}"
+    if isinstance(error, ValueError):
+        return "the body is not a JSON key set with a usable key"
+    return f"{type(error).__name__}: the response is not HTTP"

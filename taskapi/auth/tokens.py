@@ -18,16 +18,13 @@ import jwt
 from jwt.types import Options
 
 from ..http import strict_json
-from .claims import InvalidToken, identifier, numeric_date, subject
+from .claims import InvalidToken, check_times, identifier, mismatch, numeric_date, subject
 from .jwk_parser import Key
 from .keys import KeySource
 from .token_cache import TokenCache
 
 MAX_TOKEN_LENGTH = 8192
 """Maximum length; Better Auth's largest token, which contains the whole user row, has about 1 KB."""
-
-CLOCK_SKEW = 30
-"""Seconds that `iat` and `nbf` may be ahead of our clock. `exp` has no tolerance, which would extend the lifetime."""
 
 TYPES = frozenset({None, "JWT", "at+jwt"})
 """Accepted `typ` of access tokens; None means absent. Logout tokens (`logout+jwt`) are signed with the same keys."""
@@ -114,16 +111,16 @@ class Verifier:
         """Verify a token of a `typ` in `types`, with any lifetime; return its claims, uncached; raise as `verify`."""
         _check_length(token)
         header, claims = _parse(token, types)
-        self._verify_signature(token, header)
-        _check_times(claims, self._clock())
+        self._verify_signature(token, header, claims)
+        check_times(claims, self._clock())
         return claims
 
     def _verify(self, token: str) -> VerifiedToken:
         """Verify form, header, signature, claims, times and session of an access token; raise as `verify` does."""
         header, claims = _parse(token, TYPES)
-        key = self._verify_signature(token, header)
+        key = self._verify_signature(token, header, claims)
         now = self._clock()  # read once, and after the keys, for which the request may have waited
-        expires = _check_times(claims, now)
+        expires = check_times(claims, now)
         self._check_lifetime(claims, now)
         # No other claim replaces `sub`: an e-mail-verification token has an `email` and no `sub`.
         user = User(subject(claims), self._session(claims))
@@ -135,7 +132,7 @@ class Verifier:
         keys = self._sources[token.key.algorithm].find(token.key.algorithm, token.kid)
         return token.key in keys and token.since <= self._clock() < token.expires
 
-    def _verify_signature(self, token: str, header: dict[str, Any]) -> Key:
+    def _verify_signature(self, token: str, header: dict[str, Any], claims: dict[str, Any]) -> Key:
         """Verify signature, issuer, audience, presence of `exp` and `sub`; return the key. Raises as `verify` does."""
         algorithm, kid = header.get("alg"), header.get("kid")
         # `alg` only selects among the algorithms of the configured sources, which prevents algorithm confusion.
@@ -149,13 +146,13 @@ class Verifier:
             raise InvalidToken("the token is signed with an unknown key")
         for key in keys:
             try:
-                self._decode(token, key)
+                self._decode(token, key, claims)
             except jwt.InvalidSignatureError:
                 continue  # try the next key (the previous secret, during a rotation)
             return key
         raise InvalidToken("the signature of the token is wrong")
 
-    def _decode(self, token: str, key: Key) -> None:
+    def _decode(self, token: str, key: Key, claims: dict[str, Any]) -> None:
         """Verify with one key; raise `jwt.InvalidSignatureError`, or `InvalidToken` for a wrong or absent claim."""
         try:
             jwt.decode(
@@ -169,11 +166,14 @@ class Verifier:
         except jwt.InvalidSignatureError:
             raise
         except jwt.InvalidIssuerError as error:
-            raise InvalidToken("the token comes from another issuer") from error
+            raise InvalidToken("the token comes from another issuer", mismatch(claims, "iss", self._issuer)) from error
         except jwt.InvalidAudienceError as error:
-            raise InvalidToken("the token is meant for another audience") from error
+            raise InvalidToken(
+                "the token is meant for another audience", mismatch(claims, "aud", self._audience)
+            ) from error
         except jwt.MissingRequiredClaimError as error:
-            raise InvalidToken(f"the token has no {error.claim}") from error
+            required = {"iss": self._issuer, "aud": self._audience}.get(error.claim)
+            raise InvalidToken(f"the token has no {error.claim}", mismatch(claims, error.claim, required)) from error
         # PyJWT also raises ValueError and TypeError for values of unexpected types.
         except (jwt.PyJWTError, ValueError, TypeError) as error:
             raise InvalidToken("the token cannot be read") from error
@@ -244,18 +244,3 @@ def _parse_object(raw: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InvalidToken("the token does not hold a JSON object")
     return value
-
-
-def _check_times(claims: dict[str, Any], now: float) -> float:
-    """Check `exp` (required), `iat` and `nbf` (`CLOCK_SKEW`) against `now`; return `exp`, or raise `InvalidToken`."""
-    expires = numeric_date(claims, "exp")
-    if expires is None:
-        raise InvalidToken("the token has no exp")
-    if now >= expires:
-        raise InvalidToken("the token has expired")
-    issued, not_before = numeric_date(claims, "iat"), numeric_date(claims, "nbf")
-    if issued is not None and issued > now + CLOCK_SKEW:
-        raise InvalidToken("the token was issued in the future")
-    if not_before is not None and not_before > now + CLOCK_SKEW:
-        raise InvalidToken("the token is not valid yet")
-    return expires

@@ -53,7 +53,7 @@ _PROBLEM: dict[str, Any] = {
                 "properties": {
                     "pointer": {
                         "type": "string",
-                        "description": "A JSON Pointer into the body, `/name` of a parameter, or `/lines/12` of a file.",
+                        "description": "A JSON Pointer into the body, `/name` of a parameter, `/lines/12` of a file.",
                     },
                     "detail": {"type": "string"},
                     "code": {"type": "string"},

@@ -12,12 +12,12 @@ import orjson
 from flask import Flask, Response, request
 from werkzeug.routing import Rule
 
+from ..config import VERSION
 from ..http import errors
 from ..http.errors import MEDIA_TYPE, Problem
 from .components import add_components
 from .endpoints import IF_MATCH, IF_NONE_MATCH, OPERATIONS, Operation
 
-VERSION = "0.1.0"
 _EXTENSION = "taskapi.docs.openapi"
 
 _COMMON_HEADERS = ("X-Request-Id", "Cache-Control", "Vary", "X-Content-Type-Options")

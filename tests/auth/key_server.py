@@ -14,7 +14,7 @@ from typing import Any
 SLOW = 60.0
 HUGE = 50 * 1024 * 1024
 
-FAILING = ("reset", "error", "html", "empty", "garbage", "truncated", "redirect", "huge", "bomb")
+FAILING = ("reset", "error", "forbidden", "html", "empty", "garbage", "truncated", "redirect", "huge", "bomb")
 """Modes in which it fails at once; `stop()` is another failure."""
 
 SLOW_MODES = ("slow", "drip", "drip_headers")
@@ -36,6 +36,7 @@ class KeyServer:
         self.mode = "ok"
         self.delay = 0.0
         self.fetches: list[str] = []
+        self.agents: list[str | None] = []
         self.sent = 0
         self._address = ("127.0.0.1", 0)
         self.start()
@@ -79,6 +80,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.owner = self.server.owner
         self.owner.fetches.append(self.path)
+        self.owner.agents.append(self.headers["User-Agent"])
         if self.path == "/elsewhere":
             self.ok()
         else:
@@ -106,6 +108,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def error(self) -> None:
         self._answer(500, self._body())
+
+    def forbidden(self) -> None:
+        self._answer(403, b"<!doctype html><title>Forbidden</title>", "text/html")
 
     def html(self) -> None:
         self._answer(200, b"<!doctype html><title>Just a moment</title>", "text/html")

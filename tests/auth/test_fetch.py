@@ -11,12 +11,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from http.client import HTTPException
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from taskapi.auth.fetch import download, tls_context
+from taskapi.auth.fetch import DownloadError, download, tls_context
+from taskapi.config import VERSION
+from taskapi.http_urls import Proxy
+from tests.auth.forward_proxy import forward_proxy
 from tests.auth.key_server import KeyServer
+from tests.auth.test_jwks_cache import make_certificate
 from tests.gunicorn_server import ROOT
 from tests.waiting import WAIT_LIMIT
 
@@ -152,3 +157,88 @@ def test_a_download_from_many_addresses_that_do_not_respond_fails_within_the_tim
 ) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", addresses(*[full_port] * 50))
     assert failure_time("http://keys.example/jwks") < TIMEOUT + WAIT_LIMIT / 2
+
+
+# The request
+
+
+def test_the_request_has_a_user_agent_and_the_query_of_the_url(serve_keys: Callable[..., KeyServer]) -> None:
+    server = serve_keys()
+    assert download(f"{server.url}?tenant=a%20b&x", None, WAIT_LIMIT) == b'{"keys": []}'
+    assert server.fetches == ["/api/auth/jwks?tenant=a%20b&x"]
+    assert server.agents == [f"taskapi/{VERSION}"]
+
+
+# Proxies
+
+CREDENTIALS = "Basic dXNlcjpodW50ZXIy"
+
+
+@pytest.fixture(params=["http", "https"])
+def any_server(
+    request: pytest.FixtureRequest,
+    serve_keys: Callable[..., KeyServer],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> KeyServer:
+    """A key server of each scheme, whose certificate is trusted."""
+    if request.param == "http":
+        return serve_keys()
+    certificate = make_certificate(tmp_path / "certificate.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    return serve_keys(certificate=certificate)
+
+
+def context_of(server: KeyServer) -> Any:
+    return tls_context() if server.certificate else None
+
+
+@pytest.mark.parametrize("authorization", [None, CREDENTIALS], ids=["without credentials", "with credentials"])
+def test_a_download_goes_through_the_proxy(any_server: KeyServer, authorization: str | None) -> None:
+    with forward_proxy(authorization) as proxy:
+        through = Proxy("127.0.0.1", proxy.server_port, authorization)
+        body = download(f"{any_server.url}?x=1", context_of(any_server), WAIT_LIMIT, through)
+    assert body == b'{"keys": []}'
+    assert any_server.fetches == ["/api/auth/jwks?x=1"]
+    host = "{}:{}".format(*any_server._address)
+    ((request, headers),) = proxy.requests
+    assert request == (f"CONNECT {host}" if any_server.certificate else f"GET {any_server.url}?x=1")
+    assert (headers["Host"], headers["User-Agent"]) == (host, f"taskapi/{VERSION}")
+    assert headers.get("Proxy-Authorization") == authorization
+
+
+def test_a_proxy_that_refuses_is_an_error_with_its_status(any_server: KeyServer) -> None:
+    with forward_proxy(CREDENTIALS) as proxy, pytest.raises(DownloadError, match=r"status 407$"):
+        download(any_server.url, context_of(any_server), WAIT_LIMIT, Proxy("127.0.0.1", proxy.server_port))
+    assert not any_server.fetches
+
+
+STUCK_PROXIES: dict[str, tuple[bytes, bool]] = {
+    "silent": (b"", False),
+    "drips the status line": (b"HTTP/1.1 200 ", True),
+    "silent after CONNECT": (b"HTTP/1.1 200 OK\r\n\r\n", False),
+    "drips after CONNECT": (b"HTTP/1.1 200 OK\r\n\r\n" + TLS_RECORD, True),
+}
+
+
+@pytest.mark.parametrize(("first", "drips"), STUCK_PROXIES.values(), ids=STUCK_PROXIES)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_the_timeout_includes_the_proxy(first: bytes, scheme: str, *, drips: bool) -> None:
+    proxy = StuckServer(first, drips=drips)
+    began = time.monotonic()
+    context = tls_context() if scheme == "https" else None
+    try:
+        with pytest.raises((OSError, HTTPException)):
+            download(f"{scheme}://keys.example/jwks", context, TIMEOUT, Proxy("127.0.0.1", proxy.port))
+    finally:
+        proxy.stop()
+    assert time.monotonic() - began < TIMEOUT + WAIT_LIMIT / 2
+
+
+def test_an_endless_response_to_connect_is_an_error() -> None:
+    proxy = StuckServer(b"HTTP/1.1 200 OK\r\n" + b"X-Long: 1\r\n" * 2000, drips=False)
+    try:
+        with pytest.raises(DownloadError):
+            download("https://keys.example/jwks", tls_context(), WAIT_LIMIT, Proxy("127.0.0.1", proxy.port))
+    finally:
+        proxy.stop()

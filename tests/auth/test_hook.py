@@ -558,3 +558,69 @@ def test_a_fresh_better_auth_session_cache_cookie_is_not_an_access_token(client:
         assert_token_rejected(
             ask(client, "Bearer " + compact({"alg": "HS256"}, claims, hs256())), "the token has no sub"
         )
+
+
+# The log of rejected tokens
+
+
+def rejected(app: Flask, *tokens: str) -> None:
+    """Send each token, and expect 401."""
+    for each in tokens:
+        assert ask(app.test_client(), f"Bearer {each}").status_code == 401
+
+
+def test_a_rejected_token_is_logged_with_the_rule_and_the_expected_issuer_and_audience(
+    database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = build(database_url, JWT_ISSUER="https://a.example", JWT_AUDIENCE="tasks")
+    ours = {"iss": "https://a.example", "aud": "tasks"}
+    rejected(
+        app,
+        token("alice", **{**ours, "iss": "https://a.example/"}),
+        token("alice", **{**ours, "aud": ["other", "x\n\u202e" + "y" * 300]}),
+        token("alice", aud="tasks"),
+        token("alice", iss="https://a.example"),
+    )
+    prefix = "a token was rejected: the token"
+    cut_off = r"['other', 'x\n\u202e" + "y" * (200 - len(r"['other', 'x\n\u202e"))
+    assert caplog.messages == [
+        f"{prefix} comes from another issuer (iss: expected 'https://a.example', got 'https://a.example/')",
+        f"{prefix} is meant for another audience (aud: expected 'tasks', got {cut_off})",
+        f"{prefix} has no iss (iss: expected 'https://a.example', got none)",
+        f"{prefix} has no aud (aud: expected 'tasks', got none)",
+    ]
+    with app.app_context():
+        db.engine.dispose()
+
+
+def test_the_claims_of_a_token_whose_signature_is_wrong_are_not_logged(
+    database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = build(database_url, JWT_ISSUER="https://a.example")
+    claims = {"sub": "alice", "iss": "https://hunter2", "exp": time.time() + 60}
+    forged = compact({"alg": "HS256"}, claims, hs256(SECRET[::-1]))
+    rejected(app, forged)
+    assert caplog.messages == ["a token was rejected: the signature of the token is wrong"]
+
+
+def test_a_flood_of_rejected_tokens_writes_one_line_for_each_rule_and_nothing_of_the_tokens(
+    database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = build(database_url)
+    rejected(app, *(f"hunter2-{number}" for number in range(50)), *(f"hunter2.{number}.x" for number in range(50)))
+    assert len(caplog.messages) == 2
+    assert "hunter2" not in caplog.text
+
+
+def test_an_expired_token_is_logged_as_information(database_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "taskapi")
+    rejected(build(database_url), token("alice", exp=int(time.time()) - 1))
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("INFO", "a token was rejected: the token has expired")
+    ]
+
+
+def test_a_rejected_logout_token_is_logged(client: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
+    response = client.post("/backchannel-logout", data={"logout_token": token("alice")})
+    assert response.status_code == 400
+    assert caplog.messages == ["a logout token was rejected: the token is of another type"]

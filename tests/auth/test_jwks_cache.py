@@ -23,9 +23,11 @@ from taskapi.auth import jwks_cache
 from taskapi.auth.fetch import MAX_JWKS_BYTES
 from taskapi.auth.jwks_cache import CACHE_TIME, JWKS, MIN_REFETCH_INTERVAL, REFRESH_AFTER
 from taskapi.auth.keys import KeysUnavailable, SharedSecrets
+from taskapi.http_urls import Proxy
 from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer
 from tests.auth.key_server import FAILING, SLOW_MODES, KeyServer
 from tests.conftest import SECRET
+from tests.ports import reserved_port
 from tests.waiting import WAIT_LIMIT, until
 
 OLD = Signer("EdDSA", "old")
@@ -362,7 +364,45 @@ def test_a_failed_fetch_is_logged_without_the_response(
     server.mode = "html"
     with caplog.at_level(logging.WARNING), pytest.raises(KeysUnavailable):
         jwks.find("EdDSA", OLD.kid)
-    assert caplog.messages == [f"the key set at {server.url} cannot be fetched: JSONDecodeError"]
+    assert caplog.messages == [
+        f"the key set at {server.url} cannot be fetched: the body is not a JSON key set with a usable key"
+    ]
+
+
+REASONS = {
+    "forbidden": "status 403",
+    "error": "status 500",
+    "redirect": "status 302, and redirects are not followed",
+    "huge": "the body has more than 262144 bytes",
+    "reset": "RemoteDisconnected: Remote end closed connection without response",
+    "truncated": "the body is not a JSON key set with a usable key",
+}
+
+
+@pytest.mark.parametrize("mode", REASONS)
+def test_each_reason_of_a_failing_fetch_is_logged_once_a_minute_with_the_url_without_its_query(
+    server: KeyServer, clock: Clock, caplog: pytest.LogCaptureFixture, mode: str
+) -> None:
+    jwks = JWKS(f"{server.url}?key=hunter2", clock=clock)
+    server.mode = mode
+    with caplog.at_level(logging.WARNING):
+        for _ in range(5):
+            with pytest.raises(KeysUnavailable):
+                jwks.find("EdDSA", OLD.kid)
+            clock.forward(20)
+    message = f"the key set at {server.url}?… cannot be fetched: {REASONS[mode]}"
+    assert caplog.messages == [message, f"{message} (2 more of this kind since the last line)"]
+    assert server.fetches == ["/api/auth/jwks?key=hunter2"] * 5
+
+
+def test_the_proxy_of_a_failing_fetch_is_logged_without_its_credentials(
+    server: KeyServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with reserved_port() as port, pytest.raises(KeysUnavailable):
+        JWKS(server.url, proxy=Proxy("127.0.0.1", port, "Basic aHVudGVyMg==")).find("EdDSA", OLD.kid)
+    (message,) = caplog.messages
+    assert message.startswith(f"the key set at {server.url} cannot be fetched through the proxy 127.0.0.1:{port}: ")
+    assert "aHVudGVyMg" not in message
 
 
 @pytest.mark.parametrize("mode", ["html", "empty", "garbage", "truncated"])

@@ -1,0 +1,106 @@
+"""URLs of the issuer, and the proxy for requests to it (HTTPS_PROXY, HTTP_PROXY, NO_PROXY)."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_network
+from urllib.parse import SplitResult, unquote, urlsplit
+
+DEFAULT_PORT = 80
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """An HTTP proxy; `authorization` is the value of Proxy-Authorization, None without credentials."""
+
+    host: str
+    port: int
+    authorization: str | None = field(default=None, repr=False)
+
+
+def proxy_for(url: str, environ: Mapping[str, str]) -> Proxy | None:
+    """Return the proxy for an http(s) URL; None if the environment has none for it, or NO_PROXY has the host.
+
+    A name in small letters has precedence, as in curl. Raises ValueError, with a message that follows the name of the
+    variable, for a proxy of another kind.
+    """
+    parts = urlsplit(url)
+    name = "HTTPS_PROXY" if parts.scheme == "https" else "HTTP_PROXY"
+    value = _either(environ, name)
+    if not value or _is_exempt(parts, _either(environ, "NO_PROXY")):
+        return None
+    target = urlsplit(value if "://" in value else f"http://{value}")
+    try:
+        host, port = target.hostname, target.port
+    except ValueError:
+        host, port = None, None
+    if target.scheme != "http" or not host or target.path.strip("/") or target.query or re.search(r"\s", value):
+        raise ValueError(f"{name} is not http://HOST:PORT or http://USER:PASSWORD@HOST:PORT")
+    return Proxy(host, port or DEFAULT_PORT, _basic(target.username, target.password))
+
+
+def _is_exempt(target: SplitResult, no_proxy: str) -> bool:
+    """Return True if a list such as `localhost,.example.com,10.0.0.0/8,api.example.com:8443,*` has the host of a URL.
+
+    A domain stands for its subdomains as well, with or without a leading dot.
+    """
+    host = (target.hostname or "").rstrip(".")
+    port = target.port or (443 if target.scheme == "https" else 80)
+    for entry in re.split(r"[\s,]+", no_proxy.lower()):
+        name = entry.removesuffix(f":{port}").strip("[]").strip(".").removeprefix("*.")
+        if entry == "*" or (name and (host == name or host.endswith(f".{name}"))) or _is_in_network(host, name):
+            return True
+    return False
+
+
+def _is_in_network(host: str, network: str) -> bool:
+    """Return True if the host is an IP address in a network such as 10.0.0.0/8."""
+    try:
+        return "/" in network and ip_address(host) in ip_network(network, strict=False)
+    except ValueError:
+        return False
+
+
+def _either(environ: Mapping[str, str], name: str) -> str:
+    """Return a variable in small letters, otherwise in capitals; an empty one counts as absent."""
+    return environ.get(name.lower(), "").strip() or environ.get(name, "").strip()
+
+
+def _basic(user: str | None, password: str | None) -> str | None:
+    """Return the value of Proxy-Authorization (RFC 7617); None without a user."""
+    if user is None:
+        return None
+    return "Basic " + b64encode(f"{unquote(user)}:{unquote(password or '')}".encode()).decode()
+
+
+def key_set_url(issuer: str) -> str:
+    """Return the address of the key set of a Better Auth URL: plus `/jwks`, or `/api/auth/jwks` if it has no path."""
+    # Better Auth appends /api/auth to a base URL without a path, and uses one with a path unchanged.
+    base = issuer.rstrip("/")
+    return f"{base}/jwks" if urlsplit(base).path else f"{base}/api/auth/jwks"
+
+
+def without_query(url: str) -> str:
+    """Return a URL for the log: what follows `?` may contain a key."""
+    base, mark, _ = url.partition("?")
+    return f"{base}{mark}…" if mark else base
+
+
+def is_http_url(value: str, *, query: bool = False) -> bool:
+    """Return True for an http(s) URL with a host, without whitespace, credentials, bad port or fragment.
+
+    A query is allowed with `query`.
+    """
+    try:
+        parts = urlsplit(value)
+        _ = parts.port  # raises ValueError for a port that is not a number
+    except ValueError:
+        return False
+    if re.search(r"\s", value) or "@" in parts.netloc:
+        # `urlsplit` removes line breaks; credentials in the URL would not be sent, but they would be logged.
+        return False
+    allowed = query or not parts.query
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and allowed and not parts.fragment
