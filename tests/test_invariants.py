@@ -17,12 +17,14 @@ from werkzeug.test import TestResponse
 
 from taskapi.database.base import db
 from taskapi.http.errors import CATALOGUE
+from taskapi.http.fields.strict import describe
 from tests.conftest import Person, Statements, build, delete_all_rows, record_statements, token
 from tests.every_request import API, at, create_tasks, exceed_limits, olga, send_every_request, sign_out
 from tests.statement_owners import SIGN_OUT_TABLES, find_owners
 
 CHALLENGE = 'Bearer realm="taskapi"'
-ABSENT_IDS = ("0", "-1", "01", "1.0", "one", "%00", "9" * 19, "9" * 5000)
+ABSENT_IDS = ("0", "01", "9" * 19, "9" * 5000)
+NO_NUMBERS = ("-1", "1.0", "one", "%00", "undefined", "%D9%A3", "7a", "3f2504e0-4f89-11d3-9a0c-0305e82c3301")
 
 
 every_route = pytest.mark.parametrize(("method", "path"), API, ids=str)
@@ -126,7 +128,7 @@ def test_a_task_that_does_not_exist_is_404_with_the_same_bytes_for_every_reason(
     assert alice.delete(f"/{destroyed}?permanent=true").status_code == 204
     mallory.add()
     below = path.removeprefix("/api/{user_id}/tasks")
-    # Never assigned, permanently deleted, mallory's, no valid id; a task in the trash can only be restored.
+    # Never assigned, permanently deleted, mallory's, no canonical id; a task in the trash can only be restored.
     missing = [999, destroyed, 4, *ABSENT_IDS]
     if below != "/{id}/restore":
         missing.append(deleted)
@@ -135,6 +137,19 @@ def test_a_task_that_does_not_exist_is_404_with_the_same_bytes_for_every_reason(
 
     assert {response.status_code for response in responses} == {404}
     assert len({repr(content(response)) for response in responses}) == 1
+
+
+@every_route_to_a_task
+def test_an_id_that_is_not_a_number_is_404_and_says_what_an_id_looks_like(alice: Person, method: str, path: str):
+    """A frontend that sends `undefined` or a UUID: "You have no task of this id" would not name its mistake."""
+    below = path.removeprefix("/api/{user_id}/tasks")
+    responses = [alice.send(method, below.format(id=task), headers={"X-Request-Id": "the-same"}) for task in NO_NUMBERS]
+
+    assert {response.status_code for response in responses} == {404}
+    assert len({repr(content(response)) for response in responses}) == 1
+    if method != "HEAD":
+        expected = "The id of a task is a whole number, such as 7: send the `id` that the task has in the list."
+        assert responses[0].get_json()["detail"] == expected
 
 
 @pytest.mark.parametrize("path", sorted({path for _, path in API}))
@@ -290,6 +305,8 @@ def test_every_failure_is_a_problem_document(recording: Recording):
         for violation in body.get("errors", []):
             assert set(violation) == {"pointer", "detail", "code"}
             assert all(isinstance(value, str) for value in violation.values())
+        if "errors" in body:
+            assert body["detail"] == describe(body["errors"], "Query" if response.status_code == 400 else "Body")
     # These need a broken database, two concurrent requests or 50,000 stored keys; they have separate tests.
     assert codes == set(CATALOGUE) - {"in-flight", "internal", "unavailable", "too-many-keys"}
 

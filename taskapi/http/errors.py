@@ -6,13 +6,15 @@ import logging
 import traceback
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Self
 
 import orjson
 from flask import Flask, Response
+from marshmallow import ValidationError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from ..database.failures import DatabaseUnavailable
+from .fields import strict
 from .request_id import request_id
 
 log = logging.getLogger(__name__)
@@ -39,12 +41,28 @@ class Problem(Exception):
         self.members = members
 
 
+class InvalidInput(Problem):
+    """Base of the problems of a request that breaks rules; `whole` names the part of the request that they are about.
+
+    `errors` has each violation, and `detail` names the first ones and what is wrong with them.
+    """
+
+    whole: str
+
+    @classmethod
+    def of(cls, error: ValidationError) -> Self:
+        """Return the problem of a validation error whose messages are `Violation`s."""
+        violations = strict.violations(error)
+        return cls(strict.describe(violations, cls.whole), errors=violations)
+
+
 class BadRequest(Problem):
     status, code, title = 400, "bad-request", "The request is malformed"
     remedy = "Send complete, strict JSON in UTF-8: no member twice, no NaN or Infinity, no thousands of brackets."
 
 
-class BadParameter(Problem):
+class BadParameter(InvalidInput):
+    whole = "Query"
     status, code, title = 400, "bad-parameter", "A query parameter is wrong"
     remedy = "`errors` names each parameter and what it may be. Unknown ones and repeated ones are never just ignored."
 
@@ -127,7 +145,8 @@ class UnsupportedMedia(Problem):
     remedy = "Send `Content-Type: application/json`, uncompressed."
 
 
-class ValidationFailed(Problem):
+class ValidationFailed(InvalidInput):
+    whole = "Body"
     status, code, title = 422, "invalid", "The body breaks a rule"
     remedy = "`errors` has, for each member that must change, a JSON Pointer to it, a sentence and a code."
 
@@ -169,26 +188,10 @@ class InternalError(Problem):
 CATALOGUE: dict[str, type[Problem]] = {
     problem.code: problem
     for problem in (
-        *(
-            BadRequest,
-            BadParameter,
-            BadCursor,
-            InvalidLogoutToken,
-            Unauthorized,
-            Forbidden,
-            NotFound,
-            MethodNotAllowedProblem,
-        ),
-        *(InFlight, QuotaExceeded, Gone, TaskDeleted, LengthRequired, PreconditionFailed, TooLarge, UnsupportedMedia),
-        *(
-            ValidationFailed,
-            KeyReused,
-            PreconditionRequired,
-            TooManyRequests,
-            TooManyKeys,
-            ServiceUnavailable,
-            InternalError,
-        ),
+        *(BadRequest, BadParameter, BadCursor, InvalidLogoutToken, Unauthorized, Forbidden, NotFound),
+        *(MethodNotAllowedProblem, InFlight, QuotaExceeded, Gone, TaskDeleted, LengthRequired, PreconditionFailed),
+        *(TooLarge, UnsupportedMedia, ValidationFailed, KeyReused, PreconditionRequired, TooManyRequests),
+        *(TooManyKeys, ServiceUnavailable, InternalError),
     )
 }
 """All problem types by code, for `/problems/<code>` and the OpenAPI document."""

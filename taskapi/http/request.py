@@ -185,13 +185,11 @@ def _load_body(schema: Schema, parse: Callable[[bytes], Any], *, partial: bool) 
     except ValueError as error:
         raise BadRequest("The body is not strict JSON: UTF-8, no member twice, no NaN or Infinity.") from error
     if not isinstance(members, dict):
-        raise ValidationFailed("Send a JSON object.", errors=strict.violations(ValidationError([strict.NOT_AN_OBJECT])))
+        raise ValidationFailed.of(ValidationError([strict.NOT_AN_OBJECT]))
     try:
         loaded: dict[str, Any] = schema.load(members, partial=partial)
     except ValidationError as error:
-        raise ValidationFailed(
-            "`errors` names each member that must change.", errors=strict.violations(error)
-        ) from error
+        raise ValidationFailed.of(error) from error
     return loaded
 
 
@@ -219,9 +217,7 @@ def _parameters(schema: Schema, _query: bytes) -> Any:
             values_by_name[name] = values if name in repeatable else values[0]
         return schema.load(values_by_name)
     except ValidationError as error:
-        invalid = strict.violations(error)
-        detail = " ".join(f"{each['pointer'].lstrip('/') or 'Query'}: {each['detail']}" for each in invalid)
-        raise BadParameter(detail, errors=invalid) from error
+        raise BadParameter.of(error) from error
 
 
 def expected_versions() -> frozenset[int] | None:

@@ -13,11 +13,13 @@ from ..http.errors import BadParameter, BadRequest, PreconditionRequired, Valida
 from ..http.request import expected_versions, query_parameters
 from . import queries
 from .schemas import no_parameters
-from .statements.errors import TaskNotFound
+from .statements.errors import InvalidTaskId, TaskNotFound
 from .statements.rows import TaskRow
 
 _ID = re.compile(r"[1-9][0-9]{0,17}")
 """A task id in canonical form (no sign, no leading zero) that fits into a BIGINT."""
+
+_DIGITS = re.compile(r"[0-9]+")
 
 
 @contextmanager
@@ -41,7 +43,10 @@ def task_precondition(
 
 
 def parse_task_id(text: str) -> int:
-    """Return the task id in a path. Raises `TaskNotFound` for text that is no id, as for an id without a task."""
+    """Return the task id in a path.
+
+    Raises `TaskNotFound` for a number that is no id, as for an id without a task, and `InvalidTaskId` for other text.
+    """
     if not _ID.fullmatch(text):
-        raise TaskNotFound
+        raise TaskNotFound if _DIGITS.fullmatch(text) else InvalidTaskId
     return int(text)

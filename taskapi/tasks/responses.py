@@ -9,7 +9,6 @@ from flask import Flask, Response
 from marshmallow import ValidationError
 
 from ..http.errors import NotFound, PreconditionFailed, Problem, QuotaExceeded, ValidationFailed, problem_response
-from ..http.fields import strict
 from ..http.large_responses import SMALL_PAGE, Permit
 from ..http.response import json_response
 from .etags import task_etag
@@ -56,8 +55,10 @@ def page_items(
 
 def as_problem(error: Exception) -> Problem:
     """Return the problem document of a domain error; raise any other exception."""
+    if isinstance(error, errors.InvalidTaskId):
+        return NotFound("The id of a task is a whole number, such as 7: send the `id` that the task has in the list.")
     if isinstance(error, errors.TaskNotFound):
-        # The body is the same for every reason: never created, deleted, purged, or an invalid id.
+        # The body is the same for every reason: never created, deleted, or purged.
         return NotFound("You have no task of this id.")
     if isinstance(error, errors.VersionConflict):
         return PreconditionFailed("`current` is what it is now.", current=task_out.dump(error.current))
@@ -66,5 +67,5 @@ def as_problem(error: Exception) -> Problem:
             return QuotaExceeded(f"You may have {error.quota} tasks in the trash. Delete some of those permanently.")
         return QuotaExceeded(f"You may have {error.quota} tasks that are not in the trash.")
     if isinstance(error, ValidationError):
-        return ValidationFailed("`errors` names each member that must change.", errors=strict.violations(error))
+        return ValidationFailed.of(error)
     raise error

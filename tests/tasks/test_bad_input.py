@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -209,14 +210,19 @@ IDS = {
 @pytest.mark.parametrize(
     ("method", "path"), [("GET", ""), ("PUT", ""), ("DELETE", ""), ("PATCH", "/complete")], ids=lambda part: part
 )
-def test_a_malformed_task_id_is_the_same_404_as_an_unused_id(alice: Person, method: str, path: str) -> None:
+def test_a_malformed_number_is_the_404_of_an_unused_id_and_all_other_text_is_one_other_404(
+    alice: Person, method: str, path: str
+) -> None:
     headers = {"X-Request-Id": "r"}
     absent = alice.send(method, f"/999{path}", headers=headers)
     assert_refused(absent, 404, "not-found")
+    no_number = alice.send(method, f"/abc{path}", headers=headers)
+    assert_refused(no_number, 404, "not-found")
     for name, spelling in IDS.items():
         response = alice.send(method, f"/{spelling}{path}", headers=headers)
-        assert (response.status_code, response.data) == (404, absent.data), name
-        assert sorted(response.headers) == sorted(absent.headers), name
+        expected = absent if re.fullmatch("[0-9]+", spelling) else no_number
+        assert (response.status_code, response.data) == (404, expected.data), name
+        assert sorted(response.headers) == sorted(expected.headers), name
 
 
 PARAMETERS = {
@@ -438,6 +444,67 @@ class TestOnASocket:
         assert server.send("alice", Request("GET", "/1")).json == made.json
 
 
+TITLE = "Must have 1 to 200 characters, spaces around it not counted."
+DETAILS: dict[str, tuple[str, str, Any, str]] = {
+    "a task": (
+        *("POST", "/tasks", {"title": " ", "due_date": "tomorrow", CANARY * 20: 1}),
+        (
+            f"title: {TITLE} due_date: Must be a date such as 2026-02-28. "
+            "Body: Contains a name that is not known here. Remove it, or mend its spelling."
+        ),
+    ),
+    "a change": (*("PUT", "/tasks/1", {"completed": CANARY}), "completed: Must be true or false."),
+    "a merge patch": (
+        *("PATCH", "/tasks/1", {"tags": ["a", CANARY * 20, "A"]}),
+        (
+            "tags[1]: Must have 1 to 50 characters, spaces around it not counted. "
+            "tags[2]: Is there already; case makes no difference."
+        ),
+    ),
+    "a completion": (*("PATCH", "/tasks/1/complete", {"completed": 1}), "completed: Must be true or false."),
+    "a rule about several members": (
+        *("PUT", "/tasks/1", {"due_time": "09:30"}),
+        "due_time: Needs `due_date`: set both, or clear this one too.",
+    ),
+    "a body that is no object": (*("POST", "/tasks", [CANARY]), "Body: Must be a JSON object."),
+    "a batch": (
+        *("POST", "/tasks/batch", {"operations": [{"op": "delete"}, {"op": "create", "task": {"title": ""}}]}),
+        f"operations[0].id: Is required with `delete`. operations[1].task.title: {TITLE}",
+    ),
+    "an operation that fails later": (
+        *("POST", "/tasks/batch", {"operations": [{"op": "update", "id": 1, "task": {"due_time": "09:30"}}]}),
+        "operations[0].task.due_time: Needs `due_date`: set both, or clear this one too.",
+    ),
+    "an import": (
+        *("POST", "/import", {"tasks": [{"title": "x"}, {"title": "", "tags": ["a", 1]}]}),
+        f"tasks[1].title: {TITLE} tasks[1].tags[1]: Must be a string.",
+    ),
+    "an import that fails later": (
+        *("POST", "/import", {"tasks": [{"title": "x"}, {"title": "y", "due_time": "09:30"}]}),
+        "tasks[1].due_time: Needs `due_date`: set both, or clear this one too.",
+    ),
+    "eleven tags": (
+        *("POST", "/tasks", {"title": "x", "tags": [1] * 11}),
+        " ".join(f"tags[{n}]: Must be a string." for n in range(10)) + " And 1 more.",
+    ),
+}
+
+
+@pytest.mark.usefixtures("unchanged_rows")
+@pytest.mark.parametrize(("method", "path", "body", "detail"), DETAILS.values(), ids=DETAILS)
+def test_the_detail_of_a_422_names_each_member_and_what_is_wrong_with_it(
+    alice: Person, method: str, path: str, body: Any, detail: str
+) -> None:
+    """None of thirty public clients reads `errors`; one showed its users a `detail` that only referred to it."""
+    assert assert_refused(alice.data(method, path, json=body), 422, "invalid")["detail"] == detail
+
+
+def test_the_detail_of_a_failed_operation_of_a_batch_names_the_operation(alice: Person) -> None:
+    operations = [{"op": "create", "task": {"title": "x"}}, {"op": "delete", "id": 9}]
+    refused = alice.post("/batch", json={"operations": operations})
+    assert (refused.status_code, refused.get_json()["detail"]) == (404, "operations[1]: You have no task of this id.")
+
+
 TOO_MANY: dict[str, tuple[str, Any]] = {
     "unknown members of operations": ("/tasks/batch", {"operations": [{f"a{n}": 1 for n in range(90)}] * 100}),
     "wrong tasks of an import": ("/import", {"tasks": [{"a": 1, "b": 2, "c": 3}] * 5_000}),
@@ -451,6 +518,7 @@ def test_a_422_lists_at_most_100_violations(alice: Person, path: str, body: Any)
     response = alice.data("POST", path, json=body)
     assert response.status_code == 422
     assert len(response.get_json()["errors"]) == MAX_VIOLATIONS
+    assert response.get_json()["detail"].endswith(" And at least 90 more.")
     assert len(response.data) < 20_000
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from itertools import islice
 from typing import Any, ClassVar
 
@@ -28,11 +28,20 @@ class Violation(str):
 
 NOT_AN_OBJECT = Violation("type", "Must be a JSON object.")
 
+_UNKNOWN = Violation("unknown", "Is not known here. Remove it, or mend its spelling.")
+_UNNAMED = Violation("unknown", "Contains a name that is not known here. Remove it, or mend its spelling.")
+"""The violation of an unknown member, and of the object around it if a response must not repeat its name."""
+
 _NAMEABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 """Names of unknown members that a response may contain: misspellings, not payloads."""
 
+_INDEX = re.compile(r"/([0-9]+)")
+
 MAX_VIOLATIONS = 100
 """Maximum violations in a response: a body of 1 MiB may have 150,000, and each takes time and 100 bytes."""
+
+MAX_DESCRIBED = 10
+"""Maximum violations in the text of `describe`."""
 
 MAX_MEMBERS = 100
 """Maximum members of an object; one with more is rejected as a whole. No schema has more than 30."""
@@ -49,6 +58,24 @@ def violations(error: ValidationError) -> list[dict[str, str]]:
     ]
 
 
+def describe(violations: Sequence[Mapping[str, str]], whole: str) -> str:
+    """Return one text about what `violations` returned, for clients that show the `detail` of a problem only.
+
+    Each violation is named as in JavaScript, `tasks[3].title: Is required.`, or by `whole` for an empty pointer. After
+    `MAX_DESCRIBED` of them the text has the number of the others.
+    """
+    sentences = [f"{_name(each['pointer']) or whole}: {each['detail']}" for each in violations[:MAX_DESCRIBED]]
+    if (more := len(violations) - MAX_DESCRIBED) > 0:
+        at_least = "at least " if len(violations) == MAX_VIOLATIONS else ""
+        sentences.append(f"And {at_least}{more} more.")
+    return " ".join(sentences)
+
+
+def _name(pointer: str) -> str:
+    """Return a JSON Pointer in the notation of JavaScript (`/tasks/3/title` -> `tasks[3].title`); empty for empty."""
+    return _INDEX.sub(r"[\1]", pointer).replace("/", ".").removeprefix(".")
+
+
 def _flatten(messages: Any, pointer: str) -> Iterable[tuple[str, Violation]]:
     """Yield the violations in nested messages of marshmallow, with their JSON Pointers below `pointer`.
 
@@ -59,8 +86,11 @@ def _flatten(messages: Any, pointer: str) -> Iterable[tuple[str, Violation]]:
         yield pointer, messages
     elif isinstance(messages, Mapping):
         for name, inner in messages.items():
-            nameable = isinstance(name, int) or (name != "_schema" and _NAMEABLE.fullmatch(name))
-            yield from _flatten(inner, f"{pointer}/{name}" if nameable else pointer)
+            if isinstance(name, int) or (name != "_schema" and _NAMEABLE.fullmatch(name)):
+                yield from _flatten(inner, f"{pointer}/{name}")
+            else:
+                found = _flatten(inner, pointer)
+                yield from ((at, _UNNAMED if violation is _UNKNOWN else violation) for at, violation in found)
     else:
         for inner in messages:
             yield from _flatten(inner, pointer)
@@ -73,7 +103,7 @@ class StrictSchema(Schema):
 
     error_messages = {
         "type": NOT_AN_OBJECT,
-        "unknown": Violation("unknown", "Is not known here. Remove it, or mend its spelling."),
+        "unknown": _UNKNOWN,
     }
 
     class Meta:

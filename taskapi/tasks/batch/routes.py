@@ -7,6 +7,7 @@ from marshmallow import ValidationError
 
 from ...guard.rate_limit import charge
 from ...http.errors import Problem
+from ...http.fields import strict
 from ...http.large_responses import with_large_response_permit
 from ...http.request import accepts, long_json_body, query_parameters
 from ...http.response import json_response
@@ -40,7 +41,7 @@ def batch() -> Response:
 
 
 def _problem(failure: queries.OperationFailed, *, in_task: bool) -> Problem:
-    """Return the problem document of a failed operation: its `errors` point into the `operations` of the request.
+    """Return the problem document of a failed operation: its `errors` and `detail` point into `operations`.
 
     `in_task` is true for an error in the operation's `task`; its other members were validated before.
     """
@@ -48,4 +49,5 @@ def _problem(failure: queries.OperationFailed, *, in_task: bool) -> Problem:
     pointer = f"/operations/{failure.index}" + ("/task" if in_task else "")
     errors = problem.members.get("errors") or [{"pointer": "", "detail": problem.detail, "code": problem.code}]
     problem.members["errors"] = [{**error, "pointer": pointer + error["pointer"]} for error in errors]
+    problem.detail = strict.describe(problem.members["errors"], "Body")
     return problem

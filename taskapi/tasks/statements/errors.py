@@ -11,6 +11,10 @@ class TaskNotFound(Exception):
     """The user has no task with this id, or not in the state that the operation needs."""
 
 
+class InvalidTaskId(TaskNotFound):
+    """The id in the path is not a number, so no task can have it."""
+
+
 class VersionConflict(Exception):
     """The version of the task is none of those expected (If-Match). `current` is the row as it is."""
 
