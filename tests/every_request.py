@@ -43,16 +43,20 @@ LISTINGS: dict[str, tuple[str, ...]] = {
     "limit": ("1", "1000", "0", "x"),
     "cursor": ("nonsense", ""),
     "sort": (*SORTS, "colour"),
+    "order": ("asc", "desc", "up"),
     "status": ("all", "pending", "completed", "maybe"),
     "completed": ("true", "false", "1"),
     "priority": ("high", "none,medium", "highest"),
     "tag": ("home", "ÉTÉ", "%", ""),
     "due_from": ("2030-01-01", "2030-02-30"),
     "due_to": ("2030-01-01", "tomorrow"),
+    "completed_from": ("2030-01-01", "2030-01-01T00:00:00+02:00", "yesterday"),
+    "completed_to": ("2030-01-01", "2030-01-01T00:00:00.5Z", "2030-01-01T25:00:00Z"),
     "no_due": ("true", "false"),
     "overdue": ("true", "false"),
     "tz": ("Europe/Berlin", "Mars/Olympus"),
     "q": ("milk", "%", "é" * 300),
+    "search": ("milk", "é" * 300),
     "trash": ("true", "false"),
     "include": ("total", "nothing"),
 }
@@ -66,6 +70,8 @@ COMBINATIONS = (
     "overdue=true&tz=Pacific/Auckland",
     "no_due=true&overdue=true",
     "trash=true&q=a&sort=-due",
+    "sort=updated&order=desc&search=a",
+    "completed_from=2020-01-01&completed_to=2040-01-01&tz=Asia/Tokyo",
 )
 """Query strings with combinations of parameters, allowed and not allowed."""
 

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, and_, or_
 
+from ..http.fields.time import start_of_day
 from .models import Task
 
 
@@ -34,10 +35,9 @@ def due_today(zone: str, now: datetime) -> ColumnElement[bool]:
     trash meet the condition, too.
     """
     today = now.astimezone(ZoneInfo(zone)).date()
-    midnight = datetime.combine(today, datetime.min.time(), ZoneInfo(zone))
-    tomorrow = datetime.combine(today + timedelta(days=1), datetime.min.time(), ZoneInfo(zone))
+    midnight, next_midnight = start_of_day(today, zone), start_of_day(today + timedelta(days=1), zone)
     due = or_(
-        and_(Task.due_at >= midnight, Task.due_at < tomorrow),
+        and_(Task.due_at >= midnight, Task.due_at < next_midnight),
         and_(Task.due_at.is_(None), Task.due_date == today),
     )
     return and_(Task.completed.is_(False), due)

@@ -232,6 +232,7 @@ PARAMETERS = {
     "unknown with NUL": ("c4n4ry%00=1", "", "unknown"),
     "offset pagination": ("offset=5", "/offset", "unknown"),
     "page number": ("page=2", "/page", "unknown"),
+    "skipped tasks": ("skip=c4n4ry", "/skip", "unknown"),
     "user id of another user": ("user_id=mallory", "/user_id", "unknown"),
     "a token": ("access_token=c4n4ry", "/access_token", "unknown"),
     "other letter case": ("Limit=5", "/Limit", "unknown"),
@@ -245,6 +246,33 @@ PARAMETERS = {
     },
     "sort by an expression": ("sort=title;DROP+TABLE+tasks", "/sort", "choice"),
     "sort by a column": ("sort=folded_title", "/sort", "choice"),
+    **{f"order={value}": (f"order={value}", "/order", "choice") for value in ("", "c4n4ry", "ASC", "-1")},
+    "order and a signed sort": ("sort=-title&order=asc", "", "conflict"),
+    "order and a sort signed in the same direction": ("sort=-title&order=desc", "", "conflict"),
+    "q and search": ("q=c4n4ry&search=c4n4ry", "", "conflict"),
+    **{
+        f"completed_to={value}": (f"completed_to={value}", "/completed_to", code)
+        for value, code in {
+            "": "type",
+            "c4n4ry": "type",
+            "2026-1-1": "type",
+            "2026-11-29T12:00Z": "type",
+            "2026-11-29T12:00:00": "type",
+            "2026-11-29T12:00:00%2B0100": "type",
+            "2026-11-29T12:00:00+01:00": "type",  # a plus sign that is not escaped is a space
+            "%D9%A2026-11-29": "type",
+            "2026-02-30": "range",
+            "2026-02-30T00:00:00Z": "range",
+            "2026-11-29T24:00:00Z": "type",
+            "2026-11-29T12:00:60Z": "type",
+            "2026-11-29T12:00:00%2B25:00": "type",
+            "0001-01-01T00:00:00%2B23:00": "range",
+            "1899-12-31": "range",
+            "3000-01-01T00:00:00Z": "range",
+        }.items()
+    },
+    "tz without a date": ("tz=Europe/Berlin&completed_from=2026-11-29T12:00:00Z", "", "conflict"),
+    "tz and dates that are due": ("tz=Europe/Berlin&due_from=2026-11-29", "", "conflict"),
     **{f"status={value}": (f"status={value}", "/status", "choice") for value in ("", "c4n4ry", "done", "Pending")},
     **{f"completed={value}": (f"completed={value}", "/completed", "choice") for value in ("", "1", "yes", "True")},
     **{f"include={value}": (f"include={value}", "/include", "choice") for value in ("", "c4n4ry", "total,total")},
@@ -262,6 +290,9 @@ PARAMETERS = {
             "status": "all",
             "completed": "true",
             "q": CANARY,
+            "search": CANARY,
+            "order": "asc",
+            "completed_from": "2026-11-29",
             "include": "total",
             "canary": "1",
         }.items()
@@ -281,6 +312,32 @@ def test_an_unknown_repeated_or_invalid_query_parameter_is_400(alice: Person) ->
 def test_a_400_names_all_invalid_query_parameters(alice: Person) -> None:
     body = assert_refused(alice.get("?limit=0&sort=x&canary=1"), 400, "bad-parameter")
     assert sorted(fault["pointer"] for fault in body["errors"]) == ["/canary", "/limit", "/sort"]
+
+
+REFUSED_ON_PURPOSE: dict[str, tuple[str, Any, str]] = {
+    "an offset": ("GET", "?offset=20&limit=20", "offset: Is not known here: follow the URL in `Link` to the next page"),
+    "a page": ("GET", "?page=2", "page: Is not known here: follow the URL in `Link` to the next page"),
+    "a misspelled filter": ("GET", "?stauts=done", "stauts: Is not known here."),
+    "both directions": ("GET", "?sort=-due&order=asc", "Query: Give `order`, or `-` before the `sort`, not both."),
+    "both names of q": ("GET", "?q=a&search=a", "Query: Give `q` or `search`, not both."),
+    "an integer as priority": ("POST", {"priority": 1}, "priority: Must be one of none, low, medium, high."),
+    "an upper-case priority": ("POST", {"priority": "HIGH"}, "priority: Must be one of none, low, medium, high."),
+    "a due date-time": (
+        *("POST", {"due_date": "2026-11-21T09:30:00.000Z"}),
+        "due_date: Must be a date such as 2026-02-28, without a time.",
+    ),
+    "a wrapped task": ("POST", {"task": {"title": "x"}}, "task: Is not known here."),
+    "an unknown member": ("POST", {"category": "work"}, "category: Is not known here."),
+}
+
+
+@pytest.mark.parametrize(("method", "sent", "detail"), REFUSED_ON_PURPOSE.values(), ids=REFUSED_ON_PURPOSE)
+def test_what_other_services_accept_and_this_one_does_not_is_refused_with_an_instruction(
+    alice: Person, method: str, sent: Any, detail: str
+) -> None:
+    refused = alice.get(sent) if method == "GET" else alice.post(json={"title": "x", **sent})
+    assert refused.status_code == (400 if method == "GET" else 422)
+    assert refused.get_json()["detail"].startswith(detail)
 
 
 def test_a_search_for_special_characters_or_invalid_utf8_is_no_error(alice: Person) -> None:
@@ -449,7 +506,7 @@ DETAILS: dict[str, tuple[str, str, Any, str]] = {
     "a task": (
         *("POST", "/tasks", {"title": " ", "due_date": "tomorrow", CANARY * 20: 1}),
         (
-            f"title: {TITLE} due_date: Must be a date such as 2026-02-28. "
+            f"title: {TITLE} due_date: Must be a date such as 2026-02-28, without a time. "
             "Body: Contains a name that is not known here. Remove it, or mend its spelling."
         ),
     ),

@@ -185,7 +185,7 @@ class TestFilters:
         assert alice.get(query).headers["X-Total-Count"] == "1"
 
 
-SORTS = ["created_at", "updated_at", "due", "priority", "title", "position", "created", "due_date"]
+SORTS = ["created_at", "updated_at", "due", "priority", "title", "position", "created", "updated", "due_date"]
 
 
 class TestSorts:

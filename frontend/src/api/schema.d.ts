@@ -647,7 +647,9 @@ export interface operations {
                 /** @description From the `next` link of the previous page. */
                 cursor?: string;
                 /** @description `-` reverses; undated tasks stay last. */
-                sort?: "created_at" | "-created_at" | "updated_at" | "-updated_at" | "due" | "-due" | "priority" | "-priority" | "title" | "-title" | "position" | "-position" | "created" | "-created" | "due_date" | "-due_date";
+                sort?: "created_at" | "-created_at" | "updated_at" | "-updated_at" | "due" | "-due" | "priority" | "-priority" | "title" | "-title" | "position" | "-position" | "created" | "-created" | "updated" | "-updated" | "due_date" | "-due_date";
+                /** @description With a `sort` without `-`, or for the default sort. */
+                order?: "asc" | "desc";
                 status?: "all" | "pending" | "completed";
                 completed?: "true" | "false";
                 /** @description Any of these, separated by commas. */
@@ -657,14 +659,20 @@ export interface operations {
                 due_from?: string;
                 /** @description Inclusive. */
                 due_to?: string;
+                /** @description Inclusive; a date is a day in `tz`. */
+                completed_from?: string;
+                /** @description Inclusive; a date is a day in `tz`. */
+                completed_to?: string;
                 /** @description Only tasks without a due date. */
                 no_due?: "true";
                 /** @description Open tasks that are overdue by local time in `tz`. */
                 overdue?: "true";
-                /** @description For `overdue`; UTC unless given. */
+                /** @description For `overdue` and dates of completion; UTC unless given. */
                 tz?: string;
                 /** @description In title or description; case and accents are folded. */
                 q?: string;
+                /** @description An alias of `q`. */
+                search?: string;
                 /** @description Tasks in the trash instead of live ones. */
                 trash?: "true";
                 /** @description `total` adds `X-Total-Count`. */

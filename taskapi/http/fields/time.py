@@ -6,7 +6,7 @@ import re
 from datetime import UTC, date, datetime
 from functools import cache
 from typing import Any
-from zoneinfo import available_timezones
+from zoneinfo import ZoneInfo, available_timezones
 
 import orjson
 
@@ -24,6 +24,11 @@ def rfc3339(time: datetime) -> str:
     if time.microsecond:
         return orjson.dumps(time)[1:24].decode() + "Z"
     return orjson.dumps(time)[1:20].decode() + ".000Z"
+
+
+def start_of_day(day: date, zone: str) -> datetime:
+    """Return the instant at which a calendar day begins in `zone`, an IANA name, in UTC."""
+    return datetime.combine(day, datetime.min.time(), ZoneInfo(zone)).astimezone(UTC)
 
 
 class Timestamp(StrictField):
@@ -46,7 +51,7 @@ class Day(StrictField):
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> date:
         """Parse `YYYY-MM-DD`; reject a date that does not exist or is not from `FIRST_DAY` to `LAST_DAY`."""
         if not isinstance(value, str) or not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
-            raise refuse("type", "Must be a date such as 2026-02-28.")
+            raise refuse("type", "Must be a date such as 2026-02-28, without a time.")
         try:
             day = date.fromisoformat(value)
         except ValueError as error:
@@ -96,6 +101,11 @@ def _zones() -> frozenset[str]:
     return frozenset(available_timezones() - {"localtime", "Factory"})
 
 
+_DAY_OR_TIME = (
+    r"[0-9]{4}(-[0-9]{2}){2}(T([01][0-9]|2[0-3])(:[0-5][0-9]){2}(\.[0-9]{1,6})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9]))?"
+)
+
+
 class RequestTimestamp(Timestamp):
     """RFC 3339 timestamp in a request, in UTC; parsed to an aware datetime with milliseconds."""
 
@@ -113,6 +123,31 @@ class RequestTimestamp(Timestamp):
         try:
             time = datetime.fromisoformat(value)
         except ValueError as error:
+            raise refuse("range", "Must be a time that the clock has.") from error
+        if not FIRST_DAY <= time.date() <= LAST_DAY:
+            raise refuse("range", f"Must lie from {FIRST_DAY} to {LAST_DAY}.")
+        return time.replace(microsecond=time.microsecond // 1000 * 1000)
+
+
+class DayOrTime(StrictField):
+    """A date, `YYYY-MM-DD`, or an RFC 3339 timestamp with an offset from UTC, in a query string."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__({"type": "string", "pattern": f"^{_DAY_OR_TIME}$", "examples": ["2026-11-21"]}, **options)
+
+    def _deserialize(self, value: Any, *rest: Any, **options: Any) -> date:
+        """Parse a date, or a timestamp to a datetime in UTC, truncated to milliseconds.
+
+        Rejects a day or a time that does not exist, or whose date is not from `FIRST_DAY` to `LAST_DAY`.
+        """
+        if not isinstance(value, str) or not re.fullmatch(_DAY_OR_TIME, value):
+            raise refuse("type", "Must be a date such as 2026-02-28, or a time such as 2026-02-28T09:30:00Z.")
+        if len(value) == len("2026-02-28"):
+            day: date = Day().deserialize(value, *rest, **options)
+            return day
+        try:
+            time = datetime.fromisoformat(value).astimezone(UTC)
+        except (ValueError, OverflowError) as error:
             raise refuse("range", "Must be a time that the clock has.") from error
         if not FIRST_DAY <= time.date() <= LAST_DAY:
             raise refuse("range", f"Must lie from {FIRST_DAY} to {LAST_DAY}.")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from itertools import cycle, islice
 from typing import Any
@@ -168,10 +169,13 @@ def _conditions(user: User, selection: Selection) -> list[ColumnElement[bool]]:
         conditions.append(Task.priority.in_([*islice(cycle(selection.priorities), len(PRIORITIES))]))
     if selection.tags:
         conditions.append(has_every(Task.folded_tags, [f"\n{tag}\n" for tag in selection.tags]))
-    if selection.due_from is not None:
-        conditions.append(Task.due_date >= selection.due_from)
-    if selection.due_to is not None:
-        conditions.append(Task.due_date <= selection.due_to)
+    bounds: tuple[tuple[Any, Callable[[Any, Any], ColumnElement[bool]], Any], ...] = (
+        (Task.due_date, operator.ge, selection.due_from),
+        (Task.due_date, operator.le, selection.due_to),
+        (Task.completed_at, operator.ge, selection.completed_from),
+        (Task.completed_at, operator.lt, selection.completed_before),
+    )
+    conditions += [compare(column, value) for column, compare, value in bounds if value is not None]
     if selection.no_due:
         conditions.append(Task.due_date.is_(None))
     if selection.overdue_in is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime
 from functools import cached_property
 
 ORDERS = ("created_at", "updated_at", "due", "priority", "title", "position")
@@ -11,7 +11,7 @@ ORDERS = ("created_at", "updated_at", "due", "priority", "title", "position")
 INDEXED = ("created_at", "updated_at")
 """The `ORDERS` that an index of the table has: a page is read without sorting all tasks."""
 
-ALIASES = {"created": "created_at", "due_date": "due"}
+ALIASES = {"created": "created_at", "updated": "updated_at", "due_date": "due"}
 """Alternative spellings of values of `ORDERS` in the query parameter `sort`."""
 
 SORTS = {sign + name: sign + ALIASES.get(name, name) for name in (*ORDERS, *ALIASES) for sign in ("", "-")}
@@ -23,8 +23,10 @@ class Selection:
     """Parsed query parameters of a task list: page size, sort, filters and cursor.
 
     `sort` is a value of `SORTS`. `completed` None selects open and completed tasks. `q` is folded with `fold`, `tags`
-    with `str.casefold`. `priorities` are numbers from `PRIORITIES`. `overdue_in` is the IANA time zone whose local time
-    decides which tasks are overdue; None selects all. `trash` selects the tasks in the trash instead of the live ones.
+    with `str.casefold`. `priorities` are numbers from `PRIORITIES`. `completed_from` (inclusive) and `completed_before`
+    (exclusive) are in UTC, so that equal times have equal `signed_filters`. `overdue_in` is the IANA time zone whose
+    local time decides which tasks are overdue; None selects all. `trash` selects the tasks in the trash instead of the
+    live ones.
     """
 
     limit: int
@@ -35,6 +37,8 @@ class Selection:
     tags: tuple[str, ...] = ()
     due_from: date | None = None
     due_to: date | None = None
+    completed_from: datetime | None = None
+    completed_before: datetime | None = None
     no_due: bool = False
     overdue_in: str | None = None
     trash: bool = False

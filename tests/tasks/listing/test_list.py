@@ -91,6 +91,34 @@ class TestOrder:
         assert alice.titles("?sort=-title") == expected[::-1]
         assert flatten(titles_by_page(alice, "?sort=title&limit=1")) == expected
 
+    @pytest.mark.parametrize(
+        ("query", "sort"),
+        [
+            ("order=asc", "created_at"),
+            ("order=desc", "-created_at"),
+            ("sort=title&order=asc", "title"),
+            ("sort=title&order=desc", "-title"),
+            ("sort=updated&order=desc", "-updated_at"),
+            ("sort=due_date&order=asc", "due"),
+            ("sort=due_date&order=desc", "-due"),
+            ("sort=created", "created_at"),
+        ],
+    )
+    def test_order_is_the_direction_of_sort_or_of_the_default_sort(
+        self, alice_with_5_tasks: Person, query: str, sort: str
+    ) -> None:
+        assert alice_with_5_tasks.titles(f"?{query}") == alice_with_5_tasks.titles(f"?sort={sort}")
+        pages = titles_by_page(alice_with_5_tasks, f"?{query}&limit=2")
+        assert pages == titles_by_page(alice_with_5_tasks, f"?sort={sort}&limit=2")
+
+    def test_a_cursor_is_valid_for_every_spelling_of_its_sort_and_filters(self, alice_with_5_tasks: Person) -> None:
+        first = alice_with_5_tasks.get("?sort=updated&order=desc&search=about&limit=2")
+        cursor = parse_qs(urlsplit(NEXT.fullmatch(first.headers["Link"])[1]).query)["cursor"][0]  # type: ignore[index]
+        for same in ("sort=-updated_at&q=ABOUT", "sort=-updated&search=about", "sort=updated_at&order=desc&q=about"):
+            assert alice_with_5_tasks.titles(f"?{same}&cursor={cursor}") == ["e", "d", "c"], same
+        for other in ("sort=updated&q=about", "sort=updated&order=asc&q=about", "sort=-updated", "q=about"):
+            assert alice_with_5_tasks.get(f"?{other}&cursor={cursor}").status_code == 400, other
+
 
 SEARCHES = {
     "c++": ["C++"],
@@ -142,6 +170,11 @@ class TestFilters:
             ("?q=d&status=completed", "d"),
             ("?q=d&status=pending", ""),
             ("?completed=true&sort=title", "bd"),
+            ("?search=about", "bedac"),
+            ("?search=ABOUT+a", "a"),
+            ("?completed_from=2020-01-01", "bd"),
+            ("?completed_to=2020-01-01", ""),
+            ("?completed_from=2020-01-01T00:00:00Z&status=pending", ""),
         ],
     )
     def test_filters_select_the_listed_and_counted_tasks(
@@ -176,6 +209,43 @@ class TestFilters:
             ["Sell it"],
             ["Sell it"],
         ]
+
+    COMPLETIONS = {
+        "completed_from=2026-11-29": ["late", "noon"],
+        "completed_to=2026-11-29": ["noon", "early"],
+        "completed_from=2026-11-29&completed_to=2026-11-29": ["noon"],
+        # 2026-11-29 begins at 2026-11-28T11:00Z in Auckland, and at 2026-11-29T08:00Z in Los Angeles.
+        "completed_from=2026-11-29&completed_to=2026-11-29&tz=Pacific/Auckland": ["early"],
+        "completed_from=2026-11-29&completed_to=2026-11-29&tz=America/Los_Angeles": ["late", "noon"],
+        "completed_from=2026-11-29T12:00:00Z": ["late", "noon"],
+        "completed_from=2026-11-29T12:00:00.001Z": ["late"],
+        "completed_from=2026-11-29T12:00:00.0009Z": ["late", "noon"],
+        "completed_to=2026-11-29T12:00:00Z": ["noon", "early"],
+        "completed_to=2026-11-29T11:59:59.999Z": ["early"],
+        "completed_from=2026-11-29T13:00:00%2B01:00": ["late", "noon"],
+        "completed_from=2026-11-29T07:00:00-05:00&completed_to=2026-11-30&tz=Asia/Tokyo": ["late", "noon"],
+        "completed_from=1900-01-01&completed_to=2999-12-31&tz=Pacific/Kiritimati": ["late", "noon", "early"],
+        "completed_from=2026-12-01&completed_to=2026-11-01": [],
+    }
+    """Parameters and the titles that match."""
+
+    def test_tasks_are_selected_by_time_of_completion_or_by_day_in_a_time_zone(self, alice: Person) -> None:
+        times = {
+            "early": "2026-11-28T23:00:00.000Z",
+            "noon": "2026-11-29T12:00:00.000Z",
+            "late": "2026-11-30T07:59:59.999Z",
+        }
+        tasks = [{"title": title, "completed": True, "completed_at": time} for title, time in times.items()]
+        assert alice.data("POST", "/import", json={"tasks": [*tasks, {"title": "open"}]}).status_code == 200
+        for query, titles in self.COMPLETIONS.items():
+            assert alice.titles(f"?{query}") == titles, query
+            assert flatten(titles_by_page(alice, f"?{query}&limit=1&sort=updated&order=desc")) == titles, query
+
+    def test_a_list_by_completion_keeps_its_etag(self, alice: Person) -> None:
+        alice.add(completed=True)
+        query = "?completed_from=2020-01-01&tz=Asia/Tokyo"
+        tag = alice.get(query).headers["ETag"]
+        assert alice.get(query, headers={"If-None-Match": tag}).status_code == 304
 
     def test_a_list_never_has_tasks_of_another_user(self, alice_with_5_tasks: Person, mallory: Person) -> None:
         assert mallory.titles("?q=about") == mallory.titles("?sort=title") == mallory.titles() == []

@@ -76,7 +76,14 @@ def test_folding_ignores_the_unicode_normalization_form_and_case(text: str) -> N
     assert fold(text.casefold()) == fold(text)
 
 
-@pytest.mark.parametrize(("alias", "canonical"), [("created", "created_at"), ("-created", "-created_at")])
+@pytest.mark.parametrize(
+    ("alias", "canonical"),
+    [
+        (sign + alias, sign + name)
+        for alias, name in {"created": "created_at", "updated": "updated_at", "due_date": "due"}.items()
+        for sign in ("", "-")
+    ],
+)
 def test_an_alias_of_a_sort_has_the_canonical_value(alias: str, canonical: str) -> None:
     assert SORTS[alias] == SORTS[canonical] == canonical
 
