@@ -55,9 +55,16 @@ def grant(connection: Connection, role: str) -> None:
 
 grantee = role() if url else None
 with engine.connect() as connection:
+
+    def after_step(*_: object, **__: object) -> None:
+        """Grant the service's role its rights on new tables: a later migration may use the service's own statements."""
+        if grantee:
+            grant(connection, grantee)
+
     context.configure(
         connection=connection,
         target_metadata=migrate.db.metadata,
+        on_version_apply=after_step,
         **migrate.configure_args,
     )
     with context.begin_transaction():

@@ -68,8 +68,9 @@ class _LazyMigrations(click.Command):
 def _purge() -> None:
     """Delete content of tasks deleted 30 days ago, tombstones and erased users after 90, expired keys and sessions.
 
-    Run it daily. Prints the number of each kind: the keys are idempotency keys, the sessions ended ones. Exits with
-    status 1 if the purge of a user or of a kind of data failed; the others are purged.
+    Run it daily. Prints the number of each kind: the keys are idempotency keys, the sessions ended ones. After a change
+    of the text folding it also folds what older code has written. Exits with status 1 if the purge of a user or of a
+    kind of data failed; the others are purged.
     """
     report = purge.purge_all()
     removed = report.removed
@@ -77,6 +78,8 @@ def _purge() -> None:
         f"{removed['emptied']} tasks emptied; {removed['tombstones']} tombstones, {removed['keys']} idempotency keys,"
         f" {removed['sessions']} ended sessions and {removed['erased']} erased users removed"
     )
+    if removed["refolded"]:
+        click.echo(f"{removed['refolded']} tasks that older code had written folded again for search")
     if report.failures:
         raise click.ClickException(f"{report.failures} purges failed and are left for the next run; see the log")
 

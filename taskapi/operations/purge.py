@@ -1,4 +1,7 @@
-"""The daily purge: remove trash, tombstones, idempotency keys and ended sessions whose time has passed."""
+"""The daily purge: remove trash, tombstones, idempotency keys and ended sessions whose time has passed.
+
+After a release that folds text in another way it also folds again what older code has written (`tasks.refolding`).
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from ..auth.tokens import User
 from ..http.errors import stack_trace
 from ..idempotency import queries as idempotency
 from ..tasks import purge as tasks
+from ..tasks import refolding
 
 R = TypeVar("R")
 
@@ -34,7 +38,7 @@ class PurgeStep:
 
 @dataclass(frozen=True)
 class Report:
-    """The numbers of what a purge removed, by name, and how many purges of a user or whole steps failed."""
+    """The numbers of what a purge removed or folded again, by name, and how many purges of users or steps failed."""
 
     removed: Counter[str]
     failures: int
@@ -46,6 +50,7 @@ PURGE_STEPS = (
     PurgeStep(("emptied", "tombstones"), tasks.users_due, tasks.purge_user),
     PurgeStep(("erased",), tasks.erased_users_due, lambda user: (tasks.purge_erased(user),)),
     PurgeStep(("sessions",), sessions.users_due, lambda user: (sessions.purge(user),)),
+    PurgeStep(("refolded",), refolding.users_due, lambda user: (refolding.check_user(user),)),
 )
 """The steps of a purge, in order."""
 

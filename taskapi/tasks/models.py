@@ -53,6 +53,8 @@ class User(Base):
     """Random secret, replaced by an erasure; the HMAC key of cursors and sync tokens."""
     erased_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     """When the user erased all data. The row stays for 90 days, so that no version and no id is used twice."""
+    folding: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    """The `folding.VERSION` by which `flask purge` has checked all tasks of the user; 0 for none."""
 
 
 class Task(Base):
@@ -95,7 +97,7 @@ class Task(Base):
     purged_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     """When the content was removed: the row is a tombstone for the delta feed."""
     folded_title: Mapped[str] = mapped_column(Bytewise)
-    """The title with case and accents folded (`folding.fold`), for search and sort."""
+    """The title without case, accents and typography (`folding.fold`), for search and sort."""
     folded_description: Mapped[str | None] = mapped_column(Bytewise)
     folded_tags: Mapped[tuple[str, ...]] = mapped_column(Labels, server_default=EMPTY)
     due_order: Mapped[str] = mapped_column(Bytewise, server_default=EMPTY)

@@ -669,7 +669,7 @@ export interface operations {
                 overdue?: "true";
                 /** @description For `overdue` and dates of completion; UTC unless given. */
                 tz?: string;
-                /** @description In title or description; case and accents are folded. */
+                /** @description In title or description; case, accents and typography do not count. */
                 q?: string;
                 /** @description An alias of `q`. */
                 search?: string;

@@ -11,7 +11,21 @@ let tasks: Task[]
 beforeAll(async () => {
   await service.start()
   page = await OpenPage.open(service.port)
-  const titles = ["Éclair", "eclair", "STRASSE", "Straße", "Ångström", "ﬁne", "zebra", "42", "タスク", "が"]
+  const titles = [
+    "Éclair",
+    "eclair",
+    "STRASSE",
+    "Straße",
+    "Ångström",
+    "ﬁne",
+    "zebra",
+    "42",
+    "タスク",
+    "が",
+    "Łódź",
+    "“Øl” – l’été",
+    "שָׁלוֹם",
+  ]
   const dates = [null, "2030-01-02", "2030-01-01"]
   const times = ["10:00", null, "09:00"]
   await page.api.POST("/api/{user_id}/import", {
@@ -44,16 +58,25 @@ test.each(SORTS)("compareTasks sorts tasks as the API does: %s", async (sort) =>
   expect(here).toHaveLength(40)
 })
 
-test.each(["ECLAIR", "strasse", "fine", "brulee", "か", "が", "nothing like it", "2"])(
-  "matchesFilters finds the tasks that the API finds: %j",
-  async (search) => {
-    for (const show of ["all", "open", "done"] as const) {
-      const list = await page.client.fetchInfiniteQuery(page.data.list({ show, search, sort: "created_at" }))
-      const here = tasks.filter((task) => matchesFilters(task, { show, search })).map(({ id }) => id)
-      expect(here.toSorted((one, other) => one - other)).toEqual(list.pages[0]?.tasks.map(({ id }) => id))
-    }
-  },
-)
+test.each([
+  "ECLAIR",
+  "strasse",
+  "fine",
+  "brulee",
+  "か",
+  "が",
+  "nothing like it",
+  "2",
+  "lodz",
+  '"ol" - l\'ete',
+  "שלום",
+])("matchesFilters finds the tasks that the API finds: %j", async (search) => {
+  for (const show of ["all", "open", "done"] as const) {
+    const list = await page.client.fetchInfiniteQuery(page.data.list({ show, search, sort: "created_at" }))
+    const here = tasks.filter((task) => matchesFilters(task, { show, search })).map(({ id }) => id)
+    expect(here.toSorted((one, other) => one - other)).toEqual(list.pages[0]?.tasks.map(({ id }) => id))
+  }
+})
 
 test("a draft is newer than all stored tasks, and a later draft newer still", () => {
   const [task] = tasks as [Task]

@@ -1,17 +1,10 @@
+import { foldText } from "./fold"
 import type { Filters, Task } from "./task"
 
 const PRIORITIES = { none: 0, low: 1, medium: 2, high: 3 }
-const MARKS = /[\u0300-\u036f]/g
 
 type Sort = Filters["sort"]
 type SortKey = (string | number)[]
-
-/** Fold case and accents of a text as the API does for search and sort (`taskapi` folds with the same steps). */
-export function foldText(text: string): string {
-  // Upper case first, because that turns "ß" into "SS".
-  const folded = text.normalize("NFKD").toUpperCase().toLowerCase().normalize("NFKD")
-  return folded.replace(MARKS, "").normalize("NFKC")
-}
 
 /** Return whether a list with these filters contains the task. */
 export function matchesFilters(task: Task, { show, search }: Pick<Filters, "show" | "search">): boolean {

@@ -65,7 +65,9 @@ class ListQuery(StrictSchema):
     no_due = OneOf({"true": True}, metadata={"description": "Only tasks without a due date."})
     overdue = OneOf({"true": True}, metadata={"description": "Open tasks that are overdue by local time in `tz`."})
     tz = TimeZone(metadata={"description": "For `overdue` and dates of completion; UTC unless given."})
-    q = Text(most=MAX_QUERY, metadata={"description": "In title or description; case and accents are folded."})
+    q = Text(
+        most=MAX_QUERY, metadata={"description": "In title or description; case, accents and typography do not count."}
+    )
     search = Text(most=MAX_QUERY, metadata={"description": "An alias of `q`."})
     trash = OneOf({"true": True}, metadata={"description": "Tasks in the trash instead of live ones."})
     include = OneOf({"total": True}, metadata={"description": "`total` adds `X-Total-Count`."})

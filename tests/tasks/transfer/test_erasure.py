@@ -34,6 +34,7 @@ def test_an_erasure_leaves_only_the_counters_and_no_row_of_a_user_without_data(
         "sync_floor": 0,
         "epoch": remaining.epoch,
         "erased_at": remaining.erased_at,
+        "folding": 0,
     }
     assert remaining.epoch != before.epoch
     assert mallory.get().headers["ETag"] == '"0.0"'
