@@ -4,6 +4,7 @@ import { IconButton } from "@radix-ui/themes/components/icon-button"
 import * as TextField from "@radix-ui/themes/components/text-field"
 import { useId, useRef, useState, type RefObject } from "react"
 import { ApiError, userMessage } from "@/api/errors"
+import { isBlank } from "@/data/blank"
 import { useAddTask, useUnsavedDraft } from "@/data/hooks"
 import { useAnnounce } from "@/feedback/Announcer"
 import { useReportProblem } from "@/feedback/Problems"
@@ -52,7 +53,7 @@ export function AddTask({ inputRef }: { inputRef: RefObject<HTMLInputElement | n
         event.preventDefault()
         inputRef.current?.focus()
         const title = text.trim()
-        if (!title) return
+        if (isBlank(title)) return
         updateText("")
         setError(undefined)
         void add(title)

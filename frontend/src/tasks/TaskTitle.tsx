@@ -4,6 +4,7 @@ import * as TextField from "@radix-ui/themes/components/text-field"
 import { useId, useRef, useState } from "react"
 import { flushSync } from "react-dom"
 import { ApiError, ConflictError, userMessage } from "@/api/errors"
+import { isBlank } from "@/data/blank"
 import { useEditTask, useUnsavedDraft, type Task, type TaskView } from "@/data/hooks"
 import { useAnnounce } from "@/feedback/Announcer"
 import { useReportProblem } from "@/feedback/Problems"
@@ -49,7 +50,7 @@ export function TaskTitle({ task }: { task: TaskView }) {
   /** Close the text field and send the title if it has changed; an empty title shows an error instead. */
   function save({ base, text }: Draft, focus: boolean, overwrite = false) {
     const title = text.trim()
-    if (!title) return showDraft({ base, text, error: "A task needs a title." }, focus)
+    if (isBlank(title)) return showDraft({ base, text, error: "A task needs a title." }, focus)
     showDraft(null, focus)
     if (title !== base.title) void send(base, title, overwrite)
   }

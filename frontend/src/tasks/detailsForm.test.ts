@@ -82,7 +82,7 @@ describe("describeTheirChanges", () => {
 
 describe("parseTags", () => {
   it("splits, trims, and keeps one of the tags that differ in case only", () => {
-    expect(parseTags(" a, B ,,b, A, c d ")).toEqual(["a", "B", "c d"])
+    expect(parseTags(" a, B ,,b, A, c d , \u200b,\u3164")).toEqual(["a", "B", "c d"])
   })
 })
 

@@ -1,3 +1,4 @@
+import { isBlank } from "@/data/blank"
 import type { Task, TaskUpdate } from "@/data/hooks"
 import { recurrenceLabel } from "./recurrence"
 
@@ -33,12 +34,15 @@ export function toFormValues(task: Task): FormValues {
   }
 }
 
-/** Split a comma-separated list of tags; of tags that differ only in case keep the first, because the API rejects both. */
+/**
+ * Split a comma-separated list of tags, without those that show nothing; of tags that differ only in case keep the first.
+ * The API rejects both.
+ */
 export function parseTags(text: string): string[] {
   const tags = new Map<string, string>()
   for (const tag of text.split(",").map((part) => part.trim())) {
     const folded = tag.toLowerCase()
-    if (tag && !tags.has(folded)) tags.set(folded, tag)
+    if (!isBlank(tag) && !tags.has(folded)) tags.set(folded, tag)
   }
   return [...tags.values()]
 }

@@ -18,10 +18,12 @@ tags, and what is reserved for more of them. Python's `unicodedata` does not hav
 WITHOUT_GLYPH = ((0x2800, 0x2800), (0xFFF9, 0xFFFB))
 """Further ranges of characters that show nothing: the braille pattern without dots, and interlinear annotation."""
 
-CHARACTER_CLASS = "".join(rf"\U{first:08x}-\U{last:08x}" for first, last in (*DEFAULT_IGNORABLE, *WITHOUT_GLYPH))
-"""The invisible characters as the content of a character class of a Python regular expression."""
+_RANGES = (*DEFAULT_IGNORABLE, *WITHOUT_GLYPH)
 
-_BLANK = re.compile(rf"[\s{CHARACTER_CLASS}]*")
+PATTERN_CLASS = "".join(rf"\u{first:04x}-\u{last:04x}" for first, last in _RANGES if last < 0x10000)
+"""The invisible characters below U+10000, for a character class in a `pattern` of JSON Schema."""
+
+_BLANK = re.compile(rf"[\s{''.join(f'{chr(first)}-{chr(last)}' for first, last in _RANGES)}]*")
 
 
 def is_blank(text: str) -> bool:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from .invisible import PATTERN_CLASS, is_blank
 from .strict import StrictField, refuse
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -19,7 +20,8 @@ MAX_INTEGER = 10**18 - 1
 class Text(StrictField):
     """A string of `least` to `most` code points without control characters; line breaks and tabs if `multiline`.
 
-    One-line text is trimmed, after the check for control characters; multi-line text is not changed.
+    One-line text is trimmed, after the check for control characters; multi-line text is not changed. If `least` is not
+    0 one character must be visible.
     """
 
     def __init__(self, *, least: int = 0, most: int, multiline: bool = False, **options: Any) -> None:
@@ -27,7 +29,7 @@ class Text(StrictField):
         self._forbidden = _CONTROL_BUT_BREAKS if multiline else _CONTROL
         shape: dict[str, Any] = {"type": "string", "maxLength": most}
         controls = r"\u0000-\u0008\u000b-\u001f\u007f-\u009f" if multiline else r"\u0000-\u001f\u007f-\u009f"
-        allowed, visible = f"[^{controls}]", rf"[^\s{controls}]"
+        allowed, visible = f"[^{controls}]", rf"[^\s{controls}{PATTERN_CLASS}]"
         if least:
             shape["minLength"] = least
         shape["pattern"] = f"^{allowed}*{visible}{allowed}*$" if least else f"^{allowed}*$"
@@ -44,6 +46,8 @@ class Text(StrictField):
         if not self._least <= len(text) <= self._most:
             around = "" if self._multiline else ", spaces around it not counted"
             raise refuse("length", f"Must have {self._least} to {self._most} characters{around}.")
+        if self._least and is_blank(text):
+            raise refuse("length", "Must have a character that is visible.")
         return text
 
 
