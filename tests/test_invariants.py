@@ -299,6 +299,7 @@ def test_every_failure_is_a_problem_document(recording: Recording):
         assert set(body) == {"type", "title", "status", "detail", "code", "request_id"} | optional
         assert isinstance(body["detail"], str)
         assert body["detail"]
+        assert not re.match("`(errors|current)`", body["detail"]), "a client that shows `detail` only shows nothing"
         assert (body["type"], body["title"]) == (f"/problems/{kind.code}", kind.title)
         assert body["status"] == response.status_code == kind.status
         assert body["request_id"] == response.headers["X-Request-Id"]

@@ -48,6 +48,7 @@ bearer = {{ bearer = "{token}" }}
 HOOKS = '''
 import itertools
 import time
+from datetime import datetime
 from zoneinfo import available_timezones
 
 import jwt
@@ -87,9 +88,17 @@ def mend_query(query, *, listing):
     if "no_due" in query:
         for name in ("due_from", "due_to", "overdue"):
             query.pop(name, None)
+    if "q" in query:
+        query.pop("search", None)
+    if query.get("sort", "").startswith("-"):
+        query.pop("order", None)
+    for name in ("completed_from", "completed_to"):
+        if name in query:
+            query[name] = moment(query[name])
     if "tz" in query:
         query["tz"] = zone(query["tz"])
-        if listing and "overdue" not in query:
+        days = [query.get(name, "") for name in ("completed_from", "completed_to")]
+        if listing and "overdue" not in query and not any(len(each) == len("2030-01-31") for each in days):
             query.pop("tz")
     for name in ("due_from", "due_to"):
         if name in query:
@@ -135,6 +144,13 @@ def zone(name):
 
 def day(text):
     return text if "1900" <= text[:4] <= "2999" else "2030-01-31"
+
+def moment(text):
+    """Replace a day or a time that does not exist, or is in another millennium."""
+    try:
+        return text if 1901 <= datetime.fromisoformat(text).year <= 2998 else "2030-01-31"
+    except ValueError:
+        return "2030-01-31"
 
 def instant(text):
     return text if not isinstance(text, str) or "1900" <= text[:4] <= "2999" else "2030-01-31T09:30:00Z"

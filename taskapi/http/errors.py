@@ -188,26 +188,10 @@ class InternalError(Problem):
 CATALOGUE: dict[str, type[Problem]] = {
     problem.code: problem
     for problem in (
-        *(
-            BadRequest,
-            BadParameter,
-            BadCursor,
-            InvalidLogoutToken,
-            Unauthorized,
-            Forbidden,
-            NotFound,
-            MethodNotAllowedProblem,
-        ),
-        *(InFlight, QuotaExceeded, Gone, TaskDeleted, LengthRequired, PreconditionFailed, TooLarge, UnsupportedMedia),
-        *(
-            ValidationFailed,
-            KeyReused,
-            PreconditionRequired,
-            TooManyRequests,
-            TooManyKeys,
-            ServiceUnavailable,
-            InternalError,
-        ),
+        *(BadRequest, BadParameter, BadCursor, InvalidLogoutToken, Unauthorized, Forbidden, NotFound),
+        *(MethodNotAllowedProblem, InFlight, QuotaExceeded, Gone, TaskDeleted, LengthRequired, PreconditionFailed),
+        *(TooLarge, UnsupportedMedia, ValidationFailed, KeyReused, PreconditionRequired, TooManyRequests),
+        *(TooManyKeys, ServiceUnavailable, InternalError),
     )
 }
 """All problem types by code, for `/problems/<code>` and the OpenAPI document."""

@@ -61,7 +61,9 @@ def as_problem(error: Exception) -> Problem:
         # The body is the same for every reason: never created, deleted, or purged.
         return NotFound("You have no task of this id.")
     if isinstance(error, errors.VersionConflict):
-        return PreconditionFailed("`current` is what it is now.", current=task_out.dump(error.current))
+        return PreconditionFailed(
+            "The task has changed since: `current` is what it is now.", current=task_out.dump(error.current)
+        )
     if isinstance(error, errors.QuotaExceeded):
         if error.in_trash:
             return QuotaExceeded(f"You may have {error.quota} tasks in the trash. Delete some of those permanently.")

@@ -44,6 +44,7 @@ def alice(make_app: Callable[..., Flask]) -> Person:
         ("GET", "/tasks?limit=20", None, 1),
         ("GET", "/tasks?limit=200", None, 3),
         ("GET", "/tasks?q=none", None, 5),
+        ("GET", "/tasks?search=none", None, 5),
         ("GET", "/changes?limit=200", None, 3),
         ("GET", "/stats", None, 1),
         ("GET", "/export", None, 3),

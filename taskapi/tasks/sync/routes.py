@@ -86,7 +86,9 @@ def _decode_since(token: str | None, state: State) -> tokens.SyncPosition:
         return tokens.decode_token(token, state)
     except tokens.SyncTokenExpired:
         start = url_for("data.changes", user_id=g.user.id)
-        raise Gone("Read it from the start again.", headers={"Link": f'<{start}>; rel="start"'}) from None
+        raise Gone(
+            "The token is too old: read the feed from its start again.", headers={"Link": f'<{start}>; rel="start"'}
+        ) from None
     except tokens.InvalidSyncToken:
         raise BadCursor("`since` is not a token of this feed. Begin without it.") from None
 
