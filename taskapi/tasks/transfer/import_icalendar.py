@@ -9,11 +9,11 @@ import re
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
-from zoneinfo import ZoneInfo
 
 from marshmallow import ValidationError
 
 from ...http.fields.time import FIRST_DAY, LAST_DAY, is_time_zone
+from ..recurrence.rrule import last_day
 from ..schemas import MAX_DESCRIPTION, MAX_TAG, MAX_TAGS, MAX_TITLE
 from .icalendar_lines import Todo, read_todos
 from .import_report import Report
@@ -234,7 +234,7 @@ class _TodoReader:
             "time_zone": zone if zone and is_time_zone(zone) else None,
         }
         if "RRULE" in self.first or is_open:  # an export has the rules of open tasks only
-            members["recurrence"] = self._recurrence(due)
+            members["recurrence"] = self._recurrence(due.time, members["time_zone"])
         if self._value("X-TASKAPI-REPEAT-FROM").lower() in ("due", "completion"):
             members["repeat_from"] = self._value("X-TASKAPI-REPEAT-FROM").lower()
         return members
@@ -251,18 +251,19 @@ class _TodoReader:
         self.drop("DURATION", "The duration of a task is not kept.")
         return None
 
-    def _recurrence(self, due: _When) -> str | None:
-        """Return the rule in normal form, UNTIL as a local date; None without one, or for one that is not supported."""
+    def _recurrence(self, clock: str | None, zone: str | None) -> str | None:
+        """Return the rule in normal form, for a task due at `clock` in `zone`; UNTIL as a date, as `remaining_rule`.
+
+        None without a rule, or for one that is not supported.
+        """
         if "RRULE" not in self.first:
             return None
-        rule = re.sub(r"\s", "", self._value("RRULE")).upper().removeprefix("RRULE:")
-        rule = re.sub(r"(?<=UNTIL=)([0-9]{8})T([0-9]{4})[0-9]{2}(Z?)", lambda match: _until(match, due), rule)
         try:
-            normal: str = imported_task.fields["recurrence"].deserialize(rule)
+            rule: str = imported_task.fields["recurrence"].deserialize(self._value("RRULE"))
         except ValidationError:
             self.drop("RRULE", "The rule is not supported: the task is kept without a recurrence.")
             return None
-        return normal
+        return re.sub("(?<=UNTIL=)[0-9]{8}T[0-9]{6}Z?", lambda match: _date(last_day(match[0], clock, zone)), rule)
 
     def _report_others(self) -> None:
         """Report the properties that a task does not have."""
@@ -273,14 +274,6 @@ class _TodoReader:
                 self._report.drop("other property", "Other properties are not kept.", each.line)
 
 
-def _until(match: re.Match[str], due: _When) -> str:
-    """Return the last date of a rule whose UNTIL is a time: in the time zone of the due time, and not after it."""
-    try:
-        last = datetime.fromisoformat(f"{match[1]}T{match[2]}{match[3]}")
-        if match[3] and due.zone:
-            last = last.astimezone(ZoneInfo(due.zone))
-        if due.time and f"{last:%H:%M}" < due.time:
-            last -= timedelta(days=1)
-    except (ValueError, OverflowError):
-        return match[0]  # the rule is rejected
-    return last.date().isoformat().replace("-", "")
+def _date(day: date) -> str:
+    """Format a date as iCalendar does, such as 20261231."""
+    return day.isoformat().replace("-", "")

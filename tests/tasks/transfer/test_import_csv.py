@@ -64,6 +64,8 @@ def add_varied_tasks(person: Person) -> None:
             tags=[f"{start}a".strip(), "b, c", 'd"e', "'=f"],
         )
     person.add("0123", description="")
+    rule = "FREQ=MONTHLY;BYMONTHDAY=28,29,30,31;BYSETPOS=-1;WKST=SU;UNTIL=20991231T225959Z"
+    person.add("A day in a zone", due_date="2027-01-31", time_zone="Pacific/Auckland", recurrence=rule)
     person.add("1/2", description=" ")
     person.add("TRUE", description="'")
     person.add(

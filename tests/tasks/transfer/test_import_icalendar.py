@@ -60,6 +60,10 @@ def add_varied_tasks(person: Person) -> None:
     person.add("In a gap", due_date="2040-03-25", due_time="02:30", time_zone="Europe/Berlin")
     weekly = {"recurrence": "FREQ=WEEKLY;BYDAY=FR;UNTIL=20310101", "repeat_from": "completion"}
     person.add("Until", due_date="2026-11-20", due_time="23:30", time_zone="America/New_York", **weekly)
+    last = {"recurrence": "FREQ=MONTHLY;BYMONTHDAY=28,29,30,31;BYSETPOS=-1;WKST=SU;COUNT=4"}
+    person.add("A day in a zone", due_date="2900-01-31", time_zone="Pacific/Auckland", **last)
+    timed = {"due_date": "2026-11-20", "due_time": "08:00", "time_zone": "America/New_York"}
+    person.add("Until a time", **timed, recurrence="FREQ=DAILY;UNTIL=20270101T130000Z")
     person.add("Floating", due_date="2026-11-20", due_time="08:00", recurrence="FREQ=DAILY;UNTIL=20261231")
     person.add("Ended", due_date="2026-11-20", recurrence="FREQ=DAILY;UNTIL=20200101")
     daily = person.add("Daily", due_date="2900-01-01", recurrence="FREQ=DAILY;COUNT=9")
@@ -83,7 +87,11 @@ def test_an_export_restores_the_members_that_it_has_after_an_erasure(alice: Pers
     assert load(alice, data).get_json()["created"] == len(before)
     for task, old in zip(exported(alice), before, strict=True):
         # A completed task has no rule; COUNT and UNTIL of an open one are those that are left.
-        left = {"FREQ=DAILY;COUNT=9": "FREQ=DAILY;COUNT=7", "FREQ=DAILY;UNTIL=20200101": "FREQ=DAILY;UNTIL=20261120"}
+        left = {
+            "FREQ=DAILY;COUNT=9": "FREQ=DAILY;COUNT=7",
+            "FREQ=DAILY;UNTIL=20200101": "FREQ=DAILY;UNTIL=20261120",
+            "FREQ=DAILY;UNTIL=20270101T130000Z": "FREQ=DAILY;UNTIL=20270101",
+        }
         rule = None if old["completed"] else left.get(old["recurrence"], old["recurrence"])
         others = {"version", "series_id", "occurrence", "next_task_id"}
         assert {name: task[name] for name in task.keys() - others} == {
