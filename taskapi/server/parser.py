@@ -11,6 +11,7 @@ from gunicorn.http import message
 from gunicorn.http.body import LengthReader
 from gunicorn.http.parser import RequestParser
 
+from .deadline_socket import DeadlineSocket
 from .framing import LimitedRequest
 
 Header = tuple[str, str]
@@ -29,7 +30,7 @@ MAX_CACHED_QUERY = 64
 """Length (characters) from which a query string is not cached: a client may have put a token into it."""
 
 MAX_DRAIN_BYTES = 1024 * 1024
-"""Bytes of an unread request body that are received so that the connection can be reused; with more it is closed."""
+"""Bytes of an unread request body that are received so that the connection can be reused, or closed without a reset."""
 
 DRAIN_CHUNK_BYTES = 64 * 1024
 """Bytes of an unread request body that are received at a time."""
@@ -124,15 +125,29 @@ class FastParser(RequestParser):
         It cannot if a read of the body has failed or `MAX_DRAIN_BYTES` did not complete it. The parameters are unused.
         Raises gunicorn's errors for malformed chunks.
         """
-        body = self.mesg and self.mesg.body
-        if not body or (isinstance(body.reader, LengthReader) and not body.reader.length):
+        return not self.mesg or drain_body(self.mesg, self.unreader.sock)
+
+
+def has_unread_body(request: message.Request) -> bool:
+    """Return whether there is, or may be, a part of the body that was not read."""
+    body = request.body
+    return bool(body) and not (isinstance(body.reader, LengthReader) and not body.reader.length)
+
+
+def drain_body(request: message.Request, connection: DeadlineSocket) -> bool:
+    """Receive the unread rest of a body, up to MAX_DRAIN_BYTES; return whether it is complete.
+
+    Raises gunicorn's errors for malformed chunks.
+    """
+    if not has_unread_body(request):
+        return True
+    body = request.body
+    connection.request_started()  # the request's deadline applies again while the rest of its body is received
+    remaining = MAX_DRAIN_BYTES
+    while remaining > 0 and not body.failed:
+        received = len(body.read(DRAIN_CHUNK_BYTES))
+        if not received:
+            connection.request_finished()
             return True
-        connection, remaining = self.unreader.sock, MAX_DRAIN_BYTES
-        connection.request_started()  # the request's deadline applies again while the rest of its body is received
-        while remaining > 0 and not body.failed:
-            received = len(body.read(DRAIN_CHUNK_BYTES))
-            if not received:
-                connection.request_finished()
-                return True
-            remaining -= received
-        return False
+        remaining -= received
+    return False

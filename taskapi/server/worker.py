@@ -16,7 +16,7 @@ from typing import Any
 
 import gevent
 from gunicorn import util
-from gunicorn.http.errors import NoMoreData
+from gunicorn.http.errors import NoMoreData, ParseException
 from gunicorn.workers.ggevent import GeventWorker
 
 from ..concurrency.threads import NativeThreads
@@ -27,7 +27,7 @@ from .addresses import unmapped_peer
 from .deadline_socket import DeadlineSocket
 from .environ import Environ, EnvironFactory
 from .parse_errors import redact
-from .parser import FastParser
+from .parser import FastParser, drain_body, has_unread_body
 from .request_slots import limit_concurrency
 from .response import FastResponse
 
@@ -146,7 +146,21 @@ class Worker(GeventWorker):
         sock.request_finished()
         if len(self._connections) >= self.worker_connections:
             self._close_longest_idle()
-        return not response.announces_close
+        if response.announces_close:
+            self._drain(req, sock)
+            return False
+        return True
+
+    def _drain(self, request: Any, connection: DeadlineSocket) -> None:
+        """End the response, and receive the unread rest of the body before the connection is closed.
+
+        With unread bytes the kernel would reset the connection, and a client that is still sending, such as nginx with
+        HTTP/1.0, would lose the response.
+        """
+        if has_unread_body(request):
+            connection.shutdown(socket.SHUT_WR)
+            with suppress(ParseException):
+                drain_body(request, connection)
 
     def _count_request(self, response: FastResponse) -> None:
         """Count a request, and stop the worker at `max_requests`.

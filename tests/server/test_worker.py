@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import select
 import socket
 import time
 from collections.abc import Iterator
@@ -246,6 +247,25 @@ def waits(number):
         gevent.sleep(0.02)
     return ""
 """
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        pytest.param(b"POST /backchannel-logout HTTP/1.0\r\n", id="http/1.0"),
+        pytest.param(b"POST /backchannel-logout HTTP/1.1\r\nConnection: close\r\n", id="connection-close"),
+    ],
+)
+def test_a_client_that_is_still_sending_a_refused_body_receives_the_response_before_the_close(
+    failing: Service, head: bytes
+) -> None:
+    piece = b"x" * 100_000
+    with socket.create_connection(("127.0.0.1", failing.port), timeout=CLIENT_TIMEOUT) as client:
+        client.sendall(head + b"Content-Length: 200000\r\nContent-Type: text/plain\r\n\r\n" + piece)
+        select.select([client], [], [], CLIENT_TIMEOUT)  # it has responded without waiting for the rest
+        client.sendall(piece)
+        assert client.recv(65_536)[8:13] == b" 413 "
+        assert client.recv(65_536) == b""
 
 
 def test_the_liveness_probe_responds_with_and_without_a_path_prefix_while_all_slots_are_taken(tmp_path: Path) -> None:
