@@ -588,7 +588,7 @@ export interface components {
             code: "bad-request" | "bad-parameter" | "bad-cursor" | "bad-notice" | "unauthorized" | "forbidden" | "not-found" | "method-not-allowed" | "in-flight" | "quota-exceeded" | "gone" | "task-deleted" | "length-required" | "precondition-failed" | "too-large" | "unsupported-media-type" | "invalid" | "key-reused" | "precondition-required" | "too-many-requests" | "too-many-keys" | "unavailable" | "internal";
             request_id: string;
             errors?: {
-                /** @description A JSON Pointer into the body, `/name` of a parameter, or `/lines/12` of a file. */
+                /** @description A JSON Pointer into the body, `/name` of a parameter, `/lines/12` of a file. */
                 pointer: string;
                 detail: string;
                 code: string;
