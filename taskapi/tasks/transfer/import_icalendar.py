@@ -109,7 +109,7 @@ class _TodoReader:
 
     def _text(self, name: str) -> str:
         """Return the value of a property as TEXT; an empty string without it."""
-        return self.first[name].text() if name in self.first else ""
+        return self.first[name].unescaped() if name in self.first else ""
 
     def _title(self) -> str:
         """Return SUMMARY in one line, cut at the maximum; "Untitled" without a visible character."""
@@ -135,7 +135,7 @@ class _TodoReader:
         tags: dict[str, str] = {}
         for each in self._properties:
             if each.name == "CATEGORIES" and len(tags) <= MAX_TAGS + 1:  # more than those that are kept
-                for text in each.texts():
+                for text in each.items():
                     tag = " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", text).split())
                     if len(tag) > MAX_TAG:
                         self.drop("CATEGORIES", f"Tags are cut after {MAX_TAG} characters.")
