@@ -223,7 +223,7 @@ def test_properties_are_read_as_icalendar_reads_them(name: str) -> None:
         (["SUMMARY:x"], {"title": "x", "completed": False, "priority": "none", "tags": []}, []),
         ([], {"title": "Untitled"}, ["SUMMARY"]),
         (["SUMMARY:\u200b \t"], {"title": "Untitled"}, ["SUMMARY"]),
-        (["SUMMARY: a\\nb \x07 c"], {"title": "a b c"}, []),
+        (["SUMMARY: a\\nb \x07 c"], {"title": "a b   c"}, []),
         (["SUMMARY:" + "é" * 201], {"title": "é" * 200}, ["SUMMARY"]),
         (['SUMMARY;LANGUAGE=de;X="a:b;c",d:Fünf: sechs'], {"title": "Fünf: sechs"}, []),
         (["summary:x", "Due;value=date:20261224"], {"title": "x", "due_date": "2026-12-24"}, []),
