@@ -11,6 +11,9 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 DEFAULT_PORT = 80
 
+PROXY_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy")
+"""The variables that `proxy_for` reads."""
+
 
 @dataclass(frozen=True)
 class Proxy:

@@ -142,7 +142,7 @@ def _check_type(request: Request, media_types: tuple[str, ...]) -> None:
         # The response lists the accepted types (RFC 5789, section 2.2, and RFC 9110, section 15.5.16).
         header = "Accept-Patch" if request.method == "PATCH" else "Accept"
         raise UnsupportedMedia(
-            f"Send the body as `Content-Type: {media_types[0]}`.", headers={header: ", ".join(media_types)}
+            f"Send the body as `Content-Type: {'` or `'.join(media_types)}`.", headers={header: ", ".join(media_types)}
         )
 
 
