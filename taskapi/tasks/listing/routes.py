@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from flask import Response, g, request, url_for
 
+from ...auth.tokens import User
 from ...guard.rate_limit import charge
 from ...http.errors import BadCursor
 from ...http.large_responses import PROBE_ROWS, SMALL_PAGE, Permit
@@ -35,15 +36,15 @@ def index() -> Response:
 
     Responds 304 if If-None-Match has the ETag; waits for a permit if the response is large.
     """
-    selection = query_parameters(list_query)
+    user, selection = g.user, query_parameters(list_query)
     if_none, state = if_none_match(), None
-    if if_none is not None and not _has_changed(selection, if_none):
-        state = read_state(g.user)
+    if if_none is not None and not _has_changed(user, selection, if_none):
+        state = read_state(user)
         cursors.decode_cursor(selection, state)
         if _has_etag(selection) and matches_etag(state.etag, if_none):
             return not_modified(state.etag)
     read = _long_list if selection.reads_all_tasks else _list
-    with Permit(g.user.id) as permit:
+    with Permit(user.id) as permit:
         while (response := read(selection, permit, state)) is None:
             permit.acquire()
             state = None
@@ -81,14 +82,14 @@ def _list(selection: Selection, permit: Permit, state: State | None) -> FastResp
 _long_list = long_reads.limit(_list)
 
 
-def _has_changed(selection: Selection, if_none: str) -> bool:
+def _has_changed(user: User, selection: Selection, if_none: str) -> bool:
     """Return True if this worker knows of a write since the client's ETag, so that a 304 is not to be expected.
 
     State and page are then read in one round trip. False for a list whose state is read before its page anyway.
     """
     if selection.cursor is not None or not selection.is_unfiltered:
         return False
-    cached, seen = last_state(g.user), _STATE_ETAG.match(if_none)
+    cached, seen = last_state(user), _STATE_ETAG.match(if_none)
     return cached is not None and seen is not None and seen[2] == cached.epoch_id and int(seen[1]) < cached.revision
 
 
