@@ -92,8 +92,9 @@ RATIOS = (
     ("list20", "taskapi", 1.7, "floor"),
     ("list1000", "taskapi", 1.5, "floor"),
     ("get", "taskapi", 2, "floor"),
-    ("toggle", "taskapi", 2, "floor"),
-    ("create", "taskapi", 2, "floor"),
+    ("toggle", "taskapi", 1.2, "floor"),
+    ("create", "taskapi", 1.5, "floor"),
+    ("session", "taskapi", 1.2, "floor"),
     # Workload, contestant, minimum ratio of its CPU time to that of the reference, reference.
     ("list20", "fastapi", 2.5, "taskapi"),
     ("list20", "express", 1, "taskapi"),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .database_url import DATABASE_KINDS, normalize_postgresql
-from .http_urls import Proxy, is_http_url, key_set_url, proxy_for
+from .http_urls import PROXY_VARIABLES, Proxy, is_http_url, key_set_url, proxy_for
 from .shared_secrets import DEVELOPMENT_SECRET, secret_problems
 from .urls import MAX_PREFIX_LENGTH, parse_origin, parse_path_prefix
 
@@ -173,9 +173,14 @@ class Environment:
         return key_set_url(issuer)
 
     def proxy(self, url: str | None) -> Proxy | None:
-        """Return the proxy for an http or https URL, None without; one of another kind is added to `problems`."""
+        """Return the proxy for an http or https URL, None without.
+
+        Adds to `problems` one of another kind, and quotes around any of the `PROXY_VARIABLES`.
+        """
+        if not url or not is_http_url(url, query=True):
+            return None
         try:
-            return proxy_for(url, self._environ) if url and is_http_url(url, query=True) else None
+            return proxy_for(url, {name: self.text(name) or "" for name in PROXY_VARIABLES})
         except ValueError as error:
             self.problems.append(str(error))
             return None

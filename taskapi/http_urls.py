@@ -11,6 +11,9 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 DEFAULT_PORT = 80
 
+PROXY_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy")
+"""The variables that `proxy_for` reads."""
+
 
 @dataclass(frozen=True)
 class Proxy:
@@ -43,11 +46,13 @@ def proxy_for(url: str, environ: Mapping[str, str]) -> Proxy | None:
 
 
 def _is_exempt(target: SplitResult, no_proxy: str) -> bool:
-    """Return True if a list such as `localhost,.example.com,10.0.0.0/8,api.example.com:8443,*` has the host of a URL.
+    """Return True if a list such as `.example.com,10.0.0.0/8,api.example.com:8443,*` has the host of a URL.
 
-    A domain stands for its subdomains as well, with or without a leading dot.
+    A domain stands for its subdomains as well, with or without a leading dot. No proxy reaches this host itself.
     """
     host = (target.hostname or "").rstrip(".")
+    if host == "localhost" or _is_in_network(host, "127.0.0.0/8") or host == "::1":
+        return True
     port = target.port or (443 if target.scheme == "https" else 80)
     for entry in re.split(r"[\s,]+", no_proxy.lower()):
         name = entry.removesuffix(f":{port}").strip("[]").strip(".").removeprefix("*.")

@@ -266,13 +266,17 @@ QUOTED = {
     "MAX_TASKS_PER_USER": "1",
     "REQUIRE_IF_MATCH": "true",
     "LOG_LEVEL": "INFO",
+    "URL_PREFIX": "/tasks-api",
+    "HTTPS_PROXY": "http://proxy:3128",
+    "https_proxy": "proxy",
+    "NO_PROXY": "localhost,.example.com",
 }
 
 
 @pytest.mark.parametrize("name", QUOTED)
 @pytest.mark.parametrize("quote", ['"', "'"])
 def test_a_value_in_quotes_is_one_config_error_that_says_so(name: str, quote: str) -> None:
-    environ = {"BETTER_AUTH_SECRET": SECRET, "DATABASE_URL": "postgresql://u:p@h/d"}
+    environ = {"BETTER_AUTH_JWKS_URL": "https://a.example", "DATABASE_URL": "postgresql://u:p@h/d"}
     assert problems(**{**environ, name: f"{quote}{QUOTED[name]}{quote}"}) == [f"{name} {IN_QUOTES}"]
 
 

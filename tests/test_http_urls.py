@@ -20,6 +20,9 @@ PROXIES: dict[str, tuple[str, dict[str, str], Proxy | None]] = {
     "on IPv6": (KEYS, {"HTTPS_PROXY": "http://[::1]:3128"}, Proxy("::1", 3128)),
     "with credentials": (KEYS, {"HTTPS_PROXY": "http://user:p%40ss%3Aw%2Frd@p:1"}, Proxy("p", 1, BASIC)),
     "for http": ("http://app/jwks", {"HTTP_PROXY": "http://proxy:1"}, Proxy("proxy", 1)),
+    "of this host": ("http://localhost:3000/jwks", {"HTTP_PROXY": "http://proxy:1"}, None),
+    "of the address of this host": ("http://127.0.0.1:3000/jwks", {"HTTP_PROXY": "http://proxy:1"}, None),
+    "of the IPv6 address of this host": ("http://[::1]:3000/jwks", {"HTTP_PROXY": "http://proxy:1"}, None),
     "of the other scheme": (KEYS, {"HTTP_PROXY": "http://proxy:1"}, None),
     "of the other scheme, unused and of another kind": (KEYS, {"HTTP_PROXY": "socks5://proxy:1"}, None),
 }
@@ -64,7 +67,7 @@ def test_no_proxy_has_hosts_domains_and_ports(name: str, entries: str, *, is_exe
         ("https://10.1.2.3/jwks", "10.1.2.3", True),
         ("https://11.1.2.3/jwks", "10.0.0.0/8,nonsense/8", False),
         ("https://[fd00::1]:8443/jwks", "fd00::/8", True),
-        ("https://[::1]:8443/jwks", "[::1]:8443", True),
+        ("https://[fd00::1]:8443/jwks", "[fd00::1]:8443", True),
     ],
 )
 def test_no_proxy_has_networks_and_addresses(url: str, entries: str, *, is_exempt: bool):

@@ -113,7 +113,7 @@ def rows(text: str) -> list[list[str]]:
 CHECKED_TABLES = {
     "limits": ("SECURITY.md", "What a client can make the service spend", 80),
     "isolation": ("docs/architecture.md", "Isolation layers", 20),
-    "overrides": ("docs/architecture.md", "Framework overrides", 0),
+    "overrides": ("docs/overrides.md", "Table", 50),
 }
 """Page and heading of each table that names code and tests, and how many references it has at least."""
 

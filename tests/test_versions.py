@@ -22,7 +22,7 @@ def check_version(requirement: Requirement, installed: str, where: str) -> None:
     """Raise AssertionError if a version is outside of the range of its line in requirements.in."""
     assert requirement.specifier.contains(installed, prereleases=True), (
         f"{requirement.name} {installed} ({where}) is outside of the tested range {requirement.specifier} of"
-        " requirements.in. taskapi may override non-public parts of it: docs/architecture.md (framework overrides)"
+        " requirements.in. taskapi may override non-public parts of it: docs/overrides.md"
         " lists them, and the tests that compare each with stock behavior. Run those, then change requirements.in and"
         " the table."
     )
@@ -56,4 +56,4 @@ def test_an_untested_version_fails_and_names_package_version_range_and_page(inst
     with pytest.raises(AssertionError) as failure:
         check_version(ranges()["flask"], installed, "installed")
     message = str(failure.value)
-    assert all(part in message for part in ("flask", installed, "<3.2,>=3.1.3", "docs/architecture.md"))
+    assert all(part in message for part in ("flask", installed, "<3.2,>=3.1.3", "docs/overrides.md"))

@@ -23,9 +23,10 @@ _REFUSED = re.compile("startup parameter|command-line options")
 """PgBouncer: `unsupported startup parameter: options`; RDS Proxy: `doesn't support command-line options`."""
 
 _APPLIED = (
-    "SELECT count(*) FILTER (WHERE source IN ('client', 'session')) = cardinality(%(names)s::text[])"
-    " FROM pg_settings WHERE lower(name) = ANY (%(names)s)"
+    "SELECT count(*) FILTER (WHERE source IN ('client', 'session')) = count(*)"
+    " FROM pg_settings WHERE lower(name) = ANY (%s)"
 )
+"""The view does not have all settings, such as those of extensions that are not loaded."""
 
 
 def connect_arguments(url: URL, application_name: str, timeouts: Mapping[str, int]) -> dict[str, Any]:
@@ -104,10 +105,8 @@ class Connector:
 
     def _are_applied(self, connection: TimeoutConnection) -> bool:
         """Return True if the session has our settings; a pooler may ignore `options` silently."""
-        names = [
-            name.lower() for name in self._settings if "." not in name
-        ]  # those of extensions may not be loaded yet
-        (applied,) = connection.execute(_APPLIED, {"names": names}).fetchone() or (False,)
+        names = [name.lower() for name in self._settings]
+        (applied,) = connection.execute(_APPLIED, (names,)).fetchone() or (False,)
         return bool(applied)
 
 

@@ -142,7 +142,7 @@ class TooLarge(Problem):
 
 class UnsupportedMedia(Problem):
     status, code, title = 415, "unsupported-media-type", "The body is not in a supported format"
-    remedy = "Send `Content-Type: application/json`, uncompressed."
+    remedy = "Send the body with a `Content-Type` that `detail` names, uncompressed."
 
 
 class ValidationFailed(InvalidInput):

@@ -90,7 +90,10 @@ def init_app(app: Flask, config: Config) -> None:
         vars(app)["wsgi_app"] = prefix.in_front_of(app.wsgi_app)
 
 
-def in_front_of(application: Application, app: Flask) -> Application:
-    """Return `application`, which calls `app`, so that it, too, gets the path without the prefix."""
-    prefix: PathPrefix | None = app.extensions.get(_EXTENSION)
+def in_front_of(application: Application, app: Application) -> Application:
+    """Return `application`, which calls `app`, so that it, too, gets the path without the prefix.
+
+    The worker serves any WSGI application; one that is not made by `create_app` has no prefix.
+    """
+    prefix: PathPrefix | None = app.extensions.get(_EXTENSION) if isinstance(app, Flask) else None
     return prefix.in_front_of(application) if prefix else application

@@ -142,7 +142,7 @@ def _check_type(request: Request, media_types: tuple[str, ...]) -> None:
         # The response lists the accepted types (RFC 5789, section 2.2, and RFC 9110, section 15.5.16).
         header = "Accept-Patch" if request.method == "PATCH" else "Accept"
         raise UnsupportedMedia(
-            f"Send the body as `Content-Type: {media_types[0]}`.", headers={header: ", ".join(media_types)}
+            f"Send the body as `Content-Type: {'` or `'.join(media_types)}`.", headers={header: ", ".join(media_types)}
         )
 
 
@@ -191,7 +191,7 @@ def long_json_body(schema: Schema) -> dict[str, Any]:
 
 def _load_body(schema: Schema, parse: Callable[[bytes], Any], *, partial: bool) -> dict[str, Any]:
     """Parse the body with `parse` unless it is empty, and load it with `schema`; raise as `json_body` does."""
-    raw = request.get_data()
+    raw = unproxy(request).get_data()
     try:
         members = parse(raw) if raw else {}
     except strict_json.ValueTooLong as error:
@@ -213,7 +213,7 @@ def query_parameters(schema: Schema) -> Any:
 
     Results are cached by query string, up to `MAX_CACHED_QUERY` bytes: callers must not change the returned object.
     """
-    query = request.query_string
+    query = unproxy(request).query_string
     return _parameters(schema, query) if len(query) <= MAX_CACHED_QUERY else _parameters.__wrapped__(schema, query)
 
 
@@ -242,7 +242,7 @@ def expected_versions() -> frozenset[int] | None:
     still identifies the content exactly. Tags that are not versions are left out: they match nothing. In strict mode a
     missing header raises `PreconditionRequired` (RFC 6585, section 3).
     """
-    sent = request.environ.get("HTTP_IF_MATCH")
+    sent = unproxy(request).environ.get("HTTP_IF_MATCH")
     if sent is None:
         if current_app.config["REQUIRE_IF_MATCH"]:
             raise PreconditionRequired(
@@ -258,7 +258,7 @@ def expected_versions() -> frozenset[int] | None:
 
 def if_none_match() -> str | None:
     """Return the `If-None-Match` header of the current request, unparsed; None if absent."""
-    sent: str | None = request.environ.get("HTTP_IF_NONE_MATCH")
+    sent: str | None = unproxy(request).environ.get("HTTP_IF_NONE_MATCH")
     return sent
 
 

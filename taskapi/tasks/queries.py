@@ -19,6 +19,7 @@ from . import series
 from .folding import search_columns
 from .models import Task
 from .recurrence import schedule
+from .state import cache_revision
 from .statements.counters import LOCK_USER, bump_revision
 from .statements.errors import TaskNotFound, VersionConflict
 from .statements.insert import insert_and_commit, insert_next
@@ -72,7 +73,9 @@ def add(user: User, values: Mapping[str, Any]) -> TaskRow:
 
     Raises `QuotaExceeded`, and ValidationError for invalid members about time.
     """
-    return insert_and_commit(user, now(), values) or _add(user, values)
+    row = insert_and_commit(user, now(), values) or _add(user, values)
+    cache_revision(user, row.revision)
+    return row
 
 
 @writes
@@ -100,7 +103,9 @@ def change(
         if row is None and "completed" not in values and may_commit(expected):
             # Nothing was changed, and no further steps are needed: a read finds why, without a lock on the user's row.
             row = _unchanged(find(user, id, expected), values)
-    return row or _change(user, id, expected, values, columns, zone=zone)
+    row = row or _change(user, id, expected, values, columns, zone=zone)
+    cache_revision(user, row.revision)
+    return row
 
 
 def _unchanged(row: TaskRow, values: Mapping[str, Any]) -> TaskRow | None:
@@ -147,7 +152,9 @@ def toggle(user: User, id: int, expected: Set[int] | None, zone: str | None = No
     `expected` are the versions that it may have (None: any), `zone` is the user's time zone (None: UTC);
     `series.sync_series` decides about the next task. Raises `TaskNotFound`, `VersionConflict` and `QuotaExceeded`.
     """
-    return toggle_and_commit(user, id, expected, now()) or _toggle(user, id, expected, zone)
+    row = toggle_and_commit(user, id, expected, now()) or _toggle(user, id, expected, zone)
+    cache_revision(user, row.revision)
+    return row
 
 
 @writes

@@ -74,3 +74,35 @@ def state_of(rows: Rows) -> State:
     """Make a `State` of the rows of `SELECT_STATE`; without a row, of revision 0 and a new random epoch."""
     # A user without a row gets a new random epoch each time: no cursor was ever signed with it, and none can be forged.
     return State(*rows[0]) if rows else State(0, models.new_epoch())
+
+
+def last_state(user: User) -> State | None:
+    """Return the user's state as this worker last knew it (`cache_state`), or None if it is not cached.
+
+    It may be outdated, so the caller must check it: a cursor whose signature matches confirms the epoch, nothing else.
+    """
+    return next(iter(_last_state(user.id)), None)
+
+
+def cache_state(user: User, state: State) -> None:
+    """Cache the user's state, which was read with a page, for `last_state`."""
+    _last_state(user.id)[:] = [state]
+
+
+def cache_revision(user: User, revision: int) -> None:
+    """Set the revision of the user's cached state, if there is one, after a write of this worker.
+
+    The transaction of the write may still be rolled back: the cached state is a hint.
+    """
+    cached = _last_state(user.id)
+    if cached:
+        cached[0] = State(revision, cached[0].epoch, cached[0].sync_floor)
+
+
+@lru_cache(maxsize=4096)
+def _last_state(_user_id: str) -> list[State]:
+    """Return the user's slot in the cache of states: an empty list, or a list of one state.
+
+    `lru_cache` serves as a bounded store per user. The state may be outdated, or of another database in tests.
+    """
+    return []

@@ -46,6 +46,7 @@ def test_parameters_of_the_url_are_kept_and_ours_added(postgresql_url: str):
         with db.engine.connect() as connection:
             driver: Any = connection.connection.driver_connection
             found = driver.info.get_parameters()
+    assert driver.pooling.keeps_settings, "no pooler is between"
     assert (found["sslmode"], found["keepalives_idle"], found["tcp_user_timeout"]) == ("disable", "7", "5000")
 
 
@@ -71,9 +72,12 @@ def test_the_environment_of_libpq_is_kept(postgresql_url: str, monkeypatch: pyte
 
 
 def test_a_value_with_spaces_and_backslashes_reaches_the_session(postgresql_url: str):
-    options = quote(r"-c tests.value=a\ b,\\c")
+    options = quote(r"-c tests.value=a\ b,\\c -c role=taskapi_service")
     with serving(with_query(postgresql_url, f"options={options}")):
         assert rows(text("SELECT current_setting('tests.value')"))[0][0] == r"a b,\c"
+        with db.engine.connect() as connection:
+            driver: Any = connection.connection.driver_connection
+            assert not driver.transaction_settings, "no pooler is between"
 
 
 # Several hosts

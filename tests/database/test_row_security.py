@@ -263,6 +263,18 @@ def test_row_security_settings_cost_no_round_trip(
     assert round_trips(lambda: alice.send(method, path, **options)) == number
 
 
+def test_a_poll_after_a_write_of_the_same_worker_takes_one_round_trip(both: tuple[Person, Person]):
+    alice, _ = both
+    alice.add()
+    for write in (alice.add, lambda: alice.put("/1", json={"title": "y"}), lambda: alice.patch("/1/complete")):
+        seen = {"If-None-Match": alice.get("").headers["ETag"]}
+        write()
+        assert round_trips(lambda: alice.get("", headers=seen)) == 1  # noqa: B023
+        assert alice.get("", headers=seen).status_code == 200
+        seen = {"If-None-Match": alice.get("").headers["ETag"]}
+        assert (round_trips(lambda: alice.get("", headers=seen)), alice.get("", headers=seen).status_code) == (1, 304)  # noqa: B023
+
+
 STALE = {"If-Match": '"1"'}
 
 

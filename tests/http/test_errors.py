@@ -304,6 +304,19 @@ def test_a_body_of_another_media_type_than_json_is_415(alice: Person, options: d
     )
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "named"),
+    [
+        pytest.param("POST", "/import", "`application/json` or `text/csv` or `text/calendar`", id="import"),
+        pytest.param("PATCH", "/tasks/1", "`application/merge-patch+json` or `application/json`", id="patch"),
+    ],
+)
+def test_the_detail_of_a_415_names_each_media_type_that_is_accepted(alice: Person, method: str, path: str, named: str):
+    response = alice.data(method, path, data=b"title\nx\n", content_type="text/plain")
+    assert response.status_code == 415
+    assert response.get_json()["detail"] == f"Send the body as `Content-Type: {named[1:]}."
+
+
 def test_a_compressed_body_is_415_with_accept_encoding(alice: Person):
     response = alice.post(data=b"{}", content_type="application/json", headers={**ID, "Content-Encoding": "gzip"})
     assert response.status_code == 415

@@ -222,3 +222,11 @@ def test_the_liveness_probe_needs_no_slot_with_and_without_the_prefix(make_app: 
     app = make_app(URL_PREFIX=PREFIX)
     without_slots = path_prefix.in_front_of(limit_concurrency(app, 0), app)
     assert Client(without_slots).get(f"{received}/healthz").json == {"status": "ok"}
+
+
+def test_an_application_without_a_prefix_is_not_wrapped(app: Flask) -> None:
+    def other(_environ: Any, _start_response: Any) -> list[bytes]:
+        return []
+
+    assert path_prefix.in_front_of(other, app) is other
+    assert path_prefix.in_front_of(other, other) is other, "the worker serves any WSGI application"

@@ -507,7 +507,7 @@ DETAILS: dict[str, tuple[str, str, Any, str]] = {
         *("POST", "/tasks", {"title": " ", "due_date": "tomorrow", CANARY * 20: 1}),
         (
             f"title: {TITLE} due_date: Must be a date such as 2026-02-28, without a time. "
-            "Body: Contains a name that is not known here. Remove it, or mend its spelling."
+            "Body: Contains a name that is not known here. Remove it, or correct its spelling."
         ),
     ),
     "a change": (*("PUT", "/tasks/1", {"completed": CANARY}), "completed: Must be true or false."),

@@ -28,8 +28,8 @@ class Violation(str):
 
 NOT_AN_OBJECT = Violation("type", "Must be a JSON object.")
 
-_UNKNOWN = Violation("unknown", "Is not known here. Remove it, or mend its spelling.")
-_UNNAMED = Violation("unknown", "Contains a name that is not known here. Remove it, or mend its spelling.")
+_UNKNOWN = Violation("unknown", "Is not known here. Remove it, or correct its spelling.")
+_UNNAMED = Violation("unknown", "Contains a name that is not known here. Remove it, or correct its spelling.")
 """The violation of an unknown member, and of the object around it if a response must not repeat its name."""
 
 _NAMEABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from functools import cache, lru_cache
+from functools import cache
 from itertools import cycle, islice
 from typing import Any
 
@@ -19,7 +19,7 @@ from ..members import PRIORITIES
 from ..models import Task
 from ..overdue import overdue
 from ..pages import KeysetValues, Page, PageQuery, max_short_bytes
-from ..state import SELECT_STATE, State, read_state, state_of
+from ..state import SELECT_STATE, State, cache_state, read_state, state_of
 from ..statements.rows import OWNER, TaskRow
 from .orders import Order
 from .search import contains
@@ -69,25 +69,8 @@ def state_and_page(user: User, selection: Selection, after: KeysetValues | None)
         state, selected = state_of(state_rows), _page(rows, selection)
     else:
         state, selected = read_state(user), page(user, selection, after)
-    _last_state(user.id)[:] = [state]
+    cache_state(user, state)
     return state, selected
-
-
-def last_state(user: User) -> State | None:
-    """Return the user's state as this worker last read it with a page (`state_and_page`), or None if it is not cached.
-
-    It may be outdated, so the caller must check it: a cursor whose signature matches confirms the epoch, nothing else.
-    """
-    return next(iter(_last_state(user.id)), None)
-
-
-@lru_cache(maxsize=4096)
-def _last_state(_user_id: str) -> list[State]:
-    """Return the user's slot in the cache of states: an empty list, or a list of one state.
-
-    `lru_cache` serves as a bounded store per user. The state may be outdated, or of another database in tests.
-    """
-    return []
 
 
 def _page(rows: Rows, selection: Selection) -> Page:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import urlencode
 
 from flask import Response, g, request, url_for
 
+from ...auth.tokens import User
 from ...guard.rate_limit import charge
 from ...http.errors import BadCursor
 from ...http.large_responses import PROBE_ROWS, SMALL_PAGE, Permit
@@ -19,10 +21,13 @@ from ..long_requests import long_reads
 from ..pages import KeysetValues, Page
 from ..responses import page_items
 from ..schemas import tasks_out
-from ..state import State, read_state
+from ..state import State, last_state, read_state
 from . import cursors, queries
 from .schemas import list_query
 from .selection import Selection
+
+_STATE_ETAG = re.compile(r'(?:W/)?"([1-9][0-9]{0,17})\.([0-9a-f]{8})[^"]*"$')
+"""An `If-None-Match` with one ETag of a list: the revision and the public id of the epoch."""
 
 
 @tasks_bp.get("", strict_slashes=False)
@@ -31,18 +36,20 @@ def index() -> Response:
 
     Responds 304 if If-None-Match has the ETag; waits for a permit if the response is large.
     """
-    selection = query_parameters(list_query)
+    user, selection = g.user, query_parameters(list_query)
     if_none, state = if_none_match(), None
-    if if_none is not None:
-        state = read_state(g.user)
+    if if_none is not None and not _has_changed(user, selection, if_none):
+        state = read_state(user)
         cursors.decode_cursor(selection, state)
         if _has_etag(selection) and matches_etag(state.etag, if_none):
             return not_modified(state.etag)
     read = _long_list if selection.reads_all_tasks else _list
-    with Permit(g.user.id) as permit:
+    with Permit(user.id) as permit:
         while (response := read(selection, permit, state)) is None:
             permit.acquire()
             state = None
+        if if_none is not None and (etag := response.headers.get("ETag")) and matches_etag(etag, if_none):
+            return not_modified(etag)  # the write was rolled back
         return permit.hold_until_closed(response, response.size)
 
 
@@ -73,6 +80,17 @@ def _list(selection: Selection, permit: Permit, state: State | None) -> FastResp
 
 
 _long_list = long_reads.limit(_list)
+
+
+def _has_changed(user: User, selection: Selection, if_none: str) -> bool:
+    """Return True if this worker knows of a write since the client's ETag, so that a 304 is not to be expected.
+
+    State and page are then read in one round trip. False for a list whose state is read before its page anyway.
+    """
+    if selection.cursor is not None or not selection.is_unfiltered:
+        return False
+    cached, seen = last_state(user), _STATE_ETAG.match(if_none)
+    return cached is not None and seen is not None and seen[2] == cached.epoch_id and int(seen[1]) < cached.revision
 
 
 def _has_etag(selection: Selection) -> bool:
@@ -109,7 +127,7 @@ def _decode_cursor(selection: Selection) -> tuple[State, KeysetValues | None]:
 
     The state is read only if the one that this worker has cached did not sign it; the cached one may be outdated.
     """
-    cached = queries.last_state(g.user)
+    cached = last_state(g.user)
     if cached is not None:
         with suppress(BadCursor):
             return cached, cursors.decode_cursor(selection, cached)

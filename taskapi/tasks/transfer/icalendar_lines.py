@@ -41,11 +41,11 @@ class Property(NamedTuple):
     parameters: dict[str, str]
     value: str
 
-    def text(self) -> str:
+    def unescaped(self) -> str:
         """Return the value as TEXT, unescaped (section 3.3.11)."""
         return _unescape(self.value)
 
-    def texts(self) -> list[str]:
+    def items(self) -> list[str]:
         """Return the value as a list of TEXT, of which only the first `MAX_ITEMS` are read."""
         parts = islice(_ITEM.finditer(self.value), MAX_ITEMS)
         return [_unescape(part[0]) for part in parts]

@@ -8,6 +8,7 @@ from typing import Any
 from flask import request
 
 from ...http.errors import BadRequest
+from ...http.fields import strict
 from ...http.request import long_json_body
 from . import import_csv, import_icalendar
 from .import_report import MalformedFile, Report
@@ -36,6 +37,6 @@ def read_tasks() -> tuple[list[Any], Report]:
         try:
             items = imported_tasks.load_items(read(request.get_data(), report))
         except MalformedFile as error:
-            violation = {"pointer": f"/lines/{error.line}", "detail": error.detail, "code": "malformed"}
-            raise BadRequest(f"Line {error.line} of the file: {error.detail}", errors=[violation]) from error
+            violations = [{"pointer": f"/lines/{error.line}", "detail": error.detail, "code": "malformed"}]
+            raise BadRequest(strict.describe(violations, "Body"), errors=violations) from error
         return import_in.load({"tasks": items})["tasks"], report

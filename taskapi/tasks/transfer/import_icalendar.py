@@ -109,11 +109,11 @@ class _TodoReader:
 
     def _text(self, name: str) -> str:
         """Return the value of a property as TEXT; an empty string without it."""
-        return self.first[name].text() if name in self.first else ""
+        return self.first[name].unescaped() if name in self.first else ""
 
     def _title(self) -> str:
         """Return SUMMARY in one line, cut at the maximum; "Untitled" without a visible character."""
-        title = " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", self._text("SUMMARY")).split())
+        title = _one_line(self._text("SUMMARY"))
         if len(title) > MAX_TITLE:
             self.drop("SUMMARY", f"Titles are cut after {MAX_TITLE} characters.")
         title = title[:MAX_TITLE].strip()
@@ -135,8 +135,8 @@ class _TodoReader:
         tags: dict[str, str] = {}
         for each in self._properties:
             if each.name == "CATEGORIES" and len(tags) <= MAX_TAGS + 1:  # more than those that are kept
-                for text in each.texts():
-                    tag = " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", text).split())
+                for text in each.items():
+                    tag = _one_line(text)
                     if len(tag) > MAX_TAG:
                         self.drop("CATEGORIES", f"Tags are cut after {MAX_TAG} characters.")
                     tags.setdefault(tag[:MAX_TAG].strip().casefold(), tag[:MAX_TAG].strip())
@@ -272,6 +272,11 @@ class _TodoReader:
                 self._report.drop(each.name, _DROPPED[each.name], each.line)
             elif each.name not in _READ:
                 self._report.drop("other property", "Other properties are not kept.", each.line)
+
+
+def _one_line(text: str) -> str:
+    """Return trimmed text with a space for line breaks and other control characters."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", text).strip()
 
 
 def _date(day: date) -> str:

@@ -12,8 +12,8 @@ import pytest
 
 from taskapi.auth.tokens import User
 from taskapi.http.errors import BadCursor
+from taskapi.tasks import state
 from taskapi.tasks.folding import fold
-from taskapi.tasks.listing import queries
 from taskapi.tasks.listing.cursors import decode_cursor, encode_cursor
 from taskapi.tasks.listing.selection import Selection
 from taskapi.tasks.schemas import MAX_CURSOR, MAX_TITLE
@@ -52,14 +52,14 @@ def test_a_cursor_of_any_title_is_shorter_than_the_limit() -> None:
 
 def test_a_cursor_with_other_filters_or_another_epoch_is_refused() -> None:
     cursor = encode_cursor((1,), SELECTION, STATE)
-    for selection, state in (
+    for selection, signing_state in (
         (replace(SELECTION, sort="created_at"), STATE),
         (replace(SELECTION, completed=True), STATE),
         (replace(SELECTION, q="x"), STATE),
         (SELECTION, replace(STATE, epoch="b" * 32)),
     ):
         with pytest.raises(BadCursor):
-            decode_cursor(replace(selection, cursor=cursor), state)
+            decode_cursor(replace(selection, cursor=cursor), signing_state)
 
 
 def test_a_cursor_with_any_changed_character_is_refused() -> None:
@@ -89,8 +89,8 @@ def test_a_cursor_is_valid_in_another_worker(alice: Person) -> None:
     alice.add("One")
     alice.add("Two")
     address = next_page(alice)
-    queries._last_state.cache_clear()
-    assert queries.last_state(User("alice")) is None
+    state._last_state.cache_clear()
+    assert state.last_state(User("alice")) is None
     assert [task["title"] for task in alice.get(address).json] == ["One"]
 
 
@@ -99,22 +99,33 @@ def test_a_cursor_from_before_an_erasure_is_400_in_a_worker_with_a_stale_state(a
     for title in ("Old one", "Old two"):
         alice.add(title)
     address = next_page(alice, filters)
-    cached = queries.last_state(User("alice"))
+    cached = state.last_state(User("alice"))
     assert cached
     assert alice.data("DELETE").status_code == 204
     for titles in ([], ["New one", "New two"]):
         for title in titles:
             alice.add(title)
-        assert queries.last_state(User("alice")) == cached, "the worker still has the stale state"
+        stale = state.last_state(User("alice"))
+        assert stale
+        assert stale.epoch == cached.epoch, "the worker still has the stale state"
         refused = alice.get(address)
         assert (refused.status_code, refused.json["code"]) == (400, "bad-cursor")
-        queries._last_state("alice")[:] = [cached]
+        state._last_state("alice")[:] = [cached]
 
 
 def test_a_current_cursor_is_valid_in_a_worker_with_a_stale_state(alice: Person) -> None:
     alice.add("One")
     alice.add("Two")
     address = next_page(alice)
-    queries._last_state("alice")[:] = [STATE]
+    state._last_state("alice")[:] = [STATE]
     assert [task["title"] for task in alice.get(address).json] == ["One"]
-    assert queries.last_state(User("alice")) != STATE, "the cached state has been updated"
+    assert state.last_state(User("alice")) != STATE, "the cached state has been updated"
+
+
+def test_a_poll_is_304_although_a_write_that_was_rolled_back_is_cached(alice: Person) -> None:
+    alice.add("One")
+    etag = alice.get().headers["ETag"]
+    state.cache_revision(User("alice"), 99)
+    for _ in range(2):
+        polled = alice.get(headers={"If-None-Match": etag})
+        assert (polled.status_code, polled.headers["ETag"], polled.data) == (304, etag, b"")
