@@ -12,7 +12,7 @@ from .auth import backchannel, hook
 from .config import Config
 from .database import engine, pool
 from .docs import openapi
-from .guard import rate_limit
+from .guard import blueprint, rate_limit
 from .http import cors, errors, path_prefix, response
 from .http.request import MAX_BODY_BYTES
 from .http.routing import Application
@@ -37,6 +37,7 @@ def create_app(config: Config | None = None) -> Flask:
     engine.init_app(app, config)
     hook.init_app(app, config)
     rate_limit.init_app(app, config)
+    blueprint.init_app(app)
     endpoints.init_app(app)
     app.register_blueprint(backchannel.bp)
     app.register_blueprint(health.bp)

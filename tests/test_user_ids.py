@@ -93,6 +93,13 @@ def test_an_id_that_no_url_path_can_hold_is_refused_with_the_reason(client: Flas
     assert challenge == f'Bearer realm="taskapi", error="invalid_token", error_description="{reason}"'
 
 
+@pytest.mark.parametrize("path", ["/api/a/b/tasks", "/api//tasks/1", "/tasks", "/api/alice/nothing"])
+def test_the_path_of_such_an_id_which_does_not_exist_has_the_reason_too(client: FlaskClient, path: str):
+    assert client.get(path, headers=headers("a/b")).json["detail"].startswith("Sign in again: sub of the token cannot")
+    for other in (headers("a"), {}, {"Authorization": "Basic YTpi"}):
+        assert client.get(path, headers=other).status_code == 404
+
+
 def test_similar_ids_are_different_users(client: FlaskClient):
     for name, user_id in USER_IDS.items():
         person = Person(client, quote(user_id, safe=""), token(user_id))

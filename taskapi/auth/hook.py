@@ -6,6 +6,7 @@ Another Flask app may use `init_app` and `authenticate`, which need no database 
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 
 from flask import Flask, Request, Response, g
 
@@ -90,6 +91,20 @@ def require_user(app: Flask, request: Request) -> User:
     if (request.view_args or {}).pop("user_id", None) != user.id:
         raise Forbidden("The token is another user's than the path.")
     return user
+
+
+def rejection(app: Flask, request: Request) -> Unauthorized | None:
+    """Return the exception (401) for a request with a bearer token that is rejected; otherwise None.
+
+    None also while keys cannot be fetched. The request may wait for such a fetch.
+    """
+    if request.environ.get("HTTP_AUTHORIZATION", "").strip().lower().startswith("bearer "):
+        with suppress(KeysUnavailable):
+            try:
+                authenticate(app, request)
+            except Unauthorized as error:
+                return error
+    return None
 
 
 def _keys_unavailable(_: KeysUnavailable) -> Response:

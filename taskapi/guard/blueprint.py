@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, current_app, request
+from flask import Blueprint, Flask, Response, current_app, request
+from werkzeug.exceptions import NotFound
 
-from ..auth.hook import require_user
-from ..http.errors import TooManyRequests
+from ..auth.hook import rejection, require_user
+from ..http.errors import TooManyRequests, http_exception, problem_response
 from ..http.request import check_headers, read_body
 from ..http.routing import unproxy
 from .large_bodies import hold_permit
@@ -22,6 +23,20 @@ def guarded_blueprint(name: str, import_name: str, url_prefix: str) -> Blueprint
     bp = Blueprint(name, import_name, url_prefix=url_prefix)
     bp.before_request(_check_request)
     return bp
+
+
+def init_app(app: Flask) -> None:
+    """Respond 401 instead of 404 to a request with an invalid token for a path that does not exist."""
+    app.register_error_handler(NotFound, _unknown_path)
+
+
+def _unknown_path(error: NotFound) -> Response:
+    """Return 401 if the request has a bearer token that is rejected, otherwise 404.
+
+    A user whose id contains a slash, or is `..`, has no path that exists, and would never learn why.
+    """
+    rejected = rejection(unproxy(current_app), unproxy(request))
+    return problem_response(rejected) if rejected else http_exception(error)
 
 
 def _check_request() -> None:

@@ -204,7 +204,7 @@ def init_app(app: Flask) -> None:
     """Register the error handlers; Flask calls that of the most specific class, whatever the order."""
     app.register_error_handler(Problem, problem_response)
     app.register_error_handler(DatabaseUnavailable, _database_unavailable)
-    app.register_error_handler(HTTPException, _http_exception)
+    app.register_error_handler(HTTPException, http_exception)
     app.register_error_handler(Exception, _unexpected)
 
 
@@ -235,7 +235,7 @@ def _database_unavailable(error: DatabaseUnavailable) -> Response:
     return problem_response(ServiceUnavailable(detail, headers=RETRY_AFTER))
 
 
-def _http_exception(error: HTTPException) -> Response:
+def http_exception(error: HTTPException) -> Response:
     """Return the problem response for an exception that Flask or Werkzeug raised: 404, 405 with `Allow`, or 413.
 
     Any other status below 500 becomes 400; the rest is logged and becomes 500 (`_unexpected`).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import socket
 import struct
@@ -89,6 +90,11 @@ class DeadlineSocket:
             received = self._socket.recv(size)
         except TimeoutError:
             self._timed_out = True
+            return b""
+        except OSError as error:
+            # `shutdown_reads` was called while this waited: gevent raises this error instead of returning the end.
+            if error.errno != errno.EBADF:
+                raise
             return b""
         finally:
             self._socket.settimeout(REQUEST_TIMEOUT)  # for send

@@ -14,6 +14,7 @@ from ..database.transactions import execute
 from ..idempotency import queries as idempotency
 from .models import Task
 from .recurrence import occurrences, schedule
+from .recurrence.rrule import with_last_day
 from .statements.counters import bump_revision
 from .statements.quota import check_stored_tasks_after
 from .statements.rows import TOMBSTONE, TaskRow, new_row
@@ -110,5 +111,7 @@ def next_due(task: TaskRow, now: datetime, zone: str | None) -> date | None:
     today = schedule.today(zone, now)
     is_from_completion = task.repeat_from == "completion"
     start, after = (today, today) if is_from_completion else (task.due_date, today - timedelta(days=1))
+    # No one has chosen the day of the completion: a month without it must not be skipped.
+    rule = with_last_day(task.recurrence, today) if is_from_completion else task.recurrence
     options = {"occurrence": task.occurrence or 1, "clock": task.due_time, "zone": zone}
-    return occurrences.next_date(task.recurrence, start, after, **options)
+    return occurrences.next_date(rule, start, after, **options)

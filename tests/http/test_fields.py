@@ -5,6 +5,7 @@ Tests of many violations: tasks/test_bad_input.py.
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from typing import Any
 
@@ -97,6 +98,17 @@ def test_an_object_with_too_many_members_is_rejected_as_a_whole(alice: Person):
     assert alice.post(json=members).get_json()["errors"] == [{"pointer": "", **error}]
     batch = alice.post("/batch", json={"operations": [members]})
     assert batch.get_json()["errors"] == [{"pointer": "/operations/0", **error}]
+
+
+def test_unknown_members_are_named_after_the_others_in_the_order_of_the_object(alice: Person):
+    members = {f"x{n}": 1 for n in range(9, 0, -1)}
+    body = json.dumps({**members, "priority": 1})  # the client's `json` would sort the members
+    refused = alice.post(data=body, content_type="application/json").get_json()
+    assert [error["pointer"] for error in refused["errors"]] == [f"/{name}" for name in ("title", "priority", *members)]
+    assert refused["detail"].startswith("title: Is required. priority: Must be one of none, low, medium, high. x9: Is")
+    body = json.dumps({"operations": [{"op": "create", "task": {"title": "A", **members}}]})
+    nested = alice.post("/batch", data=body, content_type="application/json").get_json()
+    assert [error["pointer"] for error in nested["errors"]] == [f"/operations/0/task/{name}" for name in members]
 
 
 def test_a_query_with_many_unknown_parameters_gets_a_short_error(alice: Person):

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 
 import gevent
+import gevent.socket
 import pytest
 
 from taskapi.server.deadline_socket import REQUEST_TIMEOUT, DeadlineSocket
@@ -121,3 +122,13 @@ def test_an_idle_connection_is_closed_unless_its_next_request_has_arrived(pair: 
     assert connection.close_idle()
     assert not connection.idle
     assert connection.recv(100) == b""
+
+
+def test_a_connection_that_is_closed_while_it_waits_for_a_request_has_ended_without_an_error() -> None:
+    ours, theirs = gevent.socket.socketpair()
+    with ours, theirs:
+        connection = DeadlineSocket(ours, 75)
+        waiting = gevent.spawn(connection.recv, 100)
+        gevent.sleep(0)
+        connection.shutdown_reads()
+        assert waiting.get(timeout=60) == b""

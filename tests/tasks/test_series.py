@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -240,6 +240,32 @@ class TestNextDate:
         complete(alice, 1)
         assert show(alice, 2)["due_date"] == expected
         assert show(alice, 2)["repeat_from"] == "completion"
+
+    @pytest.mark.parametrize(
+        ("completed", "rule", "expected"),
+        [
+            (date(2027, 1, 31), "FREQ=MONTHLY", "2027-02-28"),
+            (date(2027, 1, 29), "FREQ=MONTHLY", "2027-02-28"),
+            (date(2027, 1, 28), "FREQ=MONTHLY", "2027-02-28"),
+            (date(2027, 3, 31), "FREQ=MONTHLY;INTERVAL=3", "2027-06-30"),
+            (date(2027, 3, 30), "FREQ=MONTHLY;BYMONTH=2,6", "2027-06-30"),
+            (date(2028, 2, 29), "FREQ=YEARLY", "2029-02-28"),
+            (date(2027, 1, 31), "FREQ=YEARLY", "2028-01-31"),
+            (date(2027, 1, 31), "FREQ=YEARLY;BYMONTH=2", "2027-02-28"),
+            (date(2027, 1, 31), "FREQ=YEARLY;INTERVAL=2;BYMONTH=2", "2027-02-28"),
+            (date(2027, 3, 31), "FREQ=YEARLY;BYMONTH=2,6", "2027-06-30"),
+            (date(2027, 1, 31), "FREQ=YEARLY;INTERVAL=2;BYMONTH=2,3", "2027-03-31"),
+            (date(2027, 1, 31), "FREQ=MONTHLY;BYMONTHDAY=31", "2027-03-31"),
+            (date(2027, 1, 31), "FREQ=DAILY", "2027-02-01"),
+        ],
+    )
+    def test_a_completion_at_the_end_of_a_month_skips_no_shorter_month(
+        self, alice: Person, clock: Any, completed: date, rule: str, expected: str
+    ) -> None:
+        clock(datetime(completed.year, completed.month, completed.day, 12, tzinfo=UTC))
+        alice.add(due_date="2026-11-10", recurrence=rule, repeat_from="completion")
+        complete(alice, 1)
+        assert (show(alice, 2)["due_date"], show(alice, 2)["recurrence"]) == (expected, rule)
 
     @pytest.mark.parametrize("repeat_from", ["due", "completion"])
     @pytest.mark.parametrize(

@@ -148,6 +148,15 @@ class StrictSchema(Schema):
             return None
         return loaded
 
+    def handle_error(self, error: ValidationError, data: Any, **_: Any) -> None:
+        """Put the messages about unknown members last, in the order of `data`.
+
+        marshmallow collects the names of unknown members in a set, which has another order in each process.
+        """
+        if isinstance(error.messages, dict) and isinstance(data, dict):
+            order = {name: number for number, name in enumerate(data) if name not in self._by_key}
+            error.messages = dict(sorted(error.messages.items(), key=lambda item: order.get(item[0], -1)))
+
     @pre_load
     def _remove_ignored(self, data: Any, **_: Any) -> Any:
         """Return an object without its ignored members; reject one with more than `MAX_MEMBERS`, these included.

@@ -182,6 +182,23 @@ class Rule:
         )
 
 
+def with_last_day(rule: str, start: date) -> str:
+    """Return a rule that `normalize` has returned, with the last day of months that do not have the day of `start`.
+
+    RFC 5545 skips these months. Only a rule that takes the day of the month from `start` is changed, and none of
+    several months every nth year.
+    """
+    is_yearly, has_months = "FREQ=YEARLY" in rule, "BYMONTH=" in rule
+    has_other_days = re.search("FREQ=DAILY|FREQ=WEEKLY|BYDAY|BYMONTHDAY|BYSETPOS", rule)
+    if start.day <= 28 or has_other_days or (is_yearly and "," in rule and "INTERVAL=" in rule):
+        return rule
+    if is_yearly and not has_months:
+        rule += f";BYMONTH={start.month}"
+    elif is_yearly and "," in rule:
+        rule = rule.replace("FREQ=YEARLY", "FREQ=MONTHLY")  # BYSETPOS selects a day in each month, not in the year
+    return f"{rule};BYMONTHDAY={','.join(map(str, range(28, start.day + 1)))};BYSETPOS=-1"
+
+
 def _numbers(text: str | None) -> frozenset[int]:
     """Parse a comma-separated list of integers; None gives an empty set."""
     return frozenset(int(item) for item in text.split(",")) if text else frozenset()
