@@ -16,6 +16,7 @@ from sqlalchemy import BigInteger, bindparam, delete, func, insert, select, upda
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ..auth.tokens import User
+from ..database import chunks
 from ..database.base import db, now
 from ..database.prepared import Prepared
 from ..database.transactions import PURGE, execute, fetch, reads, rows, writes
@@ -187,10 +188,13 @@ def _add_usage(user: User, *, keys: int = 0, size: int = 0) -> Any:
 
 
 def _purge_expired(user: User) -> None:
-    """Delete the user's expired keys without waiting for `flask purge`. Raises `TooManyKeys` if none has expired."""
+    """Delete up to `CHUNK` expired keys of a user, not waiting for `flask purge`.
+
+    Raises `TooManyKeys` if none has expired.
+    """
     if (seconds := _seconds_until_expiry(user)) > 0:
         raise TooManyKeys(seconds)
-    purge(user)
+    _purge_chunk(user)
 
 
 def _seconds_until_expiry(user: User) -> int:
@@ -238,15 +242,22 @@ def users_due() -> list[User]:
     return [User(row.user_id) for row in rows(expired, job=PURGE)]
 
 
-@writes
 def purge(user: User) -> int:
-    """Delete a user's expired keys, recompute the usage from the others, and return the number of deleted keys.
+    """Delete a user's expired keys in transactions of up to `CHUNK` keys; return how many."""
+    return chunks.in_chunks(_purge_chunk, user)
+
+
+@writes
+def _purge_chunk(user: User) -> int:
+    """Delete up to `CHUNK` expired keys of a user, the oldest first, and recompute the usage; return how many keys.
 
     Without other keys the usage is deleted, too.
     """
     _add_usage(user)  # lock the usage before the keys: the lock order of this module
-    of_user = StoredResponse.user_id == user.id
-    deleted = execute(delete(StoredResponse).where(of_user, StoredResponse.created_at <= now() - LIFETIME)).rowcount
+    of_user, created_at = StoredResponse.user_id == user.id, StoredResponse.created_at
+    expired = select(StoredResponse.key).where(of_user, created_at <= now() - LIFETIME)
+    oldest = expired.order_by(created_at, StoredResponse.key).limit(chunks.CHUNK)
+    deleted = execute(delete(StoredResponse).where(of_user, StoredResponse.key.in_(oldest))).rowcount
     size = func.coalesce(func.sum(func.length(StoredResponse.body)), 0)
     remaining = execute(
         select(func.count().label("keys"), size.label("size")).select_from(StoredResponse).where(of_user)

@@ -1,18 +1,18 @@
 """Purge of tasks: remove the content of the trash after 30 days, tombstones and counters of erased users after 90.
 
 `users_due` and `erased_users_due` look across all users (row-level security job PURGE, read only). Data is removed user
-by user, in transactions of up to `CHUNK` rows: none holds a lock for long.
+by user, in transactions of up to `chunks.CHUNK` rows: none holds a lock for long.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import timedelta
 
 from sqlalchemy import case, delete, select, update
 
 from ..auth.tokens import User
+from ..database import chunks
 from ..database.base import now
 from ..database.lists import is_one_of
 from ..database.transactions import PURGE, execute, rows, writes
@@ -28,11 +28,6 @@ TRASH_LIFETIME = timedelta(days=30)
 
 TOMBSTONE_LIFETIME = timedelta(days=90)
 """Time after a deletion, or an erasure, after which the row of the tombstone, or of the counters, is removed."""
-
-
-CHUNK, MIN_PAUSE = 1_000, 0.02
-"""Maximum rows that one transaction of the purge changes, about 30 ms on SQLite, and the minimum of seconds between two
-of them."""
 
 
 def users_due() -> Iterable[User]:
@@ -51,24 +46,7 @@ def purge_user(user: User) -> tuple[int, int]:
     the ETag of the lists. Removing tombstones raises `sync_floor` to their highest revision: older sync tokens get 410.
     Commits each chunk, and sleeps after it.
     """
-    return _in_chunks(_empty_trash, user), _in_chunks(_remove_tombstones, user)
-
-
-def _in_chunks(purge_chunk: Callable[[User], int], user: User) -> int:
-    """Call `purge_chunk` until it purges fewer than `CHUNK` rows; return the total.
-
-    Sleeps after each chunk that purged any, as long as it took and at least `MIN_PAUSE`: waiting writers of SQLite get
-    the lock, and PostgreSQL is busy with the purge for half of the time at most.
-    """
-    total = 0
-    while True:
-        started = time.monotonic()
-        count = purge_chunk(user)
-        total += count
-        if count:
-            time.sleep(max(MIN_PAUSE, time.monotonic() - started))
-        if count < CHUNK:
-            return total
+    return chunks.in_chunks(_empty_trash, user), chunks.in_chunks(_remove_tombstones, user)
 
 
 @writes
@@ -83,7 +61,7 @@ def _empty_trash(user: User) -> int:
     except TaskNotFound:
         return 0  # the user's row was removed meanwhile
     due = (Task.user_id == user.id, Task.purged_at.is_(None), Task.deleted_at <= written_at - TRASH_LIFETIME)
-    ids = [row.id for row in execute(select(Task.id).where(*due).order_by(Task.id).limit(CHUNK))]
+    ids = [row.id for row in execute(select(Task.id).where(*due).order_by(Task.id).limit(chunks.CHUNK))]
     if not ids:
         bump_revision(user, -1)
         return 0
@@ -107,7 +85,8 @@ def _remove_tombstones(user: User) -> int:
     except TaskNotFound:
         return 0
     due = (Task.user_id == user.id, Task.deleted_at <= now() - TOMBSTONE_LIFETIME)
-    oldest = execute(select(Task.id, Task.revision).where(*due).order_by(Task.revision, Task.id).limit(CHUNK)).all()
+    ordered = select(Task.id, Task.revision).where(*due).order_by(Task.revision, Task.id)
+    oldest = execute(ordered.limit(chunks.CHUNK)).all()
     if not oldest:
         return 0
     last = oldest[-1].revision

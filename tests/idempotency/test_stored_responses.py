@@ -11,7 +11,10 @@ from flask import Flask
 from sqlalchemy import func, select
 from werkzeug.test import TestResponse
 
+from taskapi.auth.tokens import User
+from taskapi.database import chunks
 from taskapi.database.base import db, now
+from taskapi.database.unit_of_work import UnitOfWork
 from taskapi.http.fields.time import rfc3339
 from taskapi.idempotency import queries
 from taskapi.idempotency.models import StoredResponse, Usage
@@ -187,6 +190,21 @@ def test_the_purge_subtracts_expired_keys_and_bytes_from_the_usage(app: Flask, a
     age_stored_responses(app, timedelta(hours=25))
     alice.post(json={"title": "Young"}, headers=key_header("young"))
     run_purge(app)
+    assert usage(app) == [("alice", 1, *stored_bytes(app))]
+
+
+def test_expired_keys_are_removed_in_chunks(app: Flask, alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunks, "CHUNK", 2)
+    for number in range(5):
+        alice.post(json={"title": "Old"}, headers=key_header(f"old-{number}"))
+    age_stored_responses(app, timedelta(hours=25))
+    alice.post(json={"title": "Young"}, headers=key_header("young"))
+    commits: list[str] = []
+    commit = UnitOfWork.commit
+    monkeypatch.setattr(UnitOfWork, "commit", lambda unit: commits.append("") or commit(unit))
+    with app.app_context():
+        assert queries.purge(User("alice")) == 5
+    assert len(commits) == 3, "chunks of 2, 2 and 1"
     assert usage(app) == [("alice", 1, *stored_bytes(app))]
 
 

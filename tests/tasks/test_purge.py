@@ -11,6 +11,7 @@ from flask import Flask
 from sqlalchemy import select, update
 
 from taskapi.auth.tokens import User
+from taskapi.database import chunks
 from taskapi.database.base import now
 from taskapi.database.unit_of_work import UnitOfWork
 from taskapi.tasks import purge
@@ -35,10 +36,10 @@ def stored() -> list[tuple[int, str]]:
 def test_trash_and_tombstones_are_removed_in_chunks_with_a_pause_after_each(
     app: Flask, alice: Person, monkeypatch: pytest.MonkeyPatch, *, one_revision: bool
 ) -> None:
-    monkeypatch.setattr(purge, "CHUNK", 3)
+    monkeypatch.setattr(chunks, "CHUNK", 3)
     pauses: list[float] = []
     # The name in the module, not `time.sleep` itself, which other threads call, too.
-    monkeypatch.setattr(purge, "time", SimpleNamespace(sleep=pauses.append, monotonic=count(step=2).__next__))
+    monkeypatch.setattr(chunks, "time", SimpleNamespace(sleep=pauses.append, monotonic=count(step=2).__next__))
     commits: list[str] = []
     commit = UnitOfWork.commit
     monkeypatch.setattr(UnitOfWork, "commit", lambda unit: commits.append("") or commit(unit))
