@@ -134,6 +134,8 @@ INVISIBLE = {
     "Mongolian vowel separator": "\u180e",
     "annotation": "\ufff9\ufffb",
     "musical format character": "\U0001d173",
+    "blanks of Egyptian hieroglyphs": "\U00013441\U00013442",
+    "null notehead": "\U0001d159",
     "spaces between": "\u3164 \u00a0\u3000\u200b\u2800",
 }
 """Texts that show nothing."""

@@ -10,6 +10,7 @@ const INVISIBLE = [
   "\u00ad",
   "\ufe0f",
   "\u3164 \u2800",
+  "\u{1d159}",
   "\u{e0041}",
   "\ufff9",
 ]

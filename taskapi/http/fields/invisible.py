@@ -15,8 +15,10 @@ They are what is not displayed: the soft hyphen, fillers, zero-width and bidirec
 tags, and what is reserved for more of them. Python's `unicodedata` does not have this property.
 """
 
-WITHOUT_GLYPH = ((0x2800, 0x2800), (0xFFF9, 0xFFFB))
-"""Further ranges of characters that show nothing: the braille pattern without dots, and interlinear annotation."""
+WITHOUT_GLYPH = ((0x2800, 0x2800), (0xFFF9, 0xFFFB), (0x13441, 0x13442), (0x1D159, 0x1D159))
+"""Further ranges of characters that show nothing: the braille pattern without dots, interlinear annotation, the
+blanks of Egyptian hieroglyphs, and the null notehead of music.
+"""
 
 _RANGES = (*DEFAULT_IGNORABLE, *WITHOUT_GLYPH)
 
