@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from ipaddress import IPv6Address
 
+MAX_PORT = 65_535
+
 MAX_PREFIX_LENGTH = 200
 """Maximum characters of a path prefix."""
 
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 
-_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
+_ORIGIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
@@ -29,15 +31,19 @@ def parse_path_prefix(text: str) -> str | None:
 
 
 def parse_origin(text: str) -> str | None:
-    """Return an origin as browsers send it (RFC 6454, section 6.2), in lower case and without a default port, or None.
+    """Return an origin as browsers send it (RFC 6454, section 6.2): in lower case, without a default port; or None.
 
-    The scheme may be that of an application, such as `capacitor://localhost`, and the host an IPv6 address in brackets.
-    An opaque origin (`null`), which many documents share, a path, and a pattern such as `*` are invalid.
+    The scheme may be that of an application, such as `capacitor://localhost`; an IPv6 host is in brackets. None
+    for `null`, which many documents share, a path (even `/`), a pattern such as `*`, and a host that is not ASCII.
     """
     match = _ORIGIN.fullmatch(text)
     if match is None:
         return None
-    scheme, host, port = match[1], match[2].lower(), match[3] or ""
+    scheme, host, port = match[1].lower(), match[2].lower(), ""
+    if match[3]:
+        if not 1 <= (number := int(match[3][1:])) <= MAX_PORT:
+            return None
+        port = f":{number}"
     if host.startswith("["):
         try:
             host = f"[{IPv6Address(host[1:-1])}]"

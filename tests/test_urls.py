@@ -60,6 +60,8 @@ def test_what_is_not_a_path_of_the_same_host_is_no_path_prefix(text: str):
         ("https://App.Example.com:443", "https://app.example.com"),
         ("http://localhost:3000", "http://localhost:3000"),
         ("http://localhost:80", "http://localhost"),
+        ("HTTP://localhost:080", "http://localhost"),
+        ("https://localhost:03000", "https://localhost:3000"),
         ("http://localhost:443", "http://localhost:443"),
         ("http://[::1]:3000", "http://[::1]:3000"),
         ("https://[2001:DB8:0:0::1]", "https://[2001:db8::1]"),
@@ -82,6 +84,7 @@ def test_an_origin_is_normalized_to_what_browsers_send(text: str, origin: str):
         *("null", "*", "https://*.example.com", "https://app.example.com/", "https://app.example.com/path", "file://"),
         *("app.example.com", "https://", "https://user@app.example.com", "https://a b", "http://[::1", "http://[::g]"),
         *("http://::1:3000", "https://app.example.com:port", "http://[1.2.3.4]", "https://app.example.com\n", ""),
+        *("https://app.example.com:0", "https://app.example.com:65536"),
     ],
 )
 def test_an_opaque_origin_a_pattern_and_a_path_are_no_origins(text: str):

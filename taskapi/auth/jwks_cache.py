@@ -63,8 +63,8 @@ class JWKS:
     def find(self, algorithm: str, kid: str | None) -> Sequence[Key]:
         """Return the key with that id, if it is for that algorithm, otherwise (); also () without a `kid`.
 
-        An unknown `kid` waits for a fetch (`_wait_for_fetch`), a stale key set starts one (`_refresh_if_stale`). Raises
-        `KeysUnavailable` if no key set has been fetched yet, or too many requests wait for a fetch.
+        May wait, without the slot: with an unknown `kid` (`_wait_for_fetch`) or an old key set (`_refresh_if_stale`).
+        Raises `KeysUnavailable` if no key set has been fetched yet, or too many requests wait for a fetch.
         """
         if kid is None:
             return ()

@@ -46,12 +46,12 @@ class Prepared:
 
     @cached_property
     def on_postgresql(self) -> Compiled:
-        """The statement for PostgreSQL, with `$1`, `$2`… as placeholders; compiled at the first use."""
+        """The statement for PostgreSQL, as this module's `Compiled` (SQL with `$1`…); made at the first use."""
         return Compiled(self._statement, _POSTGRESQL)
 
     @cached_property
     def on_sqlite(self) -> Compiled:
-        """The statement for SQLite, with `?` as placeholders; compiled at the first use."""
+        """The statement for SQLite, as this module's `Compiled` (SQL with `?`, converters); made at the first use."""
         return Compiled(self._statement, _SQLITE)
 
 

@@ -192,7 +192,10 @@ class SQLiteConnection(sqlite3.Connection):
         return self._clock() > self._deadline
 
     def _cancel(self) -> None:
-        """Interrupt the running statement, or the next one if none has begun."""
+        """Interrupt the statement that `run` executes in a native thread (SQLITE_INTERRUPT); any thread may call it.
+
+        One that begins later is interrupted only after `THREAD_STEPS` instructions; the next `run` sets a new limit.
+        """
         self._deadline = 0
         self.interrupt()
 

@@ -83,7 +83,10 @@ class PathPrefix:
 
 
 def init_app(app: Flask, config: Config) -> None:
-    """Apply the path prefix to every request; do nothing if there is neither `URL_PREFIX` nor a trusted proxy."""
+    """Wrap `app.wsgi_app`: each request's path prefix moves from PATH_INFO, if it is there, to SCRIPT_NAME.
+
+    The prefix is `URL_PREFIX`, otherwise `X-Forwarded-Prefix` if a proxy is trusted; without both, do nothing.
+    """
     if config.url_prefix or config.trusted_proxies:
         prefix = PathPrefix(app, config.url_prefix, config.trusted_proxies)
         app.extensions[_EXTENSION] = prefix

@@ -99,7 +99,7 @@ def run_once(
 
 @reads
 def is_stored(user: User, key: str) -> bool:
-    """Return True if a response that has not expired is stored for the key."""
+    """Return True if an unexpired response is stored for a key; the fingerprint is not compared."""
     own_key = (StoredResponse.user_id == user.id, StoredResponse.key == key)
     stored = select(StoredResponse.key).where(*own_key, StoredResponse.created_at > now() - LIFETIME)
     return execute(stored).first() is not None
@@ -188,9 +188,10 @@ def _add_usage(user: User, *, keys: int = 0, size: int = 0) -> Any:
 
 
 def _purge_expired(user: User) -> None:
-    """Delete up to `CHUNK` expired keys of a user, not waiting for `flask purge`.
+    """Delete up to `CHUNK` expired keys of a user, the oldest first; `TooManyKeys` if there are keys, but none expired.
 
-    Raises `TooManyKeys` if none has expired.
+    Part of the caller's transaction. The `Usage` row is recomputed from the rest, or deleted without any: the caller
+    adds its own response to it again.
     """
     if (seconds := _seconds_until_expiry(user)) > 0:
         raise TooManyKeys(seconds)

@@ -203,7 +203,11 @@ class Worker(GeventWorker):
             connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
-        """Log an error and send a 4xx or 500 page; neither quotes the request, which may hold a bearer token."""
+        """Log an error and send a 4xx, 500 or 501 page; a failure to send is ignored. Sets `req.uri` to the path.
+
+        The log has the method, the path and the traceback of a 500. Of a parse error only the class is logged and sent:
+        gunicorn's message would quote the request, which may hold a bearer token.
+        """
         redact(exc)
         if req is not None:
             req.uri = req.path  # without the query string

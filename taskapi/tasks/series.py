@@ -69,9 +69,10 @@ def _create_next_task(user: User, task: TaskRow, written_at: datetime, zone: str
 
 
 def _own_position(user: User, task: TaskRow, series: int, occurrence: int) -> dict[str, Any]:
-    """Return the columns that give `task` this position in a series, unless it has one or another task has this one.
+    """Return SQL values for an UPDATE that gives `task` this position in a series; {} if it has a position already.
 
-    An import may have put another task there; then the unique index would reject every completion of this one.
+    The UPDATE leaves its columns as they are if another task, such as an imported one, has this position: the unique
+    index would reject it.
     """
     if task.series_id is not None and task.occurrence is not None:
         return {}

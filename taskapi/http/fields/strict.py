@@ -197,7 +197,7 @@ class StrictField(fields.Field[Any]):
         return self._deserialize(value, attr, data, **options)
 
     def make_error(self, key: str, **_: Any) -> ValidationError:
-        """Return the `ValidationError` for a standard error, with the violation of that key."""
+        """Return a `ValidationError` with `violations[key]`, for marshmallow's own errors; KeyError for another key."""
         return ValidationError([self.violations[key]])
 
     def _serialize(self, value: Any, *_: Any, **__: Any) -> Any:

@@ -128,8 +128,9 @@ def set_members(
 ) -> TaskRow | None:
     """Increment the revision; set columns of a live task, if it has this version (None: any) and a value differs.
 
-    `columns` has either all columns of a group of `_COLUMN_GROUPS` or none. Returns the row after that, or None if no
-    row matched, although the revision is incremented. Raises `TaskNotFound` for a user without a row.
+    Returns the changed row, or None, also if all values are equal: then the caller takes the increment back. Sets the
+    derived `completed_at`, too. `columns` has all of a group of `_COLUMN_GROUPS` or none. Raises `TaskNotFound` for a
+    user without a row.
     """
     return _write(user, _CHANGE, id, version, written_at, **_bind_members(columns))
 
@@ -178,9 +179,10 @@ def move_to_trash(user: User, id: int, version: int | None, written_at: datetime
 
 
 def move_to_trash_and_commit(user: User, id: int, expected: Set[int] | None, written_at: datetime) -> TaskRow | None:
-    """Do what `move_to_trash` does, and commit; returns None if nothing was changed, neither the task nor the counters.
+    """Do what `move_to_trash` does, and commit; return None if neither the task nor the counters were changed.
 
-    Changes nothing inside another unit of work, on SQLite, and with several `expected` versions (None: any).
+    None also for a user without a row, and always inside another unit of work, on SQLite, and with several `expected`
+    versions (None: any): then call `move_to_trash`. Raises `DatabaseUnavailable`.
     """
     return _write_and_commit(user, _REMOVE, id, expected, written_at)
 

@@ -21,7 +21,7 @@ _UNESCAPED = re.compile(rf"'+(?:{_FORMULA}|\Z)")
 
 
 def csv_line(cells: Iterable[str]) -> bytes:
-    """Encode one line of CSV (RFC 4180)."""
+    """Encode one line of CSV in UTF-8 with CRLF (RFC 4180); `escape` the cells first: a formula is written as it is."""
     line = io.StringIO()
     csv.writer(line).writerow(cells)
     return line.getvalue().encode()

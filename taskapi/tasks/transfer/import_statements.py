@@ -86,7 +86,7 @@ def identities(user: User, ids: Sequence[int]) -> dict[int, Any]:
 
 @reads
 def _identities(user: User, ids: Sequence[int]) -> Sequence[Any]:
-    """Return the rows of one chunk for `identities`."""
+    """Return the rows of one chunk of ids for `identities`, tombstones included, in any order."""
     return fetch(_SELECT_IDENTITIES(owner=user.id, ids=ids))[0]
 
 
