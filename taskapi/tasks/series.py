@@ -105,8 +105,9 @@ def next_due(task: TaskRow, now: datetime, zone: str | None) -> date | None:
     """Return the due date of the next task, or None at the end of the series.
 
     With `repeat_from` "due" it is after the task's due date and not before today; with "completion" it is counted from
-    today, and after it. Today is the date of `now` in the task's time zone; in the user's `zone` for a task without
-    one, and in UTC without either. Raises ValidationError if the `search_budget` of a batch is exceeded.
+    today, and after it; from the due date if the rule would never come again. Today is the date of `now` in the task's
+    time zone; in the user's `zone` for a task without one, and in UTC without either. Raises ValidationError if the
+    `search_budget` of a batch is exceeded.
     """
     zone = task.time_zone or zone
     today = schedule.today(zone, now)
@@ -115,4 +116,8 @@ def next_due(task: TaskRow, now: datetime, zone: str | None) -> date | None:
     # No one has chosen the day of the completion: a month without it must not be skipped.
     rule = with_last_day(task.recurrence, today) if is_from_completion else task.recurrence
     options = {"occurrence": task.occurrence or 1, "clock": task.due_time, "zone": zone}
-    return occurrences.next_date(rule, start, after, **options)
+    due = occurrences.next_date(rule, start, after, **options)
+    if due is None and is_from_completion and "COUNT" not in rule and "UNTIL" not in rule:
+        # Counted from this day the rule never comes again: FREQ=DAILY;INTERVAL=7;BYDAY=MO, completed on a Tuesday.
+        due = occurrences.next_date(task.recurrence, task.due_date, today, **options)
+    return due

@@ -267,6 +267,22 @@ class TestNextDate:
         complete(alice, 1)
         assert (show(alice, 2)["due_date"], show(alice, 2)["recurrence"]) == (expected, rule)
 
+    @pytest.mark.parametrize(
+        ("rule", "expected"),
+        [
+            ("FREQ=DAILY;INTERVAL=7;BYDAY=TU", "2026-11-24"),
+            ("FREQ=MONTHLY;INTERVAL=12;BYMONTH=10", "2027-10-06"),
+            ("FREQ=MONTHLY;INTERVAL=6;BYMONTH=4,10;BYMONTHDAY=6", "2027-04-06"),
+            ("FREQ=DAILY;INTERVAL=7;BYDAY=TU;UNTIL=20261231", None),
+        ],
+    )
+    def test_a_rule_that_never_comes_again_from_the_completion_is_counted_from_the_due_date(
+        self, alice: Person, clock: Any, rule: str, expected: str | None
+    ) -> None:
+        alice.add(due_date="2026-10-06", recurrence=rule, repeat_from="completion")
+        following = complete(alice, 1)["next_task_id"]
+        assert (following and show(alice, following)["due_date"]) == expected
+
     @pytest.mark.parametrize("repeat_from", ["due", "completion"])
     @pytest.mark.parametrize(
         ("zone", "today"),
