@@ -17,6 +17,7 @@ import jwt
 import pytest
 from flask import Flask, current_app
 from flask.testing import FlaskClient
+from hypothesis import HealthCheck, settings
 from sqlalchemy import Engine, create_engine, event, make_url, select
 from werkzeug.test import TestResponse
 
@@ -36,6 +37,10 @@ from tests.without_where import remove_owner_conditions
 
 if os.environ.get("WITHOUT_WHERE"):
     remove_owner_conditions()
+
+# A busy or slow machine is no failure: the tests measure no time, and Hypothesis must not either.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 SECRET = "a-secret-for-tests-only-0123456789abcdef"
 DIALECTS = ("sqlite", "postgresql")

@@ -290,7 +290,7 @@ JSON = st.recursive(
 MEMBERS = ("kty", "crv", "alg", "kid", "use", "key_ops", "x", "y", "n", "e", "d", "k")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     base=st.sampled_from([EDDSA, ES256, RS256]),
     changes=st.dictionaries(

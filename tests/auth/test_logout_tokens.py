@@ -206,7 +206,7 @@ def test_a_logout_token_may_live_longer_than_access_tokens_may() -> None:
     )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     header=st.dictionaries(st.sampled_from(["typ", "kid", "crit"]), st.text() | st.none() | st.just("logout+jwt")),
     claims=st.dictionaries(

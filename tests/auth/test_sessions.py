@@ -403,7 +403,7 @@ def rows() -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("max_in_memory", [2, 20_000])
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(STEPS, max_size=25))
 def test_after_a_read_a_worker_knows_all_ended_sessions_and_no_others(
     monkeypatch: pytest.MonkeyPatch,

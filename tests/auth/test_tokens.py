@@ -732,7 +732,7 @@ def is_refused(verifier: Verifier, text: str) -> bool:
     return False
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.text()
     | st.text("ABCabc019-_.=", max_size=60)
@@ -750,7 +750,7 @@ def test_no_unsigned_text_is_accepted(verifier: Verifier, text: str) -> None:
 CHARACTERS = st.sampled_from("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.=+/ \0é")
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(
     algorithm=st.sampled_from(["HS256", *KEY_PAIR_ALGORITHMS]),
     place=st.floats(0, 1, exclude_max=True),
@@ -788,7 +788,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     header=st.dictionaries(st.sampled_from(["kid", "typ", "crit", "x"]), JSON, max_size=2),
     claims=st.dictionaries(
@@ -928,7 +928,7 @@ def test_a_cached_token_is_verified_again_if_the_clock_goes_back(
     assert verifier.verify(text) == ALICE
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     times=st.dictionaries(st.sampled_from(["exp", "iat", "nbf"]), st.integers(NOW - 50, NOW + 50)),
     session=st.sampled_from([{}, {"sid": "s-1"}]),

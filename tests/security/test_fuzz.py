@@ -33,7 +33,7 @@ from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer, base64url, compact, h
 from tests.conftest import SECRET
 
 # Generating examples may be slow on a busy machine; that is not a failure.
-BOUNDED = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+BOUNDED = settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 NOW = 1_800_000_000
 CLAIMS = {"sub": "alice", "iat": NOW, "exp": NOW + 900}
 STATE = State(revision=7, epoch="a" * 32)

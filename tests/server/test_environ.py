@@ -56,7 +56,7 @@ def create_environ(parser: RequestParser, create: Any, client: Any, server: Any)
     return environ, body, connection.sent, type(response)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     data=request,
     client=st.sampled_from([TRUSTED_PEER, OTHER_PEER, OTHER_PEER, "", PROXIED_PEER]),

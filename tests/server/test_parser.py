@@ -57,7 +57,7 @@ def parsed_headers(requests: list[Any]) -> list[tuple[str, str]]:
     return headers
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(
     data=st.lists(request, min_size=1, max_size=3).map(b"".join),
     peer=st.sampled_from([TRUSTED_PEER, OTHER_PEER, ""]),

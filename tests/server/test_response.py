@@ -79,7 +79,7 @@ def _no_warnings() -> Iterator[None]:
     log.disabled = False
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(
     head=st.sampled_from(
         [

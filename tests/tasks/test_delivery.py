@@ -147,9 +147,7 @@ def comparable(task: dict[str, Any]) -> dict[str, Any]:
     return {**task, **is_set, "user_id": None}
 
 
-@settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(deliveries=st.lists(DELIVERIES, min_size=4, max_size=14))
 def test_repeated_requests_leave_the_same_state_as_single_ones(
     person_without_rate_limit: Callable[[str], Person], deliveries: list[tuple[Change, int, int, int]]

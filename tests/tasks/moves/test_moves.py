@@ -197,7 +197,6 @@ def moved_in_list(tasks: list[int], id: int, side: str, other: int | None) -> li
 
 @settings(
     max_examples=8,
-    deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

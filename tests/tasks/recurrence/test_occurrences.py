@@ -240,7 +240,7 @@ def by_dateutil(rule: str, due: date, after: date, years: int) -> date | None:
 @example("FREQ=YEARLY;BYMONTH=2,3;BYMONTHDAY=28,29,1;BYSETPOS=2,-1", date(2026, 3, 1), 0)
 @example("FREQ=MONTHLY;BYDAY=1MO,-1FR;BYSETPOS=-2", date(2026, 11, 30), 0)
 @example("FREQ=MONTHLY;BYMONTHDAY=28,29,30,31;BYSETPOS=-1", date(2026, 1, 31), 0)
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=250, suppress_health_check=[HealthCheck.too_slow])
 def test_dateutil_gives_the_same_dates(rule: str, due: date, later: int) -> None:
     after = due + timedelta(days=later)
     # Less than the number of years that our search examines, for any interval.
@@ -260,7 +260,7 @@ def test_dateutil_gives_the_same_dates(rule: str, due: date, later: int) -> None
     ),
     st.integers(0, 10 * 24 * 60 * 60),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_dateutil_ends_at_the_same_until(start: datetime, zone: str, seconds: int) -> None:
     start = start.replace(second=0, microsecond=0, tzinfo=ZoneInfo(zone))
     until = start.astimezone(UTC) + timedelta(seconds=seconds)
@@ -306,7 +306,7 @@ class TestSearchLimits:
         assert budget.spent <= MAX_SPANS
 
     @given(rules(ending=False), dues, st.integers(0, 400_000))
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     def test_no_search_examines_more_spans_than_the_limit(self, rule: str, due: date, later: int) -> None:
         after = min(due + timedelta(days=later), LAST_DAY)
         with search_budget(MAX_SPANS):
@@ -333,9 +333,7 @@ class TestSearchLimits:
         assert next_date("FREQ=DAILY", FIRST, FIRST), "no budget after the block"
 
     @given(rules(ending=False).filter(lambda rule: "BYSETPOS" in rule), dues, st.integers(0, 400_000))
-    @settings(
-        max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
-    )
+    @settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
     def test_a_search_with_positions_lists_the_days_of_two_years_at_most(
         self, rule: str, due: date, later: int
     ) -> None:

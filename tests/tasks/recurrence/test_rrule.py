@@ -195,7 +195,7 @@ class TestNormalize:
         assert [fault["pointer"] for fault in response.get_json()["errors"]] == ["/recurrence"]
 
     @given(st.text(max_size=300) | st.text("FREQ=DAILYWKMOTH;,-:0123456789BUNTEC\n ", max_size=MAX_RULE))
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     def test_any_text_is_normalized_or_refused_with_a_validation_error(self, text: str) -> None:
         try:
             rule = normalize(text)

@@ -291,7 +291,7 @@ MARCH_28 = {"due_date": "2027-03-28", "due_time": "02:30"}
 @example(datetime(2026, 10, 25, 1, 15), "Europe/Berlin", local_time(2, 30))  # noqa: DTZ001
 @example(datetime(2027, 3, 28, 1, 15), "Europe/Berlin", local_time(2, 30))  # noqa: DTZ001
 @example(datetime(2026, 4, 4, 15, 20), "Australia/Lord_Howe", local_time(1, 45))  # noqa: DTZ001  half an hour
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_a_time_of_today_has_passed_if_its_instant_has(now: datetime, zone: str, due: local_time) -> None:
     now, text = now.replace(second=0, microsecond=0, tzinfo=UTC), f"{due:%H:%M}"
     past = PastTimes.at(now, zone)

@@ -181,7 +181,7 @@ ROWS = st.lists(st.lists(CELLS | st.sampled_from(COLUMNS), max_size=4), max_size
 @example(b"title,due_date\nx,0000-00-00\n")
 @example(b"title,completed_at\nx,9999-99-99T99:99:99Z\n")
 @example(b"title\n\x00\n")
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_are_imported_or_refused_with_a_line(alice: Person, data: bytes) -> None:
     response = load(alice, data)
     assert response.status_code in (200, 400, 422)

@@ -391,7 +391,7 @@ CONTENT = st.lists(LINES | st.tuples(NAMES, VALUES).map(":".join) | st.text(st.c
 @example(todo("DUE;TZID=Pacific/Kiritimati:29991231T235900", "RRULE:FREQ=DAILY;UNTIL=99991231T235959Z").encode())
 @example(todo("DTSTART:29991231", "DURATION:P9999W").encode())
 @example(todo("PRIORITY:²").encode())
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_are_imported_or_refused_with_a_line(alice: Person, data: bytes) -> None:
     response = load(alice, data)
     assert response.status_code in (200, 400, 422)

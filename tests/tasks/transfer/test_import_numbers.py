@@ -283,9 +283,7 @@ def check_references(person: Person, task: Task, after: Mapping[int, Task], numb
 @given(st.sets(st.sampled_from(USERS)), st.lists(steps, min_size=4, max_size=16))
 @example({*USERS}, [("alice", "export", 0), ("bob", "import", 0), ("bob", "export", 0), ("alice", "import", 1)])
 @example({"alice"}, [("alice", "export", 0), ("bob", "import", 0), ("bob", "edit", 1), ("bob", "import", 0)])
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_random_imports_change_no_other_task_and_keep_all_tasks_of_the_file(
     app: Flask, with_series: set[str], steps: list[Any]
 ) -> None:

@@ -219,9 +219,7 @@ def act(person: Person, action: str, id: int, document: Document) -> TestRespons
 )
 @example([[{**DAILY, "id": 1}, series_task(2, 1, 1)]], [("complete", 1), ("reopen", 1), ("complete", 1)])
 @example([[series_task(1, 1, 1), series_task(2, 2, 1)], [{"id": 2, "title": "x", "series_id": 1}]], [("complete", 2)])
-@settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_no_import_makes_a_later_request_fail(
     alice: Person, files: list[Document], actions: list[tuple[str, int]]
 ) -> None:

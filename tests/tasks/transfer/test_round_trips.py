@@ -65,9 +65,7 @@ def exported(person: Person) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("format", MEDIA_TYPES)
 @given(tasks=TASKS)
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_an_export_is_taken_back_without_a_change_and_restores_the_tasks(
     alice: Person, format: str, tasks: list[dict[str, Any]]
 ) -> None:

@@ -262,7 +262,6 @@ ACTIONS: dict[str, Callable[[Person, int], object]] = {
 
 @settings(
     max_examples=8,
-    deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
