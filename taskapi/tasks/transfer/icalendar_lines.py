@@ -45,9 +45,9 @@ class Property(NamedTuple):
         """Return the value as TEXT, unescaped (section 3.3.11)."""
         return _unescape(self.value)
 
-    def items(self) -> list[str]:
-        """Return the value as a list of TEXT, of which only the first `MAX_ITEMS` are read."""
-        parts = islice(_ITEM.finditer(self.value), MAX_ITEMS)
+    def items(self, characters: int = LINE_BYTES) -> list[str]:
+        """Return the value as a list of TEXT, of which only the first `MAX_ITEMS` and `characters` are read."""
+        parts = islice(_ITEM.finditer(self.value, 0, characters), MAX_ITEMS)
         return [_unescape(part[0]) for part in parts]
 
 

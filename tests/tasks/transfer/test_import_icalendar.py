@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
+from taskapi.tasks.schemas import MAX_TAG
 from taskapi.tasks.transfer import icalendar_lines, import_report
 from taskapi.tasks.transfer.icalendar_lines import MAX_ITEMS, Property, read_todos
-from taskapi.tasks.transfer.import_icalendar import read
+from taskapi.tasks.transfer.import_icalendar import CATEGORIES_CHARACTERS, read
 from taskapi.tasks.transfer.import_report import LINE_BYTES, MAX_REPORTED_LINES, READ_AT_A_TIME, MalformedFile, Report
 from tests.conftest import Person
 from tests.slices import Slices
@@ -341,6 +342,14 @@ def test_a_long_line_is_cut_and_needs_no_more_memory(alice: Person) -> None:
 def test_of_a_long_list_only_the_first_items_are_read() -> None:
     found = Property(1, "CATEGORIES", {}, ",".join(map(str, range(10 * MAX_ITEMS))))
     assert found.items() == [str(number) for number in range(MAX_ITEMS)]
+
+
+def test_of_many_long_categories_only_the_first_characters_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    read_characters = []
+    monkeypatch.setattr(icalendar_lines, "_unescape", lambda text: read_characters.append(len(text)) or text)
+    (members,) = read(todo("SUMMARY:x", *["CATEGORIES:" + "a" * 60_000] * 20).encode(), Report())
+    assert members["tags"] == ["a" * MAX_TAG]
+    assert 0 < sum(read_characters) <= CATEGORIES_CHARACTERS + len("x")
 
 
 def test_a_file_with_too_many_lines_is_malformed(monkeypatch: pytest.MonkeyPatch) -> None:
