@@ -19,13 +19,15 @@ MAX_PROPERTIES = 1_000
 """Maximum properties of a VTODO that are read, and maximum time zones of a file."""
 
 MAX_ITEMS = 100
-"""Maximum items of a list, such as the categories of a task, that are read."""
+"""Maximum items of a list, such as the categories of a task, and parameters of a property that are read."""
 
 MAX_DEPTH = 10
 """Maximum depth of components inside of each other. A reminder of a task has 3."""
 
-_VALUE = r'(?:"[^"]*"|[^";:,]*)'
-_CONTENT_LINE = re.compile(rf"([A-Za-z0-9-]+)((?:;[A-Za-z0-9-]+={_VALUE}(?:,{_VALUE})*+)*+):(.*)", re.DOTALL)
+_VALUE = r'(?:"[^"]*"|(?:[^";:,][^;:,]*+)?)'
+"""The value of a parameter. Programs write quotation marks within one without quotes, `CN=Ann "A" Lee`."""
+
+_CONTENT_LINE = re.compile(rf"([A-Za-z0-9._-]+)((?:;[A-Za-z0-9-]+={_VALUE}(?:,{_VALUE})*+)*+):(.*)", re.DOTALL)
 _ESCAPES = (("\\\\", "\0"), ("\\n", "\n"), ("\\N", "\n"), ("\\,", ","), ("\\;", ";"))
 """The escapes of TEXT; NUL, which no task has, stands for a backslash until all are replaced."""
 
@@ -45,9 +47,9 @@ class Property(NamedTuple):
         """Return the value as TEXT, unescaped (section 3.3.11)."""
         return _unescape(self.value)
 
-    def items(self) -> list[str]:
-        """Return the value as a list of TEXT, of which only the first `MAX_ITEMS` are read."""
-        parts = islice(_ITEM.finditer(self.value), MAX_ITEMS)
+    def items(self, characters: int = LINE_BYTES) -> list[str]:
+        """Return the value as a list of TEXT, of which only the first `MAX_ITEMS` and `characters` are read."""
+        parts = islice(_ITEM.finditer(self.value, 0, characters), MAX_ITEMS)
         return [_unescape(part[0]) for part in parts]
 
 
@@ -144,7 +146,8 @@ def _content_lines(raw: bytes) -> Iterator[Property]:
             raise MalformedFile(number, "Must be UTF-8.") from error
         match = _CONTENT_LINE.fullmatch(line)
         if match:
-            parameters = {name.upper(): value.strip('"') for name, value in _PARAMETER.findall(match[2])}
+            found = islice(_PARAMETER.finditer(match[2]), MAX_ITEMS)
+            parameters = {each[1].upper(): each[2].strip('"') for each in found}
             yield Property(number, match[1].upper(), parameters, match[3])
         elif line.strip():
             raise MalformedFile(number, "Is not a line of iCalendar: NAME:value.")

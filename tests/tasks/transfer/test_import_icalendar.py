@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
+from taskapi.tasks.schemas import MAX_TAG
 from taskapi.tasks.transfer import icalendar_lines, import_report
 from taskapi.tasks.transfer.icalendar_lines import MAX_ITEMS, Property, read_todos
-from taskapi.tasks.transfer.import_icalendar import read
+from taskapi.tasks.transfer.import_icalendar import CATEGORIES_CHARACTERS, read
 from taskapi.tasks.transfer.import_report import LINE_BYTES, MAX_REPORTED_LINES, READ_AT_A_TIME, MalformedFile, Report
 from tests.conftest import Person
 from tests.slices import Slices
@@ -239,6 +240,10 @@ def test_properties_are_read_as_icalendar_reads_them(name: str) -> None:
         (["SUMMARY:x", "COMPLETED:20260101T000000Z", "STATUS:NEEDS-ACTION"], {"completed": False}, []),
         (["SUMMARY:x", "STATUS:COMPLETED", "LAST-MODIFIED:20260101T000000Z"], {"completed_at": "2026-01-01T00:00:00.000Z"}, []),
         (["SUMMARY:x", "PERCENT-COMPLETE:50"], {"completed": False}, ["PERCENT-COMPLETE"]),
+        (["SUMMARY:x", "PERCENT-COMPLETE:100"], {"completed": True}, []),
+        (["SUMMARY:x", "PERCENT-COMPLETE:100", "STATUS:NEEDS-ACTION"], {"completed": False}, ["PERCENT-COMPLETE"]),
+        (["SUMMARY:x", 'ATTENDEE;CN=Ann "A" Lee;ROLE=X:mailto:a@b.example'], {"title": "x"}, ["ATTENDEE"]),
+        (["SUMMARY:x", "X_FOO:1", "item1.X-ABLabel:2"], {"title": "x"}, ["other property"]),
         (["SUMMARY:x", "DUE:20260230"], {"due_date": None}, ["DUE"]),
         (["SUMMARY:x", "DUE:99991231T000000Z"], {"due_date": None}, ["DUE"]),
         (["SUMMARY:x", "DUE:20261224T250000"], {"due_date": None}, ["DUE"]),
@@ -341,6 +346,20 @@ def test_a_long_line_is_cut_and_needs_no_more_memory(alice: Person) -> None:
 def test_of_a_long_list_only_the_first_items_are_read() -> None:
     found = Property(1, "CATEGORIES", {}, ",".join(map(str, range(10 * MAX_ITEMS))))
     assert found.items() == [str(number) for number in range(MAX_ITEMS)]
+
+
+def test_of_many_parameters_only_the_first_are_read() -> None:
+    line = "SUMMARY" + "".join(f";P{number}=x" for number in range(10 * MAX_ITEMS)) + ":y"
+    (found,) = [*read_todos(todo(line).encode(), Report(), {})]
+    assert [len(each.parameters) for each in found.properties] == [MAX_ITEMS]
+
+
+def test_of_many_long_categories_only_the_first_characters_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    read_characters = []
+    monkeypatch.setattr(icalendar_lines, "_unescape", lambda text: read_characters.append(len(text)) or text)
+    (members,) = read(todo("SUMMARY:x", *["CATEGORIES:" + "a" * 60_000] * 20).encode(), Report())
+    assert members["tags"] == ["a" * MAX_TAG]
+    assert 0 < sum(read_characters) <= CATEGORIES_CHARACTERS + len("x")
 
 
 def test_a_file_with_too_many_lines_is_malformed(monkeypatch: pytest.MonkeyPatch) -> None:
