@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from datetime import date, datetime
+from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, Date, Dialect, Index, SmallInteger, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -32,7 +34,16 @@ class Labels(TypeDecorator[tuple[str, ...]]):
 
     def process_result_value(self, value: str | None, _dialect: Dialect) -> tuple[str, ...]:
         """Decode tags from the database; NULL as no tags."""
-        return tuple(value[1:-1].split("\n\n")) if value else ()
+        return _decode_labels(value)
+
+    def result_processor(self, _dialect: Dialect, _coltype: object) -> Callable[[Any], Any]:
+        """Return the function that decodes tags, without the wrapper of TypeDecorator: it is called for each row."""
+        return _decode_labels
+
+
+def _decode_labels(value: str | None) -> tuple[str, ...]:
+    """Return the tags of a stored text; none for NULL."""
+    return tuple(value[1:-1].split("\n\n")) if value else ()
 
 
 class User(Base):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from flask import Response, g, url_for
+from functools import lru_cache
+
+from flask import Response, g, request, url_for
 
 from ..http.request import accepts, if_none_match, json_body, matches_etag, query_parameters
 from ..http.response import not_modified
@@ -25,8 +27,15 @@ def create() -> Response:
     Responds 201 with the task and its URL in `Location`.
     """
     query_parameters(no_parameters)
-    row = queries.add(g.user, json_body(task_in))
-    return task_response(row, 201, {"Location": url_for("tasks.show", user_id=g.user.id, id=row.id)})
+    user = g.user
+    row = queries.add(user, json_body(task_in))
+    return task_response(row, 201, {"Location": f"{_path_of_tasks(user.id, request.root_path)}/{row.id}"})
+
+
+@lru_cache(maxsize=4096)
+def _path_of_tasks(user_id: str, _prefix: str) -> str:
+    """Return the path of a user's tasks with the path prefix of the current request, `_prefix`; cached for both."""
+    return url_for("tasks.index", user_id=user_id)
 
 
 @tasks_bp.get("/<task:id>", strict_slashes=False)
