@@ -107,7 +107,7 @@ class _TodoReader:
 
     def _identity(self) -> dict[str, Any]:
         """Return `user_id` and `id` from the UID of an export; nothing for one of another program."""
-        match = re.fullmatch(r"(.*)-([1-9][0-9]{0,8})@taskapi", self._text("UID"), re.DOTALL)
+        match = re.fullmatch(r"(.*)-([1-9][0-9]{0,17})@taskapi", self._text("UID"), re.DOTALL)
         return {"user_id": match[1], "id": int(match[2])} if match else {}
 
     def _text(self, name: str) -> str:

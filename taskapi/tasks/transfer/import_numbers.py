@@ -61,6 +61,11 @@ class Numbers:
     _series_numbers: set[int] = field(default_factory=set)
     """The values of `_series`."""
 
+    @property
+    def _most(self) -> int:
+        """The highest number that an imported task or series may keep."""
+        return max(MAX_IMPORTED_ID, self.last_task_id)
+
     def is_own(self, task: Task) -> bool:
         """Return True if the file says that the task belongs to the importing user."""
         return bool(task.get("user_id") == self.user.id)
@@ -87,7 +92,7 @@ class Numbers:
             return meaning
         row = self.stored.get(number)
         if row is None:
-            return self._keep(number) if number <= MAX_IMPORTED_ID and number not in self.kept else None
+            return self._keep(number) if number <= self._most and number not in self.kept else None
         return number if series is not None and row.series_id == series else None
 
     def allocate(self) -> int:
@@ -117,7 +122,8 @@ class Numbers:
         A number up to `last_task_id` belonged to a task of the user, deleted permanently if no row has it: only a task
         that the file says to be that one, after an erasure for example, may have it.
         """
-        if number and number not in self.kept and number not in self.stored and (is_own or number > self.last_task_id):
+        is_possible = 0 < number <= self._most and (is_own or number > self.last_task_id)
+        if is_possible and number not in self.kept and number not in self.stored:
             self.kept.add(number)
             return number
         return self.allocate()
@@ -142,7 +148,7 @@ class Numbers:
 
     def _keeps_series(self, task: Task, number: int) -> bool:
         """Return True if the series of a task keeps its number, which no task of the file with the same owner has."""
-        if number in self.kept or number in self._series_numbers:
+        if number in self.kept or number in self._series_numbers or number > self._most:
             return False
         row = self.stored.get(number)
         if not self.is_own(task):

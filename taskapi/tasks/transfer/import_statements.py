@@ -23,7 +23,10 @@ from ..state import read_state
 from ..statements.rows import COLUMNS, OWNER
 
 MAX_IMPORTED_ID = 1_000_000_000
-"""Maximum `id` and `series_id` of an imported task: new tasks get ids after it."""
+"""Maximum `id` and `series_id` that a file can bring, since new tasks get ids after it.
+
+An imported task with a higher one is created with a new number, unless the number was allocated in this account.
+"""
 
 CHUNK = 100
 """Existing tasks that an import reads before it yields to other requests: some milliseconds."""

@@ -12,7 +12,6 @@ from ...http.fields.scalars import Number, OneOf, PositiveInteger, Text
 from ...http.fields.strict import StrictField, StrictSchema, Violation, refuse
 from ...http.fields.time import RequestTimestamp
 from ..schemas import TaskIn
-from .import_statements import MAX_IMPORTED_ID
 
 MAX_IMPORTED = 10_000
 """Maximum number of tasks in one import."""
@@ -43,24 +42,17 @@ class ImportedTask(TaskIn):
     """A task of an exported document; only the title is required."""
 
     user_id = UserId(allow_none=True)
-    id = PositiveInteger(metadata={"maximum": MAX_IMPORTED_ID})
+    id = PositiveInteger()
     completed_at = RequestTimestamp(allow_none=True)
     created_at = RequestTimestamp()
     updated_at = RequestTimestamp()
     deleted_at = RequestTimestamp(allow_none=True)
     position = Text(most=200)
-    series_id = PositiveInteger(allow_none=True, metadata={"maximum": MAX_IMPORTED_ID})
+    series_id = PositiveInteger(allow_none=True)
     occurrence = PositiveInteger(allow_none=True)
     next_task_id = PositiveInteger(allow_none=True)
 
     ignored = frozenset({"version", "due_at"})
-
-    @validates_schema(skip_on_field_errors=True)
-    def _check_ids(self, data: dict[str, Any], **_: Any) -> None:
-        """Reject `id` and `series_id` above `MAX_IMPORTED_ID`."""
-        for name in ("id", "series_id"):
-            if (data.get(name) or 1) > MAX_IMPORTED_ID:
-                raise ValidationError({name: [Violation("range", f"Must be at most {MAX_IMPORTED_ID}.")]})
 
 
 class ImportIn(StrictSchema):

@@ -11,10 +11,13 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
+from taskapi.tasks.transfer.import_statements import MAX_IMPORTED_ID
 from tests.conftest import Person, superuser_engine
 from tests.imports import CREATED
 
 Task = dict[str, Any]
+
+FILES = [("csv", "text/csv"), ("ics", "text/calendar")]
 
 
 def exported(person: Person) -> list[Task]:
@@ -113,6 +116,35 @@ def test_a_number_above_the_counter_is_kept_and_raises_the_counter(alice: Person
     assert imported(alice, {"user_id": "zoe", "id": 7, "title": "hers"}, {"title": "no number"})["renumbered"] == []
     assert titles(alice) == {1: "mine", 7: "hers", 8: "no number"}
     assert alice.add("next")["id"] == 9
+
+
+@pytest.mark.parametrize(("format", "media_type"), [("json", "application/json"), *FILES])
+def test_an_export_with_numbers_over_the_limit_is_taken_back_by_any_account(
+    alice: Person, bob: Person, format: str, media_type: str
+) -> None:
+    """A new task gets such a number after an import of the highest one that is kept."""
+    imported(alice, {"title": "highest", "id": MAX_IMPORTED_ID})
+    assert alice.add("over")["id"] == MAX_IMPORTED_ID + 1
+    file = alice.data("GET", f"/export?format={format}").data
+    before = titles(alice)
+
+    def load(person: Person) -> dict[str, int]:
+        response = person.data("POST", "/import", data=file, content_type=media_type)
+        return {name: response.get_json()[name] for name in ("created", "updated", "unchanged")}
+
+    assert load(alice) == {"created": 0, "updated": 0, "unchanged": 2}
+    alice.data("DELETE", "")
+    assert load(alice) == {"created": 2, "updated": 0, "unchanged": 0}
+    assert titles(alice) == before
+    assert load(bob) == {"created": 2, "updated": 0, "unchanged": 0}
+
+
+def test_a_file_never_raises_the_counter_over_the_limit(alice: Person) -> None:
+    task = {"user_id": alice.id, "created_at": CREATED, "title": "x"}
+    over = 10**18 - 1
+    result = imported(alice, {**task, "id": over, "next_task_id": over - 1, "series_id": over - 2})
+    assert result["renumbered"][0]["to"] <= 2
+    assert alice.add()["id"] == 3
 
 
 def test_two_tasks_of_the_file_with_one_number_are_both_created(alice: Person) -> None:

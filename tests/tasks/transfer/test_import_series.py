@@ -158,11 +158,11 @@ def test_a_new_task_never_joins_the_series_of_an_imported_task(alice: Person) ->
     assert alice.patch("/6/complete").get_json()["next_task_id"] == 7
 
 
-def test_a_series_id_over_the_limit_is_422(alice: Person) -> None:
-    response = load(alice, series_task(1, MAX_IMPORTED_ID + 1, 1))
-    assert response.status_code == 422
-    assert [fault["pointer"] for fault in response.get_json()["errors"]] == ["/tasks/0/series_id"]
-    load_ok(alice, series_task(1, MAX_IMPORTED_ID, 1))
+def test_a_series_id_over_the_limit_is_replaced(alice: Person) -> None:
+    load_ok(alice, series_task(1, MAX_IMPORTED_ID + 1, 1))
+    assert alice.get("/1").get_json()["series_id"] == 2
+    load_ok(alice, series_task(4, MAX_IMPORTED_ID, 1))
+    assert alice.get("/4").get_json()["series_id"] == MAX_IMPORTED_ID
 
 
 # Random imports and requests after them

@@ -23,7 +23,6 @@ from werkzeug.test import TestResponse
 from taskapi.database.base import db
 from taskapi.tasks.transfer.csv_cells import split_tags, unescape
 from taskapi.tasks.transfer.export_rows import EXPORT_CHUNK_ROWS
-from taskapi.tasks.transfer.import_statements import MAX_IMPORTED_ID
 from tests.conftest import Person, Statements, superuser_engine
 from tests.imports import as_stored, own
 
@@ -209,7 +208,7 @@ SERIES = {"title": "x", "due_date": "2026-01-01", "recurrence": "FREQ=DAILY", "s
         ({}, "/title"),
         ({"title": ""}, "/title"),
         ({"title": "x", "titel": "y"}, "/titel"),
-        ({"title": "x", "id": MAX_IMPORTED_ID + 1}, "/id"),
+        ({"title": "x", "id": 10**18}, "/id"),
         ({"title": "x", "id": 0}, "/id"),
         ({"title": "x", "id": "1"}, "/id"),
         ({"title": "x", "id": None}, "/id"),
