@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Iterable
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 from flask import Request, current_app, request
@@ -25,7 +25,7 @@ from .errors import (
     ValidationFailed,
 )
 from .fields import strict
-from .fields.collections import Objects
+from .fields.collections import LoadedItems, Objects
 from .routing import short_length, unproxy
 
 MAX_BODY_BYTES = 64 * 1024
@@ -185,8 +185,17 @@ def long_json_body(schema: Schema) -> dict[str, Any]:
     The parsed items are not in memory together. Raises the same errors, and `BadRequest` as well for a value of more
     than `strict_json.MAX_VALUE_CHARACTERS`.
     """
-    readers = {name: field.load_items for name, field in schema.fields.items() if isinstance(field, Objects)}
+    arrays = {name: field for name, field in schema.fields.items() if isinstance(field, Objects)}
+    readers = {name: partial(_load_items, name, field) for name, field in arrays.items()}
     return _load_body(schema, lambda raw: strict_json.read_object(raw, readers), partial=False)
+
+
+def _load_items(name: str, field: Objects, items: Iterable[Any]) -> LoadedItems:
+    """Load the items of the array `name`; raise `ValidationFailed` for too many at once, without parsing the rest."""
+    loaded = field.load_items(items)
+    if loaded.is_too_long and loaded.error:
+        raise ValidationFailed.of(ValidationError({name: loaded.error.messages}))
+    return loaded
 
 
 def _load_body(schema: Schema, parse: Callable[[bytes], Any], *, partial: bool) -> dict[str, Any]:

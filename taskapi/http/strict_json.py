@@ -24,7 +24,7 @@ MAX_MEMBERS = 100
 """Maximum members of a document that `read_object` reads."""
 
 ArrayReader = Callable[[Iterator[Any]], Any]
-"""Reads the items of an array to its end, and returns what stands for the array in the document."""
+"""Reads the items of an array to its end, and returns what stands for the array in the document; or raises."""
 
 
 class ValueTooLong(ValueError):

@@ -75,6 +75,8 @@ class LoadedItems(NamedTuple):
 
     items: list[Any]
     error: ValidationError | None
+    is_too_long: bool = False
+    """True if the array has more than the maximum of items, and was not read to its end."""
 
 
 class Objects(StrictField):
@@ -97,22 +99,25 @@ class Objects(StrictField):
     def load_items(self, items: Iterable[Any]) -> LoadedItems:
         """Load each object with the schema, yielding to other requests; collect the errors by index.
 
-        Reads `items` to their end, but loads no further item after `most` of them or `MAX_VIOLATIONS` invalid ones.
-        With fewer than `least` or more than `most` the result is one error and no items.
+        Reads no further item after `most` of them, and loads none after `MAX_VIOLATIONS` invalid ones. With fewer than
+        `least` or more than `most` the result is one error and no items.
         """
         errors: dict[int, Any] = {}
         loaded = []
         count = 0
         for index, item in yielding(enumerate(items), every=20):
             count += 1
-            if count > self._most or len(errors) == MAX_VIOLATIONS:
+            if count > self._most:
+                break
+            if len(errors) == MAX_VIOLATIONS:
                 continue
             try:
                 loaded.append(self._load(item))
             except ValidationError as error:
                 errors[index] = error.messages
         if not self._least <= count <= self._most:
-            return LoadedItems([], refuse("length", f"Must have {self._least} to {self._most} items."))
+            wrong_length = refuse("length", f"Must have {self._least} to {self._most} items.")
+            return LoadedItems([], wrong_length, count > self._most)
         return LoadedItems(loaded, ValidationError(errors) if errors else None)
 
     def _load(self, item: Any) -> Any:

@@ -1,12 +1,17 @@
-"""Limit of the text of existing tasks that an import makes the service read."""
+"""Limits of what an import makes the service read: existing tasks with their text, and tasks of the file."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from taskapi.tasks.transfer import import_plan
+from taskapi.http import strict_json
+from taskapi.tasks.transfer import import_csv, import_icalendar, import_plan
+from taskapi.tasks.transfer.schemas import MAX_IMPORTED
 from tests.conftest import Person, Statements
 from tests.imports import as_stored
+from tests.slices import Slices
 
 
 def test_an_import_that_names_tasks_with_too_much_text_is_422_and_does_not_read_the_text(
@@ -22,3 +27,21 @@ def test_an_import_that_names_tasks_with_too_much_text_is_422_and_does_not_read_
     assert not any("tasks.description," in sql for sql, _ in statements.sent)
     assert alice.titles() == ["x"] * 3
     assert alice.data("POST", "/import", json={"tasks": tasks[:1]}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("media_type", "start", "task", "read"),
+    [
+        ("application/json", '{"tasks":[{}', ",{}", (strict_json._Document, "parse_value")),
+        ("text/csv", "title\n", "x\n", (import_csv, "_member")),
+        ("text/calendar", "BEGIN:VCALENDAR\n", "BEGIN:VTODO\nEND:VTODO\n", (import_icalendar._TodoReader, "members")),
+    ],
+)
+def test_a_body_is_not_read_beyond_the_maximum_of_tasks(
+    alice: Person, slices: Slices, media_type: str, start: str, task: str, read: tuple[Any, str]
+) -> None:
+    slices.count(*read)
+    refused = alice.data("POST", "/import", data=start + task * 4 * MAX_IMPORTED, content_type=media_type)
+    assert refused.status_code == 422
+    assert refused.get_json()["errors"][0]["detail"] == f"Must have 0 to {MAX_IMPORTED} items."
+    assert 0 < slices.total < MAX_IMPORTED + 100
