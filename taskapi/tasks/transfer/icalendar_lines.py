@@ -24,8 +24,10 @@ MAX_ITEMS = 100
 MAX_DEPTH = 10
 """Maximum depth of components inside of each other. A reminder of a task has 3."""
 
-_VALUE = r'(?:"[^"]*"|[^";:,]*)'
-_CONTENT_LINE = re.compile(rf"([A-Za-z0-9-]+)((?:;[A-Za-z0-9-]+={_VALUE}(?:,{_VALUE})*+)*+):(.*)", re.DOTALL)
+_VALUE = r'(?:"[^"]*"|(?:[^";:,][^;:,]*+)?)'
+"""The value of a parameter. Programs write quotation marks within one without quotes, `CN=Ann "A" Lee`."""
+
+_CONTENT_LINE = re.compile(rf"([A-Za-z0-9._-]+)((?:;[A-Za-z0-9-]+={_VALUE}(?:,{_VALUE})*+)*+):(.*)", re.DOTALL)
 _ESCAPES = (("\\\\", "\0"), ("\\n", "\n"), ("\\N", "\n"), ("\\,", ","), ("\\;", ";"))
 """The escapes of TEXT; NUL, which no task has, stands for a backslash until all are replaced."""
 

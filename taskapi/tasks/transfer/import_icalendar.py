@@ -166,9 +166,10 @@ class _TodoReader:
         return value
 
     def _state(self) -> dict[str, Any]:
-        """Return `completed` from STATUS, or from COMPLETED without it, and `completed_at`."""
+        """Return `completed` from STATUS, or without it from COMPLETED and PERCENT-COMPLETE, and `completed_at`."""
         status, percent = self._value("STATUS").upper(), self._value("PERCENT-COMPLETE")
-        is_completed = status in ("COMPLETED", "CANCELLED") or (not status and "COMPLETED" in self.first)
+        is_done = "COMPLETED" in self.first or percent == "100"
+        is_completed = status in ("COMPLETED", "CANCELLED") or (not status and is_done)
         if status == "CANCELLED":
             self.drop("STATUS", "A cancelled task becomes a completed one.")
         elif status == "IN-PROCESS" or (not is_completed and percent not in ("", "0")):
