@@ -19,7 +19,7 @@ MAX_PROPERTIES = 1_000
 """Maximum properties of a VTODO that are read, and maximum time zones of a file."""
 
 MAX_ITEMS = 100
-"""Maximum items of a list, such as the categories of a task, that are read."""
+"""Maximum items of a list, such as the categories of a task, and parameters of a property that are read."""
 
 MAX_DEPTH = 10
 """Maximum depth of components inside of each other. A reminder of a task has 3."""
@@ -146,7 +146,8 @@ def _content_lines(raw: bytes) -> Iterator[Property]:
             raise MalformedFile(number, "Must be UTF-8.") from error
         match = _CONTENT_LINE.fullmatch(line)
         if match:
-            parameters = {name.upper(): value.strip('"') for name, value in _PARAMETER.findall(match[2])}
+            found = islice(_PARAMETER.finditer(match[2]), MAX_ITEMS)
+            parameters = {each[1].upper(): each[2].strip('"') for each in found}
             yield Property(number, match[1].upper(), parameters, match[3])
         elif line.strip():
             raise MalformedFile(number, "Is not a line of iCalendar: NAME:value.")

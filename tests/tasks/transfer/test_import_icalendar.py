@@ -348,6 +348,12 @@ def test_of_a_long_list_only_the_first_items_are_read() -> None:
     assert found.items() == [str(number) for number in range(MAX_ITEMS)]
 
 
+def test_of_many_parameters_only_the_first_are_read() -> None:
+    line = "SUMMARY" + "".join(f";P{number}=x" for number in range(10 * MAX_ITEMS)) + ":y"
+    (found,) = [*read_todos(todo(line).encode(), Report(), {})]
+    assert [len(each.parameters) for each in found.properties] == [MAX_ITEMS]
+
+
 def test_of_many_long_categories_only_the_first_characters_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     read_characters = []
     monkeypatch.setattr(icalendar_lines, "_unescape", lambda text: read_characters.append(len(text)) or text)
