@@ -269,7 +269,7 @@ OPERATIONS = {
     "a move before what is only alice's": sent_json({"before": 3}, 404, "not-found", path="/tasks/1/move"),
     "a restore of what is only in alice's trash": sent_json({}, 404, "not-found", path="/tasks/3/restore"),
     "an import that names another user": sent_json({"user_id": "alice", "tasks": []}, path="/import"),
-    "an import with an id of 10 digits": sent_json({"tasks": [{"id": 1_000_000_001, "title": "x"}]}, path="/import"),
+    "an import with an id of 19 digits": sent_json({"tasks": [{"id": 10**18, "title": "x"}]}, path="/import"),
     "an import of one id twice": sent_json(
         {"tasks": [{"id": 7, "title": "x"}, {"id": 7, "title": "y"}]}, path="/import"
     ),
