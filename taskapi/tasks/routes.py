@@ -6,6 +6,7 @@ from functools import lru_cache
 
 from flask import Response, g, request, url_for
 
+from ..auth.tokens import User
 from ..http.request import accepts, if_none_match, json_body, matches_etag, query_parameters
 from ..http.response import not_modified
 from . import queries
@@ -29,13 +30,13 @@ def create() -> Response:
     query_parameters(no_parameters)
     user = g.user
     row = queries.add(user, json_body(task_in))
-    return task_response(row, 201, {"Location": f"{_path_of_tasks(user.id, request.root_path)}/{row.id}"})
+    return task_response(row, 201, {"Location": f"{_path_of_tasks(user, request.root_path)}/{row.id}"})
 
 
 @lru_cache(maxsize=4096)
-def _path_of_tasks(user_id: str, _prefix: str) -> str:
+def _path_of_tasks(user: User, _prefix: str) -> str:
     """Return the path of a user's tasks with the path prefix of the current request, `_prefix`; cached for both."""
-    return url_for("tasks.index", user_id=user_id)
+    return url_for("tasks.index", user_id=user.id)
 
 
 @tasks_bp.get("/<task:id>", strict_slashes=False)
