@@ -11,6 +11,7 @@ from tests import gunicorn_server
 from tests.conftest import SECRET, migrate
 from tests.e2e import frontend
 from tests.nginx import PREFIX, Site, nginx
+from tests.pgbouncer import pgbouncer
 from tests.ports import reserved_port
 from tests.postgres import as_owner, new_database
 
@@ -48,7 +49,7 @@ def run(
 ) -> Iterator[Stack]:
     """Start frontend and API with new databases; `settings` are environment variables of the frontend.
 
-    Behind nginx both have one origin, the API below a path prefix.
+    Behind nginx both have one origin, the API below a path prefix, and PgBouncer is in front of its PostgreSQL.
     """
     with ExitStack() as databases:
         if dialect == "sqlite":
@@ -57,6 +58,8 @@ def run(
             database_url, owned = (databases.enter_context(new_database(postgresql_server)) for _ in range(2))
             auth_database_url = as_owner(owned).replace("+psycopg", "")
         migrate(database_url)
+        if behind_nginx:
+            database_url = databases.enter_context(pgbouncer(database_url, "transaction")).url
         with (
             reserved_port() as port,
             reserved_port() as api_port,

@@ -1,4 +1,4 @@
-"""Frontend and API behind one nginx, which compresses responses, with the API below a path prefix."""
+"""Frontend and API behind one nginx, which compresses responses, with a path prefix and PgBouncer behind the API."""
 
 from __future__ import annotations
 
