@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import threading
 from collections.abc import Callable, Iterator
 from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
 from flask import Flask
-from werkzeug.serving import make_server
 
 from taskapi.config import LOG_LEVELS, Config
 from taskapi.server.settings import ServerSettings
 from tests import console
 from tests.auth.issuer import logout_token
 from tests.conftest import token
+from tests.threaded_server import serve
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -27,13 +26,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 @pytest.fixture
 def address(make_app: Callable[..., Flask]) -> Iterator[tuple[str, int]]:
     """The address of a server with default settings."""
-    server = make_server("127.0.0.1", 0, make_app(), threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield ("127.0.0.1", server.server_port)
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serve(make_app()) as port:
+        yield ("127.0.0.1", port)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

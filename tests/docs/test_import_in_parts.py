@@ -7,15 +7,14 @@ import os
 import re
 import shutil
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from flask import Flask
-from werkzeug.serving import make_server
 
 from tests.conftest import token
+from tests.threaded_server import serve
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs/api.md").read_text()
 PROGRAMS = ("bash", "curl", "jq", "seq")
@@ -24,13 +23,8 @@ PROGRAMS = ("bash", "curl", "jq", "seq")
 @pytest.fixture
 def address(make_app: Callable[..., Flask]) -> Iterator[str]:
     """The host and port of a service; a user may import one part a second."""
-    server = make_server("127.0.0.1", 0, make_app(RATE_LIMIT="1/second"), threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serve(make_app(RATE_LIMIT="1/second")) as port:
+        yield f"127.0.0.1:{port}"
 
 
 def run_loop(folder: Path, address: str, tasks: list[dict[str, object]]) -> str:

@@ -6,15 +6,14 @@ import os
 import re
 import shutil
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from flask import Flask
-from werkzeug.serving import make_server
 
 from tests.conftest import token
+from tests.threaded_server import serve
 
 ROOT = Path(__file__).resolve().parents[2]
 ADAPTER = ROOT / "docs/examples/fastapi-fetch.mjs"
@@ -24,13 +23,8 @@ CALLS = Path(__file__).parent / "fastapi_clients.mjs"
 @pytest.fixture
 def url(make_app: Callable[..., Flask]) -> Iterator[str]:
     """The URL of a running service."""
-    server = make_server("127.0.0.1", 0, make_app(RATE_LIMIT="off"), threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serve(make_app(RATE_LIMIT="off")) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.mark.skipif(not shutil.which("node") and not os.environ.get("CI"), reason="node is not installed")
