@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from taskapi import create_app
-from taskapi.config import ConfigError
+from taskapi.config.settings import ConfigError
 
 try:
     app = create_app()

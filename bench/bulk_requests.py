@@ -18,7 +18,7 @@ from typing import Any
 import jwt
 
 from taskapi import create_app
-from taskapi.config import Config
+from taskapi.config.settings import Config
 from taskapi.database.sqlite import SQLiteConnection
 
 SECRET, USER = "a-secret-of-the-benchmark-that-is-long-enough", "bulk"

@@ -9,7 +9,7 @@ from flask import Flask
 
 from . import cli, docs
 from .auth import backchannel, hook
-from .config import Config
+from .config.settings import Config
 from .database import engine, pool
 from .docs import openapi
 from .guard import blueprint, rate_limit

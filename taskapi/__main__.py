@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from .config import ConfigError
+from .config.settings import ConfigError
 from .server.settings import setting_problems
 
 ROOT = Path(__file__).resolve().parent.parent

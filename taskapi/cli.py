@@ -12,12 +12,12 @@ import jwt
 from flask import Flask
 
 from .auth.claims import InvalidToken, subject
-from .config import Config
+from .config.settings import Config
+from .config.shared_secrets import DEVELOPMENT_SECRET
 from .database.base import MIGRATIONS, db
 from .database.failures import DatabaseUnavailable, operator_message
 from .docs import openapi
 from .operations import health, purge
-from .shared_secrets import DEVELOPMENT_SECRET
 
 DAY = 86_400
 

@@ -23,7 +23,7 @@ from werkzeug.test import TestResponse
 
 from taskapi import create_app
 from taskapi.auth import jwks_cache
-from taskapi.config import Config
+from taskapi.config.settings import Config
 from taskapi.database import engine
 from taskapi.database.base import db
 from taskapi.database.prepared import BoundStatement, Prepared

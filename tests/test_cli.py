@@ -16,8 +16,8 @@ from flask import Flask
 
 from taskapi.auth import queries
 from taskapi.auth.tokens import User
+from taskapi.config.shared_secrets import DEVELOPMENT_SECRET
 from taskapi.database.base import now
-from taskapi.shared_secrets import DEVELOPMENT_SECRET
 from tests import postgres
 from tests.conftest import Person, build
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 from sqlalchemy import make_url
 
-from taskapi.config import Config, ConfigError
+from taskapi.config.settings import Config, ConfigError
 from taskapi.database.base import db
 from tests.conftest import SECRET, serving
 from tests.pgbouncer import PgBouncer, pgbouncer

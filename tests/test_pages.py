@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from taskapi.config import LOG_LEVELS, Config
+from taskapi.config.environment import LOG_LEVELS
+from taskapi.config.settings import Config
 from taskapi.server.settings import ServerSettings
 from tests import console
 from tests.auth.issuer import logout_token
@@ -50,7 +51,7 @@ def test_the_readme_shows_success_401_and_403_before_line_25() -> None:
 
 def test_the_settings_table_names_the_settings_of_the_code() -> None:
     documented = set(re.findall(r"^\| `([A-Z_]+)` \|", README, re.MULTILINE))
-    files = ("config.py", "http_urls.py", "server/settings.py")
+    files = ("config/settings.py", "config/environment.py", "config/proxies.py", "server/settings.py")
     source = "".join((ROOT / "taskapi" / file).read_text() for file in files)
     read = set(re.findall(r"""["']([A-Z]+(?:_[A-Z]+)*)["']""", source)) - set(LOG_LEVELS)
     assert documented == read - {"FLASK_RUN_FROM_CLI", "PGOPTIONS"}  # of Flask and of libpq

@@ -13,8 +13,8 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from ..concurrency.resolver import resolve
-from ..config import VERSION
-from ..http_urls import Proxy
+from ..config.proxies import Proxy
+from ..config.settings import VERSION
 
 MAX_JWKS_BYTES = 256 * 1024
 

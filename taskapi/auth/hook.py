@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from flask import Flask, Request, Response, g
 
-from ..config import Config
+from ..config.settings import Config
 from ..http.errors import RETRY_AFTER, Forbidden, ServiceUnavailable, Unauthorized, problem_response
 from .claims import EXPIRED, InvalidToken
 from .jwks_cache import JWKS

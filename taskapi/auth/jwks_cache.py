@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 
 from ..concurrency import slots
-from ..http_urls import Proxy, without_query
+from ..config.http_urls import without_query
+from ..config.proxies import Proxy
 from .fetch import DownloadError, download, tls_context
 from .jwk_parser import Key, parse_jwks
 from .keys import KEY_PAIR_ALGORITHMS, KeysUnavailable

@@ -12,7 +12,7 @@ from psycopg.errors import OperationalError
 from sqlalchemy import URL, Connection, Engine, event, func, select
 
 from ..concurrency.resolver import resolve
-from ..database_url import parse_options
+from ..config.database_url import parse_options
 from .pipeline import TimeoutConnection
 from .pooling import Pooling
 

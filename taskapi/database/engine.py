@@ -7,7 +7,7 @@ from typing import Any
 from flask import Flask
 from sqlalchemy.engine import make_url
 
-from ..config import Config
+from ..config.settings import Config
 from . import sqlite, transactions
 from .base import db
 from .connecting import Connector, connect_arguments, session_settings

@@ -12,7 +12,7 @@ import orjson
 from flask import Flask, Response, request
 from werkzeug.routing import Rule
 
-from ..config import VERSION
+from ..config.settings import VERSION
 from ..http import errors
 from ..http.errors import MEDIA_TYPE, Problem
 from .components import add_components

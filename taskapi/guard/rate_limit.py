@@ -16,7 +16,7 @@ from functools import lru_cache
 from flask import Flask, Request, current_app, g, request
 
 from ..auth.tokens import User
-from ..config import Config
+from ..config.settings import Config
 from ..http.errors import TooManyRequests
 from ..http.response import add_response_headers
 from ..http.routing import unproxy

@@ -16,7 +16,7 @@ class Limit(NamedTuple):
 
     @classmethod
     def parse(cls, setting: str) -> Limit:
-        """Parse a setting such as `600/minute`, which config.py has validated."""
+        """Parse a setting such as `600/minute`, which `config` has validated."""
         amount, _, unit = setting.partition("/")
         return cls(int(amount), {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}[unit])
 

@@ -7,7 +7,7 @@ import re
 from flask import Flask
 from flask_cors import CORS
 
-from ..config import Config
+from ..config.settings import Config
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 ALLOW_HEADERS = [

@@ -12,8 +12,8 @@ from typing import Any
 
 from flask import Flask
 
-from ..config import Config
-from ..urls import parse_path_prefix
+from ..config.path_prefixes import parse_path_prefix
+from ..config.settings import Config
 
 HEADER = "HTTP_X_FORWARDED_PREFIX"
 """Key of the WSGI environ for the header."""

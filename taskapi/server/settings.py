@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..config import Config, ConfigError, Environment
+from ..config.environment import Environment
+from ..config.settings import Config, ConfigError
 
 MAX_WORKERS = 1000
 
@@ -26,7 +27,7 @@ class ServerSettings:
             # Two processes use both cores of a small machine.
             workers=env.number("WEB_CONCURRENCY", 2, minimum=1, maximum=MAX_WORKERS),
             port=env.number("PORT", 8000, minimum=1, maximum=65_535),
-            log_level=env.log_level().lower(),
+            log_level=env.log_level("LOG_LEVEL", Config.log_level).lower(),
         )
         if env.problems:
             raise ConfigError(env.problems)

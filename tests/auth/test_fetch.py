@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from taskapi.auth.fetch import DownloadError, download, tls_context
-from taskapi.config import VERSION
-from taskapi.http_urls import Proxy
+from taskapi.config.proxies import Proxy
+from taskapi.config.settings import VERSION
 from tests.auth.forward_proxy import forward_proxy
 from tests.auth.key_server import KeyServer
 from tests.auth.test_jwks_cache import make_certificate

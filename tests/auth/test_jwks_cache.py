@@ -23,7 +23,7 @@ from taskapi.auth import jwks_cache
 from taskapi.auth.fetch import MAX_JWKS_BYTES
 from taskapi.auth.jwks_cache import CACHE_TIME, JWKS, MIN_REFETCH_INTERVAL, REFRESH_AFTER
 from taskapi.auth.keys import KeysUnavailable, SharedSecrets
-from taskapi.http_urls import Proxy
+from taskapi.config.proxies import Proxy
 from tests.auth.issuer import KEY_PAIR_ALGORITHMS, Signer
 from tests.auth.key_server import FAILING, SLOW_MODES, KeyServer
 from tests.conftest import SECRET

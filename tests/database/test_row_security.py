@@ -17,7 +17,7 @@ from sqlalchemy.exc import ProgrammingError
 from werkzeug.test import TestResponse
 
 from taskapi.auth.tokens import User
-from taskapi.config import Config, ConfigError
+from taskapi.config.settings import Config, ConfigError
 from taskapi.database.base import Base, db
 from taskapi.database.prepared import Prepared
 from taskapi.database.transactions import PURGE, SIGN_OUTS, execute, reads, rows, writes

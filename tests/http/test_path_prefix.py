@@ -13,8 +13,8 @@ from werkzeug.test import Client
 
 from taskapi.http import path_prefix
 from taskapi.server.request_slots import limit_concurrency
+from tests.config.test_path_prefixes import HOSTILE_PREFIXES
 from tests.conftest import Person, token
-from tests.test_urls import HOSTILE_PREFIXES
 
 Make = Callable[..., Flask]
 PREFIX = "/tasks-api"

@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, create_engine, text
 
-from taskapi.config import Config
-from taskapi.shared_secrets import BETTER_AUTH_DEFAULT_SECRET, DEVELOPMENT_SECRET
+from taskapi.config.settings import Config
+from taskapi.config.shared_secrets import BETTER_AUTH_DEFAULT_SECRET, DEVELOPMENT_SECRET
 from tests import postgres
 from tests.conftest import SECRET, delete_all_rows, migrate, token
 from tests.gunicorn_server import CLIENT_TIMEOUT, ROOT, STARTING, STOPPING, Request, launch, serve, spawn_on_socket

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from taskapi.config import LOG_LEVELS, ConfigError
+from taskapi.config.environment import LOG_LEVELS
+from taskapi.config.settings import ConfigError
 from taskapi.server.settings import ServerSettings
 from tests.conftest import SECRET
 from tests.gunicorn_server import ROOT, spawn_on_socket, stopping, wait_until_up

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from sqlalchemy.engine import make_url
 
 from taskapi import create_app
-from taskapi.config import LOG_LEVELS, Config, ConfigError
-from taskapi.shared_secrets import DEVELOPMENT_SECRET
+from taskapi.config.environment import LOG_LEVELS
+from taskapi.config.settings import Config, ConfigError
+from taskapi.config.shared_secrets import DEVELOPMENT_SECRET
 from tests.conftest import SECRET
 
 PREVIOUS = "the-secret-before-it-0123456789-abcdef"

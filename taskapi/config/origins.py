@@ -1,4 +1,4 @@
-"""Validation of web origins and of path prefixes, which come from settings and from headers of proxies."""
+"""Web origins that may call the API from a browser (CORS)."""
 
 from __future__ import annotations
 
@@ -7,27 +7,9 @@ from ipaddress import IPv6Address
 
 MAX_PORT = 65_535
 
-MAX_PREFIX_LENGTH = 200
-"""Maximum characters of a path prefix."""
-
-_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+")
-
 _ORIGIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
-
-
-def parse_path_prefix(text: str) -> str | None:
-    """Return a path prefix such as `/tasks-api` without a slash at its end, "" for `/`; None if it is not one.
-
-    It consists of segments of unreserved ASCII characters (RFC 3986, section 2.3) that are neither empty nor `.` or
-    `..`: a URL that begins with it is a path of the same host for every client (`//host` is not).
-    """
-    prefix = text.removesuffix("/")
-    if not prefix:
-        return "" if text == "/" else None
-    is_valid = len(prefix) <= MAX_PREFIX_LENGTH and _PREFIX.fullmatch(prefix)
-    return prefix if is_valid and {".", ".."}.isdisjoint(prefix.split("/")) else None
 
 
 def parse_origin(text: str) -> str | None:

@@ -1,102 +1,21 @@
-"""Settings: read once from the environment into a frozen `Config`; one `ConfigError` names every problem."""
+"""Parsers of environment variables, which collect every problem instead of raising at the first."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from .database_url import DATABASE_KINDS, normalize_postgresql
-from .http_urls import PROXY_VARIABLES, Proxy, is_http_url, key_set_url, proxy_for
-from .shared_secrets import DEVELOPMENT_SECRET, secret_problems
-from .urls import MAX_PREFIX_LENGTH, parse_origin, parse_path_prefix
-
-VERSION = "0.1.0"
-"""The version of the service."""
+from .http_urls import is_http_url, key_set_url
+from .origins import parse_origin
+from .path_prefixes import MAX_PREFIX_LENGTH, parse_path_prefix
+from .proxies import PROXY_VARIABLES, Proxy, proxy_for
+from .shared_secrets import secret_problems
 
 QUOTES = {'"': '"', "'": "'", "\u201c": "\u201d", "\u2018": "\u2019"}
 """Quotation marks that values are found in, each with its other end."""
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-
-
-class ConfigError(Exception):
-    """The environment has invalid settings; `problems` lists a message for each."""
-
-    def __init__(self, problems: list[str]) -> None:
-        self.problems = problems
-        super().__init__("taskapi cannot start:\n" + "\n".join(f"  - {problem}" for problem in problems))
-
-
-@dataclass(frozen=True)
-class Config:
-    """The validated settings.
-
-    `secrets` is (), (current,) or (current, previous); `max_lifetime` is in seconds; `rate_limit` None means no limit;
-    `trusted_proxies` is the number of reverse proxies whose `X-Forwarded-For` entries and `X-Forwarded-Prefix` are
-    trusted; `url_prefix` has no slash at its end, and is "" without a prefix.
-    """
-
-    secrets: tuple[str, ...] = field(default=(), repr=False)
-    jwks_url: str | None = field(default=None, repr=False)  # its query may contain a key
-    jwks_proxy: Proxy | None = None
-    issuer: str | None = None
-    audience: str | None = None
-    max_lifetime: int | None = None
-    database_url: str = field(default="sqlite:///taskapi.db", repr=False)  # may contain a password
-    migration_database_url: str | None = field(default=None, repr=False)
-    cors_origins: tuple[str, ...] = ()
-    redis_url: str | None = field(default=None, repr=False)
-    rate_limit: str | None = "600/minute"
-    trusted_proxies: int = 0
-    url_prefix: str = ""
-    max_tasks_per_user: int = 10_000
-    require_if_match: bool = False
-    log_level: str = "INFO"
-
-    @property
-    def is_development(self) -> bool:
-        """True if the current shared secret is the public development secret; there may be a key set as well."""
-        return self.secrets[:1] == (DEVELOPMENT_SECRET,)
-
-    @classmethod
-    def from_env(cls, environ: Mapping[str, str]) -> Config:
-        """Read and validate the settings of `environ`; raise one `ConfigError` with every problem.
-
-        A key source is required, and MIGRATION_DATABASE_URL must have the scheme of DATABASE_URL.
-        """
-        env = Environment(environ)
-        config = cls(
-            secrets=env.secrets(),
-            jwks_url=(jwks_url := env.jwks_url()),
-            jwks_proxy=env.proxy(jwks_url),
-            issuer=env.text("JWT_ISSUER"),
-            audience=env.text("JWT_AUDIENCE"),
-            max_lifetime=env.seconds("JWT_MAX_LIFETIME"),
-            database_url=env.database_url("DATABASE_URL") or Config.database_url,
-            migration_database_url=env.database_url("MIGRATION_DATABASE_URL"),
-            cors_origins=env.origins("CORS_ORIGINS"),
-            redis_url=env.redis_url(),
-            rate_limit=env.rate_limit(),
-            trusted_proxies=env.number("TRUSTED_PROXIES", Config.trusted_proxies, maximum=10),
-            url_prefix=env.path_prefix("URL_PREFIX"),
-            max_tasks_per_user=env.number(
-                "MAX_TASKS_PER_USER", Config.max_tasks_per_user, minimum=1, maximum=10_000_000
-            ),
-            require_if_match=env.flag("REQUIRE_IF_MATCH"),
-            log_level=env.log_level(),
-        )
-        migration_url = config.migration_database_url
-        if migration_url and migration_url.partition(":")[0] != config.database_url.partition(":")[0]:
-            env.problems.append("MIGRATION_DATABASE_URL is of another kind than DATABASE_URL")
-        if not env.has_key_source():
-            env.problems.append(
-                "no key source: set BETTER_AUTH_SECRET (HS256), "
-                "BETTER_AUTH_URL or BETTER_AUTH_JWKS_URL (key pair), or both kinds"
-            )
-        if env.problems:
-            raise ConfigError(env.problems)
-        return config
 
 
 class Environment:
@@ -247,26 +166,26 @@ class Environment:
             )
         return prefix or ""
 
-    def redis_url(self) -> str | None:
-        """Return `REDIS_URL`, None if absent.
+    def redis_url(self, name: str) -> str | None:
+        """Return the URL of a Redis server, None if absent.
 
         Anything but a redis or rediss URL with a host is added to `problems`, and returned nevertheless.
         """
-        value = self.text("REDIS_URL")
+        value = self.text(name)
         if value and not re.match(r"(redis|rediss)://[^/]", value):
-            self.problems.append("REDIS_URL is not redis://HOST:PORT/NUMBER")
+            self.problems.append(f"{name} is not redis://HOST:PORT/NUMBER")
         return value
 
-    def rate_limit(self) -> str | None:
-        """Return `RATE_LIMIT`, by default `600/minute`; None for `off`.
+    def rate_limit(self, name: str, default: str) -> str | None:
+        """Return a rate limit such as `600/minute`, `default` if absent; None for `off`.
 
         An invalid one is added to `problems`, and returned nevertheless.
         """
-        value = self.text("RATE_LIMIT") or Config.rate_limit
+        value = self.text(name) or default
         if value == "off":
             return None
-        if not re.fullmatch(r"[1-9][0-9]{0,8}/(second|minute|hour|day)", value or ""):
-            self.problems.append("RATE_LIMIT is neither off nor a limit such as 600/minute")
+        if not re.fullmatch(r"[1-9][0-9]{0,8}/(second|minute|hour|day)", value):
+            self.problems.append(f"{name} is neither off nor a limit such as 600/minute")
         return value
 
     def number(self, name: str, default: int, *, minimum: int = 0, maximum: int) -> int:
@@ -289,12 +208,12 @@ class Environment:
             self.problems.append(f"{name} is neither true nor false")
         return value in ("true", "1")
 
-    def log_level(self) -> str:
-        """Return `LOG_LEVEL` in upper case, by default INFO.
+    def log_level(self, name: str, default: str) -> str:
+        """Return a level of `logging` in upper case, `default` if absent.
 
         One that is none of `LOG_LEVELS` is added to `problems`, and returned nevertheless.
         """
-        value = (self.text("LOG_LEVEL") or Config.log_level).upper()
+        value = (self.text(name) or default).upper()
         if value not in LOG_LEVELS:
-            self.problems.append(f"LOG_LEVEL is none of {', '.join(LOG_LEVELS)}")
+            self.problems.append(f"{name} is none of {', '.join(LOG_LEVELS)}")
         return value

@@ -1,11 +1,11 @@
-"""URLs of the issuer, and the proxy for requests to it."""
+"""The proxy for requests to the issuer."""
 
 from __future__ import annotations
 
 import pytest
 
-from taskapi.config import Config, ConfigError
-from taskapi.http_urls import Proxy, proxy_for, without_query
+from taskapi.config.proxies import Proxy, proxy_for
+from taskapi.config.settings import Config, ConfigError
 
 KEYS = "https://app.example.com/api/auth/jwks"
 BASIC = "Basic dXNlcjpwQHNzOncvcmQ="
@@ -97,8 +97,3 @@ def test_the_proxy_of_the_key_set_is_a_setting_and_shows_no_credentials():
     assert config.jwks_proxy == Proxy("proxy", 3128, "Basic dXNlcjpodW50ZXIy")
     assert "hunter2" not in repr(config)
     assert "dXNlcjpodW50ZXIy" not in repr(config)
-
-
-def test_a_url_in_the_log_has_no_query():
-    assert without_query(KEYS) == KEYS
-    assert without_query(f"{KEYS}?key=hunter2") == f"{KEYS}?…"

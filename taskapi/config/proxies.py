@@ -1,4 +1,4 @@
-"""URLs of the issuer, and the proxy for requests to it (HTTPS_PROXY, HTTP_PROXY, NO_PROXY)."""
+"""The proxy for requests to the issuer: HTTPS_PROXY, HTTP_PROXY and NO_PROXY."""
 
 from __future__ import annotations
 
@@ -79,33 +79,3 @@ def _basic(user: str | None, password: str | None) -> str | None:
     if user is None:
         return None
     return "Basic " + b64encode(f"{unquote(user)}:{unquote(password or '')}".encode()).decode()
-
-
-def key_set_url(issuer: str) -> str:
-    """Return the address of the key set of a Better Auth URL: plus `/jwks`, or `/api/auth/jwks` if it has no path."""
-    # Better Auth appends /api/auth to a base URL without a path, and uses one with a path unchanged.
-    base = issuer.rstrip("/")
-    return f"{base}/jwks" if urlsplit(base).path else f"{base}/api/auth/jwks"
-
-
-def without_query(url: str) -> str:
-    """Return a URL for the log: what follows `?` may contain a key."""
-    base, mark, _ = url.partition("?")
-    return f"{base}{mark}…" if mark else base
-
-
-def is_http_url(value: str, *, query: bool = False) -> bool:
-    """Return True for an http(s) URL with a host, without whitespace, credentials, bad port or fragment.
-
-    A query is allowed with `query`.
-    """
-    try:
-        parts = urlsplit(value)
-        _ = parts.port  # raises ValueError for a port that is not a number
-    except ValueError:
-        return False
-    if re.search(r"\s", value) or "@" in parts.netloc:
-        # `urlsplit` removes line breaks; credentials in the URL would not be sent, but they would be logged.
-        return False
-    allowed = query or not parts.query
-    return parts.scheme in ("http", "https") and bool(parts.hostname) and allowed and not parts.fragment

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from sqlalchemy.dialects import registry
 from sqlalchemy.engine import make_url
 
-from taskapi.config import Config, ConfigError
-from taskapi.database_url import DATABASE_KINDS, ENCODE, normalize_postgresql, parse_options
+from taskapi.config.database_url import DATABASE_KINDS, ENCODE, normalize_postgresql, parse_options
+from taskapi.config.settings import Config, ConfigError
 from tests.conftest import SECRET
 
 UNKNOWN = "a URL with a parameter that PostgreSQL's client library does not know"
