@@ -146,6 +146,11 @@ class Person:
         self.is_up_to_date()
         self.page.reload()
 
+    def leave(self) -> None:
+        """Open a blank page in the tab after every change was sent: a change in flight would be canceled."""
+        self.is_up_to_date()
+        self.page.goto("about:blank")
+
     def saved(self) -> list[Any]:
         """Return the tasks of the API after every change was sent."""
         self.is_up_to_date()

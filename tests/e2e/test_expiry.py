@@ -59,7 +59,7 @@ def test_an_expired_token_is_renewed_while_the_user_works(alice: Person):
 
 def test_a_page_that_was_suspended_past_the_expiry_works_again(alice: Person):
     alice.add("Before")
-    alice.page.goto("about:blank")
+    alice.leave()
     time.sleep(TOKEN_SECONDS + 1)
     alice.page.go_back()
 

@@ -55,6 +55,7 @@ def test_offline_the_page_says_so_and_sends_the_changes_when_it_is_online_again(
 
 def test_a_page_opened_while_the_api_is_down_shows_the_tasks_once_it_is_up(alice: Person):
     alice.add("Buy milk")
+    alice.is_up_to_date()
     alice.stack.stop_api()
     try:
         alice.page.reload()

@@ -66,7 +66,7 @@ def test_the_task_page_is_accessible_and_does_not_scroll_sideways_in_each_of_its
     assert_accessible(page)
 
     fill(person)
-    page.reload()
+    person.reload()
     expect(person.task("Renew the passport")).to_be_visible()
     assert_accessible(page)
     page.screenshot(path=screenshots / f"tasks-{look}.png")

@@ -29,6 +29,7 @@ def assert_ends(statuses: Callable[[], set[int]]) -> None:
 def test_signing_out_ends_a_copied_token_and_no_other_session(alice: Person, arrive: Arrive):
     elsewhere = arrive("Alice", email=alice.email).sign_in()
     alice.add("Buy milk")
+    alice.is_up_to_date()
     copied, others = alice.token(), elsewhere.token()
     assert statuses_of_workers(alice.stack, copied) == statuses_of_workers(alice.stack, others) == {200}
 
