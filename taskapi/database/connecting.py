@@ -101,6 +101,7 @@ class Connector:
             *args, **{**parameters, "options": options}, autocommit=True
         )
         connection.pooling = self.pooling
+        connection.add_notice_handler(connection.note_canceled_replication)
         return connection
 
     def _are_applied(self, connection: TimeoutConnection) -> bool:

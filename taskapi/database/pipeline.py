@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from itertools import count
 from secrets import token_hex
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
 from psycopg.errors import (
     ConnectionTimeout,
+    Diagnostic,
     DuplicatePreparedStatement,
     FeatureNotSupported,
     InFailedSqlTransaction,
@@ -72,6 +73,7 @@ class TimeoutConnection(psycopg.Connection[Any]):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._last_used, self._number_of_results = time.monotonic(), 0
+        self._is_unreplicated = False
         self.pooling, self._prepares = Pooling(), True
         self.transaction_settings: Sequence[str] = ()
         """Names and values of session settings that each transaction has to set: a pooler does not keep them."""
@@ -80,6 +82,26 @@ class TimeoutConnection(psycopg.Connection[Any]):
     def was_used_recently(self) -> bool:
         """True if a pipeline succeeded in the last `MAX_IDLE` seconds: COMMIT may be sent with the statements."""
         return time.monotonic() - self._last_used < MAX_IDLE
+
+    def note_canceled_replication(self, notice: Diagnostic) -> None:
+        """Make the current commit fail if the server warns that no standby has it (psycopg's notice handler).
+
+        Whoever cancels a commit that waits for a synchronous standby makes it return success: it would be lost with
+        this server. The warning has no SQLSTATE of its own, and its text is translated.
+        """
+        if notice.source_function == "SyncRepWaitForLSN":
+            self._is_unreplicated = True
+
+    def _raise_unreplicated(self) -> NoReturn:
+        """Raise OperationalError for a commit that no standby has."""
+        self._is_unreplicated = False
+        raise OperationalError("the commit is on this server only: its wait for a standby was canceled")
+
+    def commit(self) -> None:
+        """Commit as psycopg does (SQLAlchemy Core calls it); raise OperationalError if no standby has the commit."""
+        super().commit()
+        if self._is_unreplicated:
+            self._raise_unreplicated()
 
     def require_open(self) -> None:
         """Raise OperationalError if the server has closed this idle connection; nothing is sent."""
@@ -135,6 +157,8 @@ class TimeoutConnection(psycopg.Connection[Any]):
             raise
         if statements[-1] is COMMIT and results[-1].command_status != b"COMMIT":
             raise InFailedSqlTransaction("the server has rolled back instead of the commit")
+        if self._is_unreplicated:
+            self._raise_unreplicated()
         self._last_used = time.monotonic()
         return [
             known[statement.sql].load_rows(result, statement.row) if statement.row else ()

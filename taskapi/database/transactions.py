@@ -36,6 +36,7 @@ from .base import db
 from .failures import ATTEMPTS, RETRYABLE, DatabaseUnavailable, is_unavailable, sqlstate
 from .prepared import BoundStatement, Prepared, Rows
 from .unit_of_work import UnitOfWork, current_unit, running_unit
+from .write_limits import COMMITS, write_place
 
 log = logging.getLogger(__name__)
 
@@ -170,9 +171,19 @@ def _run_with_retries(work: Callable[[], R], owner: str, *, writable: bool) -> R
     engine = db.engine
     if engine.name == "sqlite":
         return _run_on_sqlite(engine, work, owner, writable=writable)
+    if not writable:
+        return _attempt_on_postgresql(engine, work, owner, writable=False)
+    with write_place(owner, STATEMENT_TIMEOUT):
+        return _attempt_on_postgresql(engine, work, owner, writable=True)
+
+
+def _attempt_on_postgresql(engine: Engine, work: Callable[[], R], owner: str, *, writable: bool) -> R:
+    """Do what `_run_with_retries` does, on PostgreSQL; a write must hold a `write_place`."""
     for attempt in range(1, ATTEMPTS + 1):
         running: UnitOfWork | None = None
         try:
+            if writable and COMMITS.is_suspicious:
+                COMMITS.require_standby(engine)
             running = UnitOfWork(engine, owner, writable=writable)
             return _run_once(work, running)
         except PoolTimeout as error:
@@ -188,6 +199,8 @@ def _run_with_retries(work: Callable[[], R], owner: str, *, writable: bool) -> R
                 continue
             if lost or is_unavailable(cause):
                 uncertain = writable and running is not None and running.is_committing
+                if uncertain and isinstance(cause, ConnectionTimeout):
+                    COMMITS.report_timeout()
                 raise DatabaseUnavailable(str(cause), uncertain=uncertain) from error
             raise
     raise AssertionError("unreachable")
