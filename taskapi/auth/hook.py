@@ -36,7 +36,11 @@ def init_app(app: Flask, config: Config) -> None:
     if config.jwks_url:
         sources.append(JWKS(config.jwks_url, proxy=config.jwks_proxy))
     app.extensions[_VERIFIER] = Verifier(
-        sources, issuer=config.issuer, audience=config.audience, max_lifetime=config.max_lifetime
+        sources,
+        issuer=config.issuer,
+        audience=config.audience,
+        max_lifetime=config.max_lifetime,
+        not_before=config.tokens_not_before,
     )
     app.extensions[_REJECTIONS] = LimitedLog(log)
     app.extensions[_SESSIONS] = EndedSessions(max_lifetime=config.max_lifetime)

@@ -63,7 +63,10 @@ class VerifiedToken:
 
 
 class Verifier:
-    """Verifies tokens; `issuer`, `audience` and, for access tokens, `max_lifetime` (seconds) are checked if set."""
+    """Verifies tokens; `issuer`, `audience` and, for access tokens, `max_lifetime` and `not_before` are checked if set.
+
+    `max_lifetime` is in seconds; `not_before` is the earliest accepted `iat`, in seconds since 1970.
+    """
 
     def __init__(
         self,
@@ -72,12 +75,14 @@ class Verifier:
         issuer: str | None = None,
         audience: str | None = None,
         max_lifetime: int | None = None,
+        not_before: float | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._sources = {algorithm: source for source in sources for algorithm in source.algorithms}
         self._issuer = issuer
         self._audience = audience
         self._max_lifetime = max_lifetime
+        self._not_before = not_before
         self._clock = clock
         self._cache: TokenCache[VerifiedToken] = TokenCache()
         self._options: Options = {
@@ -179,11 +184,16 @@ class Verifier:
             raise InvalidToken("the token cannot be read") from error
 
     def _check_lifetime(self, claims: dict[str, Any], now: float) -> None:
-        """Raise `InvalidToken` if the time from `iat` (without it: now) to `exp` exceeds a configured maximum."""
+        """Raise `InvalidToken` if the time from `iat` (without it: now) to `exp` exceeds a configured maximum.
+
+        Also if `iat` is before a configured time, or absent then.
+        """
         expires, issued = numeric_date(claims, "exp"), numeric_date(claims, "iat")
         lifetime = (expires or 0) - (now if issued is None else issued)
         if self._max_lifetime is not None and lifetime > self._max_lifetime:
             raise InvalidToken("the token lives longer than is accepted here")
+        if self._not_before is not None and (issued is None or issued < self._not_before):
+            raise InvalidToken("the token was issued before the time from which tokens are accepted here")
 
     def _session(self, claims: dict[str, Any]) -> str | None:
         """Return the `sid`, None if absent; raise `InvalidToken` if it is not an id, or the lifetime not bounded."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 
 from .database_url import DATABASE_KINDS, normalize_postgresql
 from .http_urls import is_http_url, key_set_url
@@ -124,6 +125,23 @@ class Environment:
             self.problems.append(f"{name} is not a duration such as 900, 15m, 12h or 7d")
             return None
         return int(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
+
+    def time(self, name: str) -> float | None:
+        """Return a time with its offset, such as `2026-12-01T08:00:00Z`, in seconds since 1970; None if absent.
+
+        An invalid one, or one without an offset, is None, too, and added to `problems`.
+        """
+        value = self.text(name)
+        if value is None:
+            return None
+        try:
+            time = datetime.fromisoformat(value)
+            if time.tzinfo is not None:
+                return time.timestamp()
+        except (ValueError, OverflowError):
+            pass
+        self.problems.append(f"{name} is not a time with an offset such as 2026-12-01T08:00:00Z")
+        return None
 
     def database_url(self, name: str) -> str | None:
         """Return a database URL, that of PostgreSQL as `normalize_postgresql` does; None if absent.

@@ -27,7 +27,8 @@ class ConfigError(Exception):
 class Config:
     """The validated settings.
 
-    `secrets` is (), (current,) or (current, previous); `max_lifetime` is in seconds; `rate_limit` None means no limit;
+    `secrets` is (), (current,) or (current, previous); `max_lifetime` is in seconds, `tokens_not_before` in
+    seconds since 1970; `rate_limit` None means no limit;
     `trusted_proxies` is the number of reverse proxies whose `X-Forwarded-For` entries and `X-Forwarded-Prefix` are
     trusted; `url_prefix` has no slash at its end, and is "" without a prefix.
     """
@@ -38,6 +39,7 @@ class Config:
     issuer: str | None = None
     audience: str | None = None
     max_lifetime: int | None = None
+    tokens_not_before: float | None = None
     database_url: str = field(default="sqlite:///taskapi.db", repr=False)  # may contain a password
     migration_database_url: str | None = field(default=None, repr=False)
     cors_origins: tuple[str, ...] = ()
@@ -68,6 +70,7 @@ class Config:
             issuer=env.text("JWT_ISSUER"),
             audience=env.text("JWT_AUDIENCE"),
             max_lifetime=env.seconds("JWT_MAX_LIFETIME"),
+            tokens_not_before=env.time("JWT_NOT_BEFORE"),
             database_url=env.database_url("DATABASE_URL") or Config.database_url,
             migration_database_url=env.database_url("MIGRATION_DATABASE_URL"),
             cors_origins=env.origins("CORS_ORIGINS"),

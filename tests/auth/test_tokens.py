@@ -589,6 +589,22 @@ def test_a_sid_that_is_not_an_id_is_invalid(verifier: Verifier, session: Any) ->
     assert refusal(verifier, token(sid=session)) == "sid of the token is not an id"
 
 
+@pytest.mark.parametrize(
+    ("claims", "accepted"),
+    [({"iat": NOW - 60}, True), ({"iat": NOW}, True), ({"iat": NOW - 61}, False), ({}, False)],
+    ids=["then", "later", "before", "unknown"],
+)
+def test_a_token_from_before_the_configured_time_is_invalid(claims: dict[str, int], *, accepted: bool) -> None:
+    text = compact(HEADER, {"sub": "alice", "exp": NOW + 900, **claims}, hs256())
+    verifier = with_secret(not_before=NOW - 60.0)
+    if accepted:
+        assert verifier.verify(text) == ALICE
+    else:
+        reason = "the token was issued before the time from which tokens are accepted here"
+        assert refusal(verifier, text) == reason
+    assert with_secret().verify(text) == ALICE
+
+
 BAD_LIFETIME = "the token names a session and has no iat, or lives longer than is accepted here"
 TEN_YEARS = 10 * 366 * 86_400
 

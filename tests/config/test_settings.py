@@ -92,6 +92,8 @@ READ: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
     "lifetime in minutes": ({"JWT_MAX_LIFETIME": "15m"}, {"max_lifetime": 900}),
     "lifetime in hours": ({"JWT_MAX_LIFETIME": "12h"}, {"max_lifetime": 43_200}),
     "lifetime in days": ({"JWT_MAX_LIFETIME": "7d"}, {"max_lifetime": 604_800}),
+    "not before": ({"JWT_NOT_BEFORE": "2026-12-01T08:00:00Z"}, {"tokens_not_before": 1_796_112_000.0}),
+    "not before with an offset": ({"JWT_NOT_BEFORE": "2026-12-01T09:00+01:00"}, {"tokens_not_before": 1_796_112_000.0}),
     "SQLite": ({"DATABASE_URL": "sqlite:////var/lib/t.db"}, {"database_url": "sqlite:////var/lib/t.db"}),
     "PostgreSQL": ({"DATABASE_URL": "postgresql://u:p@db/t"}, {"database_url": "postgresql+psycopg://u:p@db/t"}),
     "PostgreSQL by its short name": (
@@ -148,7 +150,15 @@ def test_a_published_key_set_needs_no_secret(name: str) -> None:
 
 SETTINGS = (
     *("BETTER_AUTH_SECRET_PREVIOUS", "BETTER_AUTH_URL", "BETTER_AUTH_JWKS_URL", "JWT_ISSUER", "JWT_AUDIENCE"),
-    *("JWT_MAX_LIFETIME", "DATABASE_URL", "CORS_ORIGINS", "URL_PREFIX", "REQUIRE_IF_MATCH", "LOG_LEVEL"),
+    *(
+        "JWT_MAX_LIFETIME",
+        "JWT_NOT_BEFORE",
+        "DATABASE_URL",
+        "CORS_ORIGINS",
+        "URL_PREFIX",
+        "REQUIRE_IF_MATCH",
+        "LOG_LEVEL",
+    ),
 )
 
 
@@ -258,6 +268,7 @@ QUOTED = {
     "JWT_ISSUER": "https://a",
     "JWT_AUDIENCE": "tasks",
     "JWT_MAX_LIFETIME": "7d",
+    "JWT_NOT_BEFORE": "2026-12-01T08:00:00Z",
     "DATABASE_URL": "postgresql://u:p@h/d",
     "RATE_LIMIT": "off",
     "MIGRATION_DATABASE_URL": "postgresql://u:p@h/d",
@@ -298,6 +309,10 @@ BAD_VALUES: dict[str, tuple[str, list[str]]] = {
     "JWT_MAX_LIFETIME": (
         "JWT_MAX_LIFETIME is not a duration such as 900, 15m, 12h or 7d",
         ["0", "-1", "1.5h", "7 d", "7w", "d", "1e3", "07d", "٧d", "9" * 10, "infinite"],
+    ),
+    "JWT_NOT_BEFORE": (
+        "JWT_NOT_BEFORE is not a time with an offset such as 2026-12-01T08:00:00Z",
+        ["2026-12-01T08:00:00", "2026-12-01", "08:00Z", "1796112000", "yesterday", "2026-13-01T08:00:00Z"],
     ),
     "DATABASE_URL": (
         BAD_DATABASE_URL,
