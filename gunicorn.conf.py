@@ -15,7 +15,7 @@ gc.disable()
 
 import os  # noqa: E402
 
-from taskapi.server import access_log, addresses, hooks, settings, worker  # noqa: E402
+from taskapi.server import access_log, addresses, hooks, reexec, settings, worker  # noqa: E402
 
 # WEB_CONCURRENCY, PORT and LOG_LEVEL. An invalid one is one line in the terminal, and not a traceback.
 environment = settings.from_env_or_exit(os.environ)
@@ -77,6 +77,8 @@ access_log_format = access_log.ACCESS_LOG_FORMAT
 logger_class = access_log.AccessLogger
 loglevel = environment.log_level
 
+# SIGHUP loads new code, which gunicorn's own reload does not (taskapi/server/reexec.py).
+when_ready = reexec.when_ready
 pre_request = hooks.pre_request
 pre_fork = hooks.pre_fork
 post_fork = hooks.post_fork
