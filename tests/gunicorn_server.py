@@ -136,23 +136,30 @@ def launch(
 
 
 def spawn_on_socket(
-    command: Callable[[int], list[str]], environ: dict[str, str], output: Path, port: int = 0
+    command: Callable[[int], list[str]], environ: dict[str, str], output: Path, port: int = 0, folder: Path = ROOT
 ) -> tuple[subprocess.Popen[bytes], int]:
-    """Start a process that inherits a listening socket; return it and the port.
+    """Start a process in a folder that inherits a listening socket; return it and the port.
 
     `command` is called with the file descriptor. No other process can take the port between choosing and binding it.
     """
-    with socket.create_server(("127.0.0.1", port)) as listener, output.open("ab") as sink:
-        process = subprocess.Popen(
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        # This process closes its copy: when the server has ended, connections are refused.
+        return spawn(command, environ, output, listener, folder), listener.getsockname()[1]
+
+
+def spawn(
+    command: Callable[[int], list[str]], environ: dict[str, str], output: Path, listener: socket.socket, folder: Path
+) -> subprocess.Popen[bytes]:
+    """Start a process in a folder that inherits this listening socket; `command` is called with the file descriptor."""
+    with output.open("ab") as sink:
+        return subprocess.Popen(
             command(listener.fileno()),
-            cwd=ROOT,
+            cwd=folder,
             env=environ,
             stdout=sink,
             stderr=subprocess.STDOUT,
             pass_fds=[listener.fileno()],
         )
-        # This process closes its copy: when the server has ended, connections are refused.
-        return process, listener.getsockname()[1]
 
 
 @contextmanager

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from tests.chaos import upgrades
+from tests.chaos.backups import restore_copy, restore_dump
+from tests.chaos.cluster import Cluster
+from tests.chaos.failover import fail_over, lose_standbys
 from tests.chaos.failures import (
     fill_disk,
     freeze_database,
@@ -27,6 +32,9 @@ from tests.chaos.unread_responses import serve_beside_unread_responses
 from tests.without_where import failures_without_owner_conditions
 
 Figures = Callable[..., None]
+
+MIGRATED_FROM = ("0001", "0003", "0004", "0005", "0006", "0007")
+"""The newest migration of each earlier release (`upgrades.releases`)."""
 
 
 @pytest.mark.parametrize("keyed", [True, False], ids=["with-keys", "without-keys"])
@@ -54,6 +62,26 @@ def test_a_frozen_postgresql_holds_no_request_for_longer_than_the_limit(
     figures(**freeze_database(postgresql_instance, frozen=30))
 
 
+@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGINT, signal.SIGSTOP], ids=["killed", "stopped", "frozen"])
+@pytest.mark.parametrize("detection", [0, 10])
+def test_a_failover_loses_no_acknowledged_write(
+    postgresql_cluster: Cluster, figures: Figures, kind: signal.Signals, detection: float
+):
+    figures(**fail_over(postgresql_cluster, kind, detection=detection))
+
+
+def test_without_standbys_no_write_is_acknowledged_and_reads_are_served(postgresql_cluster: Cluster, figures: Figures):
+    figures(**lose_standbys(postgresql_cluster, absent=60))
+
+
+def test_a_dump_under_writes_restores_the_rows_of_its_snapshot(postgresql_instance: PostgreSQL, figures: Figures):
+    figures(**restore_dump(postgresql_instance, writes=5000))
+
+
+def test_a_copy_of_a_sqlite_file_under_writes_is_of_one_moment(sqlite_url: str, tmp_path: Path, figures: Figures):
+    figures(**restore_copy(sqlite_url, tmp_path, writes=2000))
+
+
 def test_four_processes_write_to_one_sqlite_file(sqlite_url: str, figures: Figures):
     figures(**write_together(sqlite_url, writes=5000))
 
@@ -73,6 +101,20 @@ def test_a_write_lock_of_another_process_does_not_slow_down_readers(sqlite_url: 
 
 def test_a_full_disk_loses_no_acknowledged_write(sqlite_url: str, figures: Figures):
     figures(**fill_disk(sqlite_url))
+
+
+@pytest.mark.parametrize("number", range(len(MIGRATED_FROM)), ids=MIGRATED_FROM)
+def test_an_upgrade_from_each_release_and_back_fails_no_request(
+    empty_url: str, tmp_path: Path, figures: Figures, number: int
+):
+    release = upgrades.releases()[number]
+    if not empty_url.startswith("sqlite") and release.head < upgrades.ROW_LEVEL_SECURITY:
+        pytest.skip("needs a stop on PostgreSQL: docs/operations.md, Upgrade")
+    figures(**upgrades.upgrade(empty_url, release, tmp_path))
+
+
+def test_new_code_is_loaded_by_sighup_and_no_request_fails(url: str, tmp_path: Path, figures: Figures):
+    figures(**upgrades.reload(url, tmp_path, times=5))
 
 
 @pytest.mark.parametrize("kind", [signal.SIGHUP, signal.SIGTERM], ids=["reloaded", "replaced-worker-by-worker"])

@@ -11,11 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError
 
 from tests.conftest import dispose_engines, migrate
 from tests.postgres import new_database, server, start
 from tests.waiting import until
+
+
+def running_postgresql(postmaster: int) -> list[int]:
+    """Return the process ids of a server, its postmaster first; none if it has ended."""
+    try:
+        children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+    except FileNotFoundError:
+        return []
+    return [postmaster, *map(int, children)]
 
 
 class PostgreSQL:
@@ -26,14 +36,15 @@ class PostgreSQL:
         self.url = url
         """URL of a migrated database for the role of the service."""
 
+    @property
+    def superuser_url(self) -> str:
+        """URL of the database for the superuser."""
+        server = make_url(self._server.get_uri()).set(drivername="postgresql+psycopg")
+        return server.set(database=make_url(self.url).database).render_as_string(hide_password=False)
+
     def processes(self) -> list[int]:
         """Return the process ids, the postmaster first: signaled first, it forks no new backend in between."""
-        postmaster: int = self._server.get_pid()
-        try:
-            children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
-        except FileNotFoundError:
-            return []
-        return [postmaster, *map(int, children)]
+        return running_postgresql(self._server.get_pid())
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to every process."""

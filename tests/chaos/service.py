@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import SECRET
-from tests.gunicorn_server import STARTING, STOPPING, ServerResponse, spawn_on_socket
+from tests.gunicorn_server import ROOT, STARTING, STOPPING, ServerResponse, spawn
 from tests.waiting import until
 
 CLIENT_TIMEOUT = 60
@@ -70,11 +71,14 @@ def run_service(
     workers: int = 3,
     settings: str = "gunicorn.conf.py",
     app: str = "wsgi:app",
+    code: Path = ROOT,
+    listener: socket.socket | None = None,
     **environment: str,
 ) -> Iterator[Service]:
     """Run gunicorn until the context ends.
 
-    `settings` is its configuration file, `app` the WSGI application; `environment` adds environment variables.
+    `settings` is its configuration file, `app` the WSGI application, `code` the folder of both; it serves on
+    `listener`, or a socket of its own. `environment` adds environment variables.
     """
     environ = {
         "PATH": os.environ["PATH"],
@@ -84,15 +88,15 @@ def run_service(
         "WEB_CONCURRENCY": str(workers),
         **environment,
     }
+    command = [sys.executable, "-m", "gunicorn"]
     with tempfile.TemporaryDirectory(prefix="taskapi-service-") as folder:
         log = Path(folder) / "log"
-        process, port = spawn_on_socket(
-            lambda fd: [sys.executable, "-m", "gunicorn", "-c", settings, "--bind", f"fd://{fd}", app], environ, log
-        )
-        running = Service(port, process, log)
+        with listener.dup() if listener else socket.create_server(("127.0.0.1", 0)) as own:
+            process = spawn(lambda fd: [*command, "-c", settings, "--bind", f"fd://{fd}", app], environ, log, own, code)
+            running = Service(own.getsockname()[1], process, log)
         try:
             deadline = time.monotonic() + STARTING
-            while not (running.is_up() and len(running.workers()) >= workers):
+            while not (len(running.workers()) >= workers and running.is_up()):
                 alive = process.poll() is None and time.monotonic() < deadline
                 assert alive, f"gunicorn did not start:\n{log.read_text(errors='replace')}"
                 time.sleep(0.05)

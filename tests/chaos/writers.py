@@ -146,12 +146,12 @@ class WriteLog:
         figures: Counter[str] = Counter(lost=0, doubled=0, altered=0, made_though_refused=0, made_unacknowledged=0)
         for writer in self.writers:
             stored: dict[str, list[dict[str, Any]]] = {}
-            for task in _all_tasks(writer):
+            for task in all_tasks(writer.service, writer.user):
                 stored.setdefault(task["title"], []).append(task)
             figures["doubled"] += sum(len(tasks) > 1 for tasks in stored.values())
             figures["lost"] += len(writer.acknowledged.keys() - stored.keys())
             figures["altered"] += sum(
-                writer.acknowledged.get(title, tasks[0]) != tasks[0] for title, tasks in stored.items()
+                _differs(writer.acknowledged.get(title, {}), tasks[0]) for title, tasks in stored.items()
             )
             figures["made_though_refused"] += len(stored.keys() & writer.refused - writer.acknowledged.keys())
             figures["made_unacknowledged"] += len(stored.keys() - writer.acknowledged.keys())
@@ -166,10 +166,16 @@ class WriteLog:
         }
 
 
-def _all_tasks(writer: Writer) -> Iterator[dict[str, Any]]:
-    path: str | None = f"/api/{writer.user}/tasks?limit=1000"
+def _differs(acknowledged: dict[str, Any], stored: dict[str, Any]) -> bool:
+    """Return True if a member has another value; an older release may have acknowledged a task with fewer members."""
+    return any(stored.get(name) != value for name, value in acknowledged.items())
+
+
+def all_tasks(service: Service, user: str) -> Iterator[dict[str, Any]]:
+    """List all tasks of a user, page by page."""
+    path: str | None = f"/api/{user}/tasks?limit=1000"
     while path:
-        response = writer.service.get(path, token(writer.user))
+        response = service.get(path, token(user))
         assert response.status == 200, response.body
         yield from response.json
         link = response.headers["Link"]

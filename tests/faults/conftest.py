@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.chaos.conftest import figures, postgresql_instance, sqlite_url, url
+from tests.chaos.conftest import empty_url, figures, postgresql_cluster, postgresql_instance, sqlite_url, url
 from tests.chaos.service import Service, run_service
 from tests.conftest import migrate
 
-__all__ = ["figures", "postgresql_instance", "sqlite_url", "url"]
+__all__ = ["empty_url", "figures", "postgresql_cluster", "postgresql_instance", "sqlite_url", "url"]
 
 
 @pytest.fixture(scope="package")
