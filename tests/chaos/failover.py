@@ -70,12 +70,15 @@ def fail_over(cluster: Cluster, kind: signal.Signals, *, detection: float, clien
     return figures
 
 
-def lose_standbys(cluster: Cluster, *, absent: float, clients: int = 12) -> dict[str, Any]:
-    """Kill all standbys for `absent` seconds: no commit is acknowledged, reads are served, and nothing piles up."""
+def lose_standbys(cluster: Cluster, *, absent: float, writers: int = 32, readers: int = 6) -> dict[str, Any]:
+    """Kill all standbys for `absent` seconds: no commit is acknowledged, reads are served, and nothing piles up.
+
+    There are more writers than connections, and they do not repeat a request: the next one is another write.
+    """
     with run_service(cluster.url, workers=WORKERS) as running:
         workers = running.workers()
-        with writing(running, clients) as writes, reading(running, clients // 2) as reads:
-            await_writes(writes, clients * 3)
+        with writing(running, writers, keyed=False) as writes, reading(running, readers) as reads:
+            await_writes(writes, writers)
             lost = cluster.standbys
             for standby in lost:
                 standby.end(signal.SIGKILL)
@@ -88,7 +91,7 @@ def lose_standbys(cluster: Cluster, *, absent: float, clients: int = 12) -> dict
             cluster.await_standbys(len(lost))
             back = time.monotonic()
             first = _first_acknowledged(writes, before + acknowledged) - back
-            await_writes(writes, clients * 3)
+            await_writes(writes, writers)
         figures = {
             "absent_s": absent,
             "acknowledged_meanwhile": acknowledged,
@@ -100,14 +103,14 @@ def lose_standbys(cluster: Cluster, *, absent: float, clients: int = 12) -> dict
         }
         assert running.workers() == workers, "a worker was replaced"
     assert_no_write_lost(figures)
-    assert figures["abandoned"] == figures["made_unacknowledged"] == 0, figures
+    assert figures["made_unacknowledged"] <= figures["uncertain"] + writes.disconnects, figures
     # A commit that a standby had received when it was killed may still be acknowledged.
-    assert acknowledged <= clients, figures
+    assert acknowledged <= writers, figures
     assert {request.status for request in served} == {200}, figures
-    assert len(served) > absent * clients / 2, figures
+    assert len(served) > absent * readers, figures
     assert connections <= MAX_CONNECTIONS * WORKERS, figures
     assert figures["slowest_read_s"] < RESPONSE_LIMIT + LOAD_ALLOWANCE, figures
-    assert set(writes.outcomes) <= {201, 409, 503, NO_RESPONSE}, figures
+    assert set(writes.outcomes) <= {201, 503, NO_RESPONSE}, figures
     assert writes.outcomes[NO_RESPONSE] == writes.disconnects, figures
     return figures
 
