@@ -15,7 +15,7 @@ FILE = Path(__file__).resolve().parent.parent / "deploy/patroni/patroni.yml"
 
 def test_a_commit_needs_a_standby_and_is_never_acknowledged_without():
     settings = yaml.safe_load(FILE.read_text())["bootstrap"]["dcs"]
-    assert settings["synchronous_mode"] == "quorum"
+    assert settings["synchronous_mode"] in (True, "quorum")
     assert settings["synchronous_mode_strict"] is True
     assert settings["synchronous_node_count"] == 1
 

@@ -25,16 +25,8 @@ class Lane:
     However many requests of one user wait, each other user's first one waits for at most `per_user` of them.
     """
 
-    def __init__(
-        self,
-        places: int,
-        per_user: int = 1,
-        *,
-        max_waiting: int = MAX_WAITING,
-        max_waiting_of_user: int = MAX_WAITING_OF_USER,
-    ) -> None:
+    def __init__(self, places: int, per_user: int = 1) -> None:
         self._free, self._per_user = places, per_user
-        self._max_waiting, self._max_waiting_of_user = max_waiting, max_waiting_of_user
         # Reentrant: a garbage collection that begins while it is held may release a permit (http/permits.py).
         self._mutex = threading.RLock()
         self._queues: dict[str, deque[threading.Lock]] = {}
@@ -116,16 +108,16 @@ class Lane:
     def acquire(self, deadline: float, user: str = "") -> None:
         """Take a place; wait for one until `deadline` (monotonic clock), then raise `LaneTimeout`.
 
-        Raises it at once if `max_waiting` requests wait already, or `max_waiting_of_user` of this user, so that one
+        Raises it at once if `MAX_WAITING` requests wait already, or `MAX_WAITING_OF_USER` of this user, so that one
         user cannot fill the queue. A request that is killed while it waits takes no place.
         """
         entry = threading.Lock()  # `_pass_on` opens it
         with self._mutex:
             if self._take(user):
                 return
-            if self.waiting >= self._max_waiting:
+            if self.waiting >= MAX_WAITING:
                 raise LaneTimeout("too many requests wait already")
-            if len(self._queues.get(user, ())) >= self._max_waiting_of_user:
+            if len(self._queues.get(user, ())) >= MAX_WAITING_OF_USER:
                 raise LaneTimeout("too many requests of this user wait already")
             entry.acquire()
             self._queues.setdefault(user, deque()).append(entry)

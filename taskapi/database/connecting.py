@@ -69,7 +69,8 @@ class Connector:
         What times are read by is set for the session as well: PgBouncer keeps these two settings for each client. In
         the modes in which it gives a transaction any server connection, others would stay set for the next client.
         """
-        connection = self._open(args, _resolve_hosts(parameters))
+        connection = self._open(args, self.pooling.servers.sort(_resolve_hosts(parameters)))
+        self.pooling.servers.report_connected(connection)
         if not self.pooling.keeps_settings:
             # psycopg gives the statements of all its clients the same names: that of another one might be executed.
             connection.prepare_threshold = None

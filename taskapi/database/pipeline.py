@@ -215,6 +215,12 @@ class TimeoutConnection(psycopg.Connection[Any]):
                 return  # the caller still has to read what was received before the reset
             else:
                 return
+        self._give_up()
+
+    def _give_up(self) -> NoReturn:
+        """Close, raise ConnectionTimeout, and let new connections try this server last, if there are several."""
+        self.pooling.servers.report_silence(self)
+        self.close()
         raise ConnectionTimeout("the server does not respond")
 
     @cached_property
@@ -272,8 +278,7 @@ class TimeoutConnection(psycopg.Connection[Any]):
                 ready = yield waiting_for
                 silence = 0.0 if ready or _is_readable(self.pgconn.socket) else silence + interval
                 if silence > SERVER_TIMEOUT:
-                    self.close()
-                    raise ConnectionTimeout("the server does not respond")
+                    self._give_up()
                 waiting_for = gen.send(ready)
         except StopIteration as end:
             result = end.value

@@ -7,13 +7,15 @@ registers a weakref callback per checkout, which returns a leaked connection, an
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePool
+from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 from sqlalchemy.util.queue import Queue
 
+T = TypeVar("T")
 
-class _FIFOQueue(Queue[ConnectionPoolEntry]):
+
+class FIFOQueue(Queue[T]):
     """SQLAlchemy's FIFO queue, which takes its lock only when a thread has to wait.
 
     deque.append and deque.popleft are atomic. FIFO: the connection idle longest is checked out first, so none stays
@@ -23,23 +25,23 @@ class _FIFOQueue(Queue[ConnectionPoolEntry]):
     _waiting = 0
     """Number of threads in `_wait`."""
 
-    def put(self, item: ConnectionPoolEntry, block: bool = True, timeout: float | None = None) -> None:  # noqa: ARG002, FBT001, FBT002
-        """Append a connection and wake one waiting thread; never waits."""
+    def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:  # noqa: ARG002, FBT001, FBT002
+        """Append an item and wake one waiting thread; never waits."""
         self.queue.append(item)
         # No lost wakeup: a waiter increments _waiting before it checks the deque; we append before we read _waiting.
         if self._waiting:
             with self.not_empty:
                 self.not_empty.notify()
 
-    def get(self, block: bool = True, timeout: float | None = None) -> ConnectionPoolEntry:  # noqa: FBT001, FBT002
-        """Remove the first connection, with `block` wait for one, up to `timeout` seconds if set; or raise `Empty`."""
+    def get(self, block: bool = True, timeout: float | None = None) -> T:  # noqa: FBT001, FBT002
+        """Remove the first item, with `block` wait for one, up to `timeout` seconds if set; or raise `Empty`."""
         try:
             return self.queue.popleft()
         except IndexError:
             return self._wait(block, timeout)
 
-    def _wait(self, block: bool, timeout: float | None) -> ConnectionPoolEntry:  # noqa: FBT001
-        """Wait as SQLAlchemy's queue does, again if another thread takes the connection first; may raise `Empty`."""
+    def _wait(self, block: bool, timeout: float | None) -> T:  # noqa: FBT001
+        """Wait as SQLAlchemy's queue does, again if another thread takes the item first; may raise `Empty`."""
         deadline = None if timeout is None else time.monotonic() + timeout
         with self.mutex:
             self._waiting += 1
@@ -108,7 +110,7 @@ class PooledConnection(PoolProxiedConnection):
 class Pool(QueuePool):
     """QueuePool for `max_overflow=0` and `pool_reset_on_return=None`; sends no checkout, checkin and reset events."""
 
-    _queue_class = _FIFOQueue
+    _queue_class = FIFOQueue
 
     def connect(self) -> PooledConnection:
         """Check out a pooled or a new connection; raises SQLAlchemy's TimeoutError after `pool_timeout` seconds."""

@@ -36,7 +36,7 @@ from .base import db
 from .failures import ATTEMPTS, RETRYABLE, DatabaseUnavailable, is_unavailable, sqlstate
 from .prepared import BoundStatement, Prepared, Rows
 from .unit_of_work import UnitOfWork, current_unit, running_unit
-from .write_limits import COMMITS, write_place
+from .write_limits import COMMITS, release_place, take_place
 
 log = logging.getLogger(__name__)
 
@@ -173,12 +173,15 @@ def _run_with_retries(work: Callable[[], R], owner: str, *, writable: bool) -> R
         return _run_on_sqlite(engine, work, owner, writable=writable)
     if not writable:
         return _attempt_on_postgresql(engine, work, owner, writable=False)
-    with write_place(owner, STATEMENT_TIMEOUT):
+    take_place(STATEMENT_TIMEOUT)
+    try:
         return _attempt_on_postgresql(engine, work, owner, writable=True)
+    finally:
+        release_place()
 
 
 def _attempt_on_postgresql(engine: Engine, work: Callable[[], R], owner: str, *, writable: bool) -> R:
-    """Do what `_run_with_retries` does, on PostgreSQL; a write must hold a `write_place`."""
+    """Do what `_run_with_retries` does, on PostgreSQL; a write must hold a place (`write_limits`)."""
     for attempt in range(1, ATTEMPTS + 1):
         running: UnitOfWork | None = None
         try:

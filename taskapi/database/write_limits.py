@@ -11,20 +11,15 @@ import time
 
 from sqlalchemy import text
 from sqlalchemy.engine import Engine
+from sqlalchemy.util.queue import Empty
 
 from ..concurrency import slots
-from ..concurrency.lanes import Lane, LaneTimeout
 from .failures import DatabaseUnavailable
+from .pool import FIFOQueue
 from .unit_of_work import UnitOfWork
 
 MAX_WRITES = 6
 """Maximum writes of a worker that hold a connection; the others of its connections (`engine.POOL_SIZE`) serve reads."""
-
-MAX_WRITES_OF_USER = 3
-"""Maximum writes of one user among them: they wait for each other's lock of the user's row."""
-
-MAX_WAITING = 900
-"""Maximum writes that wait for one of these places: as many as a worker has connections to clients."""
 
 CHECK_INTERVAL = 1.0
 """Seconds between two checks whether commits still wait for a standby."""
@@ -73,29 +68,26 @@ def _commits_wait(engine: Engine) -> bool:
 COMMITS = CommitWatch()
 """What this process knows about its database's commits."""
 
-_WRITERS = Lane(MAX_WRITES, MAX_WRITES_OF_USER, max_waiting=MAX_WAITING, max_waiting_of_user=MAX_WAITING)
+_places: FIFOQueue[None] = FIFOQueue()
+for _ in range(MAX_WRITES):
+    _places.put(None)
 
 
-class write_place:  # noqa: N801  used like a function
-    """Context manager that holds one of the `MAX_WRITES` places; a wait for it holds no slot and no connection.
+def take_place(timeout: float) -> None:
+    """Take one of the `MAX_WRITES` places; wait for one without a concurrency slot and without a connection.
 
-    Raises `DatabaseUnavailable` after `timeout` seconds of waiting.
+    Raises `DatabaseUnavailable` after `timeout` seconds. Writes get their places in the order of their arrival.
     """
-
-    __slots__ = ("_owner", "_timeout")
-
-    def __init__(self, owner: str, timeout: float) -> None:
-        self._owner, self._timeout = owner, timeout
-
-    def __enter__(self) -> None:
-        """Take a place, at once if one is free."""
-        if not _WRITERS.acquire_now(self._owner):
+    try:
+        _places.get(block=False)
+    except Empty:
+        with slots.released():
             try:
-                with slots.released():
-                    _WRITERS.acquire(time.monotonic() + self._timeout, self._owner)
-            except LaneTimeout as error:
-                raise DatabaseUnavailable(f"no free connection for a write: {error}") from error
+                _places.get(timeout=timeout)
+            except Empty:
+                raise DatabaseUnavailable("no free connection for a write") from None
 
-    def __exit__(self, *_: object) -> None:
-        """Give the place back."""
-        _WRITERS.release(self._owner)
+
+def release_place() -> None:
+    """Give a place back."""
+    _places.put(None)

@@ -117,24 +117,39 @@ class Cluster:
     def promote(self) -> float:
         """Promote the standby that has received most; return the time (monotonic) at which it accepts writes.
 
-        With `ANY 1` an acknowledged write is on at least one of them, and so on that one.
+        With `ANY 1` an acknowledged write is on at least one of them, and so on that one. First waits until both have
+        received what a frozen primary had sent: otherwise the other one may be ahead later, and cannot follow.
         """
-        chosen = max(
-            self.standbys, key=lambda node: int(node.query("SELECT pg_last_wal_receive_lsn() - '0/0'::pg_lsn"))
-        )
+        received = self._received()
+        while (later := self._received(after=0.2)) != received:
+            received = later
+        chosen = max(self.standbys, key=lambda node: received[node.name])
         assert chosen.query("SELECT pg_promote(true, 60)")
-        self.primary = chosen
-        return time.monotonic()
+        self.primary, promoted = chosen, time.monotonic()
+        for node in self.standbys:
+            node.query(f"ALTER SYSTEM SET primary_conninfo = '{self._source(node)}'")
+            node.query("SELECT pg_reload_conf()")
+        return promoted
+
+    def _source(self, node: Node) -> str:
+        """Return the connection string of a standby to the primary.
+
+        Not one of all hosts: PostgreSQL's WAL receiver ignores connect_timeout, and would wait for a frozen one.
+        """
+        return f"host=127.0.0.1 port={self.primary.port} user=postgres application_name={node.name}"
+
+    def _received(self, *, after: float = 0) -> dict[str, int]:
+        """Return how many bytes of the write-ahead log each standby has received, `after` seconds from now."""
+        time.sleep(after)
+        position = "SELECT pg_last_wal_receive_lsn() - '0/0'::pg_lsn"
+        return {node.name: int(node.query(position)) for node in self.standbys}
 
     def rejoin(self, node: Node) -> None:
         """Make a former node that has ended a standby of the primary, with a new copy of its data."""
         shutil.rmtree(node.data)
-        primary = self.primary
-        hosts, ports = ",".join(["127.0.0.1"] * len(self.nodes)), ",".join(str(each.port) for each in self.nodes)
-        node.tools.run("pg_basebackup", "--no-sync", "-D", str(node.data), "-d", primary.dsn, "-R", "-c", "fast")
-        source = f"host={hosts} port={ports} user=postgres connect_timeout=2 target_session_attrs=read-write"
+        node.tools.run("pg_basebackup", "--no-sync", "-D", str(node.data), "-d", self.primary.dsn, "-R", "-c", "fast")
         with (node.data / "postgresql.auto.conf").open("a") as settings:
-            settings.write(f"primary_conninfo = '{source} application_name={node.name}'\n")
+            settings.write(f"primary_conninfo = '{self._source(node)}'\n")
             settings.write(f"synchronous_standby_names = '{SYNCHRONOUS_STANDBYS}'\n")
         node.start()
 

@@ -167,8 +167,8 @@ class WriteLog:
 
 
 def _differs(acknowledged: dict[str, Any], stored: dict[str, Any]) -> bool:
-    """Return True if a member has another value; an older release may have acknowledged a task with fewer members."""
-    return any(stored.get(name) != value for name, value in acknowledged.items())
+    """Return True if a member that both have has another value: another release may have more members."""
+    return any(stored[name] != value for name, value in acknowledged.items() if name in stored)
 
 
 def all_tasks(service: Service, user: str) -> Iterator[dict[str, Any]]:

@@ -9,10 +9,11 @@ import pytest
 from flask import Flask
 from sqlalchemy import Engine, create_engine, text
 
-from taskapi.database import pipeline, write_limits
+from taskapi.database import pipeline, transactions, write_limits
 from taskapi.database.base import db
 from taskapi.database.engine import POOL_SIZE
-from taskapi.database.write_limits import MAX_WRITES, MAX_WRITES_OF_USER
+from taskapi.database.pool import FIFOQueue
+from taskapi.database.write_limits import MAX_WRITES
 from tests import postgres
 from tests.conftest import Person, delete_all_rows, record_statements, serving, superuser_engine
 from tests.waiting import until
@@ -42,37 +43,47 @@ def value(engine: Engine, statement: str) -> object:
 
 
 def test_reads_keep_at_least_one_connection():
-    assert MAX_WRITES_OF_USER < MAX_WRITES < POOL_SIZE
+    assert MAX_WRITES < POOL_SIZE
 
 
 def test_writes_of_many_users_that_wait_leave_connections_for_reads(app: Flask, superuser: Engine):
     people = [Person(app.test_client(), f"user-{number}") for number in range(2 * POOL_SIZE)]
     for person in people:
         person.add()
-    _check_that_reads_are_served(app, superuser, people, MAX_WRITES)
+    _check_that_reads_are_served(superuser, people)
 
 
-def test_writes_of_one_user_that_wait_leave_connections_for_writes_of_others(app: Flask, superuser: Engine):
+def test_writes_of_one_user_that_wait_leave_connections_for_reads(app: Flask, superuser: Engine):
     people = [Person(app.test_client(), "alice") for _ in range(2 * POOL_SIZE)]
     people[0].add()
-    _check_that_reads_are_served(app, superuser, people, MAX_WRITES_OF_USER)
+    _check_that_reads_are_served(superuser, people)
 
 
-def _check_that_reads_are_served(app: Flask, superuser: Engine, people: list[Person], waiting: int) -> None:
-    """Let writes wait for locks that another session holds; `waiting` of them may reach the server."""
+def _check_that_reads_are_served(superuser: Engine, people: list[Person]) -> None:
+    """Let writes wait for locks that another session holds; `MAX_WRITES` of them may reach the server."""
     with ThreadPoolExecutor(len(people)) as threads, superuser_engine().connect() as locking:
         locking.execute(text("SELECT 1 FROM users FOR UPDATE"))
         responses = [threads.submit(person.put, "/1", json={"title": "Changed"}) for person in people]
         locked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = 'taskapi_service'"
-        until(lambda: value(superuser, locked) == waiting)
-        until(lambda: write_limits._WRITERS.waiting == len(people) - waiting)
-        assert db.engine.pool.checkedout() == waiting
+        until(lambda: value(superuser, locked) == MAX_WRITES)
+        until(lambda: write_limits._places._waiting == len(people) - MAX_WRITES)
+        assert db.engine.pool.checkedout() == MAX_WRITES
         assert people[0].get().status_code == 200
-        if waiting < MAX_WRITES:
-            Person(app.test_client(), "bob").add()
         locking.rollback()
         assert {response.result().status_code for response in responses} == {200}
     assert db.engine.pool.checkedout() == 0
+
+
+def test_a_write_that_gets_no_place_is_503_in_time_and_sends_nothing(
+    app: Flask, superuser: Engine, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(transactions, "STATEMENT_TIMEOUT", 0.1)
+    monkeypatch.setattr(write_limits, "_places", FIFOQueue[None]())
+    with record_statements(app) as statements:
+        response = Person(app.test_client(), "alice").post(json={"title": "Refused"})
+    assert (response.status_code, response.get_json()["detail"]) == (503, NOTHING_CHANGED)
+    assert response.headers["Retry-After"] == "1"
+    assert not statements.sent
 
 
 @pytest.fixture

@@ -13,4 +13,4 @@ def test_after_the_promotion_of_a_standby_writes_succeed_and_no_acknowledged_wri
     postgresql_cluster: Cluster, figures: Callable[..., None]
 ):
     """`make chaos` also stops and freezes the primary, and ends the standbys."""
-    figures(**fail_over(postgresql_cluster, signal.SIGKILL, detection=0.5))
+    figures(**fail_over(postgresql_cluster, signal.SIGKILL, detection=0.2))
