@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import Any, TypeVar
 
-from sqlalchemy.pool import PoolProxiedConnection, QueuePool
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePool
 from sqlalchemy.util.queue import Queue
 
 T = TypeVar("T")
@@ -110,7 +110,7 @@ class PooledConnection(PoolProxiedConnection):
 class Pool(QueuePool):
     """QueuePool for `max_overflow=0` and `pool_reset_on_return=None`; sends no checkout, checkin and reset events."""
 
-    _queue_class = FIFOQueue
+    _queue_class = FIFOQueue[ConnectionPoolEntry]
 
     def connect(self) -> PooledConnection:
         """Check out a pooled or a new connection; raises SQLAlchemy's TimeoutError after `pool_timeout` seconds."""

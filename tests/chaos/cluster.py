@@ -123,10 +123,13 @@ class Cluster:
         received = self._received()
         while (later := self._received(after=0.2)) != received:
             received = later
-        chosen = max(self.standbys, key=lambda node: received[node.name])
+        standbys = self.standbys
+        chosen = max(standbys, key=lambda node: received[node.name])
         assert chosen.query("SELECT pg_promote(true, 60)")
         self.primary, promoted = chosen, time.monotonic()
-        for node in self.standbys:
+        for node in standbys:
+            if node is chosen:
+                continue
             node.query(f"ALTER SYSTEM SET primary_conninfo = '{self._source(node)}'")
             node.query("SELECT pg_reload_conf()")
         return promoted
