@@ -74,7 +74,7 @@ def set_bits(mask: int) -> Iterator[int]:
 
 
 def days_in_months(months: frozenset[int], start: int) -> int:
-    """Return the mask of the days of a week that are in `months`; `start` is the ordinal of its first day."""
+    """Return the mask of the days of a week that are in `months`; `start` is the ordinal of the week's first day."""
     first, last = date.fromordinal(start), date.fromordinal(start + 6)
     days = 0b111_1111 if first.month in months else 0
     if first.month != last.month:

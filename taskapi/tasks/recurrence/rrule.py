@@ -191,9 +191,9 @@ class Rule:
 def with_last_day(rule: str, start: date) -> str:
     """Return the rule changed to fall on the last day of each month that does not have the day of `start`.
 
-    By RFC 5545 it would skip these months. `rule` is in normal form; the result has its parts in another order. A rule
-    is returned unchanged if it has days of its own, or BYSETPOS, or several months of a year and an INTERVAL, and if
-    all months have the day.
+    By RFC 5545 it would skip these months. `rule` is in normal form; the result has its parts in another order.
+    Unchanged is a daily or weekly rule, one with days of its own, with BYSETPOS, or with several months of a year and
+    an INTERVAL, and any rule if all months have the day.
     """
     is_yearly, has_months = "FREQ=YEARLY" in rule, "BYMONTH=" in rule
     has_other_days = re.search("FREQ=DAILY|FREQ=WEEKLY|BYDAY|BYMONTHDAY|BYSETPOS", rule)

@@ -115,7 +115,7 @@ class _TodoReader:
         return self.first[name].unescaped() if name in self.first else ""
 
     def _title(self) -> str:
-        """Return SUMMARY in one line, cut at `MAX_TITLE`; "Untitled" without a visible character. Reports both."""
+        """Return SUMMARY in one line, cut at `MAX_TITLE`, or "Untitled" without a visible character; report both."""
         title = _one_line(self._text("SUMMARY"))
         if len(title) > MAX_TITLE:
             self.drop("SUMMARY", f"Titles are cut after {MAX_TITLE} characters.")
@@ -157,7 +157,7 @@ class _TodoReader:
                 room -= len(each.value)
 
     def _valid(self, member: str, value: Any, name: str, detail: str) -> Any:
-        """Return `value` if the schema accepts it as `member`; otherwise None, and report property `name`."""
+        """Return `value` if the schema accepts it as `member`; else None, and report property `name` with `detail`."""
         try:
             imported_task.fields[member].deserialize(value)
         except ValidationError:
@@ -185,7 +185,7 @@ class _TodoReader:
         return {name: time for name, time in times.items() if time}
 
     def _instant(self, name: str, number: int) -> str | None:
-        """Return a property, taken as UTC, with millisecond `number` of an export; None without a possible time."""
+        """Return a property as a time taken as UTC, with the milliseconds at index `number` of an export, or None."""
         when, match = self._when(name), _DATE_TIME.fullmatch(self._value(name))
         if when is None or match is None:
             return None

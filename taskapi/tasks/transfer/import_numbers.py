@@ -70,7 +70,7 @@ class Numbers:
         """Return True if the file says that the task belongs to the importing user (`user_id`)."""
         return bool(task.get("user_id") == self.user.id)
 
-    def before(self, index: int) -> Any:
+    def stored_identity(self, index: int) -> Any:
         """Return the row of the stored task, or tombstone, that a task of the file is; None if it will be created.
 
         The row has the columns of `import_statements.identities` only. Call it after `assign_ids`.
@@ -88,7 +88,7 @@ class Numbers:
         A reference to a task of the file becomes that task's number. An own reference to another task stays if it is
         the stored one, if the number is free, or if a stored task of `series` has it; all other references become None.
         """
-        task, before = self.tasks[index], self.before(index)
+        task, before = self.tasks[index], self.stored_identity(index)
         number = task.get("next_task_id")
         if number is None or (before is not None and number == before.next_task_id):
             return number
@@ -198,7 +198,7 @@ class Numbers:
 
     def _position(self, index: int, task: Task) -> tuple[int | None, int | None]:
         """Return (series_id, occurrence) of a task; for a member that is absent in the file, that of the stored row."""
-        before = self.before(index)
+        before = self.stored_identity(index)
         series = self.series_of(task) if "series_id" in task or before is None else before.series_id
         return series, task.get("occurrence") if "occurrence" in task or before is None else before.occurrence
 

@@ -25,7 +25,7 @@ class PlanOutdated(Exception):
     """Tasks that a plan was computed from have changed since; the transaction is rolled back."""
 
 
-def unchanged(plan: Plan) -> Result:
+def unchanged_result(plan: Plan) -> Result:
     """Return the `Result` of a plan without rows: its counts, and no renumbered task. Reads and writes nothing."""
     return {**plan.counts, "renumbered": []}
 
@@ -51,7 +51,7 @@ def write(user: User, plan: Plan) -> Result:
         raise PlanOutdated
     if not plan.rows:
         bump_revision(user, -1)  # nothing has changed: undo the increment
-        return unchanged(plan)
+        return unchanged_result(plan)
     if plan.live > 0:
         check_quota(counters.live_tasks)
     _assign_ids(plan, counters)

@@ -100,7 +100,7 @@ def _write(plan: Plan | None, report: Report) -> Response:
     if plan is None:  # the stored response has expired meanwhile
         raise ServiceUnavailable("The stored response has just expired.", headers=RETRY_AFTER)
     is_unchanged = imports.is_unchanged(g.user, plan)
-    result = imports.unchanged(plan) if is_unchanged else imports.write(g.user, plan)
+    result = imports.unchanged_result(plan) if is_unchanged else imports.write(g.user, plan)
     return json_response({**result, "dropped": report.dropped})
 
 

@@ -92,11 +92,11 @@ class Rule(NamedTuple):
 @cache
 def vtimezone(name: str) -> bytes:
     """Return the VTIMEZONE of an IANA time zone, with CRLF, unfolded; cached: about 800 KB for all 600 zones."""
-    lines = ["BEGIN:VTIMEZONE", f"TZID:{name}", *_observances(_read(name)), "END:VTIMEZONE"]
+    lines = ["BEGIN:VTIMEZONE", f"TZID:{name}", *_observances(_read_tzif(name)), "END:VTIMEZONE"]
     return "".join(f"{line}\r\n" for line in lines).encode()
 
 
-def _read(name: str) -> bytes:
+def _read_tzif(name: str) -> bytes:
     """Return the bytes of the TZif file of a zone, which must be in `zoneinfo.available_timezones`.
 
     As in `zoneinfo`, it is in a folder of `TZPATH`, otherwise in the package tzdata.
@@ -114,7 +114,7 @@ def _observances(tzif: bytes) -> Iterator[str]:
     They are the offset at `FIRST`, the listed transitions, by the change that they make, and the rules valid after
     them.
     """
-    first, transitions, footer = _parse(tzif)
+    first, transitions, footer = _parse_tzif(tzif)
     rules = _parse_rules(footer)
     start = _remove_repetitions(transitions, rules)
     yield from _observance(first, first, [FIRST])
@@ -167,7 +167,7 @@ def _utc_offset(seconds: int) -> str:
     return f"{'-' if seconds < 0 else '+'}{minutes // 60:02}{minutes % 60:02}" + (f"{rest:02}" if rest else "")
 
 
-def _parse(tzif: bytes) -> tuple[Offset, list[Transition], str]:
+def _parse_tzif(tzif: bytes) -> tuple[Offset, list[Transition], str]:
     """Return the offset at `FIRST`, the transitions after it, and the POSIX TZ string of a TZif file (RFC 9636).
 
     The file must have version 2 or later, as all have since 2006: its second block has times of 64 bits.
