@@ -21,7 +21,10 @@ from .tasks import endpoints
 
 
 def create_app(config: Config | None = None) -> Flask:
-    """Create the Flask application from `config`, by default from the environment (raises `ConfigError`)."""
+    """Return a new Flask application for `config`, by default from the environment (raises `ConfigError`).
+
+    Does not connect to the database, Redis or the issuer. Sets the level of the service's log.
+    """
     config = config or Config.from_env(os.environ)
     _configure_log(config.log_level)
 
@@ -53,8 +56,8 @@ def create_app(config: Config | None = None) -> Flask:
 def _configure_log(level: str) -> None:
     """Write the service's log from this level on to stderr, unless the process has handlers of its own.
 
-    Without a handler Python writes warnings and errors only. SQLAlchemy names the log of our pool like a module here;
-    its information quotes exceptions.
+    Without a handler Python writes warnings and errors only. The pool's log has warnings and errors at any level: its
+    information quotes exceptions. (SQLAlchemy names it like a module here.)
     """
     log = logging.getLogger(__name__)
     log.setLevel(level)

@@ -16,7 +16,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def main(arguments: list[str]) -> None:
-    """Replace this process by gunicorn; exit with one message that lists the problems of all settings."""
+    """Replace this process by gunicorn with these arguments, which does not return.
+
+    If a setting is invalid, exit with one message that lists the problems of all settings.
+    """
     if problems := setting_problems(os.environ):
         sys.exit(str(ConfigError(problems)))
     if not os.environ.get("WEB_CONCURRENCY", "").strip():

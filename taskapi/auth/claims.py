@@ -30,7 +30,10 @@ class InvalidToken(Exception):
 
 
 def check_times(claims: dict[str, Any], now: float) -> float:
-    """Check `exp` (required), `iat` and `nbf` (`CLOCK_SKEW`) against `now`; return `exp`, or raise `InvalidToken`."""
+    """Return `exp`, in seconds since 1970, if the token is valid at `now`; raise `InvalidToken` if it is not.
+
+    Checks `exp`, which is required, and `iat` and `nbf`, which may be absent, or ahead of `now` by `CLOCK_SKEW`.
+    """
     expires = numeric_date(claims, "exp")
     if expires is None:
         raise InvalidToken("the token has no exp")
@@ -60,7 +63,7 @@ def numeric_date(claims: dict[str, Any], name: str) -> float | None:
 
 
 def identifier(claims: dict[str, Any], name: str) -> str:
-    """Return the claim with the id of a user, a session or a logout token; raise `InvalidToken` if it is not an id.
+    """Return a claim that is the id of a user, a session or a logout token; `InvalidToken` if it is absent or no id.
 
     An id is a string of 1 to `MAX_IDENTIFIER_LENGTH` characters without control characters and surrogates.
     """
@@ -85,9 +88,10 @@ def subject(claims: dict[str, Any]) -> str:
 
 
 def mismatch(claims: dict[str, Any], name: str, required: str | None) -> str:
-    """Return what `iss` or `aud` must be and what it is, for the log; "" if nothing is required.
+    """Return "<name>: expected <required>, got <claim, or none>" for the log; "" if `required` is None.
 
-    Call it after the verification of the signature: the value is then the issuer's own. It is quoted and cut off.
+    It does not compare them. Call it only after the signature is verified, so that the claim is the issuer's; it is
+    quoted and cut off.
     """
     if required is None:
         return ""

@@ -56,7 +56,11 @@ def download(url: str, context: ssl.SSLContext | None, timeout: float, proxy: Pr
 
 
 def _download(url: str, context: ssl.SSLContext | None, deadline: float, proxy: Proxy | None) -> bytes:
-    """Do what `download` does, until `deadline` (time.monotonic)."""
+    """Return the body of `url` as `download` does, until `deadline` (time.monotonic).
+
+    At the deadline it raises TimeoutError, or what reading from the connection that was shut down causes: `OSError`,
+    `HTTPException` or `DownloadError`. The caller turns these into TimeoutError.
+    """
     target = urlsplit(url)
     host = target.hostname or ""
     connection = HTTPSConnection(host, target.port, context=context) if context else HTTPConnection(host, target.port)
@@ -83,13 +87,13 @@ def _download(url: str, context: ssl.SSLContext | None, deadline: float, proxy: 
 
 
 def _peer(proxy: Proxy | None, host: str, port: int) -> tuple[str, int]:
-    """Return host and port to connect to."""
+    """Return host and port to connect to: those of the proxy, or without one those of the URL."""
     return (proxy.host, proxy.port) if proxy else (host, port)
 
 
 @contextmanager
 def _shut_down_at(deadline: float, connected: socket.socket) -> Iterator[None]:
-    """Shut the connection down at the deadline, if that is within the `with` block.
+    """Shut the connection down at the deadline, if the `with` block runs until then; TimeoutError if it is over.
 
     A socket timeout applies to each receive: a server that sends a byte at a time would never exceed it.
     """
@@ -103,7 +107,10 @@ def _shut_down_at(deadline: float, connected: socket.socket) -> Iterator[None]:
 
 
 def _open_tunnel(plain: socket.socket, target: SplitResult, proxy: Proxy) -> None:
-    """Let the proxy connect to the host and port of an https URL (CONNECT, RFC 9110, section 9.3.6)."""
+    """Let the proxy connect to the host and port of an https URL (CONNECT, RFC 9110, section 9.3.6).
+
+    Raises `DownloadError` for a status other than 2xx, a response that is too long, or the end of the connection.
+    """
     host = f"[{target.hostname}]" if ":" in (target.hostname or "") else target.hostname
     authority = f"{host}:{target.port or 443}"
     lines = [f"CONNECT {authority} HTTP/1.1", f"Host: {authority}", f"User-Agent: {USER_AGENT}"]
@@ -143,7 +150,10 @@ def _connect(host: str, port: int, deadline: float) -> socket.socket:
 
 
 def _get(connection: HTTPConnection, path: str, headers: dict[str, str]) -> bytes:
-    """Send a GET request, return the body; `DownloadError` for another status than 200, or a body that is too large."""
+    """Send a GET request and return the body.
+
+    Raises `DownloadError` for another status than 200, or a body of more than `MAX_JWKS_BYTES`.
+    """
     connection.request("GET", path, headers=headers)
     with closing(connection.getresponse()) as response:
         if response.status != 200:
@@ -164,7 +174,7 @@ def _seconds_left(deadline: float) -> float:
 
 
 def _interrupt(connected: socket.socket) -> None:
-    """Shut down a connection, if it is open, that another thread reads from; that read then ends."""
+    """Shut down a connection that another thread reads from, which ends the read; no effect if it is closed."""
     with suppress(OSError):  # the peer has just closed it
         # Not `connected.shutdown`: SSLSocket.shutdown drops the TLS state first, and the reader would then accept bytes
         # that arrive unencrypted as the response.

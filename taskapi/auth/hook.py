@@ -29,7 +29,10 @@ _REJECTIONS = "taskapi.rejections"
 
 
 def init_app(app: Flask, config: Config) -> None:
-    """Create the token verifier and the cache of ended sessions; respond 401 and 503 if `authenticate` raises."""
+    """Store the token verifier and the cache of ended sessions in `app.extensions`; fetches no keys yet.
+
+    Registers handlers that respond 401 and 503 if `authenticate` raises.
+    """
     sources: list[KeySource] = []
     if config.secrets:
         sources.append(SharedSecrets(config.secrets))
@@ -57,7 +60,10 @@ def ended_sessions(app: Flask) -> EndedSessions:
 
 
 def log_rejection(app: Flask, what: str, error: InvalidToken) -> None:
-    """Log why a token was rejected, at most once per minute and reason; nothing that the client chose is logged."""
+    """Log why a token was rejected, at most once per minute and reason; nothing that the client chose is logged.
+
+    `what` names the kind of token, such as "a token". An expired one is logged as information, others as warnings.
+    """
     level = logging.INFO if str(error) == EXPIRED else logging.WARNING
     message = f"{what} was rejected: {error}" + (f" ({error.expected})" if error.expected else "")
     rejections: LimitedLog = app.extensions[_REJECTIONS]
@@ -65,7 +71,7 @@ def log_rejection(app: Flask, what: str, error: InvalidToken) -> None:
 
 
 def authenticate(app: Flask, request: Request) -> User:
-    """Verify the bearer token of a request and return its user, whose session may have ended.
+    """Verify the bearer token of a request and return its user, whose session may have ended; does not set `g.user`.
 
     The request may wait for a fetch of the keys. Raises `Unauthorized` (401) and `KeysUnavailable` (503).
     """
@@ -94,7 +100,7 @@ def require_user(app: Flask, request: Request) -> User:
 
 
 def rejection(app: Flask, request: Request) -> Unauthorized | None:
-    """Return the exception (401) for a request with a bearer token that is rejected; otherwise None.
+    """Return the `Unauthorized` (401) of a request whose bearer token is rejected; None if it is valid or absent.
 
     None also while keys cannot be fetched. The request may wait for such a fetch.
     """
@@ -114,13 +120,13 @@ def _keys_unavailable(_: KeysUnavailable) -> Response:
 
 
 def _invalid_token(reason: str) -> Unauthorized:
-    """Return the exception (401) for an invalid token, with its `WWW-Authenticate` challenge (RFC 6750, section 3)."""
+    """Return, not raise, a 401 for an invalid token, with its `WWW-Authenticate` challenge (RFC 6750, section 3)."""
     challenge = f'{REALM}, error="invalid_token", error_description="{reason}"'
     return Unauthorized(f"Sign in again: {reason}.", headers={"WWW-Authenticate": challenge})
 
 
 def _bearer_token(header: str) -> str:
-    """Return the token of a `Bearer` header (RFC 6750, section 2.1); the scheme has any case (RFC 9110, section 11.1).
+    """Return the token of an Authorization header with the scheme Bearer, in any case (RFC 6750, section 2.1).
 
     Raises `Unauthorized` for an empty header, another scheme, or no token.
     """

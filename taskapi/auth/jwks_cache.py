@@ -62,7 +62,7 @@ class JWKS:
         self._fetching: threading.Event | None = None
 
     def find(self, algorithm: str, kid: str | None) -> Sequence[Key]:
-        """Return the key with that id, if it is for that algorithm, otherwise (); also () without a `kid`.
+        """Return (key,) with that `kid` if it is for that algorithm, otherwise (); also () without a `kid`.
 
         May wait, without the slot: with an unknown `kid` (`_wait_for_fetch`) or an old key set (`_refresh_if_stale`).
         Raises `KeysUnavailable` if no key set has been fetched yet, or too many requests wait for a fetch.
@@ -97,10 +97,10 @@ class JWKS:
             self._waiting.release()
 
     def _refresh_if_stale(self) -> None:
-        """Start a refresh if there are cached keys that are older than `REFRESH_AFTER`.
+        """Start a fetch, unless `_start_fetch` refuses, if there are cached keys that are older than `REFRESH_AFTER`.
 
-        If they are older than `CACHE_TIME`, the request that started it waits for it, up to `REFRESH_WAIT` and without
-        its slot; the others do not wait.
+        If they are older than `CACHE_TIME`, the request that started the fetch waits for it, up to `REFRESH_WAIT` and
+        without its slot; other requests do not wait.
         """
         age = self._clock() - self._fetched_at
         if self._keys is None or age <= REFRESH_AFTER:
@@ -114,7 +114,7 @@ class JWKS:
     def _start_fetch(self) -> tuple[bool, threading.Event | None]:
         """Start a fetch in a thread, unless one is in progress or the last ended within `MIN_REFETCH_INTERVAL`.
 
-        Returns whether this call started one, and the event that is set at the end of the fetch in progress, if any.
+        Returns (True if this call started one, event that is set when the fetch in progress ends; None if none is).
         """
         with self._lock:
             started = self._fetching is None and self._clock() - self._tried_at >= MIN_REFETCH_INTERVAL
@@ -142,7 +142,7 @@ class JWKS:
         done.set()
 
     def _parse(self, body: bytes) -> dict[str, Key]:
-        """Parse a key set; return the cached `Key` objects if the body is that of the last one. Raises ValueError.
+        """Return the keys of a key set by `kid`; the cached objects if the body equals the last. Raises ValueError.
 
         The token cache compares keys by identity. With new objects after each fetch, a client that sends an unknown
         `kid` every second would make the worker verify the signatures of all users again every second.
@@ -155,7 +155,7 @@ class JWKS:
 
 
 def _reason(error: Exception) -> str:
-    """Return the reason of a failed fetch in one line, without anything that the server has sent."""
+    """Return the reason of a failed fetch in one line for the log, without anything that the server has sent."""
     if isinstance(error, OSError | DownloadError):
         return f"{error}" if isinstance(error, DownloadError) else f"{type(error).__name__}: {error}"
     if isinstance(error, ValueError):

@@ -22,7 +22,10 @@ class LimitedLog:
         """For each kind, when a line was written, and the number of events since."""
 
     def write(self, level: int, kind: str, message: str) -> None:
-        """Count an event of a kind; log the message, and how many were not logged, if a line is due."""
+        """Log the message, with the number of those not logged since, if the last line of its kind is `INTERVAL` old.
+
+        Otherwise only count it. Kinds beyond `MAX_KINDS` count as one.
+        """
         if kind not in self._kinds and len(self._kinds) >= MAX_KINDS:
             kind = ""
         now = self._clock()

@@ -32,15 +32,15 @@ class Environment:
         self._from_flask_command = environ.get("FLASK_RUN_FROM_CLI") == "true"
 
     def text(self, name: str) -> str | None:
-        """Return a stripped value; None if absent or blank, because deployments pass unset variables as empty.
+        """Return a stripped variable; None if absent or blank, because deployments pass unset variables as empty.
 
-        Quotes around it, which `docker --env-file` and systemd keep, are removed and added to `problems`.
+        Quotes around it, which `docker --env-file` and systemd keep, are removed, and reported in `problems`.
         """
         value = self._environ.get(name, "").strip()
         return self._without_quotes(name, value).strip() or None
 
     def _without_quotes(self, name: str, value: str) -> str:
-        """Remove quotes around a value, and add them to `problems`."""
+        """Return a value without quotes around it; add a problem, once for each variable, if it has any."""
         if len(value) < 2 or QUOTES.get(value[0]) != value[-1]:
             return value
         problem = f"{name} is in quotes, which are a part of the value: remove them"
@@ -55,7 +55,8 @@ class Environment:
     def secrets(self) -> tuple[str, ...]:
         """Return the shared secrets as (), (current,) or (current, previous), also invalid ones.
 
-        Adds to `problems` what `_secret` does, and a previous secret without a current one.
+        If only the previous one is set, it is returned as the first, and reported in `problems`, as are invalid
+        secrets.
         """
         current, previous = self._secret("BETTER_AUTH_SECRET"), self._secret("BETTER_AUTH_SECRET_PREVIOUS")
         if previous and not current:
@@ -63,7 +64,7 @@ class Environment:
         return tuple(secret for secret in (current, previous) if secret)
 
     def _secret(self, name: str) -> str | None:
-        """Return a secret; None if absent or blank.
+        """Return a secret without quotes and white space around it; None if absent or blank.
 
         One that is too short, public, not UTF-8, in quotes or between white space is added to `problems`, and returned
         nevertheless. The development secret, which is public, is accepted from the `flask` command.
@@ -92,9 +93,10 @@ class Environment:
         return key_set_url(issuer)
 
     def proxy(self, url: str | None) -> Proxy | None:
-        """Return the proxy for an http or https URL, None without.
+        """Return the proxy for requests to an http or https `url`.
 
-        Adds to `problems` one of another kind, and quotes around any of the `PROXY_VARIABLES`.
+        None without a proxy or a valid URL, and for a proxy that is not http, which is added to `problems`. Reports
+        quotes around any of the `PROXY_VARIABLES` there, too.
         """
         if not url or not is_http_url(url, query=True):
             return None
@@ -105,7 +107,10 @@ class Environment:
             return None
 
     def _http_url(self, name: str, *, query: bool = False) -> str | None:
-        """Return a variable, None if absent; add it to `problems`, and return it, if it is no http or https URL."""
+        """Return a variable, None if absent; add it to `problems`, and return it, if it is not an http or https URL.
+
+        With `query` the URL may have a query string.
+        """
         value = self.text(name)
         if value and not is_http_url(value, query=query):
             self.problems.append(f"{name} is not an http(s) URL such as https://app.example.com")
@@ -126,7 +131,7 @@ class Environment:
         return int(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
 
     def database_url(self, name: str) -> str | None:
-        """Return a database URL, that of PostgreSQL as `normalize_postgresql` does; None if absent.
+        """Return the URL of a database, None if absent; one of PostgreSQL as `normalize_postgresql` returns it.
 
         Anything but PostgreSQL with a database name or a SQLite file without options is returned unchanged, and added
         to `problems`.
@@ -145,9 +150,9 @@ class Environment:
         return value
 
     def origins(self, name: str) -> tuple[str, ...]:
-        """Return the origins, such as `https://app.example.com`, of a comma-separated list, () if absent.
+        """Return the valid origins, such as `https://app.example.com`, of a comma-separated list; () if absent.
 
-        A list with anything else, such as a path or `*`, is added to `problems`; only its origins are returned.
+        Other entries, such as `*` or a URL with a path, are left out and reported in `problems`.
         """
         values = [part.strip() for part in (self.text(name) or "").split(",") if part.strip()]
         origins = tuple(origin for value in values if (origin := parse_origin(value)))

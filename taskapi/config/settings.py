@@ -51,12 +51,12 @@ class Config:
 
     @property
     def is_development(self) -> bool:
-        """True if the current shared secret is the public development secret; there may be a key set as well."""
+        """True if the current (first) shared secret is the public development secret, also if `jwks_url` is set."""
         return self.secrets[:1] == (DEVELOPMENT_SECRET,)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Config:
-        """Read and validate the settings of `environ`; raise one `ConfigError` with every problem.
+        """Return the validated settings of `environ`; raise one `ConfigError` with every problem.
 
         A key source is required, and MIGRATION_DATABASE_URL must have the scheme of DATABASE_URL.
         """

@@ -39,7 +39,7 @@ SESSION = {
 
 
 def init_app(app: Flask, config: Config) -> None:
-    """Create the engine of an application, without a session; it connects at the first use of the database."""
+    """Create the engine of an application, without an ORM session; it connects at the first use of the database."""
     app.config["SQLALCHEMY_DATABASE_URI"] = config.database_url
     app.config["MIGRATION_DATABASE_URL"] = config.migration_database_url
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = _engine_options(config.database_url)
@@ -57,13 +57,16 @@ def init_app(app: Flask, config: Config) -> None:
 
 
 def discard_inherited_pool(app: Flask) -> None:
-    """Replace the pool of a forked process by an empty one, without closing the connections shared with its parent."""
+    """Replace the pool of a forked process by an empty one; the connections, which its parent uses, are not closed."""
     with app.app_context():
         db.engine.dispose(close=False)
 
 
 def _engine_options(url: str) -> dict[str, Any]:
-    """Return the arguments of `create_engine` for the URL of a SQLite or a PostgreSQL database."""
+    """Return the arguments of `create_engine` for the URL of a SQLite or a PostgreSQL database.
+
+    They set the pool, its size and timeout, the arguments of connections, and AUTOCOMMIT on PostgreSQL.
+    """
     options: dict[str, Any] = {
         "query_cache_size": STATEMENT_CACHE,
         "poolclass": Pool,

@@ -38,7 +38,7 @@ def sqlstate(cause: BaseException | None) -> str | None:
 
 
 def is_unavailable(cause: BaseException | None) -> bool:
-    """Return True if a psycopg error means that the server cannot be reached or cannot serve now."""
+    """Return True if a psycopg error means that the server cannot be reached or cannot serve now; else False."""
     state = sqlstate(cause)
     if state is None:
         # psycopg raises these without a SQLSTATE when it has no connection to a server.
@@ -49,7 +49,7 @@ def is_unavailable(cause: BaseException | None) -> bool:
 def operator_message(error: BaseException) -> str | None:
     """Return one line for the operator of a command: the reason, without values of rows, and what to do.
 
-    None for an error that is none of the database's availability and rights: a defect of the code.
+    None for an error that is not about the database's availability or rights: a defect of the code.
     """
     cause = error.orig if isinstance(error, DBAPIError) else error
     # The lines after the first one may quote values (DETAIL, CONTEXT).

@@ -141,7 +141,7 @@ _JSON_SCHEMAS: dict[str, dict[str, Any]] = {
 
 
 def add_components(spec: APISpec) -> None:
-    """Add all schemas and response headers to the components of the document."""
+    """Add all schemas and response headers to the components of `spec`, in place."""
     for name, schema in _MARSHMALLOW_SCHEMAS.items():
         spec.components.schema(name, schema=schema)
     for name in ("TaskCreate", "TaskUpdate"):

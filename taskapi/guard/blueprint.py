@@ -16,9 +16,9 @@ from .rate_limit import enforce_rate_limit
 def guarded_blueprint(name: str, import_name: str, url_prefix: str) -> Blueprint:
     """Return a blueprint whose views only the user of the path can call.
 
-    Before each view, a hook authenticates the user, counts the request against the rate limit and reads the body (with
-    a permit, if it may be large), in this order: no body is read for an unauthenticated request, and a rejected body is
-    counted, too.
+    Before each view, except for OPTIONS, a hook authenticates the user, counts the request against the rate limit and
+    reads the body (with a permit, if it may be large), in this order: no body is read for an unauthenticated request,
+    and a rejected body is counted, too.
     """
     bp = Blueprint(name, import_name, url_prefix=url_prefix)
     bp.before_request(_check_request)
@@ -26,12 +26,12 @@ def guarded_blueprint(name: str, import_name: str, url_prefix: str) -> Blueprint
 
 
 def init_app(app: Flask) -> None:
-    """Respond 401 instead of 404 to a request with an invalid token for a path that does not exist."""
+    """Replace the 404 of a path that does not exist by 401 if the request has an invalid bearer token."""
     app.register_error_handler(NotFound, _unknown_path)
 
 
 def _unknown_path(error: NotFound) -> Response:
-    """Return 401 if the request has a bearer token that is rejected, otherwise 404.
+    """Return 401 if the request has a bearer token that is rejected, otherwise 404; may wait for a fetch of the keys.
 
     A user whose id contains a slash, or is `..`, has no path that exists, and would never learn why.
     """

@@ -25,7 +25,7 @@ PREFLIGHT_SECONDS = 7200
 
 
 def init_app(app: Flask, config: Config) -> None:
-    """Allow the configured origins, if any, without credentials: the token is a header, never a cookie."""
+    """Let pages of `config.cors_origins` call the API without cookies (Flask-CORS); without origins do nothing."""
     if config.cors_origins:
         CORS(
             app,

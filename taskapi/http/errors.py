@@ -42,7 +42,7 @@ class Problem(Exception):
 
 
 class InvalidInput(Problem):
-    """Base of the problems of a request that breaks rules; `whole` names the part of the request that they are about.
+    """Base of the problems of invalid input; `whole` names the part of the request that is invalid, such as "Body".
 
     `errors` has each violation, and `detail` names the first ones and what is wrong with them.
     """
@@ -51,7 +51,10 @@ class InvalidInput(Problem):
 
     @classmethod
     def of(cls, error: ValidationError) -> Self:
-        """Return the problem of a validation error whose messages are `Violation`s."""
+        """Return this problem for a marshmallow error.
+
+        Its `Violation`s become `errors`, and the first ones also the text of `detail`.
+        """
         violations = strict.violations(error)
         return cls(strict.describe(violations, cls.whole), errors=violations)
 
@@ -201,7 +204,10 @@ RETRY_AFTER = {"Retry-After": "1"}
 
 
 def init_app(app: Flask) -> None:
-    """Register the error handlers; Flask calls that of the most specific class, whatever the order."""
+    """Register the handlers that turn each exception into a problem response.
+
+    Flask calls the handler of the most specific class, whatever the order of registration.
+    """
     app.register_error_handler(Problem, problem_response)
     app.register_error_handler(DatabaseUnavailable, _database_unavailable)
     app.register_error_handler(HTTPException, http_exception)
@@ -225,7 +231,10 @@ def problem_response(problem: Problem) -> Response:
 
 
 def _database_unavailable(error: DatabaseUnavailable) -> Response:
-    """Log, and return 503 with `Retry-After`; `error.uncertain` means that a commit may have succeeded."""
+    """Log the error and return 503 with `Retry-After`.
+
+    The detail says that nothing was changed, or, if `error.uncertain`, that the write may have been committed.
+    """
     # Log the first line only: PostgreSQL's DETAIL and CONTEXT, which follow it, may quote values.
     log.error("database unavailable: %s", str(error).partition("\n")[0])
     if error.uncertain:
@@ -238,7 +247,7 @@ def _database_unavailable(error: DatabaseUnavailable) -> Response:
 def http_exception(error: HTTPException) -> Response:
     """Return the problem response for an exception that Flask or Werkzeug raised: 404, 405 with `Allow`, or 413.
 
-    Any other status below 500 becomes 400; the rest is logged and becomes 500 (`_unexpected`).
+    Any other status below 500 becomes 400. An error without a status, or of 500 and above, is logged and becomes 500.
     """
     if isinstance(error, MethodNotAllowed):
         allow = ", ".join(sorted(error.valid_methods or ()))

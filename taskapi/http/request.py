@@ -56,10 +56,11 @@ _CODING_SUFFIX = re.compile(r'--?(gzip|br|zstd|deflate)(?=")')
 def accepts(*media_types: str, max_bytes: int = MAX_BODY_BYTES) -> Callable[[View], View]:
     """Decorate a view with the media types and the maximum bytes of its body, which `read_body` enforces (415, 413).
 
-    The detail of a 415 names the first type.
+    The detail of a 415 names all types. A view without this decorator accepts JSON of up to `MAX_BODY_BYTES`.
     """
 
     def mark(view: View) -> View:
+        """Store the media types and the maximum size on the view, and return the view itself, not a wrapper."""
         vars(view)[_BODY_LIMITS] = (media_types, max_bytes)
         return view
 
@@ -125,7 +126,10 @@ def read_body(request: Request, before_large: Callable[[], None] | None = None) 
 
 
 def _body_limits(request: Request) -> tuple[tuple[str, ...], int]:
-    """Return the media types, () for any, and the maximum bytes of a body: by `accepts`, or the default (JSON)."""
+    """Return the media types, () for any, and the maximum bytes of the request's body.
+
+    Those of its view's `accepts`, otherwise JSON and `MAX_BODY_BYTES`; for DELETE any type and `MAX_BODY_BYTES`.
+    """
     if request.method == "DELETE":
         # The body has no semantics (RFC 9110, section 9.3.5), but it is part of the fingerprint of an idempotency key.
         return (), MAX_BODY_BYTES
@@ -135,7 +139,10 @@ def _body_limits(request: Request) -> tuple[tuple[str, ...], int]:
 
 
 def _check_type(request: Request, media_types: tuple[str, ...]) -> None:
-    """Raise 415, with the accepted types in a header, if the media type is not in `media_types`; () is any."""
+    """Raise 415 if the media type is not in `media_types`; () accepts any.
+
+    The response lists the accepted types in the header `Accept`, or `Accept-Patch` of a PATCH.
+    """
     if not media_types or request.environ.get("CONTENT_TYPE") in media_types:
         return  # most clients send the type without parameters
     if request.mimetype not in media_types:
@@ -147,7 +154,7 @@ def _check_type(request: Request, media_types: tuple[str, ...]) -> None:
 
 
 def _too_large(max_bytes: int) -> str:
-    """Return the detail of a 413."""
+    """Return the text for the `detail` of a 413."""
     return f"Send at most {max_bytes} bytes."
 
 
@@ -180,7 +187,7 @@ def json_body(schema: Schema, *, partial: bool = False) -> dict[str, Any]:
 
 
 def long_json_body(schema: Schema) -> dict[str, Any]:
-    """Parse and load the body as `json_body` does, its arrays of objects item by item, yielding to other requests.
+    """Load the body as `json_body` does, but parse its arrays of objects item by item, yielding to other requests.
 
     The parsed items are not in memory together. Raises the same errors, and `BadRequest` as well for a value of more
     than `strict_json.MAX_VALUE_CHARACTERS`.
@@ -191,7 +198,10 @@ def long_json_body(schema: Schema) -> dict[str, Any]:
 
 
 def _load_items(name: str, field: Objects, items: Iterable[Any]) -> LoadedItems:
-    """Load the items of the array `name`; raise `ValidationFailed` for too many at once, without parsing the rest."""
+    """Load the items of the array `name`; return them and the error of invalid ones, which is not raised here.
+
+    Raises `ValidationFailed` as soon as there are too many items, without parsing the rest.
+    """
     loaded = field.load_items(items)
     if loaded.is_too_long and loaded.error:
         raise ValidationFailed.of(ValidationError({name: loaded.error.messages}))
@@ -220,7 +230,8 @@ def _load_body(schema: Schema, parse: Callable[[bytes], Any], *, partial: bool) 
 def query_parameters(schema: Schema) -> Any:
     """Load the query parameters with `schema`; raise `BadParameter` for unknown, repeated and invalid ones.
 
-    Results are cached by query string, up to `MAX_CACHED_QUERY` bytes: callers must not change the returned object.
+    Parameters of a list field may be repeated. Results are cached by query string, up to `MAX_CACHED_QUERY` bytes:
+    callers must not change the returned object.
     """
     query = unproxy(request).query_string
     return _parameters(schema, query) if len(query) <= MAX_CACHED_QUERY else _parameters.__wrapped__(schema, query)
@@ -247,9 +258,9 @@ def _parameters(schema: Schema, _query: bytes) -> Any:
 def expected_versions() -> frozenset[int] | None:
     """Return the versions that `If-Match` accepts (RFC 9110, section 13.1.1); None for `*` or without the header.
 
-    A weak tag and one with a suffix count, too: a proxy that compresses responses changes the ETag, but the number
-    still identifies the content exactly. Tags that are not versions are left out: they match nothing. In strict mode a
-    missing header raises `PreconditionRequired` (RFC 6585, section 3).
+    A weak tag, and one with the suffix that a compressing proxy appends, count as well: the number still identifies the
+    content. Tags that are not versions are left out; an empty set matches no task. In strict mode a missing header
+    raises `PreconditionRequired` (RFC 6585, section 3).
     """
     sent = unproxy(request).environ.get("HTTP_IF_MATCH")
     if sent is None:
@@ -274,7 +285,8 @@ def if_none_match() -> str | None:
 def matches_etag(etag: str, sent: str | None) -> bool:
     """Return True if the `If-None-Match` header `sent` contains the ETag, weak or not, or is `*` (RFC 9110, 13.1.2).
 
-    `etag` has its quotes; a suffix that a compressing proxy has appended does not count. False without the header.
+    `etag` has its quotes. A suffix that a compressing proxy has appended to it in `sent` is ignored. False without the
+    header.
     """
     # A polling client sends one tag, exactly as it received it: compare that first, and parse only otherwise.
     return sent is not None and (

@@ -88,7 +88,7 @@ class FastResponse(Response):
         return ClosingIterator(body, self.close) if self._has_callbacks else body
 
     def call_on_close(self, func: Callable[[], Any]) -> Callable[[], Any]:
-        """Call a function when the response is sent or its connection is closed; return it."""
+        """Register a function to call when the response is sent or its connection is closed; return the function."""
         self._has_callbacks = True
         return super().call_on_close(func)
 
@@ -118,7 +118,7 @@ def no_content() -> Response:
 
 
 def stream(chunks: Iterable[bytes], media_type: str, *, filename: str) -> Response:
-    """Return a file download that is streamed while it is generated.
+    """Return a file download (200, attachment) that is streamed while `chunks` generates it.
 
     The first chunk is generated here, so an exception up to then still becomes an error response. A later exception,
     and `STREAM_TIMEOUT`, close the connection before the end of the stream.
@@ -131,7 +131,7 @@ def stream(chunks: Iterable[bytes], media_type: str, *, filename: str) -> Respon
 
 
 def _with_timeout(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the chunks; raise ConnectionResetError for one that is made after `STREAM_TIMEOUT` seconds."""
+    """Yield the chunks; raise ConnectionResetError instead of one that is made after `STREAM_TIMEOUT` seconds."""
     deadline = time.monotonic() + STREAM_TIMEOUT
     for chunk in chunks:
         if time.monotonic() > deadline:

@@ -46,7 +46,7 @@ def log_readiness_problems(app: Flask) -> None:
 
 
 def _readiness_problem() -> str | None:
-    """Return why the service is not ready, or None. Raises `DatabaseUnavailable`."""
+    """Return why the service is not ready, a text for operators; None if it is. Raises `DatabaseUnavailable`."""
     if problem := migration_problem():
         return problem
     if bypass := row_security_check.row_security_problem():
@@ -55,7 +55,7 @@ def _readiness_problem() -> str | None:
 
 
 def migration_problem() -> str | None:
-    """Return that the database is not migrated, or None. Raises `DatabaseUnavailable`."""
+    """Return a text if the database is not migrated to `MIGRATION_HEAD`, else None. Raises `DatabaseUnavailable`."""
     try:
         revision = next(
             (row.version_num for row in transactions.rows(text("SELECT version_num FROM alembic_version"))), None

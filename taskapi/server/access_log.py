@@ -29,7 +29,10 @@ class AccessLogger(Logger):
         return {**atoms, "U": _raw_path(req, environ), "h": unmapped(atoms["h"])}
 
     def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: timedelta) -> None:
-        """Write the line of a response, if the access log is on; formats but ACCESS_LOG_FORMAT are left to gunicorn."""
+        """Write the line of a response; nothing if the access log is off.
+
+        A format other than ACCESS_LOG_FORMAT is left to gunicorn. A failure to write is ignored.
+        """
         if self.cfg.access_log_format != ACCESS_LOG_FORMAT:
             super().access(resp, req, environ, request_time)
         elif self.access_log_enabled:

@@ -30,7 +30,7 @@ def pre_fork(server: Any, worker: Any) -> None:  # noqa: ARG001
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    """Prepare a worker process: garbage collection, cooperative queues, a pool of its own, signals since the fork.
+    """Prepare a forked worker: garbage collection, cooperative queues, an empty pool, the queue of signals.
 
     A database connection made before the fork would be shared by processes that read each other's results.
     """

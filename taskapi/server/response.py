@@ -31,7 +31,7 @@ class FastResponse(wsgi.Response):
     _resets_on_close = False
 
     def process_headers(self, headers: Iterable[tuple[str, str]]) -> None:
-        """Validate and add the application's headers; raises gunicorn's errors for an invalid name or value."""
+        """Validate the application's headers and add them; raises gunicorn's errors for an invalid name or value."""
         is_valid, append = wsgi.HEADER_VALUE_RE.fullmatch, self.headers.append
         try:
             for name, value in headers:
@@ -43,9 +43,10 @@ class FastResponse(wsgi.Response):
             super().process_headers([(name, value)])  # raises gunicorn's error
 
     def send_headers(self) -> None:
-        """Encode the status line and the headers, once; they are sent with the first piece of the body, or by `close`.
+        """Encode the status line and the headers, once; the first piece of the body, or `close`, sends them.
 
-        If a body of unknown length follows, closing the socket resets the connection from then on, until `close`.
+        If a body of unknown length follows, closing the socket resets the connection until `close` has completed the
+        response.
         """
         if not self.headers_sent:
             lines = [*self.default_headers(), *[f"{name}: {value}\r\n" for name, value in self.headers], "\r\n"]
@@ -99,7 +100,7 @@ class FastResponse(wsgi.Response):
     def close(self) -> None:
         """End the response: send headers that are still buffered (no body), and the last chunk if it is chunked.
 
-        From then on closing the socket does not reset the connection.
+        Closing the socket afterwards does not reset the connection. The socket stays open.
         """
         self.send_headers()
         if self._buffered_head:
@@ -110,10 +111,10 @@ class FastResponse(wsgi.Response):
             self._reset_on_close(False)
 
     def _reset_on_close(self, resets: bool) -> None:  # noqa: FBT001
-        """Set SO_LINGER (or clear it), so that closing the socket resets the connection of an incomplete response.
+        """Make closing the socket reset the connection of an incomplete response (SO_LINGER), or with False end that.
 
-        In HTTP/1.0 the end of the connection ends the response: without a reset, a partial one would look complete.
-        The kernel resets it even if the process is killed.
+        In HTTP/1.0 the end of the connection ends the response: without a reset, a partial one would look complete. The
+        kernel resets the connection even if the process is killed.
         """
         self._resets_on_close = resets
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", resets, 0))
@@ -121,13 +122,16 @@ class FastResponse(wsgi.Response):
 
 @lru_cache(maxsize=2)
 def _date_line(second: int) -> str:
-    """Return the Date header of a second of the Unix time."""
+    """Return the Date header for a Unix time; cached, so it is formatted once a second."""
     return f"Date: {util.http_date(second)}\r\n"
 
 
 @lru_cache(maxsize=256)
 def _is_plain_name(name: Any) -> bool:
-    """Return whether this is a valid header name (RFC 9110, section 5.1) that gunicorn does not treat specially."""
+    """Return True for a valid header name (RFC 9110, section 5.1) that gunicorn does not treat specially.
+
+    False for Content-Length and hop-by-hop headers, for an invalid name, and for what is not a string; cached.
+    """
     return (
         isinstance(name, str)
         and wsgi.TOKEN_RE.fullmatch(name) is not None

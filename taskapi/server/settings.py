@@ -21,7 +21,7 @@ class ServerSettings:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> ServerSettings:
-        """Read the settings; an empty variable counts as absent. Raises one `ConfigError` with every problem."""
+        """Return the settings of `environ`, where empty counts as absent; raise one `ConfigError` with all problems."""
         env = Environment(environ)
         settings = cls(
             # Two processes use both cores of a small machine.
@@ -35,7 +35,10 @@ class ServerSettings:
 
 
 def from_env_or_exit(environ: Mapping[str, str]) -> ServerSettings:
-    """Do what `from_env` does; exit with the problems of all settings for one: gunicorn would print a traceback."""
+    """Return the settings of gunicorn; exit if one is invalid, with a message that lists the problems of all settings.
+
+    With an exception gunicorn would print a traceback.
+    """
     try:
         return ServerSettings.from_env(environ)
     except ConfigError:
@@ -43,7 +46,7 @@ def from_env_or_exit(environ: Mapping[str, str]) -> ServerSettings:
 
 
 def setting_problems(environ: Mapping[str, str]) -> list[str]:
-    """Return the problems of the service's settings and of those of gunicorn, each once."""
+    """Return the problems of the settings of the service and of gunicorn, each once; [] if all are valid."""
     problems: dict[str, None] = {}
     for read in (Config.from_env, ServerSettings.from_env):
         try:

@@ -27,12 +27,12 @@ _DIGITS = re.compile(r"[0-9]+")
 def task_precondition(
     id: str, *, query: Schema = no_parameters, find: Callable[..., TaskRow] = queries.find
 ) -> Iterator[tuple[int, Set[int] | None, Mapping[str, Any]]]:
-    """Parse the id in the path, If-Match and the query string; yield the id, the versions, the loaded parameters.
+    """Yield (id, versions, loaded parameters) of a request: the path's task id, If-Match and the query string.
 
-    The versions are those that the task may have (None: any). `query` is the schema of the query string. `find` looks
-    the task up only after another error (a precondition, a parameter, a body), also one raised inside the block: that
-    is raised only for a task that exists and has such a version. Raises `TaskNotFound`, `VersionConflict` and the
-    problems of `expected_versions` and `query_parameters`.
+    The versions are those that the task may have (None: any); `query` is the schema of the query string. After a wrong
+    precondition, parameter or body, raised here or in the `with` block, `find` looks the task up, and its
+    `TaskNotFound` or `VersionConflict` replaces that error. Raises `InvalidTaskId` and `TaskNotFound` of
+    `parse_task_id` before.
     """
     task_id, expected = parse_task_id(id), None
     try:
@@ -44,9 +44,9 @@ def task_precondition(
 
 
 def parse_task_id(text: str) -> int:
-    """Return the task id in a path.
+    """Return the task id in a path as an int; does not look the task up.
 
-    Raises `TaskNotFound` for a number that is no id, as for an id without a task, and `InvalidTaskId` for other text.
+    Raises `TaskNotFound` for a number that cannot be an id, such as 0 or 007, and `InvalidTaskId` for other text.
     """
     if not _ID.fullmatch(text):
         raise TaskNotFound if _DIGITS.fullmatch(text) else InvalidTaskId

@@ -31,7 +31,10 @@ TOMBSTONE_LIFETIME = timedelta(days=90)
 
 
 def users_due() -> Iterable[User]:
-    """Return all users with tasks in the trash, or tombstones, that are old enough to purge (job PURGE)."""
+    """Return all users with tasks in the trash, or tombstones, that are old enough to purge.
+
+    Reads the rows of all users, in a unit of work of its own (row-level security job PURGE).
+    """
     at = now()
     has_old_trash = Task.purged_at.is_(None) & (Task.deleted_at <= at - TRASH_LIFETIME)
     has_old_tombstone = Task.deleted_at <= at - TOMBSTONE_LIFETIME
@@ -53,7 +56,8 @@ def purge_user(user: User) -> tuple[int, int]:
 def _empty_trash(user: User) -> int:
     """Turn up to `CHUNK` tasks that were in the trash for `TRASH_LIFETIME` into tombstones; return how many.
 
-    If there are any, increments the revision, and removes the content of these tasks from stored responses, too.
+    If there are any, increments the revision, and removes the content of these tasks from stored responses, too. 0 as
+    well if the user's row is gone. Joins the caller's transaction, if any; otherwise commits.
     """
     written_at = now()
     try:
@@ -78,7 +82,8 @@ def _empty_trash(user: User) -> int:
 def _remove_tombstones(user: User) -> int:
     """Delete the rows of up to `CHUNK` tasks that were deleted `TOMBSTONE_LIFETIME` ago or earlier; return how many.
 
-    Those of the lowest revisions come first; `sync_floor` is raised to the highest revision that is removed.
+    The lowest revisions come first; `sync_floor` is raised to the highest revision that is removed. 0 as well if the
+    user's row is gone. Joins the caller's transaction, if any; otherwise commits.
     """
     try:
         bump_revision(user, 0)
@@ -97,16 +102,20 @@ def _remove_tombstones(user: User) -> int:
 
 
 def erased_users_due() -> Iterable[User]:
-    """Return all users who erased their data at least `TOMBSTONE_LIFETIME` ago (job PURGE)."""
+    """Return all users who erased their data at least `TOMBSTONE_LIFETIME` ago.
+
+    Reads the rows of all users, in a unit of work of its own (row-level security job PURGE).
+    """
     due = select(models.User.user_id).where(models.User.erased_at <= now() - TOMBSTONE_LIFETIME)
     return [User(row.user_id) for row in rows(due, job=PURGE)]
 
 
 @writes
 def purge_erased(user: User) -> int:
-    """Remove the counters of a user who erased all data long ago and has no task since; return how many rows, 0 or 1.
+    """Remove the counters of a user who erased all data `TOMBSTONE_LIFETIME` ago and has no task; return 1, else 0.
 
-    The counters of a user who has tasks again are kept, and no longer marked as erased.
+    The counters of a user who has tasks again are kept, and no longer marked as erased. Joins the caller's transaction,
+    if any; otherwise commits.
     """
     try:
         bump_revision(user, 0)
