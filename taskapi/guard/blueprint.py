@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Flask, Response, current_app, request
+from flask import Blueprint, Flask, Response
 from werkzeug.exceptions import NotFound
 
 from ..auth.hook import rejection, require_user
 from ..http.errors import TooManyRequests, http_exception, problem_response
 from ..http.request import check_headers, read_body
-from ..http.routing import unproxy
+from ..http.routing import current_application, current_request
 from .large_bodies import hold_permit
 from .rate_limit import enforce_rate_limit
 
@@ -35,7 +35,7 @@ def _unknown_path(error: NotFound) -> Response:
 
     A user whose id contains a slash, or is `..`, has no path that exists, and would never learn why.
     """
-    rejected = rejection(unproxy(current_app), unproxy(request))
+    rejected = rejection(current_application(), current_request())
     return problem_response(rejected) if rejected else http_exception(error)
 
 
@@ -45,7 +45,7 @@ def _check_request() -> None:
     Sets `g.user` and removes `user_id` from the view's arguments. Does nothing for OPTIONS. Raises a `Problem` if a
     check fails (403 for the path of another user), `KeysUnavailable` and `DatabaseUnavailable`.
     """
-    app, req = unproxy(current_app), unproxy(request)
+    app, req = current_application(), current_request()
     if req.method == "OPTIONS":  # a CORS preflight has no token (Fetch, section 4.8), and calls no view
         return
     user = require_user(app, req)

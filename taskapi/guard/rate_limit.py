@@ -13,13 +13,13 @@ import time
 from collections.abc import Mapping
 from functools import lru_cache
 
-from flask import Flask, Request, current_app, g, request
+from flask import Flask, Request, g
 
 from ..auth.tokens import User
 from ..config.settings import Config
 from ..http.errors import TooManyRequests
 from ..http.response import add_response_headers
-from ..http.routing import unproxy
+from ..http.routing import current_application, current_request
 from .windows import Counter, InMemoryCounter, Limit
 
 log = logging.getLogger(__name__)
@@ -143,11 +143,12 @@ def charge(units: int) -> None:
     only what exceeds the units charged before, because the view may run in a transaction that is repeated. Does nothing
     for 0 units and with `RATE_LIMIT=off`.
     """
-    limiter: Limiter | None = current_app.extensions[_EXTENSION] if units else None
+    limiter: Limiter | None = current_application().extensions[_EXTENSION] if units else None
+    request = current_request()
     if limiter is not None and units > (charged := request.environ.get(_CHARGED_UNITS, 0)):
         request.environ[_CHARGED_UNITS] = units
         remaining, reset = limiter.charge(g.user.id, units - charged)
-        _add_headers(unproxy(request), limiter, remaining, math.ceil(reset))
+        _add_headers(request, limiter, remaining, math.ceil(reset))
 
 
 def _add_headers(request: Request, limiter: Limiter, remaining: int, seconds: int) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
 from typing import Any, TypeVar
 
-from flask import Request, current_app, request
+from flask import Request, request
 from gunicorn.http.errors import ParseException
 from marshmallow import Schema, ValidationError
 from marshmallow.fields import List as ListField
@@ -26,7 +26,7 @@ from .errors import (
 )
 from .fields import strict
 from .fields.collections import LoadedItems, Objects
-from .routing import short_length, unproxy
+from .routing import current_application, current_request, short_length
 
 MAX_BODY_BYTES = 64 * 1024
 """Default maximum size of a body. A task with the longest description takes up to 40 KB of UTF-8."""
@@ -133,7 +133,7 @@ def _body_limits(request: Request) -> tuple[tuple[str, ...], int]:
     if request.method == "DELETE":
         # The body has no semantics (RFC 9110, section 9.3.5), but it is part of the fingerprint of an idempotency key.
         return (), MAX_BODY_BYTES
-    view = unproxy(current_app).view_functions[request.endpoint or ""]
+    view = current_application().view_functions[request.endpoint or ""]
     limits: tuple[tuple[str, ...], int] = getattr(view, _BODY_LIMITS, _DEFAULT_LIMITS)
     return limits
 
@@ -181,7 +181,7 @@ def json_body(schema: Schema, *, partial: bool = False) -> dict[str, Any]:
     would take the success for a change. Raises `BadRequest` if the body is not strict JSON, and `ValidationFailed` if
     it is not an object, or with a pointer to each invalid member.
     """
-    if partial and not request.get_data():
+    if partial and not current_request().get_data():
         raise BadRequest("The request has no body: send a JSON object with the members to change.")
     return _load_body(schema, strict_json.loads, partial=partial)
 
@@ -210,7 +210,7 @@ def _load_items(name: str, field: Objects, items: Iterable[Any]) -> LoadedItems:
 
 def _load_body(schema: Schema, parse: Callable[[bytes], Any], *, partial: bool) -> dict[str, Any]:
     """Parse the body with `parse` unless it is empty, and load it with `schema`; raise as `json_body` does."""
-    raw = unproxy(request).get_data()
+    raw = current_request().get_data()
     try:
         members = parse(raw) if raw else {}
     except strict_json.ValueTooLong as error:
@@ -233,7 +233,7 @@ def query_parameters(schema: Schema) -> Any:
     Parameters of a list field may be repeated. Results are cached by query string, up to `MAX_CACHED_QUERY` bytes:
     callers must not change the returned object.
     """
-    query = unproxy(request).query_string
+    query = current_request().query_string
     return _parameters(schema, query) if len(query) <= MAX_CACHED_QUERY else _parameters.__wrapped__(schema, query)
 
 
@@ -262,9 +262,9 @@ def expected_versions() -> frozenset[int] | None:
     content. Tags that are not versions are left out; an empty set matches no task. In strict mode a missing header
     raises `PreconditionRequired` (RFC 6585, section 3).
     """
-    sent = unproxy(request).environ.get("HTTP_IF_MATCH")
+    sent = current_request().environ.get("HTTP_IF_MATCH")
     if sent is None:
-        if current_app.config["REQUIRE_IF_MATCH"]:
+        if current_application().config["REQUIRE_IF_MATCH"]:
             raise PreconditionRequired(
                 "Send `If-Match` with the ETag you last saw, or `If-Match: *` for whatever is there."
             )
@@ -278,7 +278,7 @@ def expected_versions() -> frozenset[int] | None:
 
 def if_none_match() -> str | None:
     """Return the `If-None-Match` header of the current request, unparsed; None if absent."""
-    sent: str | None = unproxy(request).environ.get("HTTP_IF_NONE_MATCH")
+    sent: str | None = current_request().environ.get("HTTP_IF_NONE_MATCH")
     return sent
 
 

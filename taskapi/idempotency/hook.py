@@ -13,7 +13,7 @@ from flask import Response, g, request
 
 from ..auth.tokens import User
 from ..http.errors import BadRequest, InFlight, KeyReused, TooManyKeys
-from ..http.routing import unproxy
+from ..http.routing import current_request
 from . import queries
 
 HEADER = "Idempotency-Key"
@@ -54,7 +54,7 @@ class Idempotent:
 
             Returns the stored response for a key that was used before. Raises `BadRequest` for an invalid key.
             """
-            key = unproxy(request).environ.get(_ENVIRON_KEY)
+            key = current_request().environ.get(_ENVIRON_KEY)
             if key is None:
                 return view(*args, **kwargs)
             if not _KEY.fullmatch(key):

@@ -5,6 +5,7 @@ tests/server/test_response.py compares its bytes with those of gunicorn's own Re
 
 from __future__ import annotations
 
+import re
 import socket
 import struct
 import time
@@ -17,6 +18,12 @@ from gunicorn.http import wsgi
 
 MAX_JOINED_BYTES = 64 * 1024
 """Largest piece of a body (bytes) that is copied behind the headers, to send both with one system call."""
+
+
+LENGTH = "Content-Length"
+
+_PLAIN_VALUES = re.compile(r"(?:(?:[!-~\x80-\xff](?:[ \t!-~\x80-\xff]*[!-~\x80-\xff])?)?\n)*")
+"""Header values, a newline after each, that gunicorn accepts and does not change: none begins or ends with a space."""
 
 
 class FastResponse(wsgi.Response):
@@ -32,15 +39,21 @@ class FastResponse(wsgi.Response):
 
     def process_headers(self, headers: Iterable[tuple[str, str]]) -> None:
         """Validate the application's headers and add them; raises gunicorn's errors for an invalid name or value."""
-        is_valid, append = wsgi.HEADER_VALUE_RE.fullmatch, self.headers.append
+        headers = [*headers]
+        names = [name for name, _ in headers]
         try:
-            for name, value in headers:
-                if _is_plain_name(name) and is_valid(value):
-                    append((name, value.strip(" \t")))
-                else:
-                    super().process_headers([(name, value)])
-        except TypeError:  # from is_valid or lru_cache: not a string
-            super().process_headers([(name, value)])  # raises gunicorn's error
+            values = "\n".join([*[value for _, value in headers], ""])
+            # A newline within a value would end it (response splitting), so they are counted.
+            are_plain = all(map(_is_plain_name, names)) and values.count("\n") == len(names)
+            length = int(headers[names.index(LENGTH)][1]) if LENGTH in names else None
+        except (TypeError, ValueError):  # not a string, or not a number
+            are_plain, length = False, None
+        if not are_plain or not _PLAIN_VALUES.fullmatch(values):
+            super().process_headers(headers)  # raises gunicorn's error for an invalid one
+            return
+        self.headers += headers
+        if length is not None:
+            self.response_length = length
 
     def send_headers(self) -> None:
         """Encode the status line and the headers, once; the first piece of the body, or `close`, sends them.
@@ -130,11 +143,11 @@ def _date_line(second: int) -> str:
 def _is_plain_name(name: Any) -> bool:
     """Return True for a valid header name (RFC 9110, section 5.1) that gunicorn does not treat specially.
 
-    False for Content-Length and hop-by-hop headers, for an invalid name, and for what is not a string; cached.
+    True for `LENGTH`, too. False for hop-by-hop headers, for an invalid name, and for what is not a string; cached.
     """
     return (
         isinstance(name, str)
         and wsgi.TOKEN_RE.fullmatch(name) is not None
-        and name.lower() != "content-length"
+        and (name == LENGTH or name.lower() != "content-length")
         and not util.is_hoppish(name)
     )

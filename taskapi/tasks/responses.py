@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
-from flask import Flask, Response
+from flask import Flask, Response, url_for
 from marshmallow import ValidationError
 
+from ..auth.tokens import User
 from ..http.errors import NotFound, PreconditionFailed, Problem, QuotaExceeded, ValidationFailed, problem_response
 from ..http.large_responses import SMALL_PAGE, Permit
 from ..http.response import json_response
+from ..http.routing import current_request
 from .etags import task_etag
 from .pages import Page, json_fragments
 from .schemas import task_out
@@ -27,6 +30,17 @@ def init_app(app: Flask) -> None:
 def task_response(row: TaskRow, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Return the response for one task: its JSON, its version as ETag, and further `headers`."""
     return json_response(task_out.dump(row), status, etag=task_etag(row), headers=headers)
+
+
+def path_of_tasks(user: User) -> str:
+    """Return the path of a user's tasks with the path prefix of the current request; without a slash at its end."""
+    return _path_of_tasks(user, current_request().root_path)
+
+
+@lru_cache(maxsize=4096)
+def _path_of_tasks(user: User, _prefix: str) -> str:
+    """Return `path_of_tasks`, cached for the user and for `_prefix`, the path prefix of the current request."""
+    return url_for("tasks.index", user_id=user.id)
 
 
 def page_items(

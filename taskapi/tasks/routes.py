@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from flask import Response, g
 
-from flask import Response, g, request, url_for
-
-from ..auth.tokens import User
 from ..http.request import accepts, if_none_match, json_body, matches_etag, query_parameters
 from ..http.response import not_modified
 from . import queries
@@ -14,7 +11,7 @@ from .blueprints import tasks_bp
 from .etags import task_etag
 from .preconditions import parse_task_id, task_precondition
 from .replays import idempotent
-from .responses import task_response
+from .responses import path_of_tasks, task_response
 from .schemas import completion_in, completion_query, no_parameters, task_in
 
 MERGE_PATCH = "application/merge-patch+json"
@@ -30,13 +27,7 @@ def create() -> Response:
     query_parameters(no_parameters)
     user = g.user
     row = queries.add(user, json_body(task_in))
-    return task_response(row, 201, {"Location": f"{_path_of_tasks(user, request.root_path)}/{row.id}"})
-
-
-@lru_cache(maxsize=4096)
-def _path_of_tasks(user: User, _prefix: str) -> str:
-    """Return the path of a user's tasks below `_prefix`, the path prefix of the current request; cached for both."""
-    return url_for("tasks.index", user_id=user.id)
+    return task_response(row, 201, {"Location": f"{path_of_tasks(user)}/{row.id}"})
 
 
 @tasks_bp.get("/<task:id>", strict_slashes=False)

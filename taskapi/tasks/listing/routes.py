@@ -5,21 +5,23 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from urllib.parse import urlencode
 
-from flask import Response, g, request, url_for
+from flask import Response, g, request
 
 from ...auth.tokens import User
 from ...guard.rate_limit import charge
 from ...http.errors import BadCursor
 from ...http.large_responses import PROBE_ROWS, SMALL_PAGE, Permit
-from ...http.request import if_none_match, matches_etag, query_parameters
+from ...http.request import MAX_CACHED_QUERY, QUERY_CACHE_SIZE, if_none_match, matches_etag, query_parameters
 from ...http.response import FastResponse, json_response, not_modified
+from ...http.routing import current_request
 from ..blueprints import tasks_bp
 from ..costs import SEARCH, TASKS_PER_UNIT
 from ..long_requests import long_reads
 from ..pages import KeysetValues, Page
-from ..responses import page_items
+from ..responses import page_items, path_of_tasks
 from ..schemas import tasks_out
 from ..state import State, last_state, read_state
 from . import cursors, queries
@@ -69,7 +71,7 @@ def _list(selection: Selection, permit: Permit, state: State | None) -> FastResp
     page, tasks = items
     headers = {}
     if (end := page.end) is not None:
-        headers["Link"] = f'<{_next_page_url(cursors.encode_cursor(end, selection, state))}>; rel="next"'
+        headers["Link"] = f'<{_next_page_url(g.user, cursors.encode_cursor(end, selection, state))}>; rel="next"'
     if selection.with_total:
         headers["X-Total-Count"] = str(queries.count(g.user, selection))
     response = json_response(tasks, etag=state.etag if _has_etag(selection) else None, headers=headers)
@@ -138,7 +140,15 @@ def _decode_cursor(selection: Selection) -> tuple[State, KeysetValues | None]:
     return state, cursors.decode_cursor(selection, state)
 
 
-def _next_page_url(cursor: str) -> str:
+def _next_page_url(user: User, cursor: str) -> str:
     """Return path and query of the request with this cursor instead; without a host, so valid behind any proxy."""
+    query = current_request().query_string
+    find = _query_without_cursor if len(query) <= MAX_CACHED_QUERY else _query_without_cursor.__wrapped__
+    return f"{path_of_tasks(user)}?{find(query)}cursor={cursor}"  # which is base64 in the alphabet for URLs
+
+
+@lru_cache(maxsize=QUERY_CACHE_SIZE)
+def _query_without_cursor(_query: bytes) -> str:
+    """Return the query string of the current request, `_query` (the key of the cache), up to the cursor to add."""
     query = [(name, value) for name, value in request.args.items(multi=True) if name != "cursor"]
-    return url_for("tasks.index", user_id=g.user.id) + "?" + urlencode([*query, ("cursor", cursor)])
+    return urlencode(query) + ("&" if query else "")
