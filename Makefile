@@ -124,7 +124,7 @@ secrets:  ## generate the secrets that compose.yaml reads, once
 
 sbom: deploy/.venv/.installed  ## write the bill of materials of both images into sbom/ (CycloneDX)
 	mkdir -p sbom
-	$(LINT)/cyclonedx-py requirements --output-reproducible --output-file sbom/taskapi-$(VERSION).cdx.json requirements.txt
+	$(LINT)/cyclonedx-py requirements --output-reproducible --outfile sbom/taskapi-$(VERSION).cdx.json requirements.txt
 	cd frontend && npm sbom --sbom-format=cyclonedx --omit=dev --package-lock-only > ../sbom/taskapi-frontend-$(VERSION).cdx.json
 
 audit: $(VENV)/.installed-dev  ## look up known vulnerabilities of the pinned packages (needs the internet)

@@ -37,11 +37,7 @@ def test_dependency_updates_cover_every_lock_file():
     updates = yaml.safe_load((ROOT / ".github/dependabot.yml").read_text())["updates"]
     folders = {each["package-ecosystem"]: each.get("directories", [each.get("directory")]) for each in updates}
     for ecosystem, lock in {"pip": "requirements.txt", "npm": "package-lock.json", "docker": "Dockerfile"}.items():
-        locked = {f"/{path.parent.relative_to(ROOT)}".rstrip(".") for path in tracked(lock)}
+        found = [path for depth in ("", "*/", "*/*/") for path in ROOT.glob(depth + lock)]
+        locked = {f"/{path.parent.relative_to(ROOT)}".rstrip(".") for path in found}
         assert locked <= set(folders[ecosystem]), ecosystem
     assert {"docker-compose", "github-actions"} <= folders.keys()
-
-
-def tracked(name: str) -> list:
-    """Return the files of a name, without those of installed packages."""
-    return [path for path in ROOT.rglob(name) if not {"node_modules", ".venv", ".next"} & set(path.parts)]
