@@ -7,7 +7,7 @@ from typing import Any
 from flask import Flask
 from sqlalchemy.engine import make_url
 
-from ..config.settings import Config
+from ..config.settings import Config, ConfigError
 from . import sqlite, transactions
 from .base import db
 from .connecting import Connector, connect_arguments, session_settings
@@ -44,7 +44,12 @@ def init_app(app: Flask, config: Config) -> None:
     app.config["MIGRATION_DATABASE_URL"] = config.migration_database_url
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = _engine_options(config.database_url)
     after = [*app.teardown_appcontext_funcs]
-    db.init_app(app)
+    try:
+        db.init_app(app)
+    except OSError as error:  # Flask-SQLAlchemy creates the folder of a SQLite file; an image is read-only
+        raise ConfigError(
+            [f"{error.filename} cannot be created for SQLite ({error.strerror}): set DATABASE_URL"]
+        ) from None
     app.teardown_appcontext_funcs[:] = after  # no session to be closed, after each request
     with app.app_context():
         if db.engine.dialect.name == "sqlite":

@@ -230,9 +230,16 @@ def test_the_purge_runs_in_the_image(api: Image, migrated: dict[str, dict[str, s
     assert (status, "0 tasks emptied" in output) == (0, True), output
 
 
-def test_a_missing_setting_is_one_message_and_not_a_traceback(api: Image) -> None:
-    status, output = api.call(*api.config["Cmd"])
-    assert (status, "no key source" in output, "Traceback" in output) == (1, True, False), output
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({}, "no key source"), ({"BETTER_AUTH_SECRET": SECRET}, "set DATABASE_URL")],
+    ids=["no key source", "no database"],
+)
+def test_a_missing_setting_is_one_message_and_not_a_traceback(
+    api: Image, settings: dict[str, str], message: str
+) -> None:
+    status, output = api.call(*api.config["Cmd"], **settings)
+    assert (status, message in output, "Traceback" in output) == (1, True, False), output
 
 
 def test_a_user_signs_up_at_the_frontend_and_creates_a_task_at_the_api(
