@@ -143,6 +143,16 @@ def test_the_connections_of_the_largest_deployment_are_those_of_the_comment():
     assert f": {connections} of the connections" in (KUBERNETES / "base/api.yaml").read_text()
 
 
+def test_metrics_are_for_the_namespace_of_prometheus_only():
+    port = config_map("taskapi-api")["METRICS_PORT"]
+    (container,) = pods("base")["Deployment/api"]["containers"]
+    assert {"name": "metrics", "containerPort": int(port)} in container["ports"]
+    admitted = [rule for rule in of_kind("NetworkPolicy")["api"]["ingress"] if rule["ports"] == [{"port": "metrics"}]]
+    monitoring = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+    assert [rule["from"] for rule in admitted] == [[monitoring]]
+    assert all(each["name"] != "metrics" for each in of_kind("Service")["api"]["ports"])
+
+
 def test_the_daily_purge_runs_the_command_and_never_twice_at_a_time():
     purge = of_kind("CronJob")["purge"]
     assert purge["concurrencyPolicy"] == "Forbid"
