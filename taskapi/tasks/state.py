@@ -92,10 +92,11 @@ def cache_state(user: User, state: State) -> None:
 def cache_revision(user: User, revision: int) -> None:
     """Set the revision in the user's cached state after a write of this worker; do nothing if no state is cached.
 
-    The transaction of the write may still be rolled back: the cached state is a hint.
+    Nor for a lower revision: a write without effect returns the task's version. The transaction of the write may still
+    be rolled back: the cached state is a hint.
     """
     cached = _last_state(user.id)
-    if cached:
+    if cached and revision > cached[0].revision:
         cached[0] = State(revision, cached[0].epoch, cached[0].sync_floor)
 
 
