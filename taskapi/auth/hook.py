@@ -12,10 +12,10 @@ from flask import Flask, Request, Response, g
 
 from ..config.settings import Config
 from ..http.errors import RETRY_AFTER, Forbidden, ServiceUnavailable, Unauthorized, problem_response
+from ..telemetry.limited_log import limited_log
 from .claims import EXPIRED, InvalidToken
 from .jwks_cache import JWKS
 from .keys import KeySource, KeysUnavailable, SharedSecrets
-from .limited_log import LimitedLog
 from .sessions import EndedSessions
 from .tokens import User, Verifier
 
@@ -25,7 +25,6 @@ REALM = 'Bearer realm="taskapi"'
 
 _VERIFIER = "taskapi.verifier"
 _SESSIONS = "taskapi.sessions"
-_REJECTIONS = "taskapi.rejections"
 
 
 def init_app(app: Flask, config: Config) -> None:
@@ -41,7 +40,6 @@ def init_app(app: Flask, config: Config) -> None:
     app.extensions[_VERIFIER] = Verifier(
         sources, issuer=config.issuer, audience=config.audience, max_lifetime=config.max_lifetime
     )
-    app.extensions[_REJECTIONS] = LimitedLog(log)
     app.extensions[_SESSIONS] = EndedSessions(max_lifetime=config.max_lifetime)
     app.register_error_handler(Unauthorized, problem_response)
     app.register_error_handler(KeysUnavailable, _keys_unavailable)
@@ -66,8 +64,7 @@ def log_rejection(app: Flask, what: str, error: InvalidToken) -> None:
     """
     level = logging.INFO if str(error) == EXPIRED else logging.WARNING
     message = f"{what} was rejected: {error}" + (f" ({error.expected})" if error.expected else "")
-    rejections: LimitedLog = app.extensions[_REJECTIONS]
-    rejections.write(level, f"{what}: {error}", message)
+    limited_log(app, log).write(level, f"{what}: {error}", message)
 
 
 def authenticate(app: Flask, request: Request) -> User:

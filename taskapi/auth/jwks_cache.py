@@ -11,10 +11,10 @@ from hashlib import sha256
 from ..concurrency import slots
 from ..config.http_urls import without_query
 from ..config.proxies import Proxy
+from ..telemetry.limited_log import LimitedLog
 from .fetch import DownloadError, download, tls_context
 from .jwk_parser import Key, parse_jwks
 from .keys import KEY_PAIR_ALGORITHMS, KeysUnavailable
-from .limited_log import LimitedLog
 
 log = logging.getLogger(__name__)
 
@@ -133,13 +133,17 @@ class JWKS:
             reason = _reason(error)
             through = f" through the proxy {self._proxy.host}:{self._proxy.port}" if self._proxy else ""
             message = f"the key set at {without_query(self._url)} cannot be fetched{through}: {reason}"
-            self._log.write(logging.WARNING, reason, message)
+            self._warn(message, reason)
         with self._lock:
             self._tried_at = self._clock()
             if keys is not None:
                 self._keys, self._fetched_at = keys, self._tried_at
             self._fetching = None
         done.set()
+
+    def _warn(self, message: str, kind: str | None = None) -> None:
+        """Log a warning, once per minute and kind; the kind is the message by default."""
+        self._log.write(logging.WARNING, kind or message, message)
 
     def _parse(self, body: bytes) -> dict[str, Key]:
         """Return the keys of a key set by `kid`; the cached objects if the body equals the last. Raises ValueError.
@@ -149,7 +153,7 @@ class JWKS:
         """
         digest = sha256(body).digest()
         if self._keys is None or digest != self._digest:
-            keys, self._digest = parse_jwks(body), digest
+            keys, self._digest = parse_jwks(body, self._warn), digest
             return keys
         return self._keys
 

@@ -11,6 +11,7 @@ import socket
 import time
 from contextlib import suppress
 from datetime import timedelta
+from logging import ERROR
 from queue import Empty
 from typing import Any
 
@@ -23,6 +24,7 @@ from ..concurrency.threads import NativeThreads
 from ..database import sqlite
 from ..database.engine import POOL_SIZE
 from ..http import path_prefix
+from ..telemetry.limited_log import LimitedLog
 from .addresses import unmapped_peer
 from .deadline_socket import DeadlineSocket
 from .environ import Environ, EnvironFactory
@@ -50,6 +52,7 @@ class Worker(GeventWorker):
         super().__init__(*arguments, **options)
         self._connections: set[DeadlineSocket] = set()
         self._idle_close_time: float | None = None
+        self._limited_log = LimitedLog(self.log.error_log)
 
     def init_process(self) -> None:
         """Cache the settings (`cache_settings`) and run the worker until it stops.
@@ -104,7 +107,7 @@ class Worker(GeventWorker):
             self.log.debug("Closing connection: it ended within a request")  # gunicorn's message quotes the request
         except OSError as error:
             if error.errno not in _DISCONNECTS:
-                self.log.exception("Socket error processing request.")
+                self._limited_log.write(ERROR, str(error.errno), "Socket error processing request.", error)
         finally:
             self._connections.discard(connection)
             util.close(connection)
@@ -202,7 +205,7 @@ class Worker(GeventWorker):
             self.handle_error(request, connection, address, error)
             return
         redact(error)
-        self.log.error("Error handling request", exc_info=error)
+        self._limited_log.write(ERROR, type(error).__name__, "Error handling request", error)
         with suppress(OSError):
             connection.shutdown(socket.SHUT_RDWR)
 
