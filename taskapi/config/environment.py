@@ -15,6 +15,11 @@ from .shared_secrets import secret_problems
 QUOTES = {'"': '"', "'": "'", "\u201c": "\u201d", "\u2018": "\u2019"}
 """Quotation marks that values are found in, each with its other end."""
 
+MIN_KEY_LENGTH = 16
+"""Minimum characters of a key."""
+
+LOG_FORMATS = ("text", "json")
+
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -221,4 +226,24 @@ class Environment:
         value = (self.text(name) or default).upper()
         if value not in LOG_LEVELS:
             self.problems.append(f"{name} is none of {', '.join(LOG_LEVELS)}")
+        return value
+
+    def log_format(self, name: str, default: str) -> str:
+        """Return a format of the log, `default` if absent.
+
+        One that is none of `LOG_FORMATS` is added to `problems`, and returned nevertheless.
+        """
+        value = self.text(name) or default
+        if value not in LOG_FORMATS:
+            self.problems.append(f"{name} is neither text nor json")
+        return value
+
+    def key(self, name: str) -> str | None:
+        """Return a secret of at least `MIN_KEY_LENGTH` characters, None if absent.
+
+        A shorter one is added to `problems`, and returned nevertheless.
+        """
+        value = self.text(name)
+        if value and len(value) < MIN_KEY_LENGTH:
+            self.problems.append(f"{name} has fewer than {MIN_KEY_LENGTH} characters")
         return value

@@ -23,7 +23,7 @@ from gunicorn.workers.ggevent import GeventWorker
 from ..concurrency.threads import NativeThreads
 from ..database import sqlite
 from ..database.engine import POOL_SIZE
-from ..http import path_prefix
+from ..http import observation, path_prefix
 from ..telemetry.limited_log import LimitedLog
 from .addresses import unmapped_peer
 from .deadline_socket import DeadlineSocket
@@ -85,7 +85,8 @@ class Worker(GeventWorker):
         super().load_wsgi()
         sqlite.use_threads(NativeThreads(sqlite.EXTRA_CONNECTIONS))
         # The prefix is applied before the slot is acquired, so that the liveness probe needs none at any path.
-        self.wsgi = path_prefix.in_front_of(limit_concurrency(self.wsgi, POOL_SIZE), self.wsgi)
+        limited = path_prefix.in_front_of(limit_concurrency(self.wsgi, POOL_SIZE), self.wsgi)
+        self.wsgi = observation.in_front_of(limited, self.wsgi)
         self._environs = EnvironFactory(self.cfg)
 
     # Serving
