@@ -81,3 +81,4 @@ pre_request = hooks.pre_request
 pre_fork = hooks.pre_fork
 post_fork = hooks.post_fork
 post_worker_init = hooks.post_worker_init
+worker_exit = hooks.worker_exit

@@ -12,6 +12,7 @@ from ..concurrency import slots
 from ..config.http_urls import without_query
 from ..config.proxies import Proxy
 from ..telemetry.limited_log import LimitedLog
+from ..telemetry.request_record import RequestRecord, call, current_record
 from .fetch import DownloadError, download, tls_context
 from .jwk_parser import Key, parse_jwks
 from .keys import KEY_PAIR_ALGORITHMS, KeysUnavailable
@@ -120,15 +121,23 @@ class JWKS:
             started = self._fetching is None and self._clock() - self._tried_at >= MIN_REFETCH_INTERVAL
             if started:
                 fetch = threading.Event()
-                threading.Thread(target=self._fetch, args=(fetch,), name="jwks", daemon=True).start()
+                threading.Thread(
+                    target=self._fetch, args=(fetch, current_record.get()), name="jwks", daemon=True
+                ).start()
                 self._fetching = fetch  # after start(): if no thread can be started, the next request tries again
             return started, self._fetching
 
-    def _fetch(self, done: threading.Event) -> None:
-        """Download and store the key set, then set `done`; a failure is logged, and the cached keys stay in use."""
+    def _fetch(self, done: threading.Event, caller: RequestRecord | None) -> None:
+        """Download and store the key set, then set `done`; a failure is logged, and the cached keys stay in use.
+
+        The span of the fetch belongs to the request that started it, the `caller`, if it has a record.
+        """
         keys: dict[str, Key] | None = None
         try:
-            keys = self._parse(download(self._url, self._tls, FETCH_TIMEOUT, self._proxy))
+            with call(
+                caller, "fetch of the key set", {"http.request.method": "GET", "url.full": without_query(self._url)}
+            ):
+                keys = self._parse(download(self._url, self._tls, FETCH_TIMEOUT, self._proxy))
         except Exception as error:  # noqa: BLE001  no response of a key server may end the use of the cached keys
             reason = _reason(error)
             through = f" through the proxy {self._proxy.host}:{self._proxy.port}" if self._proxy else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from importlib.util import find_spec
 
 from .database_url import DATABASE_KINDS, normalize_postgresql
 from .http_urls import is_http_url, key_set_url
@@ -17,6 +18,9 @@ QUOTES = {'"': '"', "'": "'", "\u201c": "\u201d", "\u2018": "\u2019"}
 
 MIN_KEY_LENGTH = 16
 """Minimum characters of a key."""
+
+TRACE_PROTOCOL = "http/protobuf"
+"""The protocol of exported traces, as OTEL_EXPORTER_OTLP_PROTOCOL names it."""
 
 LOG_FORMATS = ("text", "json")
 
@@ -247,3 +251,29 @@ class Environment:
         if value and len(value) < MIN_KEY_LENGTH:
             self.problems.append(f"{name} has fewer than {MIN_KEY_LENGTH} characters")
         return value
+
+    def exports_traces(self) -> bool:
+        """Return True if OTEL_EXPORTER_OTLP_ENDPOINT is set, and OTEL_SDK_DISABLED is not true.
+
+        Adds to `problems` an endpoint that is not an http or https URL, another protocol than OTLP over HTTP, and
+        packages that are not installed. OpenTelemetry reads its variables itself.
+        """
+        name = "OTEL_EXPORTER_OTLP_ENDPOINT"
+        if not self._http_url(name) or (self.text("OTEL_SDK_DISABLED") or "").lower() == "true":
+            return False
+        if (self.text("OTEL_EXPORTER_OTLP_PROTOCOL") or TRACE_PROTOCOL) != TRACE_PROTOCOL:
+            self.problems.append(f"OTEL_EXPORTER_OTLP_PROTOCOL is not {TRACE_PROTOCOL}, the only one that is supported")
+        if not _is_installed("opentelemetry.exporter.otlp.proto.http"):
+            self.problems.append(
+                f"{name} is set, but OpenTelemetry is not installed:"
+                " pip install --require-hashes -r requirements-otel.txt"
+            )
+        return True
+
+
+def _is_installed(module: str) -> bool:
+    """Return True if a module can be imported; only the packages that contain it are."""
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):  # a package that contains it is absent, or blocked
+        return False

@@ -50,6 +50,7 @@ class Config:
     log_level: str = "INFO"
     log_format: str = "text"
     log_user_key: str | None = field(default=None, repr=False)
+    exports_traces: bool = False
 
     @property
     def is_development(self) -> bool:
@@ -58,8 +59,8 @@ class Config:
 
     @property
     def observes_requests(self) -> bool:
-        """True if something is made of the record of each request: a line of JSON."""
-        return self.log_format == "json"
+        """True if something is made of the record of each request: a line of JSON, or a span."""
+        return self.log_format == "json" or self.exports_traces
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Config:
@@ -89,6 +90,7 @@ class Config:
             log_level=env.log_level("LOG_LEVEL", Config.log_level),
             log_format=env.log_format("LOG_FORMAT", Config.log_format),
             log_user_key=env.key("LOG_USER_KEY"),
+            exports_traces=env.exports_traces(),
         )
         migration_url = config.migration_database_url
         if migration_url and migration_url.partition(":")[0] != config.database_url.partition(":")[0]:

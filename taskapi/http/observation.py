@@ -6,7 +6,7 @@ Without both nothing is installed, and a request costs nothing more.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, g, request
 from werkzeug.wsgi import ClosingIterator
@@ -16,6 +16,9 @@ from ..telemetry.request_record import ENVIRON_KEY, RequestRecord, current_recor
 from ..telemetry.trace_context import parse_traceparent
 from ..telemetry.user_hash import user_hasher
 from .request_id import request_id
+
+if TYPE_CHECKING:
+    from ..telemetry.tracing import Tracing
 
 Environ = dict[str, Any]
 Application = Callable[[Environ, Any], Iterable[bytes]]
@@ -30,7 +33,7 @@ def init_app(app: Flask, config: Config) -> None:
     """
     if not config.observes_requests:
         return
-    observer = Observer()
+    observer = Observer(_tracing() if config.exports_traces else None)
     hash_user = user_hasher(config.log_user_key)
 
     def note_user(response: Response) -> Response:
@@ -47,7 +50,10 @@ def init_app(app: Flask, config: Config) -> None:
 
 
 class Observer:
-    """Makes the records of requests."""
+    """Makes the records of requests and, if `tracing` is not None, their spans."""
+
+    def __init__(self, tracing: Tracing | None) -> None:
+        self._tracing = tracing
 
     def in_front_of(self, application: Application) -> Application:
         """Return a WSGI application that observes each request, unless an outer application does."""
@@ -68,10 +74,18 @@ class Observer:
 
         return observed
 
+    def stop(self) -> None:
+        """Export the last spans of this process."""
+        if self._tracing:
+            self._tracing.stop()
+
     def _record(self, environ: Environ) -> RequestRecord:
-        """Return the record of a request, with the ids of its `traceparent`."""
+        """Return the record of a request, with the ids of its `traceparent`, and its span."""
         caller = parse_traceparent(environ.get("HTTP_TRACEPARENT", ""))
-        return RequestRecord(caller and caller.trace_id)
+        if self._tracing is None:
+            return RequestRecord(caller and caller.trace_id)
+        trace = self._tracing.start_request(environ["REQUEST_METHOD"], environ["wsgi.url_scheme"], caller)
+        return RequestRecord(trace.trace_id, trace)
 
 
 class _Response:
@@ -100,6 +114,13 @@ def _note_route() -> None:
         record.route = request.url_rule.rule if request.url_rule else None
 
 
+def _tracing() -> Tracing:
+    """Return the tracing of this process; OpenTelemetry is imported here."""
+    from ..telemetry import tracing  # noqa: PLC0415
+
+    return tracing.Tracing()
+
+
 def in_front_of(application: Application, app: Application) -> Application:
     """Return `application`, which calls `app`, with the observation in front of it, if `app` is observed.
 
@@ -107,6 +128,12 @@ def in_front_of(application: Application, app: Application) -> Application:
     """
     observer = _observer(app)
     return observer.in_front_of(application) if observer else application
+
+
+def stop(app: Application) -> None:
+    """Export the last spans of this process, if `app` is traced; called when a worker stops."""
+    if observer := _observer(app):
+        observer.stop()
 
 
 def _observer(app: Application) -> Observer | None:
