@@ -13,7 +13,7 @@ from ..config.http_urls import without_query
 from ..config.proxies import Proxy
 from ..telemetry.limited_log import LimitedLog
 from ..telemetry.request_record import RequestRecord, call, current_record
-from .fetch import DownloadError, download, tls_context
+from .fetch import DownloadError, OnHeaders, download, ignore_headers, tls_context
 from .jwk_parser import Key, parse_jwks
 from .keys import KEY_PAIR_ALGORITHMS, KeysUnavailable
 
@@ -48,9 +48,19 @@ class JWKS:
 
     algorithms = KEY_PAIR_ALGORITHMS
 
-    def __init__(self, url: str, *, proxy: Proxy | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        """Fetch nothing yet, but load the certificate authorities for an https URL."""
-        self._url, self._proxy = url, proxy
+    def __init__(
+        self,
+        url: str,
+        *,
+        proxy: Proxy | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        on_headers: OnHeaders = ignore_headers,
+    ) -> None:
+        """Fetch nothing yet, but load the certificate authorities for an https URL.
+
+        The headers of each response are passed to `on_headers`.
+        """
+        self._url, self._proxy, self._on_headers = url, proxy, on_headers
         self._log = LimitedLog(log, clock=clock)
         self._tls = tls_context() if url.lower().startswith("https:") else None
         self._clock = clock
@@ -78,6 +88,10 @@ class JWKS:
                 raise KeysUnavailable
             key = self._keys.get(kid)
         return (key,) if key is not None and key.algorithm == algorithm else ()
+
+    def prefetch(self) -> None:
+        """Start a fetch in the background, unless one is in progress or has just ended; return at once."""
+        self._start_fetch()
 
     def _wait_for_fetch(self) -> None:
         """Wait without the slot for the fetch in progress, or a new one, up to `FETCH_TIMEOUT`.
@@ -137,7 +151,7 @@ class JWKS:
             with call(
                 caller, "fetch of the key set", {"http.request.method": "GET", "url.full": without_query(self._url)}
             ):
-                keys = self._parse(download(self._url, self._tls, FETCH_TIMEOUT, self._proxy))
+                keys = self._parse(self._download())
         except Exception as error:  # noqa: BLE001  no response of a key server may end the use of the cached keys
             reason = _reason(error)
             through = f" through the proxy {self._proxy.host}:{self._proxy.port}" if self._proxy else ""
@@ -149,6 +163,10 @@ class JWKS:
                 self._keys, self._fetched_at = keys, self._tried_at
             self._fetching = None
         done.set()
+
+    def _download(self) -> bytes:
+        """Return the body of the key set; raises as `download` does."""
+        return download(self._url, self._tls, FETCH_TIMEOUT, self._proxy, on_headers=self._on_headers)
 
     def _warn(self, message: str, kind: str | None = None) -> None:
         """Log a warning, once per minute and kind; the kind is the message by default."""
