@@ -16,6 +16,7 @@ from ..telemetry.request_record import ENVIRON_KEY, RequestRecord, current_recor
 from ..telemetry.trace_context import parse_traceparent
 from ..telemetry.user_hash import user_hasher
 from .request_id import request_id
+from .routing import path_template
 
 if TYPE_CHECKING:
     from ..telemetry.tracing import Tracing
@@ -111,7 +112,7 @@ def _note_route() -> None:
     """Add the request id and the route to the record."""
     if record := current_record.get():
         record.request_id = request_id()
-        record.route = request.url_rule.rule if request.url_rule else None
+        record.route = path_template(request.url_rule.rule) if request.url_rule else None
 
 
 def _tracing() -> Tracing:

@@ -175,12 +175,12 @@ def test_each_request_is_one_line_with_its_ids_user_route_and_work(empty_databas
         "user": user_hasher(KEY)("alice"),
         "address": "127.0.0.1",
         "method": "POST",
-        "route": "/api/<user_id>/tasks",
+        "route": "/api/{user_id}/tasks",
         "status": 201,
     }
     assert read["user"] == create["user"] != absent["user"]
     assert "trace_id" not in read
-    assert (absent["status"], absent["route"]) == (404, "/api/<user_id>/tasks/<id>")
+    assert (absent["status"], absent["route"]) == (404, "/api/{user_id}/tasks/{id}")
     assert (probe["route"], probe["statements"], "user" in probe) == ("/healthz", 0, False)
     for secret in ("alice", "mallory", "secret", "milk"):
         assert secret not in log.read_text()

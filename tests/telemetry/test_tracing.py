@@ -58,10 +58,10 @@ def test_a_request_is_a_server_span_of_the_callers_trace_with_a_child_for_each_r
         spans = received.trace(TRACE, spans=2)
     root = server_span(spans)
     assert root.parent_id == PARENT
-    assert root.name == "POST /api/<user_id>/tasks"
+    assert root.name == "POST /api/{user_id}/tasks"
     assert root.attributes == {
         "http.request.method": "POST",
-        "http.route": "/api/<user_id>/tasks",
+        "http.route": "/api/{user_id}/tasks",
         "http.response.status_code": 201,
         "url.scheme": "http",
         "taskapi.request_id": created.headers["X-Request-Id"],
@@ -103,8 +103,8 @@ def test_a_request_without_a_valid_traceparent_begins_a_trace(
 ):
     with launch(sqlite_database_url, "wsgi:app", **settings(received)) as (_, server):
         server.send("alice", Request("GET", headers=(("traceparent", header),)))
-        until(lambda: [span for span in received.spans if span.name == "GET /api/<user_id>/tasks"])
-    (root,) = (span for span in received.spans if span.name == "GET /api/<user_id>/tasks")
+        until(lambda: [span for span in received.spans if span.name == "GET /api/{user_id}/tasks"])
+    (root,) = (span for span in received.spans if span.name == "GET /api/{user_id}/tasks")
     assert root.parent_id == ""
     assert root.trace_id not in (TRACE, "0" * 32)
 
