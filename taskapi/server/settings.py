@@ -19,7 +19,7 @@ class ServerSettings:
     workers: int
     port: int
     log_level: str
-    log_format: str
+    log_format: str = "text"
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> ServerSettings:

@@ -254,10 +254,3 @@ def test_the_error_of_a_greenlet_is_one_line_of_json(sqlite_database_url: str, t
     failures = [line for line in lines_of(log) if line["message"] == "unhandled ValueError"]
     assert failures
     assert failures[0]["stack_trace"].endswith("ValueError: in a greenlet\n")
-
-
-def test_the_text_format_stays_the_default(sqlite_database_url: str, tmp_path: Path):
-    log = tmp_path / "log"
-    with launch(sqlite_database_url, "wsgi:app", log=log) as (_, server):
-        server.send("alice", Request("GET"))
-    assert re.search(r'^127\.0\.0\.1 "GET /api/alice/tasks" 200 \d+ \d+ms \w+$', log.read_text(), re.MULTILINE)
