@@ -107,7 +107,7 @@ format: $(VENV)/.installed-dev  ## format the code and apply automatic fixes
 
 lock: $(VENV)/.installed-dev  ## pin the newest versions that the .in files allow, with hashes
 	$(BIN)/pip install --quiet uv
-	for name in requirements requirements-dev deploy/requirements; do \
+	for name in requirements requirements-otel requirements-dev deploy/requirements; do \
 	  $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-header $$name.in --output-file $$name.txt; \
 	done
@@ -129,7 +129,7 @@ sbom: deploy/.venv/.installed  ## write the bill of materials of both images int
 
 audit: $(VENV)/.installed-dev  ## look up known vulnerabilities of the pinned packages (needs the internet)
 	$(BIN)/pip install --quiet pip-audit
-	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements.txt
+	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements.txt -r requirements-otel.txt
 	cd frontend && npm audit --omit=dev
 
 clean:  ## remove all generated files, including the development database

@@ -22,17 +22,20 @@ class InvalidToken(Exception):
     """The token is not valid; the message gives the reason and contains nothing of the token.
 
     `expected` is for the log only: what a claim must be, and what it is in a token whose signature is right.
+    `issued_at` is the `iat` of a token whose signature is right, if it is in the future.
     """
 
-    def __init__(self, reason: str, expected: str = "") -> None:
+    def __init__(self, reason: str, expected: str = "", *, issued_at: float | None = None) -> None:
         super().__init__(reason)
         self.expected = expected
+        self.issued_at = issued_at
 
 
 def check_times(claims: dict[str, Any], now: float) -> float:
     """Return `exp`, in seconds since 1970, if the token is valid at `now`; raise `InvalidToken` if it is not.
 
-    Checks `exp`, which is required, and `iat` and `nbf`, which may be absent, or ahead of `now` by `CLOCK_SKEW`.
+    Checks `exp`, which is required, and `iat` and `nbf`, which may be absent, or ahead of `now` by `CLOCK_SKEW`. Call
+    it after the verification of the signature.
     """
     expires = numeric_date(claims, "exp")
     if expires is None:
@@ -41,7 +44,7 @@ def check_times(claims: dict[str, Any], now: float) -> float:
         raise InvalidToken(EXPIRED)
     issued, not_before = numeric_date(claims, "iat"), numeric_date(claims, "nbf")
     if issued is not None and issued > now + CLOCK_SKEW:
-        raise InvalidToken("the token was issued in the future")
+        raise InvalidToken("the token was issued in the future", issued_at=issued)
     if not_before is not None and not_before > now + CLOCK_SKEW:
         raise InvalidToken("the token is not valid yet")
     return expires

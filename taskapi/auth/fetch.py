@@ -7,8 +7,9 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from email.message import Message
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
@@ -36,12 +37,27 @@ def tls_context() -> ssl.SSLContext:
     return context
 
 
+OnHeaders = Callable[[Message], object]
+"""Called with the headers of a response of status 200."""
+
+
+def ignore_headers(headers: Message) -> None:
+    """Do nothing with the headers of a response."""
+
+
 class DownloadError(ValueError):
     """The server, or the proxy, responds with something else than a body of status 200; the message is for the log."""
 
 
-def download(url: str, context: ssl.SSLContext | None, timeout: float, proxy: Proxy | None = None) -> bytes:
-    """Return the body of `url`; `context` is for https, None for http.
+def download(
+    url: str,
+    context: ssl.SSLContext | None,
+    timeout: float,
+    proxy: Proxy | None = None,
+    *,
+    on_headers: OnHeaders = ignore_headers,
+) -> bytes:
+    """Return the body of `url`; `context` is for https, None for http. The headers are passed to `on_headers`.
 
     `timeout` is in seconds of wall-clock time and covers everything: DNS, connection attempts to all addresses, the
     proxy, TLS handshake, headers and body. Redirects are not followed: another status than 200 and a body of more than
@@ -49,13 +65,15 @@ def download(url: str, context: ssl.SSLContext | None, timeout: float, proxy: Pr
     """
     deadline = time.monotonic() + timeout
     try:
-        return _download(url, context, deadline, proxy)
+        return _download(url, context, deadline, proxy, on_headers)
     except (OSError, ValueError, HTTPException):
         _seconds_left(deadline)  # the cause is the timer, which has shut the connection down
         raise
 
 
-def _download(url: str, context: ssl.SSLContext | None, deadline: float, proxy: Proxy | None) -> bytes:
+def _download(
+    url: str, context: ssl.SSLContext | None, deadline: float, proxy: Proxy | None, on_headers: OnHeaders
+) -> bytes:
     """Return the body of `url` as `download` does, until `deadline` (time.monotonic).
 
     At the deadline it raises TimeoutError, or what reading from the connection that was shut down causes: `OSError`,
@@ -81,7 +99,7 @@ def _download(url: str, context: ssl.SSLContext | None, deadline: float, proxy: 
             if isinstance(connected, ssl.SSLSocket):
                 connected.do_handshake()
             connection.sock = connected
-            body = _get(connection, path, headers)
+            body = _get(connection, path, headers, on_headers)
             _seconds_left(deadline)  # raises if the timer ended a body without Content-Length, which looks complete
             return body
 
@@ -149,8 +167,8 @@ def _connect(host: str, port: int, deadline: float) -> socket.socket:
     raise failure or OSError("no address")
 
 
-def _get(connection: HTTPConnection, path: str, headers: dict[str, str]) -> bytes:
-    """Send a GET request and return the body.
+def _get(connection: HTTPConnection, path: str, headers: dict[str, str], on_headers: OnHeaders) -> bytes:
+    """Send a GET request, pass the headers of the response to `on_headers`, and return the body.
 
     Raises `DownloadError` for another status than 200, or a body of more than `MAX_JWKS_BYTES`.
     """
@@ -159,6 +177,7 @@ def _get(connection: HTTPConnection, path: str, headers: dict[str, str]) -> byte
         if response.status != 200:
             hint = ", and redirects are not followed" if 300 <= response.status < 400 else ""
             raise DownloadError(f"status {response.status}{hint}")
+        on_headers(response.headers)
         body = response.read(MAX_JWKS_BYTES + 1)
     if len(body) > MAX_JWKS_BYTES:
         raise DownloadError(f"the body has more than {MAX_JWKS_BYTES} bytes")

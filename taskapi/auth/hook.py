@@ -12,10 +12,11 @@ from flask import Flask, Request, Response, g
 
 from ..config.settings import Config
 from ..http.errors import RETRY_AFTER, Forbidden, ServiceUnavailable, Unauthorized, problem_response
+from ..telemetry.limited_log import limited_log
 from .claims import EXPIRED, InvalidToken
+from .issuer_clock import IssuerClock
 from .jwks_cache import JWKS
 from .keys import KeySource, KeysUnavailable, SharedSecrets
-from .limited_log import LimitedLog
 from .sessions import EndedSessions
 from .tokens import User, Verifier
 
@@ -25,7 +26,8 @@ REALM = 'Bearer realm="taskapi"'
 
 _VERIFIER = "taskapi.verifier"
 _SESSIONS = "taskapi.sessions"
-_REJECTIONS = "taskapi.rejections"
+_CLOCK = "taskapi.issuer_clock"
+_KEY_SET = "taskapi.key_set"
 
 
 def init_app(app: Flask, config: Config) -> None:
@@ -34,14 +36,16 @@ def init_app(app: Flask, config: Config) -> None:
     Registers handlers that respond 401 and 503 if `authenticate` raises.
     """
     sources: list[KeySource] = []
+    clock = app.extensions[_CLOCK] = IssuerClock()
     if config.secrets:
         sources.append(SharedSecrets(config.secrets))
     if config.jwks_url:
-        sources.append(JWKS(config.jwks_url, proxy=config.jwks_proxy))
+        key_set = JWKS(config.jwks_url, proxy=config.jwks_proxy, on_headers=clock.observe_response)
+        app.extensions[_KEY_SET] = key_set
+        sources.append(key_set)
     app.extensions[_VERIFIER] = Verifier(
         sources, issuer=config.issuer, audience=config.audience, max_lifetime=config.max_lifetime
     )
-    app.extensions[_REJECTIONS] = LimitedLog(log)
     app.extensions[_SESSIONS] = EndedSessions(max_lifetime=config.max_lifetime)
     app.register_error_handler(Unauthorized, problem_response)
     app.register_error_handler(KeysUnavailable, _keys_unavailable)
@@ -59,15 +63,29 @@ def ended_sessions(app: Flask) -> EndedSessions:
     return stored
 
 
+def issuer_clock(app: Flask) -> IssuerClock:
+    """Return what this worker knows about the issuer's clock."""
+    stored: IssuerClock = app.extensions[_CLOCK]
+    return stored
+
+
+def prefetch_keys(app: Flask) -> None:
+    """Start a fetch of the key set, if there is one: what is wrong with it, or with the clock, is then in the log."""
+    if _KEY_SET in app.extensions:
+        app.extensions[_KEY_SET].prefetch()
+
+
 def log_rejection(app: Flask, what: str, error: InvalidToken) -> None:
     """Log why a token was rejected, at most once per minute and reason; nothing that the client chose is logged.
 
-    `what` names the kind of token, such as "a token". An expired one is logged as information, others as warnings.
+    `what` names the kind of token, such as "a token". An expired one is logged as information, others as warnings. One
+    that was issued in the future is a sign of a wrong clock, which is noted.
     """
+    if error.issued_at is not None:
+        issuer_clock(app).observe_issue(error.issued_at)
     level = logging.INFO if str(error) == EXPIRED else logging.WARNING
     message = f"{what} was rejected: {error}" + (f" ({error.expected})" if error.expected else "")
-    rejections: LimitedLog = app.extensions[_REJECTIONS]
-    rejections.write(level, f"{what}: {error}", message)
+    limited_log(app, log).write(level, f"{what}: {error}", message)
 
 
 def authenticate(app: Flask, request: Request) -> User:

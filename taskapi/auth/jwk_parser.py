@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,11 +43,12 @@ class Key:
     material: Any = field(repr=False)
 
 
-def parse_jwks(body: bytes) -> dict[str, Key]:
+def parse_jwks(body: bytes, warn: Callable[[str], object] = log.warning) -> dict[str, Key]:
     """Return the usable keys of a JWK Set by `kid`; skip the others, also those without a `kid` (RFC 7517, section 5).
 
-    Different keys with the same `kid` are ambiguous: none of them is used, and a warning is logged; the same key twice
-    is one key. Raises ValueError for a body that is not a JWK Set, has more than `MAX_KEYS` entries or no usable key.
+    Different keys with the same `kid` are ambiguous: none of them is used, and `warn` is called, as for a weak key; the
+    same key twice is one key. Raises ValueError for a body that is not a JWK Set, has more than `MAX_KEYS` entries or
+    no usable key.
     """
     document = orjson.loads(body)
     entries = document.get("keys") if isinstance(document, dict) else None
@@ -56,11 +58,11 @@ def parse_jwks(body: bytes) -> dict[str, Key]:
     ambiguous: set[str] = set()
     for entry in entries:
         if isinstance(entry, dict) and isinstance(kid := entry.get("kid"), str):
-            key = _parse_key(entry, kid)
+            key = _parse_key(entry, kid, warn)
             if key is not None and not _is_same_key(keys.setdefault(kid, key), key):
                 ambiguous.add(kid)
     for kid in ambiguous:
-        log.warning("the key set has different keys with the kid %.80r: none of them is used", kid)
+        warn(f"the key set has different keys with the kid {_quoted(kid)}: none of them is used")
         del keys[kid]
     if not keys:
         raise ValueError("no usable key")
@@ -72,11 +74,11 @@ def _is_same_key(one: Key, other: Key) -> bool:
     return one.algorithm == other.algorithm and bool(one.material == other.material)
 
 
-def _parse_key(entry: dict[str, Any], kid: str) -> Key | None:
+def _parse_key(entry: dict[str, Any], kid: str, warn: Callable[[str], object]) -> Key | None:
     """Return the key of a JWK; None if it is not for verifying, private, unsupported, malformed or weak.
 
-    Its only algorithm is `alg`, or without one the first in `_KEY_TYPES` for its type. A weak key is logged, with its
-    `kid`.
+    Its only algorithm is `alg`, or without one the first in `_KEY_TYPES` for its type. `warn` is called for a weak key,
+    with its `kid`.
     """
     key_type = (entry.get("kty"), entry.get("crv"))
     # A key without `alg` is for the first algorithm of its type. A key for two algorithms would allow confusion.
@@ -94,9 +96,14 @@ def _parse_key(entry: dict[str, Any], kid: str) -> Key | None:
         return None
     weakness = _WEAKNESS[key_type[0]](material) if key_type[0] in _WEAKNESS else ""
     if weakness:
-        log.warning("the key with the kid %.80r is not used: %s", kid, weakness)
+        warn(f"the key with the kid {_quoted(kid)} is not used: {weakness}")
         return None
     return Key(algorithm, material)
+
+
+def _quoted(kid: str) -> str:
+    """Return a `kid` for the log: quoted, and cut off."""
+    return f"{kid!r:.80}"
 
 
 _FIELD_PRIME = 2**255 - 19

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from importlib.util import find_spec
 
 from .database_url import DATABASE_KINDS, normalize_postgresql
 from .http_urls import is_http_url, key_set_url
@@ -14,6 +15,14 @@ from .shared_secrets import secret_problems
 
 QUOTES = {'"': '"', "'": "'", "\u201c": "\u201d", "\u2018": "\u2019"}
 """Quotation marks that values are found in, each with its other end."""
+
+MIN_KEY_LENGTH = 16
+"""Minimum characters of a key."""
+
+TRACE_PROTOCOL = "http/protobuf"
+"""The protocol of exported traces, as OTEL_EXPORTER_OTLP_PROTOCOL names it."""
+
+LOG_FORMATS = ("text", "json")
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
@@ -222,3 +231,49 @@ class Environment:
         if value not in LOG_LEVELS:
             self.problems.append(f"{name} is none of {', '.join(LOG_LEVELS)}")
         return value
+
+    def log_format(self, name: str, default: str) -> str:
+        """Return a format of the log, `default` if absent.
+
+        One that is none of `LOG_FORMATS` is added to `problems`, and returned nevertheless.
+        """
+        value = self.text(name) or default
+        if value not in LOG_FORMATS:
+            self.problems.append(f"{name} is neither text nor json")
+        return value
+
+    def key(self, name: str) -> str | None:
+        """Return a secret of at least `MIN_KEY_LENGTH` characters, None if absent.
+
+        A shorter one is added to `problems`, and returned nevertheless.
+        """
+        value = self.text(name)
+        if value and len(value) < MIN_KEY_LENGTH:
+            self.problems.append(f"{name} has fewer than {MIN_KEY_LENGTH} characters")
+        return value
+
+    def exports_traces(self) -> bool:
+        """Return True if OTEL_EXPORTER_OTLP_ENDPOINT is set, and OTEL_SDK_DISABLED is not true.
+
+        Adds to `problems` an endpoint that is not an http or https URL, another protocol than OTLP over HTTP, and
+        packages that are not installed. OpenTelemetry reads its variables itself.
+        """
+        name = "OTEL_EXPORTER_OTLP_ENDPOINT"
+        if not self._http_url(name) or (self.text("OTEL_SDK_DISABLED") or "").lower() == "true":
+            return False
+        if (self.text("OTEL_EXPORTER_OTLP_PROTOCOL") or TRACE_PROTOCOL) != TRACE_PROTOCOL:
+            self.problems.append(f"OTEL_EXPORTER_OTLP_PROTOCOL is not {TRACE_PROTOCOL}, the only one that is supported")
+        if not _is_installed("opentelemetry.exporter.otlp.proto.http"):
+            self.problems.append(
+                f"{name} is set, but OpenTelemetry is not installed:"
+                " pip install --require-hashes -r requirements-otel.txt"
+            )
+        return True
+
+
+def _is_installed(module: str) -> bool:
+    """Return True if a module can be imported; only the packages that contain it are."""
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):  # a package that contains it is absent, or blocked
+        return False

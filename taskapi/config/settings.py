@@ -48,11 +48,19 @@ class Config:
     max_tasks_per_user: int = 10_000
     require_if_match: bool = False
     log_level: str = "INFO"
+    log_format: str = "text"
+    log_user_key: str | None = field(default=None, repr=False)
+    exports_traces: bool = False
 
     @property
     def is_development(self) -> bool:
         """True if the current (first) shared secret is the public development secret, also if `jwks_url` is set."""
         return self.secrets[:1] == (DEVELOPMENT_SECRET,)
+
+    @property
+    def observes_requests(self) -> bool:
+        """True if something is made of the record of each request: a line of JSON, or a span."""
+        return self.log_format == "json" or self.exports_traces
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Config:
@@ -80,6 +88,9 @@ class Config:
             ),
             require_if_match=env.flag("REQUIRE_IF_MATCH"),
             log_level=env.log_level("LOG_LEVEL", Config.log_level),
+            log_format=env.log_format("LOG_FORMAT", Config.log_format),
+            log_user_key=env.key("LOG_USER_KEY"),
+            exports_traces=env.exports_traces(),
         )
         migration_url = config.migration_database_url
         if migration_url and migration_url.partition(":")[0] != config.database_url.partition(":")[0]:

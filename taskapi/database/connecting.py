@@ -54,10 +54,10 @@ def session_settings(url: URL, defaults: Mapping[str, str]) -> dict[str, str]:
 
 
 class Connector:
-    """Opens the connections of an engine as `TimeoutConnection`, with session settings."""
+    """Opens the connections of an engine, of a kind of `TimeoutConnection`, with session settings."""
 
-    def __init__(self, settings: Mapping[str, str]) -> None:
-        self._settings = settings
+    def __init__(self, settings: Mapping[str, str], kind: type[TimeoutConnection] = TimeoutConnection) -> None:
+        self._settings, self._kind = settings, kind
         self.pooling = Pooling()
 
     def listen(self, engine: Engine) -> None:
@@ -102,9 +102,7 @@ class Connector:
 
     def _open_with(self, args: Sequence[str], parameters: Mapping[str, Any], options: str) -> TimeoutConnection:
         """Open a connection with these `options` that shares what is known about the pooler (`pooling`)."""
-        connection: TimeoutConnection = TimeoutConnection.connect(
-            *args, **{**parameters, "options": options}, autocommit=True
-        )
+        connection: TimeoutConnection = self._kind.connect(*args, **{**parameters, "options": options}, autocommit=True)
         connection.pooling = self.pooling
         return connection
 

@@ -8,9 +8,10 @@ from flask import Flask
 from sqlalchemy.engine import make_url
 
 from ..config.settings import Config, ConfigError
-from . import sqlite, transactions
+from . import observed, sqlite, transactions
 from .base import db
 from .connecting import Connector, connect_arguments, session_settings
+from .pipeline import TimeoutConnection
 from .pool import Pool
 from .transactions import STATEMENT_TIMEOUT
 from .unit_of_work import prepend_statements, running_unit
@@ -42,7 +43,7 @@ def init_app(app: Flask, config: Config) -> None:
     """Create the engine of an application, without an ORM session; it connects at the first use of the database."""
     app.config["SQLALCHEMY_DATABASE_URI"] = config.database_url
     app.config["MIGRATION_DATABASE_URL"] = config.migration_database_url
-    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = _engine_options(config.database_url)
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = _engine_options(config)
     after = [*app.teardown_appcontext_funcs]
     try:
         db.init_app(app)
@@ -57,8 +58,11 @@ def init_app(app: Flask, config: Config) -> None:
                 db.engine, timeout=transactions.STATEMENT_TIMEOUT, is_work=lambda: running_unit.get() is not None
             )
         else:
-            Connector(session_settings(db.engine.url, SESSION)).listen(db.engine)
+            kind = observed.ObservedConnection if config.observes_requests else TimeoutConnection
+            Connector(session_settings(db.engine.url, SESSION), kind).listen(db.engine)
             prepend_statements(db.engine)
+        if config.observes_requests:
+            observed.observe_core(db.engine)
 
 
 def discard_inherited_pool(app: Flask) -> None:
@@ -67,11 +71,12 @@ def discard_inherited_pool(app: Flask) -> None:
         db.engine.dispose(close=False)
 
 
-def _engine_options(url: str) -> dict[str, Any]:
-    """Return the arguments of `create_engine` for the URL of a SQLite or a PostgreSQL database.
+def _engine_options(config: Config) -> dict[str, Any]:
+    """Return the arguments of `create_engine` for a SQLite or a PostgreSQL database.
 
-    They set the pool, its size and timeout, the arguments of connections, and AUTOCOMMIT on PostgreSQL.
+    They set the pool, its size and timeout, the class and arguments of connections, and AUTOCOMMIT on PostgreSQL.
     """
+    url = config.database_url
     options: dict[str, Any] = {
         "query_cache_size": STATEMENT_CACHE,
         "poolclass": Pool,
@@ -82,8 +87,9 @@ def _engine_options(url: str) -> dict[str, Any]:
     options["pool_reset_on_return"] = None  # a unit of work ends its transaction itself
     options["hide_parameters"] = True  # logged errors must not contain the content of tasks
     if url.startswith("sqlite"):
+        kind = observed.ObservedSQLiteConnection if config.observes_requests else sqlite.SQLiteConnection
         options["pool_size"] = POOL_SIZE + sqlite.EXTRA_CONNECTIONS
-        options["connect_args"] = {"timeout": 0, "check_same_thread": False, "factory": sqlite.SQLiteConnection}
+        options["connect_args"] = {"timeout": 0, "check_same_thread": False, "factory": kind}
     else:
         options["isolation_level"] = "AUTOCOMMIT"  # we send BEGIN ourselves, in one pipeline with the first statement
         # Milliseconds after which the kernel closes a connection to a host that no longer acknowledges packets.

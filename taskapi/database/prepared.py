@@ -6,6 +6,7 @@ several times the work of the driver. `fetch` (transactions.py) executes these s
 
 from __future__ import annotations
 
+import sys
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from sqlalchemy.sql.dml import UpdateBase
 
 from .pipeline import PipelinedStatement, TimeoutConnection
 from .sqlite import SQLiteConnection
+from .statement_names import definition, register
 
 Converter = Callable[[Any], Any]
 
@@ -39,6 +41,13 @@ class Prepared:
 
     def __init__(self, statement: Statement) -> None:
         self._statement = statement
+        made_in = sys._getframe(1)  # noqa: SLF001  documented; a name as an argument would repeat the variable's
+        self._made_in = made_in.f_globals["__name__"], made_in.f_code.co_qualname
+
+    @cached_property
+    def name(self) -> str:
+        """Where the statement is defined, such as `tasks.queries._LIVE_TASK`, for spans."""
+        return definition(*self._made_in, self)
 
     def __call__(self, **parameters: Any) -> BoundStatement:
         """Bind values to the statement's parameters, without executing it."""
@@ -47,12 +56,18 @@ class Prepared:
     @cached_property
     def on_postgresql(self) -> Compiled:
         """The statement for PostgreSQL, as this module's `Compiled` (SQL with `$1`…); made at the first use."""
-        return Compiled(self._statement, _POSTGRESQL)
+        return self._compile(_POSTGRESQL)
 
     @cached_property
     def on_sqlite(self) -> Compiled:
         """The statement for SQLite, as this module's `Compiled` (SQL with `?`, converters); made at the first use."""
-        return Compiled(self._statement, _SQLITE)
+        return self._compile(_SQLITE)
+
+    def _compile(self, dialect: Dialect) -> Compiled:
+        """Compile the statement for a dialect, and register its name by its text."""
+        compiled = Compiled(self._statement, dialect)
+        register(compiled.sql, lambda: self.name)
+        return compiled
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from ..concurrency.lanes import LaneTimeout
+from ..telemetry.limited_log import limited_log
 from . import sqlite_errors, sqlite_lanes
 from .base import db
 from .failures import ATTEMPTS, RETRYABLE, DatabaseUnavailable, is_unavailable, sqlstate
@@ -192,9 +193,9 @@ def _run_with_retries(work: Callable[[], R], owner: str, *, writable: bool) -> R
             cause = error.orig if isinstance(error, DBAPIError) else error
             lost = running is not None and running.lost
             if attempt < ATTEMPTS and running is not None and _may_retry(cause, running):
-                log.info(
-                    "retrying a transaction after %s (attempt %d)", sqlstate(cause) or "a lost connection", attempt
-                )
+                reason = sqlstate(cause) or "a lost connection"
+                message = f"retrying a transaction after {reason} (attempt {attempt})"
+                limited_log(current_app, log).write(logging.INFO, reason, message)
                 time.sleep(0.002 * 4**attempt if sqlstate(cause) in RETRYABLE else 0)
                 continue
             if lost or is_unavailable(cause):

@@ -99,6 +99,15 @@ def _object(**properties: Any) -> dict[str, Any]:
 
 _JSON_SCHEMAS: dict[str, dict[str, Any]] = {
     "Health": _object(status={"const": "ok"}),
+    "Readiness": {
+        "type": "object",
+        "properties": {
+            "status": {"enum": ["ok", "degraded"]},
+            "detail": {"type": "string", "description": "With `degraded`: what an operator has to correct."},
+        },
+        "required": ["status"],
+        "additionalProperties": False,
+    },
     "LogoutNotice": {
         "type": "object",
         "properties": {

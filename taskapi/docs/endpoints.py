@@ -169,6 +169,6 @@ OPERATIONS: Mapping[str, Operation] = {
         ),
     ),
     "health.healthz": Operation(200, "Health"),
-    "health.readyz": Operation(200, "Health", problems=(errors.ServiceUnavailable,)),
+    "health.readyz": Operation(200, "Readiness", problems=(errors.ServiceUnavailable,)),
 }
 """The operations by endpoint. A test checks that every route of the API has one."""

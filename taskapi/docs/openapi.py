@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -15,6 +14,7 @@ from werkzeug.routing import Rule
 from ..config.settings import VERSION
 from ..http import errors
 from ..http.errors import MEDIA_TYPE, Problem
+from ..http.routing import path_template
 from .components import add_components
 from .endpoints import IF_MATCH, IF_NONE_MATCH, OPERATIONS, Operation
 
@@ -91,16 +91,11 @@ def build(app: Flask) -> dict[str, Any]:
     for rule in app.url_map.iter_rules():
         if rule.endpoint in OPERATIONS:
             spec.path(
-                _path_template(rule),
+                path_template(rule.rule),
                 operations={_method(rule): _operation(app, rule)},
                 parameters=_path_parameters(rule),
             )
     return spec.to_dict()
-
-
-def _path_template(rule: Rule) -> str:
-    """Return the path template of a route in OpenAPI's syntax, without converters: `<task:id>` becomes `{id}`."""
-    return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
 
 
 def _method(rule: Rule) -> str:

@@ -20,6 +20,7 @@ from ..config.settings import Config
 from ..http.errors import TooManyRequests
 from ..http.response import add_response_headers
 from ..http.routing import current_application, current_request
+from ..telemetry.limited_log import LimitedLog
 from .windows import Counter, InMemoryCounter, Limit
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ class Limiter:
             self._users = redis.RedisCounter(counter, limit, "user")
             self._addresses = redis.RedisCounter(counter, address_limit, "address")
         self._paused_until = 0.0
+        self._log = LimitedLog(log)
 
     def consume(self, user_id: str, address: str | None) -> tuple[bool, int, float]:
         """Count a request; return (allowed, requests left, seconds until one more is allowed).
@@ -93,7 +95,7 @@ class Limiter:
     def _pause(self, error: ConnectionError) -> None:
         """Log a failure of Redis; for the next `REDIS_PAUSE` seconds Redis is not used, and no requests are counted."""
         self._paused_until = time.monotonic() + REDIS_PAUSE
-        log.warning("rate limits are off for %g s: %s", REDIS_PAUSE, error)
+        self._log.write(logging.WARNING, str(error), f"rate limits are off for {REDIS_PAUSE:g} s: {error}")
 
     def _count(self, user_id: str, address: str | None) -> tuple[bool, int, float]:
         """Count a request unless a limit is reached; return the (allowed, requests left, seconds) of `consume`.

@@ -12,7 +12,7 @@ from ..config.settings import Config
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 ALLOW_HEADERS = [
     *("Authorization", "Content-Type", "If-Match", "If-None-Match", "Idempotency-Key", "X-Request-Id"),
-    # Tracing libraries (OpenTelemetry, Sentry) add these to every request of a page; the service ignores them.
+    # Tracing libraries (OpenTelemetry, Sentry) add these to every request of a page; it reads `traceparent`.
     *("traceparent", "tracestate", "baggage", "sentry-trace"),
 ]
 EXPOSE_HEADERS = [

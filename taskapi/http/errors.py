@@ -8,11 +8,12 @@ from http import HTTPStatus
 from typing import Any, Self
 
 import orjson
-from flask import Flask, Response, request
+from flask import Flask, Response, current_app, request
 from marshmallow import ValidationError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from ..database.failures import DatabaseUnavailable
+from ..telemetry.limited_log import limited_log
 from .fields import strict
 from .request_id import request_id
 from .stack_traces import stack_trace
@@ -235,13 +236,18 @@ def _database_unavailable(error: DatabaseUnavailable) -> Response:
 
     The detail says that nothing was changed, or, if `error.uncertain`, that the write may have been committed.
     """
-    # Log the first line only: PostgreSQL's DETAIL and CONTEXT, which follow it, may quote values.
-    log.error("database unavailable: %s", str(error).partition("\n")[0])
+    message = f"database unavailable: {_first_line(error)}"
+    limited_log(current_app, log).write(logging.ERROR, message, message)
     if error.uncertain:
         detail = "The database was lost while the change was being saved. Read the task again before you repeat it."
     else:
         detail = "The database cannot be reached. Nothing was changed; try again shortly."
     return problem_response(ServiceUnavailable(detail, headers=RETRY_AFTER))
+
+
+def _first_line(error: DatabaseUnavailable) -> str:
+    """Return the first line of a message: PostgreSQL's DETAIL and CONTEXT, which follow it, may quote values."""
+    return str(error).partition("\n")[0]
 
 
 def http_exception(error: HTTPException) -> Response:
@@ -263,6 +269,12 @@ def http_exception(error: HTTPException) -> Response:
 
 
 def _unexpected(error: Exception) -> Response:
-    """Log an exception that no other handler accepts, without its message (`stack_trace`), and return 500."""
-    log.error("unhandled %s in request %s\n%s", type(error).__name__, request_id(), stack_trace(error))
+    """Log an exception that no other handler accepts, without its message (`stack_trace`), and return 500.
+
+    The stack trace is logged once a minute; for each request there is a line, because the response quotes its id.
+    """
+    trace = stack_trace(error)
+    message = f"unhandled {type(error).__name__} in request {request_id()}"
+    if not limited_log(current_app, log).write(logging.ERROR, trace, f"{message}\n{trace}"):
+        log.error("%s: the same stack trace as before", message)
     return problem_response(InternalError("Something failed on our side. Quote the request_id when you report it."))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, lru_cache
 from typing import Any, cast
@@ -108,6 +109,12 @@ class _Request(Request):
         while len(body) < length and (piece := read(length - len(body))):
             body += piece
         return body
+
+
+@lru_cache(maxsize=256)
+def path_template(rule: str) -> str:
+    """Return a rule of the URL map as OpenAPI, logs and traces write it: `/api/{user_id}/tasks/{id}`."""
+    return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule)
 
 
 def short_length(environ: Mapping[str, Any]) -> int | None:

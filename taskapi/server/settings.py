@@ -7,17 +7,19 @@ from dataclasses import dataclass
 
 from ..config.environment import Environment
 from ..config.settings import Config, ConfigError
+from ..telemetry.log_format import start_error
 
 MAX_WORKERS = 1000
 
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """The number of worker processes, the port, and the log level of gunicorn."""
+    """The number of worker processes, the port, and the level and format of the log of gunicorn."""
 
     workers: int
     port: int
     log_level: str
+    log_format: str = "text"
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> ServerSettings:
@@ -28,6 +30,7 @@ class ServerSettings:
             workers=env.number("WEB_CONCURRENCY", 2, minimum=1, maximum=MAX_WORKERS),
             port=env.number("PORT", 8000, minimum=1, maximum=65_535),
             log_level=env.log_level("LOG_LEVEL", Config.log_level).lower(),
+            log_format=env.log_format("LOG_FORMAT", Config.log_format),
         )
         if env.problems:
             raise ConfigError(env.problems)
@@ -42,7 +45,7 @@ def from_env_or_exit(environ: Mapping[str, str]) -> ServerSettings:
     try:
         return ServerSettings.from_env(environ)
     except ConfigError:
-        raise SystemExit(str(ConfigError(setting_problems(environ)))) from None
+        raise SystemExit(start_error(ConfigError(setting_problems(environ)), environ)) from None
 
 
 def setting_problems(environ: Mapping[str, str]) -> list[str]:

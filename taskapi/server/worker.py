@@ -11,6 +11,7 @@ import socket
 import time
 from contextlib import suppress
 from datetime import timedelta
+from logging import ERROR
 from queue import Empty
 from typing import Any
 
@@ -22,7 +23,8 @@ from gunicorn.workers.ggevent import GeventWorker
 from ..concurrency.threads import NativeThreads
 from ..database import sqlite
 from ..database.engine import POOL_SIZE
-from ..http import path_prefix
+from ..http import observation, path_prefix
+from ..telemetry.limited_log import LimitedLog
 from .addresses import unmapped_peer
 from .deadline_socket import DeadlineSocket
 from .environ import Environ, EnvironFactory
@@ -50,6 +52,7 @@ class Worker(GeventWorker):
         super().__init__(*arguments, **options)
         self._connections: set[DeadlineSocket] = set()
         self._idle_close_time: float | None = None
+        self._limited_log = LimitedLog(self.log.error_log)
 
     def init_process(self) -> None:
         """Cache the settings (`cache_settings`) and run the worker until it stops.
@@ -82,7 +85,8 @@ class Worker(GeventWorker):
         super().load_wsgi()
         sqlite.use_threads(NativeThreads(sqlite.EXTRA_CONNECTIONS))
         # The prefix is applied before the slot is acquired, so that the liveness probe needs none at any path.
-        self.wsgi = path_prefix.in_front_of(limit_concurrency(self.wsgi, POOL_SIZE), self.wsgi)
+        limited = path_prefix.in_front_of(limit_concurrency(self.wsgi, POOL_SIZE), self.wsgi)
+        self.wsgi = observation.in_front_of(limited, self.wsgi)
         self._environs = EnvironFactory(self.cfg)
 
     # Serving
@@ -104,7 +108,7 @@ class Worker(GeventWorker):
             self.log.debug("Closing connection: it ended within a request")  # gunicorn's message quotes the request
         except OSError as error:
             if error.errno not in _DISCONNECTS:
-                self.log.exception("Socket error processing request.")
+                self._limited_log.write(ERROR, str(error.errno), "Socket error processing request.", error)
         finally:
             self._connections.discard(connection)
             util.close(connection)
@@ -202,7 +206,7 @@ class Worker(GeventWorker):
             self.handle_error(request, connection, address, error)
             return
         redact(error)
-        self.log.error("Error handling request", exc_info=error)
+        self._limited_log.write(ERROR, type(error).__name__, "Error handling request", error)
         with suppress(OSError):
             connection.shutdown(socket.SHUT_RDWR)
 

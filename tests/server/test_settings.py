@@ -85,3 +85,10 @@ def test_python_m_taskapi_serves_with_empty_variables(tmp_path: Path, environ: d
         # The process itself becomes gunicorn, with the default number of workers.
         until(lambda: len(children.read_text().split()) == 2)
     assert process.returncode == 0
+
+
+def test_the_format_of_the_log_is_read():
+    assert ServerSettings.from_env({}).log_format == "text"
+    assert ServerSettings.from_env({"LOG_FORMAT": "json"}).log_format == "json"
+    with pytest.raises(ConfigError, match="LOG_FORMAT is neither text nor json"):
+        ServerSettings.from_env({"LOG_FORMAT": "xml"})
