@@ -18,7 +18,7 @@ BUILDER ?= docker
 LEFT_OUT := echo "npm is not installed: the frontend was not checked" >&2; test -z "$$CI"
 
 # Tests of other programs or of separate server processes: coverage cannot trace them.
-NOT_TRACED := tests/e2e tests/faults tests/security tests/server/test_gunicorn.py tests/test_schemathesis.py
+NOT_TRACED := tests/e2e tests/faults tests/security tests/server/test_gunicorn.py tests/telemetry/test_metrics_server.py tests/test_schemathesis.py
 
 # pytest compiles and rewrites each test module again where Python may not write its cache: 3 s in each process.
 unexport PYTHONDONTWRITEBYTECODE

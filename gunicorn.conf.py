@@ -82,3 +82,9 @@ pre_fork = hooks.pre_fork
 post_fork = hooks.post_fork
 post_worker_init = hooks.post_worker_init
 worker_exit = hooks.worker_exit
+
+# With METRICS_PORT the workers count requests, and serve the metrics of all of them on a port that is not public.
+if environment.metrics_port:
+    from taskapi.server import metrics_hooks
+
+    globals().update(metrics_hooks.settings(environment.metrics_host, environment.metrics_port))

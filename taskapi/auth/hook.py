@@ -13,6 +13,7 @@ from flask import Flask, Request, Response, g
 from ..config.settings import Config
 from ..http.errors import RETRY_AFTER, Forbidden, ServiceUnavailable, Unauthorized, problem_response
 from ..telemetry.limited_log import limited_log
+from ..telemetry.metrics import UNAUTHORIZED
 from .claims import EXPIRED, InvalidToken
 from .issuer_clock import IssuerClock
 from .jwks_cache import JWKS
@@ -98,6 +99,7 @@ def authenticate(app: Flask, request: Request) -> User:
         return verifier(app).verify(token)
     except InvalidToken as error:
         log_rejection(app, "a token", error)
+        UNAUTHORIZED.add(error.kind)
         raise _invalid_token(str(error)) from error
 
 
@@ -110,6 +112,7 @@ def require_user(app: Flask, request: Request) -> User:
     """
     user = authenticate(app, request)
     if ended_sessions(app).contains(user):
+        UNAUTHORIZED.add("session_ended")
         raise _invalid_token("the session of the token has ended")
     g.user = user
     if (request.view_args or {}).pop("user_id", None) != user.id:
@@ -150,6 +153,7 @@ def _bearer_token(header: str) -> str:
     """
     scheme, _, token = header.strip().partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
+        UNAUTHORIZED.add("missing")
         # Without a token the challenge has no error attributes (RFC 6750, section 3.1).
         raise Unauthorized("Send `Authorization: Bearer <token>`.", headers={"WWW-Authenticate": REALM})
     return token.strip()

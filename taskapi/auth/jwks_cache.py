@@ -12,6 +12,7 @@ from ..concurrency import slots
 from ..config.http_urls import without_query
 from ..config.proxies import Proxy
 from ..telemetry.limited_log import LimitedLog
+from ..telemetry.metrics import JWKS_FETCHED_AT, JWKS_FETCHES
 from ..telemetry.request_record import RequestRecord, call, current_record
 from .fetch import DownloadError, OnHeaders, download, ignore_headers, tls_context
 from .jwk_parser import Key, parse_jwks
@@ -157,9 +158,11 @@ class JWKS:
             through = f" through the proxy {self._proxy.host}:{self._proxy.port}" if self._proxy else ""
             message = f"the key set at {without_query(self._url)} cannot be fetched{through}: {reason}"
             self._warn(message, reason)
+        JWKS_FETCHES.add("failed" if keys is None else "ok")
         with self._lock:
             self._tried_at = self._clock()
             if keys is not None:
+                JWKS_FETCHED_AT.set(time.time())
                 self._keys, self._fetched_at = keys, self._tried_at
             self._fetching = None
         done.set()

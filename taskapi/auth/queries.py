@@ -98,6 +98,16 @@ def users_due() -> list[User]:
     return [User(row.user_id) for row in rows(due, job=PURGE)]
 
 
+def oldest_due() -> datetime | None:
+    """Return when the oldest ended session or logout token id of all users expired; None if none has (job PURGE)."""
+    found = [
+        row.expired
+        for table in (EndedSession, SeenLogoutToken)
+        for row in rows(select(func.min(table.expires_at).label("expired")).where(table.expires_at <= now()), job=PURGE)
+    ]
+    return min(filter(None, found), default=None)
+
+
 @writes
 def purge(user: User) -> int:
     """Delete a user's expired ended sessions and logout token ids; return the number of sessions only.

@@ -14,6 +14,7 @@ from datetime import timedelta
 from ..concurrency import slots
 from ..database.base import now
 from ..database.failures import DatabaseUnavailable
+from ..telemetry.metrics import ENDED_SESSIONS
 from . import queries
 from .logout_tokens import LogoutToken
 from .tokens import User, max_session_token_lifetime
@@ -109,6 +110,7 @@ class EndedSessions:
             self._failed_at = self._clock()
             raise
         self._read_at = began_at
+        ENDED_SESSIONS.set(len(self._ended))
 
     def _read(self, at: float) -> None:
         """Add new rows of `ended_sessions` to the cache; reload all rows if it is old or the last known row is gone.

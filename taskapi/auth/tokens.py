@@ -147,19 +147,19 @@ class Verifier:
         # `alg` only selects among the algorithms of the configured sources, which prevents algorithm confusion.
         source = self._sources.get(algorithm) if isinstance(algorithm, str) else None
         if source is None or not isinstance(algorithm, str):
-            raise InvalidToken("the token is signed with an algorithm that is not accepted")
+            raise InvalidToken("the token is signed with an algorithm that is not accepted", kind="algorithm")
         if kid is not None and not isinstance(kid, str):
             raise InvalidToken("the key id of the token is not a string")
         keys = source.find(algorithm, kid)
         if not keys:
-            raise InvalidToken("the token is signed with an unknown key")
+            raise InvalidToken("the token is signed with an unknown key", kind="unknown_key")
         for key in keys:
             try:
                 self._decode(token, key, claims)
             except jwt.InvalidSignatureError:
                 continue  # try the next key (the previous secret, during a rotation)
             return key
-        raise InvalidToken("the signature of the token is wrong")
+        raise InvalidToken("the signature of the token is wrong", kind="wrong_signature")
 
     def _decode(self, token: str, key: Key, claims: dict[str, Any]) -> None:
         """Verify signature, issuer and audience with one key; `claims`, parsed before, are only for messages.
@@ -179,14 +179,19 @@ class Verifier:
         except jwt.InvalidSignatureError:
             raise
         except jwt.InvalidIssuerError as error:
-            raise InvalidToken("the token comes from another issuer", mismatch(claims, "iss", self._issuer)) from error
+            raise InvalidToken(
+                "the token comes from another issuer", mismatch(claims, "iss", self._issuer), kind="issuer"
+            ) from error
         except jwt.InvalidAudienceError as error:
             raise InvalidToken(
-                "the token is meant for another audience", mismatch(claims, "aud", self._audience)
+                "the token is meant for another audience", mismatch(claims, "aud", self._audience), kind="audience"
             ) from error
         except jwt.MissingRequiredClaimError as error:
             required = {"iss": self._issuer, "aud": self._audience}.get(error.claim)
-            raise InvalidToken(f"the token has no {error.claim}", mismatch(claims, error.claim, required)) from error
+            kind = {"iss": "issuer", "aud": "audience"}.get(error.claim, "malformed")
+            raise InvalidToken(
+                f"the token has no {error.claim}", mismatch(claims, error.claim, required), kind=kind
+            ) from error
         # PyJWT also raises ValueError and TypeError for values of unexpected types.
         except (jwt.PyJWTError, ValueError, TypeError) as error:
             raise InvalidToken("the token cannot be read") from error
@@ -196,7 +201,7 @@ class Verifier:
         expires, issued = numeric_date(claims, "exp"), numeric_date(claims, "iat")
         lifetime = (expires or 0) - (now if issued is None else issued)
         if self._max_lifetime is not None and lifetime > self._max_lifetime:
-            raise InvalidToken("the token lives longer than is accepted here")
+            raise InvalidToken("the token lives longer than is accepted here", kind="lifetime")
 
     def _session(self, claims: dict[str, Any]) -> str | None:
         """Return the `sid`, None if absent.
@@ -208,7 +213,9 @@ class Verifier:
             return None
         issued, expires = numeric_date(claims, "iat"), numeric_date(claims, "exp")
         if issued is None or expires is None or expires - issued > max_session_token_lifetime(self._max_lifetime):
-            raise InvalidToken("the token names a session and has no iat, or lives longer than is accepted here")
+            raise InvalidToken(
+                "the token names a session and has no iat, or lives longer than is accepted here", kind="lifetime"
+            )
         return identifier(claims, "sid")
 
 
@@ -237,7 +244,7 @@ def _parse(token: str, types: Set[str | None]) -> tuple[dict[str, Any], dict[str
         raise InvalidToken("the header of the token has a member that is not accepted")
     typ = header_members.get("typ")
     if ("typ" in header_members and not isinstance(typ, str)) or typ not in types:
-        raise InvalidToken("the token is of another type")
+        raise InvalidToken("the token is of another type", kind="type")
     return header_members, _parse_object(claims)
 
 

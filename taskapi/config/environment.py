@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -211,6 +212,18 @@ class Environment:
             self.problems.append(f"{name} is not a whole number from {minimum} to {maximum}")
             return default
         return int(value)
+
+    def ip_address(self, name: str, default: str) -> str:
+        """Return an IPv4 or IPv6 address, `default` if absent.
+
+        Anything else, such as a name, is added to `problems`, and returned nevertheless.
+        """
+        value = self.text(name) or default
+        try:
+            ipaddress.ip_address(value)
+        except ValueError:
+            self.problems.append(f"{name} is not an IP address such as 127.0.0.1 or 0.0.0.0")
+        return value
 
     def flag(self, name: str) -> bool:
         """Return a boolean setting: true, false, 1 or 0, in any case; False if absent.

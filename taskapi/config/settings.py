@@ -29,7 +29,8 @@ class Config:
 
     `secrets` is (), (current,) or (current, previous); `max_lifetime` is in seconds; `rate_limit` None means no limit;
     `trusted_proxies` is the number of reverse proxies whose `X-Forwarded-For` entries and `X-Forwarded-Prefix` are
-    trusted; `url_prefix` has no slash at its end, and is "" without a prefix.
+    trusted; `url_prefix` has no slash at its end, and is "" without a prefix; `has_metrics` is True if the server that
+    runs the application shall serve metrics.
     """
 
     secrets: tuple[str, ...] = field(default=(), repr=False)
@@ -51,6 +52,7 @@ class Config:
     log_format: str = "text"
     log_user_key: str | None = field(default=None, repr=False)
     exports_traces: bool = False
+    has_metrics: bool = False
 
     @property
     def is_development(self) -> bool:
@@ -91,6 +93,7 @@ class Config:
             log_format=env.log_format("LOG_FORMAT", Config.log_format),
             log_user_key=env.key("LOG_USER_KEY"),
             exports_traces=env.exports_traces(),
+            has_metrics=env.text("METRICS_PORT") is not None,
         )
         migration_url = config.migration_database_url
         if migration_url and migration_url.partition(":")[0] != config.database_url.partition(":")[0]:

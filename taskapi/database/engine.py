@@ -11,6 +11,13 @@ from ..config.settings import Config, ConfigError
 from . import observed, sqlite, transactions
 from .base import db
 from .connecting import Connector, connect_arguments, session_settings
+from .measured import (
+    MeasuredConnection,
+    MeasuredObservedConnection,
+    MeasuredObservedSQLiteConnection,
+    MeasuredSQLiteConnection,
+    count_core_statements,
+)
 from .pipeline import TimeoutConnection
 from .pool import Pool
 from .transactions import STATEMENT_TIMEOUT
@@ -58,17 +65,30 @@ def init_app(app: Flask, config: Config) -> None:
                 db.engine, timeout=transactions.STATEMENT_TIMEOUT, is_work=lambda: running_unit.get() is not None
             )
         else:
-            kind = observed.ObservedConnection if config.observes_requests else TimeoutConnection
+            kind, _ = _connection_classes(config)
             Connector(session_settings(db.engine.url, SESSION), kind).listen(db.engine)
             prepend_statements(db.engine)
         if config.observes_requests:
             observed.observe_core(db.engine)
+        if config.has_metrics:
+            count_core_statements(db.engine)
 
 
 def discard_inherited_pool(app: Flask) -> None:
     """Replace the pool of a forked process by an empty one; the connections, which its parent uses, are not closed."""
     with app.app_context():
         db.engine.dispose(close=False)
+
+
+def _connection_classes(config: Config) -> tuple[type[TimeoutConnection], type[sqlite.SQLiteConnection]]:
+    """Return the classes of connections to PostgreSQL and to SQLite, which do no more than the settings demand."""
+    if config.has_metrics and config.observes_requests:
+        return MeasuredObservedConnection, MeasuredObservedSQLiteConnection
+    if config.has_metrics:
+        return MeasuredConnection, MeasuredSQLiteConnection
+    if config.observes_requests:
+        return observed.ObservedConnection, observed.ObservedSQLiteConnection
+    return TimeoutConnection, sqlite.SQLiteConnection
 
 
 def _engine_options(config: Config) -> dict[str, Any]:
@@ -87,7 +107,7 @@ def _engine_options(config: Config) -> dict[str, Any]:
     options["pool_reset_on_return"] = None  # a unit of work ends its transaction itself
     options["hide_parameters"] = True  # logged errors must not contain the content of tasks
     if url.startswith("sqlite"):
-        kind = observed.ObservedSQLiteConnection if config.observes_requests else sqlite.SQLiteConnection
+        _, kind = _connection_classes(config)
         options["pool_size"] = POOL_SIZE + sqlite.EXTRA_CONNECTIONS
         options["connect_args"] = {"timeout": 0, "check_same_thread": False, "factory": kind}
     else:

@@ -14,6 +14,9 @@ RETRYABLE = frozenset({"40001", "40P01", "26000", "42P05"})
 """SQLSTATEs that a second attempt resolves: serialization_failure and deadlock_detected (PostgreSQL manual, 13.5), and
 invalid_sql_statement_name and duplicate_prepared_statement, after which nothing was executed (`Pooling`)."""
 
+RETRY_REASONS = {"40001": "serialization", "40P01": "deadlock", "26000": "lost_statement", "42P05": "lost_statement"}
+"""Why a unit of work is repeated, by SQLSTATE, for the metrics; without one the connection was lost."""
+
 UNAVAILABLE_CLASSES = ("08", "53", "57P", "58")
 """SQLSTATE classes: connection exception, insufficient resources, operator intervention, system error."""
 

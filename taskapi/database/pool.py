@@ -12,6 +12,8 @@ from typing import Any
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePool
 from sqlalchemy.util.queue import Queue
 
+from ..telemetry.metrics import POOL_WAIT_SECONDS, POOL_WAITS
+
 
 class _FIFOQueue(Queue[ConnectionPoolEntry]):
     """SQLAlchemy's FIFO queue, which takes its lock only when a thread has to wait.
@@ -20,14 +22,14 @@ class _FIFOQueue(Queue[ConnectionPoolEntry]):
     idle long enough for a NAT or firewall to drop it. The queue is never full: the pool has no overflow connections.
     """
 
-    _waiting = 0
+    waiting = 0
     """Number of threads in `_wait`."""
 
     def put(self, item: ConnectionPoolEntry, block: bool = True, timeout: float | None = None) -> None:  # noqa: ARG002, FBT001, FBT002
         """Append a connection and wake one waiting thread; never waits. `block` and `timeout` are unused."""
         self.queue.append(item)
-        # No lost wakeup: a waiter increments _waiting before it checks the deque; we append before we read _waiting.
-        if self._waiting:
+        # No lost wakeup: a waiter increments `waiting` before it checks the deque; we append before we read it.
+        if self.waiting:
             with self.not_empty:
                 self.not_empty.notify()
 
@@ -46,9 +48,10 @@ class _FIFOQueue(Queue[ConnectionPoolEntry]):
 
         Waits again if another thread, which need not wait, takes the connection first.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        started = time.monotonic()
+        deadline = None if timeout is None else started + timeout
         with self.mutex:
-            self._waiting += 1
+            self.waiting += 1
             try:
                 while True:
                     try:
@@ -56,7 +59,10 @@ class _FIFOQueue(Queue[ConnectionPoolEntry]):
                     except IndexError:  # a thread that did not wait took the connection, without the lock
                         timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
             finally:
-                self._waiting -= 1
+                self.waiting -= 1
+                if block:
+                    POOL_WAITS.add()
+                    POOL_WAIT_SECONDS.add(amount=time.monotonic() - started)
 
 
 class PooledConnection(PoolProxiedConnection):
@@ -119,6 +125,12 @@ class Pool(QueuePool):
     """QueuePool for `max_overflow=0` and `pool_reset_on_return=None`; sends no checkout, checkin and reset events."""
 
     _queue_class = _FIFOQueue
+
+    @property
+    def waiting(self) -> int:
+        """Number of requests that wait for a connection."""
+        queue: Any = self._pool
+        return int(queue.waiting)
 
     def connect(self) -> PooledConnection:
         """Check out a pooled or a new connection; raises SQLAlchemy's TimeoutError after `pool_timeout` seconds.

@@ -32,9 +32,10 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from ..concurrency.lanes import LaneTimeout
 from ..telemetry.limited_log import limited_log
+from ..telemetry.metrics import RETRIES
 from . import sqlite_errors, sqlite_lanes
 from .base import db
-from .failures import ATTEMPTS, RETRYABLE, DatabaseUnavailable, is_unavailable, sqlstate
+from .failures import ATTEMPTS, RETRY_REASONS, RETRYABLE, DatabaseUnavailable, is_unavailable, sqlstate
 from .prepared import BoundStatement, Prepared, Rows
 from .unit_of_work import UnitOfWork, current_unit, running_unit
 
@@ -193,6 +194,7 @@ def _run_with_retries(work: Callable[[], R], owner: str, *, writable: bool) -> R
             cause = error.orig if isinstance(error, DBAPIError) else error
             lost = running is not None and running.lost
             if attempt < ATTEMPTS and running is not None and _may_retry(cause, running):
+                RETRIES.add(RETRY_REASONS.get(sqlstate(cause) or "", "lost_connection"))
                 reason = sqlstate(cause) or "a lost connection"
                 message = f"retrying a transaction after {reason} (attempt {attempt})"
                 limited_log(current_app, log).write(logging.INFO, reason, message)

@@ -21,6 +21,7 @@ from ..http.errors import TooManyRequests
 from ..http.response import add_response_headers
 from ..http.routing import current_application, current_request
 from ..telemetry.limited_log import LimitedLog
+from ..telemetry.metrics import REDIS_FAILURES, TOO_MANY_REQUESTS
 from .windows import Counter, InMemoryCounter, Limit
 
 log = logging.getLogger(__name__)
@@ -95,6 +96,7 @@ class Limiter:
     def _pause(self, error: ConnectionError) -> None:
         """Log a failure of Redis; for the next `REDIS_PAUSE` seconds Redis is not used, and no requests are counted."""
         self._paused_until = time.monotonic() + REDIS_PAUSE
+        REDIS_FAILURES.add()
         self._log.write(logging.WARNING, str(error), f"rate limits are off for {REDIS_PAUSE:g} s: {error}")
 
     def _count(self, user_id: str, address: str | None) -> tuple[bool, int, float]:
@@ -133,6 +135,7 @@ def enforce_rate_limit(app: Flask, request: Request, user: User) -> None:
     seconds = math.ceil(reset)
     _add_headers(request, limiter, remaining, seconds)
     if not allowed:
+        TOO_MANY_REQUESTS.add("rate")
         raise TooManyRequests(
             "You have made too many requests. Wait, then go on.", headers={"Retry-After": str(max(1, seconds))}
         )

@@ -14,6 +14,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from ..database.failures import DatabaseUnavailable
 from ..telemetry.limited_log import limited_log
+from ..telemetry.metrics import DATABASE_UNAVAILABLE, PROBLEMS
 from .fields import strict
 from .request_id import request_id
 from .stack_traces import stack_trace
@@ -228,6 +229,7 @@ def problem_response(problem: Problem) -> Response:
     }
     response = Response(orjson.dumps(body), problem.status, content_type=MEDIA_TYPE)
     response.headers.extend(problem.headers)
+    PROBLEMS.add(problem.code)
     return response
 
 
@@ -236,6 +238,7 @@ def _database_unavailable(error: DatabaseUnavailable) -> Response:
 
     The detail says that nothing was changed, or, if `error.uncertain`, that the write may have been committed.
     """
+    DATABASE_UNAVAILABLE.add()
     message = f"database unavailable: {_first_line(error)}"
     limited_log(current_app, log).write(logging.ERROR, message, message)
     if error.uncertain:

@@ -11,6 +11,7 @@ from flask import g
 
 from ..concurrency import slots
 from ..concurrency.lanes import Lane, LaneTimeout
+from ..telemetry.metrics import TOO_MANY_REQUESTS
 from .errors import RETRY_AFTER, ServiceUnavailable, TooManyRequests
 
 PERMIT_TIMEOUT = 2.0
@@ -52,6 +53,7 @@ class Permits:
                 return HeldPermit(self._lane, user_id)
         except LaneTimeout as error:
             if self._lane.is_full_for(user_id):
+                TOO_MANY_REQUESTS.add("in_progress")
                 detail = f"You have {self._per_user} {self._kind} in progress. Let one end, then repeat the request."
                 raise TooManyRequests(detail, headers=RETRY_AFTER) from error
             detail = f"Too many {self._kind} are in progress. Try again shortly."

@@ -14,6 +14,7 @@ from flask import Response, g, request
 from ..auth.tokens import User
 from ..http.errors import BadRequest, InFlight, KeyReused, TooManyKeys
 from ..http.routing import current_request
+from ..telemetry.metrics import IDEMPOTENT_REPLAYS, TOO_MANY_REQUESTS
 from . import queries
 
 HEADER = "Idempotency-Key"
@@ -87,6 +88,7 @@ class Idempotent:
         except queries.KeyReused:
             raise KeyReused(f"This `{HEADER}` was used for another request. Make a new one for each request.") from None
         except queries.TooManyKeys as refusal:
+            TOO_MANY_REQUESTS.add("idempotency_keys")
             raise TooManyKeys(
                 "Nothing was changed: too many responses of the last 24 hours are stored for you.",
                 headers={"Retry-After": str(max(1, refusal.retry_after))},
@@ -124,5 +126,6 @@ def _response(recorded: RecordedResponse) -> Response:
     if location := recorded.headers.get("Location"):
         response.headers["Location"] = request.root_path + location
     if recorded.replayed:
+        IDEMPOTENT_REPLAYS.add()
         response.headers[REPLAYED] = "true"
     return response

@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import BigInteger, bindparam, delete, func, insert, select, update
@@ -244,6 +244,13 @@ def users_due() -> list[User]:
     """
     expired = select(StoredResponse.user_id).where(StoredResponse.created_at <= now() - LIFETIME).distinct()
     return [User(row.user_id) for row in rows(expired, job=PURGE)]
+
+
+def oldest_due() -> datetime | None:
+    """Return since when the oldest expired key of all users is due for purge; None if there is none (job PURGE)."""
+    oldest = select(func.min(StoredResponse.created_at)).where(StoredResponse.created_at <= now() - LIFETIME)
+    (created,) = rows(oldest, job=PURGE)[0]
+    return None if created is None else created + LIFETIME
 
 
 def purge(user: User) -> int:

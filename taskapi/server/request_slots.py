@@ -30,12 +30,11 @@ class SlotReleasingInput:
         return received
 
 
-def limit_concurrency(application: Any, size: int) -> Any:
-    """Return a WSGI application that runs at most `size` requests of `application` at a time; the others wait.
+def limit_concurrency(application: Any, semaphore: BoundedSemaphore) -> Any:
+    """Return a WSGI application that calls `application` with a slot of the semaphore; the other requests wait.
 
     A slot is held until `application` returns, not while the response is sent. A liveness probe needs none.
     """
-    semaphore = BoundedSemaphore(size)
 
     def with_slot(environ: dict[str, Any], start_response: Any) -> Any:
         """Let other greenlets run, wait for a slot, and call the application with it and a SlotReleasingInput.

@@ -14,12 +14,17 @@ MAX_WORKERS = 1000
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """The number of worker processes, the port, and the level and format of the log of gunicorn."""
+    """The number of worker processes, the ports, and the level and format of the log of gunicorn.
+
+    `metrics_port` 0 means no metrics.
+    """
 
     workers: int
     port: int
     log_level: str
     log_format: str = "text"
+    metrics_port: int = 0
+    metrics_host: str = "127.0.0.1"
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> ServerSettings:
@@ -31,7 +36,12 @@ class ServerSettings:
             port=env.number("PORT", 8000, minimum=1, maximum=65_535),
             log_level=env.log_level("LOG_LEVEL", Config.log_level).lower(),
             log_format=env.log_format("LOG_FORMAT", Config.log_format),
+            metrics_port=env.number("METRICS_PORT", 0, minimum=1, maximum=65_535),
+            # Metrics are not for the public: an operator who wants them on the network says so.
+            metrics_host=env.ip_address("METRICS_HOST", cls.metrics_host),
         )
+        if settings.metrics_port == settings.port:
+            env.problems.append("METRICS_PORT is the public port (PORT): choose another one")
         if env.problems:
             raise ConfigError(env.problems)
         return settings

@@ -16,6 +16,7 @@ from queue import Empty
 from typing import Any
 
 import gevent
+from gevent.lock import BoundedSemaphore
 from gunicorn import util
 from gunicorn.http.errors import NoMoreData, ParseException
 from gunicorn.workers.ggevent import GeventWorker
@@ -45,6 +46,7 @@ class Worker(GeventWorker):
     sockets: Any
     wsgi: Any
     worker_connections: int
+    slots_class = BoundedSemaphore
     inherited_signals: Any = None
     """The master's queue of signals as of the fork (hooks.post_fork)."""
 
@@ -84,8 +86,9 @@ class Worker(GeventWorker):
         """Load the application, limit its concurrent requests to `POOL_SIZE`, and give SQLite native threads."""
         super().load_wsgi()
         sqlite.use_threads(NativeThreads(sqlite.EXTRA_CONNECTIONS))
+        self.slots = self.slots_class(POOL_SIZE)
         # The prefix is applied before the slot is acquired, so that the liveness probe needs none at any path.
-        limited = path_prefix.in_front_of(limit_concurrency(self.wsgi, POOL_SIZE), self.wsgi)
+        limited = path_prefix.in_front_of(limit_concurrency(self.wsgi, self.slots), self.wsgi)
         self.wsgi = observation.in_front_of(limited, self.wsgi)
         self._environs = EnvironFactory(self.cfg)
 

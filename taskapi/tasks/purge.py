@@ -7,9 +7,9 @@ by user, in transactions of up to `chunks.CHUNK` rows: none holds a lock for lon
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from sqlalchemy import case, delete, select, update
+from sqlalchemy import case, delete, func, select, update
 
 from ..auth.tokens import User
 from ..database import chunks
@@ -50,6 +50,27 @@ def purge_user(user: User) -> tuple[int, int]:
     Commits each chunk, and sleeps after it.
     """
     return chunks.in_chunks(_empty_trash, user), chunks.in_chunks(_remove_tombstones, user)
+
+
+def oldest_due() -> tuple[datetime | None, ...]:
+    """Return since when the oldest task in the trash, tombstone and erased user is due for purge; None if none is.
+
+    Reads those of all users (job PURGE).
+    """
+    at = now()
+    in_trash = case((Task.purged_at.is_(None) & (Task.deleted_at <= at - TRASH_LIFETIME), Task.deleted_at))
+    tombstone = case((Task.deleted_at <= at - TOMBSTONE_LIFETIME, Task.deleted_at))
+    oldest = select(func.min(in_trash).label("in_trash"), func.min(tombstone).label("tombstone")).where(
+        Task.deleted_at <= at - TRASH_LIFETIME
+    )
+    deleted = rows(oldest, job=PURGE)[0]
+    erasures = select(func.min(models.User.erased_at)).where(models.User.erased_at <= at - TOMBSTONE_LIFETIME)
+    (erased,) = rows(erasures, job=PURGE)[0]
+    return (
+        deleted.in_trash and deleted.in_trash + TRASH_LIFETIME,
+        deleted.tombstone and deleted.tombstone + TOMBSTONE_LIFETIME,
+        erased and erased + TOMBSTONE_LIFETIME,
+    )
 
 
 @writes

@@ -125,6 +125,7 @@ READ: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
     "no strict mode": ({"REQUIRE_IF_MATCH": "false"}, {"require_if_match": False}),
     "no strict mode as 0": ({"REQUIRE_IF_MATCH": "0"}, {"require_if_match": False}),
     "log level in small letters": ({"LOG_LEVEL": "warning"}, {"log_level": "WARNING"}),
+    "a port of the metrics": ({"METRICS_PORT": "9090"}, {"has_metrics": True}),
     "what is none of ours": ({"PATH": "/bin", "JWT_ALGORITHMS": "none", "DISABLE_AUTH": "true"}, {}),
 }
 

@@ -18,6 +18,7 @@ from tests.waiting import until
 
 WORKERS = "WEB_CONCURRENCY is not a whole number from 1 to 1000"
 PORT = "PORT is not a whole number from 1 to 65535"
+METRICS_HOST = "METRICS_HOST is not an IP address such as 127.0.0.1 or 0.0.0.0"
 
 
 def start(*command: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -40,8 +41,14 @@ def test_an_empty_variable_counts_as_absent(value: str | None):
 
 
 def test_each_setting_is_read():
-    environ = {"WEB_CONCURRENCY": " 16 ", "PORT": "80", "LOG_LEVEL": "Debug"}
-    assert ServerSettings.from_env(environ) == ServerSettings(workers=16, port=80, log_level="debug")
+    environ = {
+        "WEB_CONCURRENCY": " 16 ",
+        "PORT": "80",
+        "LOG_LEVEL": "Debug",
+        "METRICS_PORT": "9090",
+        "METRICS_HOST": "::",
+    }
+    assert ServerSettings.from_env(environ) == ServerSettings(16, 80, "debug", metrics_port=9090, metrics_host="::")
 
 
 @pytest.mark.parametrize(
@@ -50,6 +57,9 @@ def test_each_setting_is_read():
         *(("WEB_CONCURRENCY", value, WORKERS) for value in ("0", "-1", "1.5", "two", "1001", "2 # cores")),
         *(("PORT", value, PORT) for value in ("0", "65536", "http", "8000/tcp", "tcp://10.0.0.1:8000")),
         ("LOG_LEVEL", "loud", f"LOG_LEVEL is none of {', '.join(LOG_LEVELS)}"),
+        *(("METRICS_PORT", value, f"METRICS_{PORT}") for value in ("0", "65536", "9090/tcp")),
+        ("METRICS_PORT", "8000", "METRICS_PORT is the public port (PORT): choose another one"),
+        *(("METRICS_HOST", value, METRICS_HOST) for value in ("localhost", "*", "0.0.0.0:9090", "[::]")),
     ],
 )
 def test_an_invalid_value_is_a_config_error(name: str, value: str, problem: str):
