@@ -8,17 +8,24 @@ INSTALLED := frontend/node_modules/.package-lock.json
 # The services that `make bench` compares with have their own environment.
 PEERS := bench/.venv
 PEERS_INSTALLED := bench/peers/node_modules/.package-lock.json
+# The programs that check the files for deployment need other versions of packages than the service.
+LINT := deploy/.venv/bin
+# The one source of the version.
+VERSION := $(shell sed -n 's/^VERSION = "\(.*\)"$$/\1/p' taskapi/config/settings.py)
+# docker or, with the same arguments, podman.
+BUILDER ?= docker
 # Without npm the frontend is not checked: that is reported, and in CI it is a failure.
 LEFT_OUT := echo "npm is not installed: the frontend was not checked" >&2; test -z "$$CI"
 
 # Tests of other programs or of separate server processes: coverage cannot trace them.
-NOT_TRACED := tests/e2e tests/faults tests/security tests/server/test_gunicorn.py tests/test_schemathesis.py
+NOT_TRACED := tests/e2e tests/faults tests/security tests/server/test_gunicorn.py tests/telemetry/test_metrics_server.py tests/test_schemathesis.py
 
 # pytest compiles and rewrites each test module again where Python may not write its cache: 3 s in each process.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run app test chaos coverage bench neighbours check check-service check-frontend format types screenshots lock audit clean
+.PHONY: help run app test chaos coverage bench neighbours check check-service check-frontend check-deploy deploy-check format types \
+  screenshots lock audit version images secrets sbom clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,7 +66,7 @@ coverage: $(VENV)/.installed-dev  ## report the branches that the tests on SQLit
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 
-check: check-service check-frontend  ## check lint rules, formatting, types, imports, and that the frontend's types match the OpenAPI document
+check: check-service check-frontend check-deploy  ## check lint rules, formatting, types, imports, the files for deployment, and that the frontend's types match the OpenAPI document
 
 check-service: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -74,6 +81,19 @@ check-frontend: $(VENV)/.installed-dev $(if $(shell command -v npm),$(INSTALLED)
 	{ echo "src/api/schema.d.ts does not match /openapi.json: run make types" >&2; exit 1; }); \
 	else $(LEFT_OUT); fi
 
+check-deploy: deploy/.venv/.installed
+	$(LINT)/yamllint --strict compose.yaml deploy .github
+	$(LINT)/hadolint Dockerfile frontend/Dockerfile
+	$(LINT)/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml
+	$(LINT)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/ci.yml
+	$(LINT)/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(LINT)/zizmor --quiet --offline --persona pedantic .github
+	LINT=$(LINT) sh deploy/check-manifests.sh
+
+deploy-check: $(VENV)/.installed-dev  ## build both images with buildah, run them as in production and call them (needs root, buildah, debootstrap)
+	@# The file is not named test_*.py, so `make test` does not collect it.
+	$(BIN)/pytest -rsP tests/deploy/images.py
+
 screenshots: $(VENV)/.installed-dev  ## take the screenshots of the documentation
 	SCREENSHOTS=docs/screenshots $(BIN)/pytest -q tests/e2e/test_pages.py -k task_page
 
@@ -87,19 +107,34 @@ format: $(VENV)/.installed-dev  ## format the code and apply automatic fixes
 
 lock: $(VENV)/.installed-dev  ## pin the newest versions that the .in files allow, with hashes
 	$(BIN)/pip install --quiet uv
-	for name in requirements requirements-dev; do \
+	for name in requirements requirements-otel requirements-dev deploy/requirements; do \
 	  $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-header $$name.in --output-file $$name.txt; \
 	done
 
+version:  ## print the version, which taskapi/config/settings.py has
+	@echo $(VERSION)
+
+images:  ## build both images (BUILDER=podman: not with docker)
+	$(BUILDER) build --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) -t taskapi:$(VERSION) .
+	$(BUILDER) build --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) -t taskapi-frontend:$(VERSION) frontend
+
+secrets:  ## generate the secrets that compose.yaml reads, once
+	@deploy/generate-secrets.sh
+
+sbom: deploy/.venv/.installed  ## write the bill of materials of both images into sbom/ (CycloneDX)
+	mkdir -p sbom
+	$(LINT)/cyclonedx-py requirements --output-reproducible --outfile sbom/taskapi-$(VERSION).cdx.json requirements.txt
+	cd frontend && npm sbom --sbom-format=cyclonedx --omit=dev --package-lock-only > ../sbom/taskapi-frontend-$(VERSION).cdx.json
+
 audit: $(VENV)/.installed-dev  ## look up known vulnerabilities of the pinned packages (needs the internet)
 	$(BIN)/pip install --quiet pip-audit
-	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements.txt
+	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements.txt -r requirements-otel.txt
 	cd frontend && npm audit --omit=dev
 
 clean:  ## remove all generated files, including the development database
 	rm -rf frontend/node_modules frontend/.next frontend/data
-	rm -rf $(VENV) $(PEERS) bench/peers/node_modules instance .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) deploy/.venv sbom bench/peers/node_modules instance .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; sys.exit("taskapi needs Python 3.11 or newer: make PYTHON=python3.12 …" if sys.version_info < (3, 11) else 0)'
@@ -112,6 +147,11 @@ $(VENV)/.installed: requirements.txt $(VENV)/.created
 
 $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.created
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+deploy/.venv/.installed: deploy/requirements.txt
+	$(PYTHON) -m venv deploy/.venv
+	$(LINT)/pip install --quiet --disable-pip-version-check --require-hashes -r deploy/requirements.txt
 	@touch $@
 
 $(PEERS)/.installed: bench/peers/requirements.txt

@@ -17,7 +17,7 @@ import os  # noqa: E402
 
 from taskapi.server import access_log, addresses, hooks, reexec, settings, worker  # noqa: E402
 
-# WEB_CONCURRENCY, PORT and LOG_LEVEL. An invalid one is one line in the terminal, and not a traceback.
+# WEB_CONCURRENCY, PORT, LOG_LEVEL and LOG_FORMAT. An invalid one is one line in the terminal, and not a traceback.
 environment = settings.from_env_or_exit(os.environ)
 
 # IPv6 and IPv4, because `localhost` and the names of containers may resolve to either.
@@ -74,7 +74,7 @@ control_socket_disable = True
 
 accesslog = "-"
 access_log_format = access_log.ACCESS_LOG_FORMAT
-logger_class = access_log.AccessLogger
+logger_class = access_log.JsonLogger if environment.log_format == "json" else access_log.AccessLogger
 loglevel = environment.log_level
 
 # SIGHUP loads new code, which gunicorn's own reload does not (taskapi/server/reexec.py).
@@ -83,3 +83,10 @@ pre_request = hooks.pre_request
 pre_fork = hooks.pre_fork
 post_fork = hooks.post_fork
 post_worker_init = hooks.post_worker_init
+worker_exit = hooks.worker_exit
+
+# With METRICS_PORT the workers count requests, and serve the metrics of all of them on a port that is not public.
+if environment.metrics_port:
+    from taskapi.server import metrics_hooks
+
+    globals().update(metrics_hooks.settings(environment.metrics_host, environment.metrics_port))

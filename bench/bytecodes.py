@@ -15,6 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tests.ports import reserved_port
+
 from .contestants import ROOT, TASKAPI, Running, serve, single
 from .database import server, taskapi_database
 from .measure import prepare_request
@@ -30,14 +32,15 @@ def main() -> None:
     workloads = [each for each in WORKLOADS if not each.session]
     parser.add_argument("workload", nargs="*", metavar="WORKLOAD", help=", ".join(each.name for each in workloads))
     parser.add_argument("--top", type=int, default=0, help="how many functions to list")
+    parser.add_argument("--metrics", action="store_true", help="with METRICS_PORT")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="taskapi-bench-") as folder, server() as superuser:
+    with tempfile.TemporaryDirectory(prefix="taskapi-bench-") as folder, server() as superuser, reserved_port() as port:
         counts = Path(folder) / "counts.json"
         config = ("--config", "python:bench.counting", "--access-logfile", "/dev/null", "wsgi:app")
         counting = replace(
             single(TASKAPI),
             command=(TASKAPI.command[0], *config),
-            environ={**TASKAPI.environ, "COUNTS": str(counts)},
+            environ={**TASKAPI.environ, "COUNTS": str(counts), "METRICS_PORT": str(port) if options.metrics else ""},
         )
         with taskapi_database(superuser) as url, serve(counting, url) as running:
             for workload in workloads:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import select
 import socket
 import struct
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
-from sqlalchemy import make_url
+from tests.relay import pieces, relay_connections
 
 _NEGOTIATION_CODES = (80877103, 80877104)
 """Codes of SSLRequest and GSSENCRequest, which precede the StartupMessage (PostgreSQL, "Message Formats")."""
@@ -31,41 +30,20 @@ class Traffic:
 @contextmanager
 def relay(url: str) -> Iterator[Traffic]:
     """Context manager: relay connections to the database of this URL, and count their traffic."""
-    target = make_url(url)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        traffic = Traffic(target.set(port=listener.getsockname()[1]).render_as_string(hide_password=False))
-        threading.Thread(target=_accept, args=(listener, (target.host, target.port), traffic), daemon=True).start()
+    traffic = Traffic(url)
+    with relay_connections(url, partial(_relay, traffic)) as traffic.url:
         yield traffic
 
 
-def _accept(listener: socket.socket, target: tuple[str | None, int | None], traffic: Traffic) -> None:
-    """Accept connections until the listener is closed, and relay each in a thread."""
-    with suppress(OSError):  # the listener is closed
-        while True:
-            client, _ = listener.accept()
-            server = socket.create_connection((target[0] or "", target[1] or 0))
-            threading.Thread(target=_relay, args=(client, server, traffic), daemon=True).start()
-
-
-def _relay(client: socket.socket, server: socket.socket, traffic: Traffic) -> None:
-    """Copy data in both directions until one side closes, and count what the client sends."""
+def _relay(traffic: Traffic, client: socket.socket, server: socket.socket) -> None:
+    """Relay a connection until one side closes, and count what the client sends."""
     pending, is_started, client_sent_last = b"", False, False
-    with client, server, suppress(OSError):
-        while True:
-            for source in select.select([client, server], [], [])[0]:
-                data = source.recv(65536)
-                if not data:
-                    return
-                if source is server:
-                    client_sent_last = False
-                    client.sendall(data)
-                    continue
-                pending += data
-                is_started, pending, statements = _count(is_started, pending)
-                traffic.statements += statements
-                traffic.round_trips += not client_sent_last
-                client_sent_last = True
-                server.sendall(data)
+    for data, is_from_client in pieces(client, server):
+        if is_from_client:
+            is_started, pending, statements = _count(is_started, pending + data)
+            traffic.statements += statements
+            traffic.round_trips += not client_sent_last
+        client_sent_last = is_from_client
 
 
 def _count(is_started: bool, pending: bytes) -> tuple[bool, bytes, int]:  # noqa: FBT001

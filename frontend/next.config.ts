@@ -3,6 +3,8 @@ import type { NextConfig } from "next"
 const config: NextConfig = {
   // Allows two builds in one checkout.
   distDir: process.env.NEXT_DIST_DIR || ".next",
+  // For the image (Dockerfile): copies the files that the server loads. `next start` does not serve such a build.
+  ...(process.env.NEXT_OUTPUT === "standalone" && { output: "standalone" as const }),
   poweredByHeader: false,
   // Contains a native module, which cannot be bundled. (@libsql/client and pg are external by default in Next.js.)
   serverExternalPackages: ["@libsql/kysely-libsql"],

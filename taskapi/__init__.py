@@ -13,17 +13,21 @@ from .config.settings import Config
 from .database import engine, pool
 from .docs import openapi
 from .guard import blueprint, rate_limit
-from .http import cors, errors, path_prefix, response
+from .http import cors, errors, observation, path_prefix, response
 from .http.request import MAX_BODY_BYTES
 from .http.routing import Application
 from .operations import health
 from .tasks import endpoints
+from .telemetry import log_format
 
 
 def create_app(config: Config | None = None) -> Flask:
-    """Create the Flask application from `config`, by default from the environment (raises `ConfigError`)."""
+    """Return a new Flask application for `config`, by default from the environment (raises `ConfigError`).
+
+    Does not connect to the database, Redis or the issuer. Sets the level of the service's log.
+    """
     config = config or Config.from_env(os.environ)
-    _configure_log(config.log_level)
+    _configure_log(config)
 
     app = Application(__name__, static_folder=None)
     app.config["REQUIRE_IF_MATCH"] = config.require_if_match
@@ -46,20 +50,23 @@ def create_app(config: Config | None = None) -> Flask:
     cors.init_app(app, config)
     response.init_app(app)
     path_prefix.init_app(app, config)
+    observation.init_app(app, config)  # after path_prefix, which wraps the application, too
     cli.init_app(app, config)
     return app
 
 
-def _configure_log(level: str) -> None:
-    """Write the service's log from this level on to stderr, unless the process has handlers of its own.
+def _configure_log(config: Config) -> None:
+    """Write the service's log from its level on to stderr, unless the process has handlers of its own.
 
-    Without a handler Python writes warnings and errors only. SQLAlchemy names the log of our pool like a module here;
-    its information quotes exceptions.
+    Without a handler Python writes warnings and errors only. The pool's log has warnings and errors at any level: its
+    information quotes exceptions. (SQLAlchemy names it like a module here.)
     """
     log = logging.getLogger(__name__)
-    log.setLevel(level)
+    log.setLevel(config.log_level)
     logging.getLogger(f"{pool.__name__}.{pool.Pool.__name__}").setLevel(max(log.level, logging.WARNING))
-    if not log.handlers:
+    if config.log_format == "json":
+        log_format.use_json()
+    elif not log.handlers:
         handler = logging.StreamHandler()
         handler.addFilter(lambda _: not logging.getLogger().handlers)
         log.addHandler(handler)

@@ -11,14 +11,18 @@ from pathlib import Path
 
 from .config.settings import ConfigError
 from .server.settings import setting_problems
+from .telemetry.log_format import start_error
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def main(arguments: list[str]) -> None:
-    """Replace this process by gunicorn; exit with one message that lists the problems of all settings."""
+    """Replace this process by gunicorn with these arguments, which does not return.
+
+    If a setting is invalid, exit with one message that lists the problems of all settings.
+    """
     if problems := setting_problems(os.environ):
-        sys.exit(str(ConfigError(problems)))
+        sys.exit(start_error(ConfigError(problems), os.environ))
     if not os.environ.get("WEB_CONCURRENCY", "").strip():
         os.environ.pop("WEB_CONCURRENCY", None)
     os.chdir(ROOT)  # where gunicorn looks for gunicorn.conf.py and wsgi.py

@@ -11,7 +11,9 @@ from typing import Any
 import psycopg
 from sqlalchemy import make_url
 
+from taskapi.database.base import db
 from tests import postgres
+from tests.conftest import build
 
 BACKUP_ROLE = "taskapi_backup"
 """May read the rows of all users, and write none."""
@@ -76,3 +78,13 @@ def checksums(connection: psycopg.Connection[Any]) -> dict[tuple[str, str], Any]
         for user, count, checksum in connection.execute(statement.encode()):
             found[table, user] = (count, checksum)
     return found
+
+
+def upgrade(url: str) -> None:
+    """Run `flask db upgrade` on a restored database."""
+    settings = {} if url.startswith("sqlite") else {"MIGRATION_DATABASE_URL": postgres.as_owner(url)}
+    app = build(url, **settings)
+    result = app.test_cli_runner().invoke(args=["db", "upgrade"])
+    assert result.exit_code == 0, result.output
+    with app.app_context():
+        db.engine.dispose()

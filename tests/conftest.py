@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import re
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +103,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items.sort(key=lambda item: order.get(item.nodeid.split("/")[1], len(order)))
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Leave modules and collected tests, which live until the end, out of garbage collections: each takes 0.2 s with them."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def long_timeouts() -> Iterator[None]:
     """Lengthen the timeouts of the service, so that a stall of the machine causes no 503; see `production_timeouts`."""
@@ -173,6 +181,25 @@ def database_url(request: pytest.FixtureRequest) -> str:
 
 
 def migrate(url: str) -> None:
+    """Migrate an empty database; on PostgreSQL as the role that owns the tables.
+
+    A SQLite file is a copy of the first one that this process has migrated: a migration takes 50 ms and more.
+    """
+    if not url.startswith("sqlite"):
+        run_migrations(url)
+        return
+    with Path(make_url(url).database or "").open("xb") as file:  # a database that exists would be overwritten
+        file.write(_migrated_sqlite_file())
+
+
+@cache
+def _migrated_sqlite_file() -> bytes:
+    with tempfile.TemporaryDirectory(prefix="taskapi-migrated-") as folder:
+        run_migrations(f"sqlite:///{folder}/x.db")
+        return Path(folder, "x.db").read_bytes()
+
+
+def run_migrations(url: str) -> None:
     """Run `flask db upgrade`; on PostgreSQL as the role that owns the tables."""
     app = build(url, **({} if url.startswith("sqlite") else {"MIGRATION_DATABASE_URL": postgres.as_owner(url)}))
     result = app.test_cli_runner().invoke(args=["db", "upgrade"])

@@ -122,7 +122,7 @@ def launch(
         "PATH": os.environ["PATH"],
         "BETTER_AUTH_SECRET": SECRET,
         "DATABASE_URL": database_url,
-        "WEB_CONCURRENCY": "3",
+        "WEB_CONCURRENCY": "2",
         **settings,
     }
     with tempfile.TemporaryDirectory(prefix="taskapi-server-") as folder:

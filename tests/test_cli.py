@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -134,10 +135,9 @@ COMMANDS = (("purge",), ("db", "upgrade"), ("db", "current"))
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 @pytest.mark.parametrize("url", ["postgresql://taskapi:hunter2@127.0.0.1:1/taskapi", "sqlite:////nonexistent/t.db"])
 def test_a_command_without_a_database_prints_one_line_that_says_what_to_do(command: tuple[str, ...], url: str):
-    ended = flask(*command, DATABASE_URL=url)
-    assert ended.returncode == 1
-    assert ended.stdout == ""
-    (line,) = ended.stderr.splitlines()
+    ended = build(url).test_cli_runner().invoke(args=[*command])
+    assert ended.exit_code == 1
+    (line,) = ended.output.splitlines()
     reason = "unable to open database file"
     if url.startswith("postgresql"):
         reason = 'connection failed: connection to server at "127.0.0.1", port 1 failed: Connection refused'
@@ -146,9 +146,24 @@ def test_a_command_without_a_database_prints_one_line_that_says_what_to_do(comma
     )
 
 
-@pytest.mark.parametrize("command", [("openapi",), ("routes",), ("token", "alice")], ids=" ".join)
+def test_the_flask_command_prints_that_line_to_stderr(tmp_path: Path):
+    ended = flask("db", "upgrade", DATABASE_URL=f"sqlite:///{tmp_path}/nonexistent/t.db")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert re.fullmatch("Error: the database cannot be used: .*\n", ended.stderr)
+
+
+UNREACHABLE = "postgresql://taskapi@127.0.0.1:1/taskapi"
+
+
+@pytest.mark.parametrize("command", [("openapi",), ("token", "alice")], ids=" ".join)
 def test_the_other_commands_need_no_database(command: tuple[str, ...]):
-    ended = flask(*command, DATABASE_URL="postgresql://taskapi@127.0.0.1:1/taskapi")
+    app = build(UNREACHABLE, BETTER_AUTH_SECRET=DEVELOPMENT_SECRET, FLASK_RUN_FROM_CLI="true")
+    ended = app.test_cli_runner().invoke(args=[*command])
+    assert (ended.exit_code, ended.stderr) == (0, "")
+
+
+def test_flasks_own_commands_need_no_database():
+    ended = flask("routes", DATABASE_URL=UNREACHABLE)
     assert (ended.returncode, ended.stderr) == (0, "")
 
 

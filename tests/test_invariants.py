@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,12 +13,16 @@ from typing import Any
 import pytest
 from flask import Flask, has_app_context, request, request_started
 from flask.testing import FlaskClient
+from prometheus_client import generate_latest
 from sqlalchemy import inspect
 from werkzeug.test import TestResponse
 
 from taskapi.database.base import db
 from taskapi.http.errors import CATALOGUE
 from taskapi.http.fields.strict import describe
+from taskapi.telemetry import metrics
+from taskapi.telemetry.collector import registry
+from taskapi.telemetry.memory import SharedMemory, process
 from tests.conftest import Person, Statements, build, delete_all_rows, record_statements, token
 from tests.every_request import API, at, create_tasks, exceed_limits, olga, send_every_request, sign_out
 from tests.statement_owners import SIGN_OUT_TABLES, find_owners
@@ -351,3 +356,15 @@ def test_every_key_in_the_database_starts_with_the_owner(app: Flask):
             keys += [unique["column_names"] for unique in inspector.get_unique_constraints(table)]
             assert keys
             assert all(key[0] == "user_id" for key in keys), f"{table}: {keys}"
+
+
+def test_the_metrics_of_every_request_have_no_user_id_and_nothing_of_a_token(recording: Recording):
+    assert recording.responses
+    memory = SharedMemory(1)
+    for number, value in enumerate(process.cells):
+        memory.slots[0][number] = value
+    memory.slots[0][metrics.WORKERS.first] = time.time()
+    text = generate_latest(registry(memory, lambda: None)).decode()
+    assert 'taskapi_problems_total{code="not-found"} 0' not in text
+    assert 'taskapi_unauthorized_total{reason="session_ended"} 0' not in text
+    assert not any(word in text for word in ("olga", "mallory", "somebody", "nobody", "of-last-year", "eyJ"))

@@ -45,6 +45,17 @@ def test_the_locked_version_is_within_the_tested_range(requirement: Requirement)
     check_version(requirement, pinned[1], "requirements.txt")
 
 
+def pins(name: str) -> dict[str, str]:
+    """Return the pinned versions of a list, by package."""
+    return dict(re.findall(r"^([\w.-]+)(?:\[\w+\])?==([^ ;]+)", (ROOT / name).read_text(), re.MULTILINE))
+
+
+def test_the_lists_of_packages_that_are_installed_together_pin_the_same_versions() -> None:
+    service, traces, development = map(pins, ("requirements.txt", "requirements-otel.txt", "requirements-dev.txt"))
+    assert {name: version for name, version in traces.items() if service.get(name, version) != version} == {}
+    assert {**service, **traces}.items() <= development.items()
+
+
 def test_packages_with_overridden_parts_have_an_upper_bound() -> None:
     capped = {name for name, requirement in ranges().items() if any(s.operator == "<" for s in requirement.specifier)}
     overridden = {"flask", "werkzeug", "flask-sqlalchemy", "sqlalchemy", "psycopg", "gunicorn", "gevent", "marshmallow"}

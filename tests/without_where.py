@@ -47,9 +47,11 @@ def owner_conditions_removed() -> Iterator[None]:
 
 
 def _discard_compiled_texts() -> None:
+    gc.unfreeze()  # the statements of modules are frozen (pytest_collection_finish), and not listed then
     for each in gc.get_objects():
         if type(each) is Prepared:
             vars(each).pop("on_postgresql", None)
+    gc.freeze()
 
 
 def failures_without_owner_conditions(*arguments: str) -> set[str]:

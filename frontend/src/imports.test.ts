@@ -11,13 +11,14 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   "instrumentation.ts": ["server"],
   app: ["tasks", "account", "ui", "server"],
   tasks: ["feedback", "data", "form", "api", "ui"],
-  account: ["feedback", "data", "form", "api", "ui"],
+  account: ["feedback", "data", "form", "api", "ui", "trace"],
   feedback: ["data", "form", "api", "ui"],
   data: ["api"],
   form: ["ui"],
-  api: [],
+  api: ["trace"],
   ui: [],
-  server: [],
+  server: ["trace"],
+  trace: [],
 }
 
 /** Test code: no product module may import it, and it may import every folder. */

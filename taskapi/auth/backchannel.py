@@ -24,8 +24,8 @@ bp.before_request(lambda: read_body(request))
 def logout() -> Response:
     """End a session: its tokens are refused from now on (OpenID Connect Back-Channel Logout 1.0, section 2.5).
 
-    Raises `InvalidLogoutToken` (400) unless the form has one valid logout token that was not used before;
-    `KeysUnavailable` and `DatabaseUnavailable` (503).
+    Responds with an empty 200. Raises `InvalidLogoutToken` (400) unless the form has one valid logout token that was
+    not used before; `KeysUnavailable` and `DatabaseUnavailable` (503).
     """
     tokens = request.form.getlist("logout_token")  # other fields are ignored (section 2.5)
     if len(tokens) != 1:

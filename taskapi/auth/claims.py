@@ -22,25 +22,34 @@ class InvalidToken(Exception):
     """The token is not valid; the message gives the reason and contains nothing of the token.
 
     `expected` is for the log only: what a claim must be, and what it is in a token whose signature is right.
+    `issued_at` is the `iat` of a token whose signature is right, if it is in the future. `kind` is for the metrics: a
+    value of the label of `UNAUTHORIZED`.
     """
 
-    def __init__(self, reason: str, expected: str = "") -> None:
+    def __init__(
+        self, reason: str, expected: str = "", *, issued_at: float | None = None, kind: str = "malformed"
+    ) -> None:
         super().__init__(reason)
-        self.expected = expected
+        self.expected, self.kind = expected, kind
+        self.issued_at = issued_at
 
 
 def check_times(claims: dict[str, Any], now: float) -> float:
-    """Check `exp` (required), `iat` and `nbf` (`CLOCK_SKEW`) against `now`; return `exp`, or raise `InvalidToken`."""
+    """Return `exp`, in seconds since 1970, if the token is valid at `now`; raise `InvalidToken` if it is not.
+
+    Checks `exp`, which is required, and `iat` and `nbf`, which may be absent, or ahead of `now` by `CLOCK_SKEW`. Call
+    it after the verification of the signature.
+    """
     expires = numeric_date(claims, "exp")
     if expires is None:
         raise InvalidToken("the token has no exp")
     if now >= expires:
-        raise InvalidToken(EXPIRED)
+        raise InvalidToken(EXPIRED, kind="expired")
     issued, not_before = numeric_date(claims, "iat"), numeric_date(claims, "nbf")
     if issued is not None and issued > now + CLOCK_SKEW:
-        raise InvalidToken("the token was issued in the future")
+        raise InvalidToken("the token was issued in the future", issued_at=issued, kind="not_yet_valid")
     if not_before is not None and not_before > now + CLOCK_SKEW:
-        raise InvalidToken("the token is not valid yet")
+        raise InvalidToken("the token is not valid yet", kind="not_yet_valid")
     return expires
 
 
@@ -60,7 +69,7 @@ def numeric_date(claims: dict[str, Any], name: str) -> float | None:
 
 
 def identifier(claims: dict[str, Any], name: str) -> str:
-    """Return the claim with the id of a user, a session or a logout token; raise `InvalidToken` if it is not an id.
+    """Return a claim that is the id of a user, a session or a logout token; `InvalidToken` if it is absent or no id.
 
     An id is a string of 1 to `MAX_IDENTIFIER_LENGTH` characters without control characters and surrogates.
     """
@@ -85,9 +94,10 @@ def subject(claims: dict[str, Any]) -> str:
 
 
 def mismatch(claims: dict[str, Any], name: str, required: str | None) -> str:
-    """Return what `iss` or `aud` must be and what it is, for the log; "" if nothing is required.
+    """Return "<name>: expected <required>, got <claim, or none>" for the log; "" if `required` is None.
 
-    Call it after the verification of the signature: the value is then the issuer's own. It is quoted and cut off.
+    It does not compare them. Call it only after the signature is verified, so that the claim is the issuer's; it is
+    quoted and cut off.
     """
     if required is None:
         return ""

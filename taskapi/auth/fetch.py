@@ -7,8 +7,9 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from email.message import Message
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
@@ -36,12 +37,27 @@ def tls_context() -> ssl.SSLContext:
     return context
 
 
+OnHeaders = Callable[[Message], object]
+"""Called with the headers of a response of status 200."""
+
+
+def ignore_headers(headers: Message) -> None:
+    """Do nothing with the headers of a response."""
+
+
 class DownloadError(ValueError):
     """The server, or the proxy, responds with something else than a body of status 200; the message is for the log."""
 
 
-def download(url: str, context: ssl.SSLContext | None, timeout: float, proxy: Proxy | None = None) -> bytes:
-    """Return the body of `url`; `context` is for https, None for http.
+def download(
+    url: str,
+    context: ssl.SSLContext | None,
+    timeout: float,
+    proxy: Proxy | None = None,
+    *,
+    on_headers: OnHeaders = ignore_headers,
+) -> bytes:
+    """Return the body of `url`; `context` is for https, None for http. The headers are passed to `on_headers`.
 
     `timeout` is in seconds of wall-clock time and covers everything: DNS, connection attempts to all addresses, the
     proxy, TLS handshake, headers and body. Redirects are not followed: another status than 200 and a body of more than
@@ -49,14 +65,20 @@ def download(url: str, context: ssl.SSLContext | None, timeout: float, proxy: Pr
     """
     deadline = time.monotonic() + timeout
     try:
-        return _download(url, context, deadline, proxy)
+        return _download(url, context, deadline, proxy, on_headers)
     except (OSError, ValueError, HTTPException):
         _seconds_left(deadline)  # the cause is the timer, which has shut the connection down
         raise
 
 
-def _download(url: str, context: ssl.SSLContext | None, deadline: float, proxy: Proxy | None) -> bytes:
-    """Do what `download` does, until `deadline` (time.monotonic)."""
+def _download(
+    url: str, context: ssl.SSLContext | None, deadline: float, proxy: Proxy | None, on_headers: OnHeaders
+) -> bytes:
+    """Return the body of `url` as `download` does, until `deadline` (time.monotonic).
+
+    At the deadline it raises TimeoutError, or what reading from the connection that was shut down causes: `OSError`,
+    `HTTPException` or `DownloadError`. The caller turns these into TimeoutError.
+    """
     target = urlsplit(url)
     host = target.hostname or ""
     connection = HTTPSConnection(host, target.port, context=context) if context else HTTPConnection(host, target.port)
@@ -77,19 +99,19 @@ def _download(url: str, context: ssl.SSLContext | None, deadline: float, proxy: 
             if isinstance(connected, ssl.SSLSocket):
                 connected.do_handshake()
             connection.sock = connected
-            body = _get(connection, path, headers)
+            body = _get(connection, path, headers, on_headers)
             _seconds_left(deadline)  # raises if the timer ended a body without Content-Length, which looks complete
             return body
 
 
 def _peer(proxy: Proxy | None, host: str, port: int) -> tuple[str, int]:
-    """Return host and port to connect to."""
+    """Return host and port to connect to: those of the proxy, or without one those of the URL."""
     return (proxy.host, proxy.port) if proxy else (host, port)
 
 
 @contextmanager
 def _shut_down_at(deadline: float, connected: socket.socket) -> Iterator[None]:
-    """Shut the connection down at the deadline, if that is within the `with` block.
+    """Shut the connection down at the deadline, if the `with` block runs until then; TimeoutError if it is over.
 
     A socket timeout applies to each receive: a server that sends a byte at a time would never exceed it.
     """
@@ -103,7 +125,10 @@ def _shut_down_at(deadline: float, connected: socket.socket) -> Iterator[None]:
 
 
 def _open_tunnel(plain: socket.socket, target: SplitResult, proxy: Proxy) -> None:
-    """Let the proxy connect to the host and port of an https URL (CONNECT, RFC 9110, section 9.3.6)."""
+    """Let the proxy connect to the host and port of an https URL (CONNECT, RFC 9110, section 9.3.6).
+
+    Raises `DownloadError` for a status other than 2xx, a response that is too long, or the end of the connection.
+    """
     host = f"[{target.hostname}]" if ":" in (target.hostname or "") else target.hostname
     authority = f"{host}:{target.port or 443}"
     lines = [f"CONNECT {authority} HTTP/1.1", f"Host: {authority}", f"User-Agent: {USER_AGENT}"]
@@ -142,13 +167,17 @@ def _connect(host: str, port: int, deadline: float) -> socket.socket:
     raise failure or OSError("no address")
 
 
-def _get(connection: HTTPConnection, path: str, headers: dict[str, str]) -> bytes:
-    """Send a GET request, return the body; `DownloadError` for another status than 200, or a body that is too large."""
+def _get(connection: HTTPConnection, path: str, headers: dict[str, str], on_headers: OnHeaders) -> bytes:
+    """Send a GET request, pass the headers of the response to `on_headers`, and return the body.
+
+    Raises `DownloadError` for another status than 200, or a body of more than `MAX_JWKS_BYTES`.
+    """
     connection.request("GET", path, headers=headers)
     with closing(connection.getresponse()) as response:
         if response.status != 200:
             hint = ", and redirects are not followed" if 300 <= response.status < 400 else ""
             raise DownloadError(f"status {response.status}{hint}")
+        on_headers(response.headers)
         body = response.read(MAX_JWKS_BYTES + 1)
     if len(body) > MAX_JWKS_BYTES:
         raise DownloadError(f"the body has more than {MAX_JWKS_BYTES} bytes")
@@ -164,7 +193,7 @@ def _seconds_left(deadline: float) -> float:
 
 
 def _interrupt(connected: socket.socket) -> None:
-    """Shut down a connection, if it is open, that another thread reads from; that read then ends."""
+    """Shut down a connection that another thread reads from, which ends the read; no effect if it is closed."""
     with suppress(OSError):  # the peer has just closed it
         # Not `connected.shutdown`: SSLSocket.shutdown drops the TLS state first, and the reader would then accept bytes
         # that arrive unencrypted as the response.

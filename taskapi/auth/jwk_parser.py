@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,12 +43,12 @@ class Key:
     material: Any = field(repr=False)
 
 
-def parse_jwks(body: bytes) -> dict[str, Key]:
+def parse_jwks(body: bytes, warn: Callable[[str], object] = log.warning) -> dict[str, Key]:
     """Return the usable keys of a JWK Set by `kid`; skip the others, also those without a `kid` (RFC 7517, section 5).
 
-    Different keys with the same `kid` are ambiguous: none of them is used, and a warning is logged; the same key twice
-    is one key. Raises ValueError for a body that is not a JWK Set, has more than `MAX_KEYS` entries or no usable key;
-    the caller then keeps its previous keys.
+    Different keys with the same `kid` are ambiguous: none of them is used, and `warn` is called, as for a weak key; the
+    same key twice is one key. Raises ValueError for a body that is not a JWK Set, has more than `MAX_KEYS` entries or
+    no usable key.
     """
     document = orjson.loads(body)
     entries = document.get("keys") if isinstance(document, dict) else None
@@ -57,11 +58,11 @@ def parse_jwks(body: bytes) -> dict[str, Key]:
     ambiguous: set[str] = set()
     for entry in entries:
         if isinstance(entry, dict) and isinstance(kid := entry.get("kid"), str):
-            key = _parse_key(entry, kid)
+            key = _parse_key(entry, kid, warn)
             if key is not None and not _is_same_key(keys.setdefault(kid, key), key):
                 ambiguous.add(kid)
     for kid in ambiguous:
-        log.warning("the key set has different keys with the kid %.80r: none of them is used", kid)
+        warn(f"the key set has different keys with the kid {_quoted(kid)}: none of them is used")
         del keys[kid]
     if not keys:
         raise ValueError("no usable key")
@@ -73,10 +74,11 @@ def _is_same_key(one: Key, other: Key) -> bool:
     return one.algorithm == other.algorithm and bool(one.material == other.material)
 
 
-def _parse_key(entry: dict[str, Any], kid: str) -> Key | None:
+def _parse_key(entry: dict[str, Any], kid: str, warn: Callable[[str], object]) -> Key | None:
     """Return the key of a JWK; None if it is not for verifying, private, unsupported, malformed or weak.
 
-    Its only algorithm is `alg`, or without one the first for its type. A weak key is logged, with its `kid`.
+    Its only algorithm is `alg`, or without one the first in `_KEY_TYPES` for its type. `warn` is called for a weak key,
+    with its `kid`.
     """
     key_type = (entry.get("kty"), entry.get("crv"))
     # A key without `alg` is for the first algorithm of its type. A key for two algorithms would allow confusion.
@@ -94,9 +96,14 @@ def _parse_key(entry: dict[str, Any], kid: str) -> Key | None:
         return None
     weakness = _WEAKNESS[key_type[0]](material) if key_type[0] in _WEAKNESS else ""
     if weakness:
-        log.warning("the key with the kid %.80r is not used: %s", kid, weakness)
+        warn(f"the key with the kid {_quoted(kid)} is not used: {weakness}")
         return None
     return Key(algorithm, material)
+
+
+def _quoted(kid: str) -> str:
+    """Return a `kid` for the log: quoted, and cut off."""
+    return f"{kid!r:.80}"
 
 
 _FIELD_PRIME = 2**255 - 19
@@ -106,14 +113,14 @@ _SMALL_ORDER = frozenset({0, 1, _FIELD_PRIME - 1, _ORDER_8_Y, _FIELD_PRIME - _OR
 
 
 def _ed25519_weakness(key: Any) -> str:
-    """Return why an Ed25519 key must not be used, or an empty string: a small order, or a y that is not canonical."""
+    """Return why an Ed25519 key must not be used: a small order, or a y that is not canonical; "" for a good key."""
     y = int.from_bytes(key.public_bytes_raw(), "little") & (2**255 - 1)  # the highest bit is the sign of x
     # OpenSSL accepts both kinds (RFC 8032, section 5.1.3 rejects the second); signatures for them can be forged.
     return "its point has a small order" if y in _SMALL_ORDER or y >= _FIELD_PRIME else ""
 
 
 def _rsa_weakness(key: Any) -> str:
-    """Return why an RSA key must not be used, or an empty string: its size, its exponent, or ROCA."""
+    """Return why an RSA key must not be used: its size, its exponent, or ROCA; "" for a good key."""
     numbers = key.public_numbers()
     if not MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
         return f"it does not have {MIN_RSA_BITS} to {MAX_RSA_BITS} bits"
@@ -134,7 +141,7 @@ _ROCA_PRIMES = (
 
 
 def _powers(base: int, modulus: int) -> frozenset[int]:
-    """Return the subgroup that `base` generates modulo a prime."""
+    """Return the powers of `base` modulo a prime: the subgroup that it generates."""
     powers, power = set(), 1
     while power not in powers:
         powers.add(power)
@@ -146,10 +153,10 @@ _ROCA_RESIDUES = {prime: _powers(65537, prime) for prime in _ROCA_PRIMES}
 
 
 def has_roca_fingerprint(modulus: int) -> bool:
-    """Return True if Infineon's RSALib made an RSA modulus, which makes it factorable (ROCA, CVE-2017-15361).
+    """Return True if an RSA modulus has the form of Infineon's RSALib, so that it is factorable (ROCA, CVE-2017-15361).
 
     Its primes are k * M + (65537^a mod M), where M is the product of the first primes. So the modulus is a power of
-    65537 modulo each of those; a random one is with a probability of 2^-27.8. Nemec et al., "The Return of
+    65537 modulo each of those, as a random one is with a probability of 2^-27.8. Nemec et al., "The Return of
     Coppersmith's Attack", CCS 2017, section 2.3; the primes are those of their test, github.com/crocs-muni/roca.
     """
     return all(modulus % prime in residues for prime, residues in _ROCA_RESIDUES.items())

@@ -11,10 +11,12 @@ from hashlib import sha256
 from ..concurrency import slots
 from ..config.http_urls import without_query
 from ..config.proxies import Proxy
-from .fetch import DownloadError, download, tls_context
+from ..telemetry.limited_log import LimitedLog
+from ..telemetry.metrics import JWKS_FETCHED_AT, JWKS_FETCHES
+from ..telemetry.request_record import RequestRecord, call, current_record
+from .fetch import DownloadError, OnHeaders, download, ignore_headers, tls_context
 from .jwk_parser import Key, parse_jwks
 from .keys import KEY_PAIR_ALGORITHMS, KeysUnavailable
-from .limited_log import LimitedLog
 
 log = logging.getLogger(__name__)
 
@@ -47,9 +49,19 @@ class JWKS:
 
     algorithms = KEY_PAIR_ALGORITHMS
 
-    def __init__(self, url: str, *, proxy: Proxy | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        """Fetch nothing yet, but load the certificate authorities for an https URL."""
-        self._url, self._proxy = url, proxy
+    def __init__(
+        self,
+        url: str,
+        *,
+        proxy: Proxy | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        on_headers: OnHeaders = ignore_headers,
+    ) -> None:
+        """Fetch nothing yet, but load the certificate authorities for an https URL.
+
+        The headers of each response are passed to `on_headers`.
+        """
+        self._url, self._proxy, self._on_headers = url, proxy, on_headers
         self._log = LimitedLog(log, clock=clock)
         self._tls = tls_context() if url.lower().startswith("https:") else None
         self._clock = clock
@@ -62,7 +74,7 @@ class JWKS:
         self._fetching: threading.Event | None = None
 
     def find(self, algorithm: str, kid: str | None) -> Sequence[Key]:
-        """Return the key with that id, if it is for that algorithm, otherwise (); also () without a `kid`.
+        """Return (key,) with that `kid` if it is for that algorithm, otherwise (); also () without a `kid`.
 
         May wait, without the slot: with an unknown `kid` (`_wait_for_fetch`) or an old key set (`_refresh_if_stale`).
         Raises `KeysUnavailable` if no key set has been fetched yet, or too many requests wait for a fetch.
@@ -77,6 +89,10 @@ class JWKS:
                 raise KeysUnavailable
             key = self._keys.get(kid)
         return (key,) if key is not None and key.algorithm == algorithm else ()
+
+    def prefetch(self) -> None:
+        """Start a fetch in the background, unless one is in progress or has just ended; return at once."""
+        self._start_fetch()
 
     def _wait_for_fetch(self) -> None:
         """Wait without the slot for the fetch in progress, or a new one, up to `FETCH_TIMEOUT`.
@@ -97,10 +113,10 @@ class JWKS:
             self._waiting.release()
 
     def _refresh_if_stale(self) -> None:
-        """Start a refresh if there are cached keys that are older than `REFRESH_AFTER`.
+        """Start a fetch, unless `_start_fetch` refuses, if there are cached keys that are older than `REFRESH_AFTER`.
 
-        If they are older than `CACHE_TIME`, the request that started it waits for it, up to `REFRESH_WAIT` and without
-        its slot; the others do not wait.
+        If they are older than `CACHE_TIME`, the request that started the fetch waits for it, up to `REFRESH_WAIT` and
+        without its slot; other requests do not wait.
         """
         age = self._clock() - self._fetched_at
         if self._keys is None or age <= REFRESH_AFTER:
@@ -114,48 +130,66 @@ class JWKS:
     def _start_fetch(self) -> tuple[bool, threading.Event | None]:
         """Start a fetch in a thread, unless one is in progress or the last ended within `MIN_REFETCH_INTERVAL`.
 
-        Returns whether this call started one, and the event that is set at the end of the fetch in progress, if any.
+        Returns (True if this call started one, event that is set when the fetch in progress ends; None if none is).
         """
         with self._lock:
             started = self._fetching is None and self._clock() - self._tried_at >= MIN_REFETCH_INTERVAL
             if started:
                 fetch = threading.Event()
-                threading.Thread(target=self._fetch, args=(fetch,), name="jwks", daemon=True).start()
+                threading.Thread(
+                    target=self._fetch, args=(fetch, current_record.get()), name="jwks", daemon=True
+                ).start()
                 self._fetching = fetch  # after start(): if no thread can be started, the next request tries again
             return started, self._fetching
 
-    def _fetch(self, done: threading.Event) -> None:
-        """Download and store the key set, then set `done`; a failure is logged, and the cached keys stay in use."""
+    def _fetch(self, done: threading.Event, caller: RequestRecord | None) -> None:
+        """Download and store the key set, then set `done`; a failure is logged, and the cached keys stay in use.
+
+        The span of the fetch belongs to the request that started it, the `caller`, if it has a record.
+        """
         keys: dict[str, Key] | None = None
         try:
-            keys = self._parse(download(self._url, self._tls, FETCH_TIMEOUT, self._proxy))
+            with call(
+                caller, "fetch of the key set", {"http.request.method": "GET", "url.full": without_query(self._url)}
+            ):
+                keys = self._parse(self._download())
         except Exception as error:  # noqa: BLE001  no response of a key server may end the use of the cached keys
             reason = _reason(error)
             through = f" through the proxy {self._proxy.host}:{self._proxy.port}" if self._proxy else ""
             message = f"the key set at {without_query(self._url)} cannot be fetched{through}: {reason}"
-            self._log.write(logging.WARNING, reason, message)
+            self._warn(message, reason)
+        JWKS_FETCHES.add("failed" if keys is None else "ok")
         with self._lock:
             self._tried_at = self._clock()
             if keys is not None:
+                JWKS_FETCHED_AT.set(time.time())
                 self._keys, self._fetched_at = keys, self._tried_at
             self._fetching = None
         done.set()
 
+    def _download(self) -> bytes:
+        """Return the body of the key set; raises as `download` does."""
+        return download(self._url, self._tls, FETCH_TIMEOUT, self._proxy, on_headers=self._on_headers)
+
+    def _warn(self, message: str, kind: str | None = None) -> None:
+        """Log a warning, once per minute and kind; the kind is the message by default."""
+        self._log.write(logging.WARNING, kind or message, message)
+
     def _parse(self, body: bytes) -> dict[str, Key]:
-        """Parse a key set; return the cached `Key` objects if the body is that of the last one. Raises ValueError.
+        """Return the keys of a key set by `kid`; the cached objects if the body equals the last. Raises ValueError.
 
         The token cache compares keys by identity. With new objects after each fetch, a client that sends an unknown
         `kid` every second would make the worker verify the signatures of all users again every second.
         """
         digest = sha256(body).digest()
         if self._keys is None or digest != self._digest:
-            keys, self._digest = parse_jwks(body), digest
+            keys, self._digest = parse_jwks(body, self._warn), digest
             return keys
         return self._keys
 
 
 def _reason(error: Exception) -> str:
-    """Return the reason of a failed fetch in one line, without anything that the server has sent."""
+    """Return the reason of a failed fetch in one line for the log, without anything that the server has sent."""
     if isinstance(error, OSError | DownloadError):
         return f"{error}" if isinstance(error, DownloadError) else f"{type(error).__name__}: {error}"
     if isinstance(error, ValueError):

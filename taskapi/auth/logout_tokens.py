@@ -27,10 +27,11 @@ class LogoutToken:
 
 
 def parse_logout_token(verifier: Verifier, token: str) -> LogoutToken:
-    """Verify and parse a logout token. Raises `InvalidToken`, or `KeysUnavailable` if the keys cannot be fetched now.
+    """Verify a logout token, which may have been used before; return its parts.
 
-    It has the `typ` logout+jwt, `iat`, `jti` and the logout event, no `nonce`, and lives `MAX_LIFETIME` at most. Both
-    `sub` and `sid` are required: a logout token ends one session of one user, never all.
+    Raises `InvalidToken`, and `KeysUnavailable` if the keys cannot be fetched now. It must have the `typ` logout+jwt,
+    `iat`, `jti` and the logout event, no `nonce`, and live `MAX_LIFETIME` at most. Both `sub` and `sid` are required: a
+    logout token ends one session of one user, never all.
     """
     claims = verifier.verify_claims(token, TYPES)
     events = claims.get("events")

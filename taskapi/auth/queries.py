@@ -38,7 +38,8 @@ def record_logout(user: User, token_id: str, *, session_expires_at: datetime, to
     """Insert the session that `user` names into `ended_sessions`; only set its `expires_at` if it has ended before.
 
     `session_expires_at` is when the last token of the session has expired. Also stores `token_id`, the `jti` of the
-    logout token, until `token_expires_at`. Raises `Replayed` if it is stored already.
+    logout token, until `token_expires_at`; raises `Replayed` if it is stored already. Waits for the lock of
+    `_lock_log`. Joins the caller's transaction, if any; otherwise commits.
     """
     _lock_log()
     seen = select(SeenLogoutToken.token_id).where(
@@ -56,9 +57,10 @@ def record_logout(user: User, token_id: str, *, session_expires_at: datetime, to
 
 
 def _lock_log() -> None:
-    """Let one transaction at a time, of all users, write `ended_sessions`; the lock is held until it ends.
+    """Wait until no other transaction, of any user, writes `ended_sessions`; this one holds the lock until it ends.
 
-    So numbers are committed in ascending order, and a reader misses none. Call it before the last number is read.
+    So numbers are committed in ascending order, and a reader misses none. Call it before the last number is read. On
+    SQLite, which has one writer at a time anyway, it does nothing.
     """
     if db.engine.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
         execute(select(func.pg_advisory_xact_lock(func.hashtextextended(EndedSession.__tablename__, 0))))
@@ -66,7 +68,7 @@ def _lock_log() -> None:
 
 @reads
 def has_ended(user: User) -> bool:
-    """Return True if the session that `user` names is in `ended_sessions`."""
+    """Return True if the session that `user` names is in `ended_sessions`, expired or not."""
     is_session = (EndedSession.user_id == user.id, EndedSession.session_id == user.session)
     return execute(select(EndedSession.number).where(*is_session)).first() is not None
 
@@ -88,14 +90,30 @@ def ended_sessions_since(first: int, limit: int) -> Sequence[EndedSessionEntry]:
 
 
 def users_due() -> list[User]:
-    """Return the users with expired ended sessions or logout token ids (row-level security job PURGE)."""
+    """Return the users with expired ended sessions or logout token ids.
+
+    Reads the rows of all users, in a unit of work of its own (row-level security job PURGE).
+    """
     due = union(*(select(table.user_id).where(table.expires_at <= now()) for table in (EndedSession, SeenLogoutToken)))
     return [User(row.user_id) for row in rows(due, job=PURGE)]
 
 
+def oldest_due() -> datetime | None:
+    """Return when the oldest ended session or logout token id of all users expired; None if none has (job PURGE)."""
+    found = [
+        row.expired
+        for table in (EndedSession, SeenLogoutToken)
+        for row in rows(select(func.min(table.expires_at).label("expired")).where(table.expires_at <= now()), job=PURGE)
+    ]
+    return min(filter(None, found), default=None)
+
+
 @writes
 def purge(user: User) -> int:
-    """Delete a user's expired ended sessions and logout token ids; return the number of sessions."""
+    """Delete a user's expired ended sessions and logout token ids; return the number of sessions only.
+
+    Joins the caller's transaction, if any; otherwise commits.
+    """
     execute(delete(SeenLogoutToken).where(SeenLogoutToken.user_id == user.id, SeenLogoutToken.expires_at <= now()))
     return execute(
         delete(EndedSession).where(EndedSession.user_id == user.id, EndedSession.expires_at <= now())

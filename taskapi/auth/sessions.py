@@ -14,6 +14,7 @@ from datetime import timedelta
 from ..concurrency import slots
 from ..database.base import now
 from ..database.failures import DatabaseUnavailable
+from ..telemetry.metrics import ENDED_SESSIONS
 from . import queries
 from .logout_tokens import LogoutToken
 from .tokens import User, max_session_token_lifetime
@@ -63,7 +64,7 @@ class EndedSessions:
         return queries.session_key(user.id, user.session) in ended
 
     def end(self, token: LogoutToken) -> None:
-        """Store that the session of a logout token has ended; the next request of this worker reads it.
+        """Store in the database that the session of a logout token has ended; the next request of this worker reads it.
 
         Waits for a read in progress, without the slot. Raises `queries.Replayed` and `DatabaseUnavailable`.
         """
@@ -76,9 +77,9 @@ class EndedSessions:
             self._read_at = float("-inf")
 
     def _refresh_if_stale(self) -> None:
-        """Read new rows if the last read began `REFRESH_INTERVAL` or longer ago; raise `DatabaseUnavailable`.
+        """Read new rows if the last read began `REFRESH_INTERVAL` or longer before the call.
 
-        One request reads; the others wait for it without their slots.
+        One request reads; the others wait for it without their slots. Raises `DatabaseUnavailable`.
         """
         arrived_at = self._clock()
         # Compared with the arrival and not with now: however long a read takes, the requests that wait can use it.
@@ -94,9 +95,9 @@ class EndedSessions:
                 pass
 
     def _read_unless_fresh(self, arrived_at: float) -> None:
-        """Read, unless a read began late enough for a request that arrived then; call it with the lock held.
+        """Read new rows, unless the last read is fresh for a request of `arrived_at`; call it with the lock held.
 
-        Raises `DatabaseUnavailable` if the read fails, or without a read if one has failed since the arrival.
+        Raises `DatabaseUnavailable` if the read fails, or without a read if one has failed since `arrived_at`.
         """
         if arrived_at - self._read_at < REFRESH_INTERVAL:
             return
@@ -109,12 +110,13 @@ class EndedSessions:
             self._failed_at = self._clock()
             raise
         self._read_at = began_at
+        ENDED_SESSIONS.set(len(self._ended))
 
     def _read(self, at: float) -> None:
-        """Read the rows from the last known one, or all rows if that one is gone or `REREAD_AFTER` is over.
+        """Add new rows of `ended_sessions` to the cache; reload all rows if it is old or the last known row is gone.
 
-        `at` is the current time of the clock. Reads at most `MAX_IN_MEMORY` + 1 rows; once there are that many, nothing
-        until `REREAD_AFTER` is over.
+        `at` is the current time of the clock; old means `REREAD_AFTER`. Reads at most `MAX_IN_MEMORY` + 1 rows; once
+        there are that many, nothing until `REREAD_AFTER` is over. Raises `DatabaseUnavailable`.
         """
         if at - self._complete_read_at < REREAD_AFTER:
             if len(self._ended) > MAX_IN_MEMORY:

@@ -33,7 +33,7 @@ class TokenCache(Generic[T]):
             self._values[digest] = value
 
     def remove(self, token: str) -> None:
-        """Remove a token, if it is stored."""
+        """Remove a token and its value, if it is stored."""
         with self._lock:
             self._values.pop(_digest(token), None)
 

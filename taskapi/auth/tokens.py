@@ -100,7 +100,7 @@ class Verifier:
     def verify(self, token: str) -> User:
         """Verify an access token and return its user; a cached token is checked against the clock and the keys only.
 
-        Raises `InvalidToken`, or `KeysUnavailable` if the keys cannot be fetched now.
+        May wait for a fetch of the keys. Raises `InvalidToken`, or `KeysUnavailable` if the keys cannot be fetched now.
         """
         _check_length(token)
         verified = self._cache.get(token)
@@ -121,7 +121,10 @@ class Verifier:
         return claims
 
     def _verify(self, token: str) -> VerifiedToken:
-        """Verify form, header, signature, claims, times and session of an access token; raise as `verify` does."""
+        """Verify form, header, signature, claims, times and session of an access token; return what to cache of it.
+
+        Raises as `verify` does.
+        """
         header, claims = _parse(token, TYPES)
         key = self._verify_signature(token, header, claims)
         now = self._clock()  # read once, and after the keys, for which the request may have waited
@@ -132,33 +135,43 @@ class Verifier:
         return VerifiedToken(user, key, header.get("kid"), since=now, expires=expires)
 
     def _is_still_valid(self, token: VerifiedToken) -> bool:
-        """Return True if the key is still in the key set and `since` <= now < `expires`; raise `KeysUnavailable`."""
+        """Return True if the key of a cached token is still in the key set and `since` <= now < `expires`.
+
+        May wait for a fetch of the keys. Raises `KeysUnavailable`.
+        """
         # PyJWT has checked that the key's algorithm is the token's. The clock is read after the keys, as in `_verify`.
         keys = self._sources[token.key.algorithm].find(token.key.algorithm, token.kid)
         return token.key in keys and token.since <= self._clock() < token.expires
 
     def _verify_signature(self, token: str, header: dict[str, Any], claims: dict[str, Any]) -> Key:
-        """Verify signature, issuer, audience, presence of `exp` and `sub`; return the key. Raises as `verify` does."""
+        """Verify signature, issuer, audience, and presence of `exp` and `sub`; return the key. Raises as `verify` does.
+
+        The keys are those of the source that is configured for the header's `alg`, by its `kid`; each is tried.
+        """
         algorithm, kid = header.get("alg"), header.get("kid")
         # `alg` only selects among the algorithms of the configured sources, which prevents algorithm confusion.
         source = self._sources.get(algorithm) if isinstance(algorithm, str) else None
         if source is None or not isinstance(algorithm, str):
-            raise InvalidToken("the token is signed with an algorithm that is not accepted")
+            raise InvalidToken("the token is signed with an algorithm that is not accepted", kind="algorithm")
         if kid is not None and not isinstance(kid, str):
             raise InvalidToken("the key id of the token is not a string")
         keys = source.find(algorithm, kid)
         if not keys:
-            raise InvalidToken("the token is signed with an unknown key")
+            raise InvalidToken("the token is signed with an unknown key", kind="unknown_key")
         for key in keys:
             try:
                 self._decode(token, key, claims)
             except jwt.InvalidSignatureError:
                 continue  # try the next key (the previous secret, during a rotation)
             return key
-        raise InvalidToken("the signature of the token is wrong")
+        raise InvalidToken("the signature of the token is wrong", kind="wrong_signature")
 
     def _decode(self, token: str, key: Key, claims: dict[str, Any]) -> None:
-        """Verify with one key; raise `jwt.InvalidSignatureError`, or `InvalidToken` for a wrong or absent claim."""
+        """Verify signature, issuer and audience with one key; `claims`, parsed before, are only for messages.
+
+        Raises `jwt.InvalidSignatureError` for a signature of another key, and `InvalidToken` for a wrong or absent
+        claim.
+        """
         try:
             jwt.decode(
                 token,
@@ -171,37 +184,49 @@ class Verifier:
         except jwt.InvalidSignatureError:
             raise
         except jwt.InvalidIssuerError as error:
-            raise InvalidToken("the token comes from another issuer", mismatch(claims, "iss", self._issuer)) from error
+            raise InvalidToken(
+                "the token comes from another issuer", mismatch(claims, "iss", self._issuer), kind="issuer"
+            ) from error
         except jwt.InvalidAudienceError as error:
             raise InvalidToken(
-                "the token is meant for another audience", mismatch(claims, "aud", self._audience)
+                "the token is meant for another audience", mismatch(claims, "aud", self._audience), kind="audience"
             ) from error
         except jwt.MissingRequiredClaimError as error:
             required = {"iss": self._issuer, "aud": self._audience}.get(error.claim)
-            raise InvalidToken(f"the token has no {error.claim}", mismatch(claims, error.claim, required)) from error
+            kind = {"iss": "issuer", "aud": "audience"}.get(error.claim, "malformed")
+            raise InvalidToken(
+                f"the token has no {error.claim}", mismatch(claims, error.claim, required), kind=kind
+            ) from error
         # PyJWT also raises ValueError and TypeError for values of unexpected types.
         except (jwt.PyJWTError, ValueError, TypeError) as error:
             raise InvalidToken("the token cannot be read") from error
 
     def _check_lifetime(self, claims: dict[str, Any], now: float) -> None:
-        """Raise `InvalidToken` if the time from `iat` (without it: now) to `exp` exceeds a configured maximum.
+        """Raise `InvalidToken` if the time from `iat` (without it: `now`) to `exp` exceeds a configured maximum.
 
         Also if `iat` is before a configured time, or absent then.
         """
         expires, issued = numeric_date(claims, "exp"), numeric_date(claims, "iat")
         lifetime = (expires or 0) - (now if issued is None else issued)
         if self._max_lifetime is not None and lifetime > self._max_lifetime:
-            raise InvalidToken("the token lives longer than is accepted here")
+            raise InvalidToken("the token lives longer than is accepted here", kind="lifetime")
         if self._not_before is not None and (issued is None or issued < self._not_before):
-            raise InvalidToken("the token was issued before the time from which tokens are accepted here")
+            reason = "the token was issued before the time from which tokens are accepted here"
+            raise InvalidToken(reason, kind="lifetime")
 
     def _session(self, claims: dict[str, Any]) -> str | None:
-        """Return the `sid`, None if absent; raise `InvalidToken` if it is not an id, or the lifetime not bounded."""
+        """Return the `sid`, None if absent.
+
+        Raises `InvalidToken` if it is not an id, or if the token has no `iat` or lives longer than
+        `max_session_token_lifetime`.
+        """
         if "sid" not in claims:
             return None
         issued, expires = numeric_date(claims, "iat"), numeric_date(claims, "exp")
         if issued is None or expires is None or expires - issued > max_session_token_lifetime(self._max_lifetime):
-            raise InvalidToken("the token names a session and has no iat, or lives longer than is accepted here")
+            raise InvalidToken(
+                "the token names a session and has no iat, or lives longer than is accepted here", kind="lifetime"
+            )
         return identifier(claims, "sid")
 
 
@@ -230,12 +255,15 @@ def _parse(token: str, types: Set[str | None]) -> tuple[dict[str, Any], dict[str
         raise InvalidToken("the header of the token has a member that is not accepted")
     typ = header_members.get("typ")
     if ("typ" in header_members and not isinstance(typ, str)) or typ not in types:
-        raise InvalidToken("the token is of another type")
+        raise InvalidToken("the token is of another type", kind="type")
     return header_members, _parse_object(claims)
 
 
 def _decode_segment(segment: str) -> bytes:
-    """Decode unpadded base64url; `InvalidToken` for another text, also one with unused bits set (a second encoding)."""
+    """Return the bytes of unpadded base64url; raise `InvalidToken` for other text.
+
+    Text with unused bits set is refused, too: it would be a second encoding of the same bytes.
+    """
     try:
         raw = base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
     except binascii.Error as error:
@@ -246,7 +274,7 @@ def _decode_segment(segment: str) -> bytes:
 
 
 def _parse_object(raw: bytes) -> dict[str, Any]:
-    """Parse a JSON object; raise `InvalidToken` if it is not strict JSON (`strict_json`) or not an object."""
+    """Return a parsed JSON object; raise `InvalidToken` if it is not strict JSON (`strict_json`) or not an object."""
     try:
         value = strict_json.loads(raw)
     except ValueError as error:

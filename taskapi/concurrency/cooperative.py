@@ -22,18 +22,18 @@ _next_slice = threading.Lock()
 
 
 def wait_for_turn() -> None:
-    """Wait until this computation may go on: after the other long computations of the worker, and after small requests.
+    """Let other requests run; return when this long computation may go on.
 
-    The event loop polls its sockets once for each waiting computation, in their order, so that a small request waits
-    for at most one slice of a computation whenever it is ready to go on, however many computations are in progress.
-    Nothing is held afterwards: a computation may wait for the database or for its client.
+    That is after one slice of each other waiting computation. The event loop polls its sockets once for each, so a
+    small request waits for at most one slice whenever it is ready, however many computations are in progress. Nothing
+    is held afterwards: a computation may wait for the database or for its client.
     """
     with _next_slice:
         time.sleep(LET_OTHERS_RUN)
 
 
 def yielding(items: Iterable[T], *, every: int) -> Iterator[T]:
-    """Iterate over the items, and let other requests run (`wait_for_turn`) after each `every` of them.
+    """Yield the items one by one, and let other requests run (`wait_for_turn`) after each `every` of them.
 
     Choose `every` so that the work on that many items, a slice, takes at most 2 to 3 ms.
     """
@@ -44,7 +44,10 @@ def yielding(items: Iterable[T], *, every: int) -> Iterator[T]:
 
 
 def yielding_by_size(items: Iterable[T], *, every: int, size: Callable[[T], int]) -> Iterator[T]:
-    """Do what `yielding` does for items that differ in their work: `every` is a sum of their sizes."""
+    """Yield the items one by one; let other requests run (`wait_for_turn`) when their sizes sum up to `every` again.
+
+    `size` returns the work of an item, in the unit of `every`.
+    """
     total = 0
     for item in items:
         yield item

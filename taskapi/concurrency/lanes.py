@@ -40,7 +40,7 @@ class Lane:
         return sum(map(len, self._queues.values()))
 
     def is_full_for(self, user: str) -> bool:
-        """Return True if the user holds `per_user` places, those that rest after a release included."""
+        """Return True if the user holds `per_user` places; a released place counts until its `rest` is over."""
         return self._held[user] >= self._per_user
 
     def acquire_now(self, user: str = "") -> bool:
@@ -49,9 +49,10 @@ class Lane:
             return self._take(user)
 
     def release(self, user: str = "", *, rest: float = 0) -> None:
-        """Give a place back, or pass it to the next user in the queue who may hold one more.
+        """Give a place of the user back; it passes to the next request in the queue whose user may hold one more.
 
-        The user gets no other place instead of it for `rest` seconds; other users do at once.
+        For `rest` seconds the place still counts as held by this user, who cannot get another one instead; other users
+        can.
         """
         with self._mutex:
             self._free += 1
@@ -64,19 +65,19 @@ class Lane:
             timer.start()
 
     def _end_rest(self, user: str) -> None:
-        """Let the user hold one more place, and pass a free one on (called by the timer of `release`)."""
+        """Stop counting a place that the user has released, and pass on a free one (timer of `release`)."""
         with self._mutex:
             self._uncount(user)
             self._pass_on()
 
     def _uncount(self, user: str) -> None:
-        """Count one place less for the user; call it with the mutex held."""
+        """Count one place less as held by the user; call it with the mutex held."""
         self._held[user] -= 1
         if not self._held[user]:
             del self._held[user]
 
     def _take(self, user: str) -> bool:
-        """Take a place, or return False if none is free or the user holds `per_user`; call it with the mutex held."""
+        """Take a place; return False if none is free or the user holds `per_user`. Call it with the mutex held."""
         if not self._free or self.is_full_for(user):
             return False
         self._free -= 1
@@ -84,9 +85,9 @@ class Lane:
         return True
 
     def _pass_on(self) -> None:
-        """Pass a free place, if there is one, to the oldest request of the first user in the queue who may take it.
+        """Give a free place, if any, to the oldest request of the first user in the queue who may hold one more.
 
-        That user's next request comes after all others'. Call it with the mutex held.
+        That user then moves to the end of the queue. Call it with the mutex held.
         """
         for user in self._queues:
             if self._take(user):
@@ -98,7 +99,7 @@ class Lane:
 
     @contextmanager
     def held(self, deadline: float, user: str = "") -> Iterator[None]:
-        """Wait for a place until `deadline`, hold it in the `with` block; raises `LaneTimeout` as `acquire` does."""
+        """Hold a place in the `with` block; waits for it until `deadline` and raises `LaneTimeout` as `acquire`."""
         self.acquire(deadline, user)
         try:
             yield
@@ -106,10 +107,10 @@ class Lane:
             self.release(user)
 
     def acquire(self, deadline: float, user: str = "") -> None:
-        """Take a place; wait for one until `deadline` (monotonic clock), then raise `LaneTimeout`.
+        """Take a place; if none is free, or the user holds `per_user`, wait for one until `deadline` (time.monotonic).
 
-        Raises it at once if `MAX_WAITING` requests wait already, or `MAX_WAITING_OF_USER` of this user, so that one
-        user cannot fill the queue. A request that is killed while it waits takes no place.
+        Raises `LaneTimeout` then, and at once if `MAX_WAITING` requests, or `MAX_WAITING_OF_USER` of this user, wait
+        already. A request that is killed while it waits keeps no place.
         """
         entry = threading.Lock()  # `_pass_on` opens it
         with self._mutex:
@@ -131,7 +132,7 @@ class Lane:
             raise LaneTimeout("other requests took too long")
 
     def _leave_queue(self, user: str, entry: threading.Lock) -> bool:
-        """Remove an entry from the queue; return False if it is no longer there because it was given a place."""
+        """Remove a waiting request from the queue and return True; False if it has been given a place meanwhile."""
         with self._mutex:
             queue = self._queues.get(user, deque())
             if entry not in queue:

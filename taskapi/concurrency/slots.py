@@ -17,9 +17,11 @@ from typing import Protocol
 class Semaphore(Protocol):
     """Interface of the semaphores of gevent and of threading."""
 
-    def acquire(self) -> object: ...
+    def acquire(self) -> object:
+        """Wait until a slot is free, and take it."""
 
-    def release(self) -> object: ...
+    def release(self) -> object:
+        """Give a slot back, to the request that has waited longest, if any."""
 
 
 Slot = Callable[[], AbstractContextManager[None]]
@@ -32,7 +34,7 @@ _held: ContextVar[Semaphore | None] = ContextVar("taskapi_slot", default=None)
 
 
 class held:  # noqa: N801  used like a function
-    """Context manager that waits for a slot and holds it; `released` releases it meanwhile."""
+    """Context manager that waits for a slot and holds it in the `with` block, except while `released` is active."""
 
     __slots__ = ("_slots", "_token")
 
@@ -70,17 +72,17 @@ class released:  # noqa: N801  used like a function
 
 
 def later() -> Slot:
-    """Return a factory of context managers that hold a slot for work done while the response is streamed.
+    """Return a factory of context managers that hold a slot during work done while the response is streamed.
 
-    Call it before the view returns. The slot of the request is released then, so each of them waits for one again. If
-    the request still holds its slot, or the server has no slots, none is taken.
+    Call `later` before the view returns. The request's slot is released with that return, so each context manager waits
+    for a slot again. It takes none if the request still holds its slot, or the server has no slots.
     """
     return partial(_ensure_held, _held.get())
 
 
 @contextmanager
 def _ensure_held(slots: Semaphore | None) -> Iterator[None]:
-    """Wait for a slot of `slots` and hold it; nothing if there are no slots or the request holds one."""
+    """Wait for a slot and hold it in the `with` block; do nothing if `slots` is None or the request holds one."""
     if slots is None or _held.get() is not None:
         yield
         return

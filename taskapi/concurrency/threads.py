@@ -29,10 +29,10 @@ class NativeThreads:
         sys.setswitchinterval(SWITCH_INTERVAL)
 
     def run(self, call: Callable[[], R], cancel: Callable[[], object]) -> R:
-        """Execute `call` in a native thread; return its result or raise its exception.
+        """Execute `call` in a native thread; return its result or raise its exception. Other greenlets run meanwhile.
 
         If the waiting greenlet is killed, `cancel` is called every `INTERRUPT_INTERVAL` until the call has ended, and
-        then the kill is raised: until then the native thread uses the connection that the call works on.
+        only then is the kill raised: until then the native thread uses the connection that the call works on.
         """
         result = self._pool.spawn(_outcome, call)
         try:
@@ -49,7 +49,7 @@ class NativeThreads:
 
 
 def _wait(result: Any) -> None:
-    """Wait for a result of the pool, up to `INTERRUPT_INTERVAL`; another kill only ends the wait."""
+    """Wait up to `INTERRUPT_INTERVAL` for a result of the pool; a further kill ends the wait and is not raised."""
     try:
         result.wait(INTERRUPT_INTERVAL)
     except BaseException:  # noqa: BLE001  the first kill is raised by `run`
@@ -57,7 +57,7 @@ def _wait(result: Any) -> None:
 
 
 def _outcome(call: Callable[[], R]) -> tuple[R | None, BaseException | None]:
-    """Call a function; return (result, None) or (None, exception): gevent would print the traceback of one raised."""
+    """Call a function; return (result, None), or (None, exception) if it raised: gevent would print its traceback."""
     try:
         return call(), None
     except BaseException as error:  # noqa: BLE001  `run` raises it in the waiting greenlet

@@ -54,8 +54,8 @@ def normalize_postgresql(url: str, options: str = "") -> str | None:
         others["port"] = ",".join(ports)
     return URL.create(
         "postgresql+psycopg",
-        username=_last(query.get("user"), parts["user"]),
-        password=_last(query.get("password"), parts["password"]),
+        username=_parameter_or_part(query.get("user"), parts["user"]),
+        password=_parameter_or_part(query.get("password"), parts["password"]),
         host=single or None,
         port=int(ports[0]) if single is not None and ports[0] else None,
         database=database or None,
@@ -63,15 +63,15 @@ def normalize_postgresql(url: str, options: str = "") -> str | None:
     ).render_as_string(hide_password=False)
 
 
-def _last(parameter: Sequence[str] | None, part: str | None) -> str | None:
-    """Return the value of a parameter, otherwise the decoded part of the URL; None without both."""
+def _parameter_or_part(parameter: Sequence[str] | None, part: str | None) -> str | None:
+    """Return the first value of a query parameter, otherwise the decoded part of the URL; None without both."""
     return parameter[0] if parameter else None if part is None else unquote(part)
 
 
 def _parameters(query: str) -> dict[str, list[str]]:
-    """Parse the query; raise ValueError for a parameter that libpq does not know, or that is there twice.
+    """Return the query parameters of a URL by name; ValueError for one that libpq does not know or that is repeated.
 
-    `ssl=true` is `sslmode=require`, as in libpq; `host` and `port` may be repeated; empty values are left out.
+    `ssl=true` becomes `sslmode=require`, as in libpq; `host` and `port` may be repeated; empty values are left out.
     """
     parameters: dict[str, list[str]] = {}
     known = {option.keyword.decode() for option in Conninfo.get_defaults()}
@@ -89,9 +89,10 @@ def _parameters(query: str) -> dict[str, list[str]]:
 
 
 def _hosts(authority: Sequence[str], query: dict[str, list[str]]) -> tuple[list[str], list[str]]:
-    """Return host names, or socket directories, and as many ports ("": the default); remove them from the query.
+    """Return the host names, or socket directories, and as many ports ("": the default port).
 
-    The query has precedence. Raises ValueError.
+    Those in `query`, which are removed from it, precede those in the URL's `authority`. Raises ValueError for an
+    invalid port, or numbers of hosts and ports that differ.
     """
     named = [part for value in query.pop("host", []) for part in value.split(",")]
     listed = [part for value in query.pop("port", []) for part in value.split(",")]
@@ -111,7 +112,7 @@ def _hosts(authority: Sequence[str], query: dict[str, list[str]]) -> tuple[list[
 
 
 def _host(text: str) -> tuple[str, str]:
-    """Return the decoded name and the port ("" without) of a host; raise ValueError for anything else."""
+    """Return the decoded name and the port ("" without one) of a host such as `db:5432`; ValueError for other text."""
     # An IPv6 address in a query needs no brackets.
     found = _HOST.fullmatch(f"[{text}]" if text.count(":") > 1 and not text.startswith("[") else text)
     if found is None:
@@ -120,10 +121,10 @@ def _host(text: str) -> tuple[str, str]:
 
 
 def parse_options(options: str) -> dict[str, str]:
-    """Return the session settings of libpq's `options`, such as `-c lock_timeout=1s --search_path=tasks`.
+    """Return the session settings in libpq's `options`, such as `-c lock_timeout=1s --search_path=tasks`, by name.
 
-    PostgreSQL separates them at white space that no backslash precedes. Raises ValueError for another command line
-    option, which a pooler cannot be given in any other way.
+    PostgreSQL separates them at white space that no backslash precedes. Raises ValueError for any other command-line
+    option: behind a pooler only settings can be set, in each transaction.
     """
     settings: dict[str, str] = {}
     words = re.findall(r"(?:[^\s\\]|\\.)+", options, re.DOTALL)
@@ -137,7 +138,7 @@ def parse_options(options: str) -> dict[str, str]:
 
 
 def _join_flags(words: Sequence[str]) -> list[str]:
-    """Join each `-c` with the word after it."""
+    """Return the words with each `-c` joined to the word after it."""
     joined: list[str] = []
     for word in words:
         if joined and joined[-1] == "-c":

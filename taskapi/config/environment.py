@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from importlib.util import find_spec
 
 from .database_url import DATABASE_KINDS, normalize_postgresql
 from .http_urls import is_http_url, key_set_url
@@ -15,6 +17,14 @@ from .shared_secrets import secret_problems
 
 QUOTES = {'"': '"', "'": "'", "\u201c": "\u201d", "\u2018": "\u2019"}
 """Quotation marks that values are found in, each with its other end."""
+
+MIN_KEY_LENGTH = 16
+"""Minimum characters of a key."""
+
+TRACE_PROTOCOL = "http/protobuf"
+"""The protocol of exported traces, as OTEL_EXPORTER_OTLP_PROTOCOL names it."""
+
+LOG_FORMATS = ("text", "json")
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
@@ -33,15 +43,15 @@ class Environment:
         self._from_flask_command = environ.get("FLASK_RUN_FROM_CLI") == "true"
 
     def text(self, name: str) -> str | None:
-        """Return a stripped value; None if absent or blank, because deployments pass unset variables as empty.
+        """Return a stripped variable; None if absent or blank, because deployments pass unset variables as empty.
 
-        Quotes around it, which `docker --env-file` and systemd keep, are removed and added to `problems`.
+        Quotes around it, which `docker --env-file` and systemd keep, are removed, and reported in `problems`.
         """
         value = self._environ.get(name, "").strip()
         return self._without_quotes(name, value).strip() or None
 
     def _without_quotes(self, name: str, value: str) -> str:
-        """Remove quotes around a value, and add them to `problems`."""
+        """Return a value without quotes around it; add a problem, once for each variable, if it has any."""
         if len(value) < 2 or QUOTES.get(value[0]) != value[-1]:
             return value
         problem = f"{name} is in quotes, which are a part of the value: remove them"
@@ -56,7 +66,8 @@ class Environment:
     def secrets(self) -> tuple[str, ...]:
         """Return the shared secrets as (), (current,) or (current, previous), also invalid ones.
 
-        Adds to `problems` what `_secret` does, and a previous secret without a current one.
+        If only the previous one is set, it is returned as the first, and reported in `problems`, as are invalid
+        secrets.
         """
         current, previous = self._secret("BETTER_AUTH_SECRET"), self._secret("BETTER_AUTH_SECRET_PREVIOUS")
         if previous and not current:
@@ -64,7 +75,7 @@ class Environment:
         return tuple(secret for secret in (current, previous) if secret)
 
     def _secret(self, name: str) -> str | None:
-        """Return a secret; None if absent or blank.
+        """Return a secret without quotes and white space around it; None if absent or blank.
 
         One that is too short, public, not UTF-8, in quotes or between white space is added to `problems`, and returned
         nevertheless. The development secret, which is public, is accepted from the `flask` command.
@@ -93,9 +104,10 @@ class Environment:
         return key_set_url(issuer)
 
     def proxy(self, url: str | None) -> Proxy | None:
-        """Return the proxy for an http or https URL, None without.
+        """Return the proxy for requests to an http or https `url`.
 
-        Adds to `problems` one of another kind, and quotes around any of the `PROXY_VARIABLES`.
+        None without a proxy or a valid URL, and for a proxy that is not http, which is added to `problems`. Reports
+        quotes around any of the `PROXY_VARIABLES` there, too.
         """
         if not url or not is_http_url(url, query=True):
             return None
@@ -106,7 +118,10 @@ class Environment:
             return None
 
     def _http_url(self, name: str, *, query: bool = False) -> str | None:
-        """Return a variable, None if absent; add it to `problems`, and return it, if it is no http or https URL."""
+        """Return a variable, None if absent; add it to `problems`, and return it, if it is not an http or https URL.
+
+        With `query` the URL may have a query string.
+        """
         value = self.text(name)
         if value and not is_http_url(value, query=query):
             self.problems.append(f"{name} is not an http(s) URL such as https://app.example.com")
@@ -144,7 +159,7 @@ class Environment:
         return None
 
     def database_url(self, name: str) -> str | None:
-        """Return a database URL, that of PostgreSQL as `normalize_postgresql` does; None if absent.
+        """Return the URL of a database, None if absent; one of PostgreSQL as `normalize_postgresql` returns it.
 
         Anything but PostgreSQL with a database name or a SQLite file without options is returned unchanged, and added
         to `problems`.
@@ -163,9 +178,9 @@ class Environment:
         return value
 
     def origins(self, name: str) -> tuple[str, ...]:
-        """Return the origins, such as `https://app.example.com`, of a comma-separated list, () if absent.
+        """Return the valid origins, such as `https://app.example.com`, of a comma-separated list; () if absent.
 
-        A list with anything else, such as a path or `*`, is added to `problems`; only its origins are returned.
+        Other entries, such as `*` or a URL with a path, are left out and reported in `problems`.
         """
         values = [part.strip() for part in (self.text(name) or "").split(",") if part.strip()]
         origins = tuple(origin for value in values if (origin := parse_origin(value)))
@@ -216,6 +231,18 @@ class Environment:
             return default
         return int(value)
 
+    def ip_address(self, name: str, default: str) -> str:
+        """Return an IPv4 or IPv6 address, `default` if absent.
+
+        Anything else, such as a name, is added to `problems`, and returned nevertheless.
+        """
+        value = self.text(name) or default
+        try:
+            ipaddress.ip_address(value)
+        except ValueError:
+            self.problems.append(f"{name} is not an IP address such as 127.0.0.1 or 0.0.0.0")
+        return value
+
     def flag(self, name: str) -> bool:
         """Return a boolean setting: true, false, 1 or 0, in any case; False if absent.
 
@@ -235,3 +262,49 @@ class Environment:
         if value not in LOG_LEVELS:
             self.problems.append(f"{name} is none of {', '.join(LOG_LEVELS)}")
         return value
+
+    def log_format(self, name: str, default: str) -> str:
+        """Return a format of the log, `default` if absent.
+
+        One that is none of `LOG_FORMATS` is added to `problems`, and returned nevertheless.
+        """
+        value = self.text(name) or default
+        if value not in LOG_FORMATS:
+            self.problems.append(f"{name} is neither text nor json")
+        return value
+
+    def key(self, name: str) -> str | None:
+        """Return a secret of at least `MIN_KEY_LENGTH` characters, None if absent.
+
+        A shorter one is added to `problems`, and returned nevertheless.
+        """
+        value = self.text(name)
+        if value and len(value) < MIN_KEY_LENGTH:
+            self.problems.append(f"{name} has fewer than {MIN_KEY_LENGTH} characters")
+        return value
+
+    def exports_traces(self) -> bool:
+        """Return True if OTEL_EXPORTER_OTLP_ENDPOINT is set, and OTEL_SDK_DISABLED is not true.
+
+        Adds to `problems` an endpoint that is not an http or https URL, another protocol than OTLP over HTTP, and
+        packages that are not installed. OpenTelemetry reads its variables itself.
+        """
+        name = "OTEL_EXPORTER_OTLP_ENDPOINT"
+        if not self._http_url(name) or (self.text("OTEL_SDK_DISABLED") or "").lower() == "true":
+            return False
+        if (self.text("OTEL_EXPORTER_OTLP_PROTOCOL") or TRACE_PROTOCOL) != TRACE_PROTOCOL:
+            self.problems.append(f"OTEL_EXPORTER_OTLP_PROTOCOL is not {TRACE_PROTOCOL}, the only one that is supported")
+        if not _is_installed("opentelemetry.exporter.otlp.proto.http"):
+            self.problems.append(
+                f"{name} is set, but OpenTelemetry is not installed:"
+                " pip install --require-hashes -r requirements-otel.txt"
+            )
+        return True
+
+
+def _is_installed(module: str) -> bool:
+    """Return True if a module can be imported; only the packages that contain it are."""
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):  # a package that contains it is absent, or blocked
+        return False

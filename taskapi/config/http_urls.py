@@ -14,7 +14,7 @@ def key_set_url(issuer: str) -> str:
 
 
 def without_query(url: str) -> str:
-    """Return a URL for the log: what follows `?` may contain a key."""
+    """Return a URL for the log, with `…` in place of its query string, which may contain a key."""
     base, mark, _ = url.partition("?")
     return f"{base}{mark}…" if mark else base
 
@@ -22,7 +22,7 @@ def without_query(url: str) -> str:
 def is_http_url(value: str, *, query: bool = False) -> bool:
     """Return True for an http(s) URL with a host, without whitespace, credentials, bad port or fragment.
 
-    A query is allowed with `query`.
+    A query string is allowed only with `query`.
     """
     try:
         parts = urlsplit(value)

@@ -15,8 +15,8 @@ _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 def parse_origin(text: str) -> str | None:
     """Return an origin as browsers send it (RFC 6454, section 6.2): in lower case, without a default port; or None.
 
-    The scheme may be that of an application, such as `capacitor://localhost`; an IPv6 host is in brackets. None
-    for `null`, which many documents share, a path (even `/`), a pattern such as `*`, and a host that is not ASCII.
+    The scheme may be that of an application, such as `capacitor://localhost`; an IPv6 host is in brackets. None for
+    `null`, which many documents share, a path (even `/`), a pattern such as `*`, and a host that is not ASCII.
     """
     match = _ORIGIN.fullmatch(text)
     if match is None:

@@ -11,10 +11,11 @@ _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 
 
 def parse_path_prefix(text: str) -> str | None:
-    """Return a path prefix such as `/tasks-api` without a slash at its end, "" for `/`; None if it is not one.
+    """Return a path prefix such as `/tasks-api` without a slash at its end, "" for `/`; None if it is invalid.
 
     It consists of segments of unreserved ASCII characters (RFC 3986, section 2.3) that are neither empty nor `.` or
-    `..`: a URL that begins with it is a path of the same host for every client (`//host` is not).
+    `..`, so a URL that begins with it is a path of the same host for every client (`//host` is not). At most
+    `MAX_PREFIX_LENGTH` characters.
     """
     prefix = text.removesuffix("/")
     if not prefix:

@@ -25,15 +25,15 @@ class Proxy:
 
 
 def proxy_for(url: str, environ: Mapping[str, str]) -> Proxy | None:
-    """Return the proxy for an http(s) URL; None if the environment has none for it, or NO_PROXY has the host.
+    """Return the proxy for an http(s) URL; None if `environ` has no proxy for its scheme, or NO_PROXY has its host.
 
-    A name in small letters has precedence, as in curl. Raises ValueError, with a message that follows the name of the
-    variable, for a proxy of another kind.
+    A variable in lower case has precedence, as in curl. Raises ValueError, whose message begins with the variable's
+    name, for a proxy that is not http.
     """
     parts = urlsplit(url)
     name = "HTTPS_PROXY" if parts.scheme == "https" else "HTTP_PROXY"
-    value = _either(environ, name)
-    if not value or _is_exempt(parts, _either(environ, "NO_PROXY")):
+    value = _variable(environ, name)
+    if not value or _is_exempt(parts, _variable(environ, "NO_PROXY")):
         return None
     target = urlsplit(value if "://" in value else f"http://{value}")
     try:
@@ -46,9 +46,10 @@ def proxy_for(url: str, environ: Mapping[str, str]) -> Proxy | None:
 
 
 def _is_exempt(target: SplitResult, no_proxy: str) -> bool:
-    """Return True if a list such as `.example.com,10.0.0.0/8,api.example.com:8443,*` has the host of a URL.
+    """Return True for a host of this machine (localhost, 127.0.0.0/8, ::1) or in `no_proxy`.
 
-    A domain stands for its subdomains as well, with or without a leading dot. No proxy reaches this host itself.
+    The list is such as `.example.com,10.0.0.0/8,api.example.com:8443,*`. A domain stands for its subdomains as well,
+    with or without a leading dot.
     """
     host = (target.hostname or "").rstrip(".")
     if host == "localhost" or _is_in_network(host, "127.0.0.0/8") or host == "::1":
@@ -62,15 +63,15 @@ def _is_exempt(target: SplitResult, no_proxy: str) -> bool:
 
 
 def _is_in_network(host: str, network: str) -> bool:
-    """Return True if the host is an IP address in a network such as 10.0.0.0/8."""
+    """Return True if the host is an IP address in a network such as 10.0.0.0/8; False if either is something else."""
     try:
         return "/" in network and ip_address(host) in ip_network(network, strict=False)
     except ValueError:
         return False
 
 
-def _either(environ: Mapping[str, str], name: str) -> str:
-    """Return a variable in small letters, otherwise in capitals; an empty one counts as absent."""
+def _variable(environ: Mapping[str, str], name: str) -> str:
+    """Return a variable by its lower-case name, otherwise by `name` (upper case); "" if both are absent or empty."""
     return environ.get(name.lower(), "").strip() or environ.get(name, "").strip()
 
 

@@ -30,7 +30,8 @@ class Config:
     `secrets` is (), (current,) or (current, previous); `max_lifetime` is in seconds, `tokens_not_before` in
     seconds since 1970; `rate_limit` None means no limit;
     `trusted_proxies` is the number of reverse proxies whose `X-Forwarded-For` entries and `X-Forwarded-Prefix` are
-    trusted; `url_prefix` has no slash at its end, and is "" without a prefix.
+    trusted; `url_prefix` has no slash at its end, and is "" without a prefix; `has_metrics` is True if the server that
+    runs the application shall serve metrics.
     """
 
     secrets: tuple[str, ...] = field(default=(), repr=False)
@@ -50,15 +51,24 @@ class Config:
     max_tasks_per_user: int = 10_000
     require_if_match: bool = False
     log_level: str = "INFO"
+    log_format: str = "text"
+    log_user_key: str | None = field(default=None, repr=False)
+    exports_traces: bool = False
+    has_metrics: bool = False
 
     @property
     def is_development(self) -> bool:
-        """True if the current shared secret is the public development secret; there may be a key set as well."""
+        """True if the current (first) shared secret is the public development secret, also if `jwks_url` is set."""
         return self.secrets[:1] == (DEVELOPMENT_SECRET,)
+
+    @property
+    def observes_requests(self) -> bool:
+        """True if something is made of the record of each request: a line of JSON, or a span."""
+        return self.log_format == "json" or self.exports_traces
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Config:
-        """Read and validate the settings of `environ`; raise one `ConfigError` with every problem.
+        """Return the validated settings of `environ`; raise one `ConfigError` with every problem.
 
         A key source is required, and MIGRATION_DATABASE_URL must have the scheme of DATABASE_URL.
         """
@@ -83,6 +93,10 @@ class Config:
             ),
             require_if_match=env.flag("REQUIRE_IF_MATCH"),
             log_level=env.log_level("LOG_LEVEL", Config.log_level),
+            log_format=env.log_format("LOG_FORMAT", Config.log_format),
+            log_user_key=env.key("LOG_USER_KEY"),
+            exports_traces=env.exports_traces(),
+            has_metrics=env.text("METRICS_PORT") is not None,
         )
         migration_url = config.migration_database_url
         if migration_url and migration_url.partition(":")[0] != config.database_url.partition(":")[0]:

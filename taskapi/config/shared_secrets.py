@@ -15,9 +15,9 @@ MIN_SECRET_BYTES = 32
 
 
 def secret_problems(secret: str, *, in_development: bool) -> list[str]:
-    """Return what is wrong with a secret, each a text that follows the name of its variable.
+    """Return what is wrong with a secret, [] if nothing; each text follows the name of its variable in a message.
 
-    The development secret, which is public, is accepted `in_development`.
+    The development secret, which is public, is accepted only with `in_development`.
     """
     problems = []
     # Python decodes a byte of the environment that is not UTF-8 to a lone surrogate, which PyJWT cannot encode.

@@ -7,13 +7,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from flask.globals import _cv_app
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import DateTime, Dialect, MetaData, text
+from sqlalchemy import DateTime, Dialect, Engine, MetaData, text
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
 
 MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
 """Absolute path of the Alembic migrations, so that `flask db` works from any directory."""
+
+
+_ENGINE = "taskapi.engine"
+"""Key of the engine in the extensions of the application."""
 
 
 class Base(DeclarativeBase):
@@ -50,7 +55,7 @@ class UTCDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
 
     def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
-        """Add the UTC time zone, which SQLite does not store; None stays None."""
+        """Return the stored time with the UTC time zone, which SQLite does not store; None for NULL."""
         return None if value is None else value.replace(tzinfo=UTC)
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
@@ -67,7 +72,23 @@ def now() -> datetime:
     return time.replace(microsecond=time.microsecond // 1000 * 1000)
 
 
-db = SQLAlchemy(metadata=Base.metadata)
+class _Database(SQLAlchemy):
+    """Flask-SQLAlchemy whose `engine` is a lookup in a dict; its own looks through all binds in a weak dictionary."""
+
+    @property
+    def engine(self) -> Engine:
+        """The engine of the current application; raises RuntimeError outside of an application context."""
+        context = _cv_app.get(None)
+        if context is None:
+            return super().engine
+        extensions = context.app.extensions
+        if _ENGINE not in extensions:
+            extensions[_ENGINE] = super().engine
+        engine: Engine = extensions[_ENGINE]
+        return engine
+
+
+db = _Database(metadata=Base.metadata)
 
 
 del db.session  # work is marked @reads or @writes

@@ -14,7 +14,7 @@ of them."""
 
 
 def in_chunks(purge_chunk: Callable[[O], int], owner: O) -> int:
-    """Call `purge_chunk`, which commits, until it purges fewer than `CHUNK` rows; return the total.
+    """Call `purge_chunk`, which commits and returns a number of rows, until that is below `CHUNK`; return the total.
 
     Sleeps after each chunk that purged any, as long as it took and at least `MIN_PAUSE`: waiting writers of SQLite get
     the lock, and PostgreSQL is busy with the purge for half of the time at most.

@@ -30,9 +30,10 @@ _APPLIED = (
 
 
 def connect_arguments(url: URL, application_name: str, timeouts: Mapping[str, int]) -> dict[str, Any]:
-    """Return psycopg's arguments in addition to the URL, which has precedence over `timeouts` and the name.
+    """Return the arguments of psycopg in addition to the URL: timeouts, encoding, application name, empty `options`.
 
-    So have `PGCONNECT_TIMEOUT` and `PGAPPNAME`.
+    The parameters of the URL have precedence over `timeouts` and `application_name`, and so have `PGCONNECT_TIMEOUT`
+    and `PGAPPNAME`.
     """
     absent = {name: value for name, value in timeouts.items() if name not in url.query}
     if "PGCONNECT_TIMEOUT" in os.environ:
@@ -46,28 +47,28 @@ def connect_arguments(url: URL, application_name: str, timeouts: Mapping[str, in
 
 
 def session_settings(url: URL, defaults: Mapping[str, str]) -> dict[str, str]:
-    """Return the session settings: `REQUIRED`, otherwise those of the URL's `options`, otherwise `defaults`."""
+    """Return the session settings: `defaults`, replaced by those of the URL's `options`, replaced by `REQUIRED`."""
     chosen = {**defaults, **parse_options(str(url.query.get("options", "")))}
     required = {name.lower() for name in REQUIRED}
     return {**{name: value for name, value in chosen.items() if name not in required}, **REQUIRED}
 
 
 class Connector:
-    """Opens the connections of an engine as `TimeoutConnection`, with session settings."""
+    """Opens the connections of an engine, of a kind of `TimeoutConnection`, with session settings."""
 
-    def __init__(self, settings: Mapping[str, str]) -> None:
-        self._settings = settings
+    def __init__(self, settings: Mapping[str, str], kind: type[TimeoutConnection] = TimeoutConnection) -> None:
+        self._settings, self._kind = settings, kind
         self.pooling = Pooling()
 
     def listen(self, engine: Engine) -> None:
-        """Open the connections of an engine (SQLAlchemy's do_connect event)."""
+        """Make an engine open its connections with this connector (SQLAlchemy's do_connect event)."""
         event.listen(engine, "do_connect", lambda _dialect, _record, args, parameters: self._connect(args, parameters))
 
     def _connect(self, args: Sequence[str], parameters: Mapping[str, Any]) -> TimeoutConnection:
-        """Open a connection; pass the settings as `options`, or let each transaction set them if a pooler loses those.
+        """Open a connection with the session settings; if a pooler loses them, each transaction sets them instead.
 
-        What times are read by is set for the session as well: PgBouncer keeps these two settings for each client. In
-        the modes in which it gives a transaction any server connection, others would stay set for the next client.
+        `REQUIRED` is set for the session in any case: PgBouncer keeps these two settings for each client. In the modes
+        in which it gives a transaction any server connection, other settings would stay set for the next client.
         """
         connection = self._open(args, self.pooling.servers.sort(_resolve_hosts(parameters)))
         self.pooling.servers.report_connected(connection)
@@ -82,7 +83,11 @@ class Connector:
         return connection
 
     def _open(self, args: Sequence[str], parameters: Mapping[str, Any]) -> TimeoutConnection:
-        """Open a connection, with `options` unless a pooler refuses or ignores them, which is reported to `pooling`."""
+        """Open a connection, with the settings as `options` unless a pooler is known to lose them.
+
+        If one now refuses or ignores them, reports that to `pooling`, and returns a connection without them all the
+        same.
+        """
         if self.pooling.keeps_settings:
             try:
                 connection = self._open_with(args, parameters, _options(self._settings))
@@ -97,39 +102,41 @@ class Connector:
         return self._open_with(args, parameters, "")
 
     def _open_with(self, args: Sequence[str], parameters: Mapping[str, Any], options: str) -> TimeoutConnection:
-        """Open a connection that shares what is known about the pooler."""
-        connection: TimeoutConnection = TimeoutConnection.connect(
-            *args, **{**parameters, "options": options}, autocommit=True
-        )
+        """Open a connection with these `options` that shares what is known about the pooler (`pooling`)."""
+        connection: TimeoutConnection = self._kind.connect(*args, **{**parameters, "options": options}, autocommit=True)
         connection.pooling = self.pooling
         connection.add_notice_handler(connection.note_canceled_replication)
         return connection
 
     def _are_applied(self, connection: TimeoutConnection) -> bool:
-        """Return True if the session has our settings; a pooler may ignore `options` silently."""
+        """Return True if the server reports that the session has this connector's settings.
+
+        A pooler may ignore `options` silently.
+        """
         names = [name.lower() for name in self._settings]
         (applied,) = connection.execute(_APPLIED, (names,)).fetchone() or (False,)
         return bool(applied)
 
 
 def set_in_transactions(engine: Engine, settings: Mapping[str, str]) -> None:
-    """Apply session settings in each transaction of an engine, which also works through a pooler."""
+    """Apply session settings in each transaction of an engine, which also works through a pooler (begin event)."""
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
+        """Set `settings` for the transaction that begins, in one round trip (set_config, local to the transaction)."""
         connection.execute(select(*(func.set_config(name, value, True) for name, value in settings.items())))
 
 
 def _options(settings: Mapping[str, str]) -> str:
-    """Return settings as the parameter `options`, in which a backslash precedes white space."""
+    """Return settings as libpq's parameter `options`, with a backslash before white space and backslashes."""
     return " ".join(f"-c {name}=" + re.sub(r"([\s\\])", r"\\\1", value) for name, value in settings.items())
 
 
 def _resolve_hosts(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Look up the hosts within the connect timeout, and return the parameters with an entry for each address.
+    """Return the parameters with an entry for each address of the hosts, looked up within the connect timeout.
 
     libpq and psycopg would look them up without a limit. A host without an address is left out, unless no host has one
-    (OperationalError).
+    (OperationalError). Without `host`, or with `hostaddr`, the parameters are returned unchanged.
     """
     if not parameters.get("host") or parameters.get("hostaddr"):
         return parameters
@@ -149,7 +156,10 @@ def _resolve_hosts(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _addresses(host: str, timeout: Any) -> list[str]:
-    """Return the addresses of a host; [""] for the directory of a socket, and for the default, no host."""
+    """Return the addresses of a host; [""] for the directory of a socket, and for the default, no host.
+
+    Waits up to `timeout` seconds (2 without); raises `OSError` if the lookup fails or takes longer.
+    """
     if not host or host.startswith(("/", "@")):
         return [""]
     try:

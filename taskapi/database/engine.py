@@ -7,10 +7,18 @@ from typing import Any
 from flask import Flask
 from sqlalchemy.engine import make_url
 
-from ..config.settings import Config
-from . import sqlite, transactions
+from ..config.settings import Config, ConfigError
+from . import observed, sqlite, transactions
 from .base import db
 from .connecting import Connector, connect_arguments, session_settings
+from .measured import (
+    MeasuredConnection,
+    MeasuredObservedConnection,
+    MeasuredObservedSQLiteConnection,
+    MeasuredSQLiteConnection,
+    count_core_statements,
+)
+from .pipeline import TimeoutConnection
 from .pool import Pool
 from .transactions import STATEMENT_TIMEOUT
 from .unit_of_work import prepend_statements, running_unit
@@ -39,12 +47,17 @@ SESSION = {
 
 
 def init_app(app: Flask, config: Config) -> None:
-    """Create the engine of an application, without a session; it connects at the first use of the database."""
+    """Create the engine of an application, without an ORM session; it connects at the first use of the database."""
     app.config["SQLALCHEMY_DATABASE_URI"] = config.database_url
     app.config["MIGRATION_DATABASE_URL"] = config.migration_database_url
-    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = _engine_options(config.database_url)
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = _engine_options(config)
     after = [*app.teardown_appcontext_funcs]
-    db.init_app(app)
+    try:
+        db.init_app(app)
+    except OSError as error:  # Flask-SQLAlchemy creates the folder of a SQLite file; an image is read-only
+        raise ConfigError(
+            [f"{error.filename} cannot be created for SQLite ({error.strerror}): set DATABASE_URL"]
+        ) from None
     app.teardown_appcontext_funcs[:] = after  # no session to be closed, after each request
     with app.app_context():
         if db.engine.dialect.name == "sqlite":
@@ -52,18 +65,38 @@ def init_app(app: Flask, config: Config) -> None:
                 db.engine, timeout=transactions.STATEMENT_TIMEOUT, is_work=lambda: running_unit.get() is not None
             )
         else:
-            Connector(session_settings(db.engine.url, SESSION)).listen(db.engine)
+            kind, _ = _connection_classes(config)
+            Connector(session_settings(db.engine.url, SESSION), kind).listen(db.engine)
             prepend_statements(db.engine)
+        if config.observes_requests:
+            observed.observe_core(db.engine)
+        if config.has_metrics:
+            count_core_statements(db.engine)
 
 
 def discard_inherited_pool(app: Flask) -> None:
-    """Replace the pool of a forked process by an empty one, without closing the connections shared with its parent."""
+    """Replace the pool of a forked process by an empty one; the connections, which its parent uses, are not closed."""
     with app.app_context():
         db.engine.dispose(close=False)
 
 
-def _engine_options(url: str) -> dict[str, Any]:
-    """Return the arguments of `create_engine` for the URL of a SQLite or a PostgreSQL database."""
+def _connection_classes(config: Config) -> tuple[type[TimeoutConnection], type[sqlite.SQLiteConnection]]:
+    """Return the classes of connections to PostgreSQL and to SQLite, which do no more than the settings demand."""
+    if config.has_metrics and config.observes_requests:
+        return MeasuredObservedConnection, MeasuredObservedSQLiteConnection
+    if config.has_metrics:
+        return MeasuredConnection, MeasuredSQLiteConnection
+    if config.observes_requests:
+        return observed.ObservedConnection, observed.ObservedSQLiteConnection
+    return TimeoutConnection, sqlite.SQLiteConnection
+
+
+def _engine_options(config: Config) -> dict[str, Any]:
+    """Return the arguments of `create_engine` for a SQLite or a PostgreSQL database.
+
+    They set the pool, its size and timeout, the class and arguments of connections, and AUTOCOMMIT on PostgreSQL.
+    """
+    url = config.database_url
     options: dict[str, Any] = {
         "query_cache_size": STATEMENT_CACHE,
         "poolclass": Pool,
@@ -74,8 +107,9 @@ def _engine_options(url: str) -> dict[str, Any]:
     options["pool_reset_on_return"] = None  # a unit of work ends its transaction itself
     options["hide_parameters"] = True  # logged errors must not contain the content of tasks
     if url.startswith("sqlite"):
+        _, kind = _connection_classes(config)
         options["pool_size"] = POOL_SIZE + sqlite.EXTRA_CONNECTIONS
-        options["connect_args"] = {"timeout": 0, "check_same_thread": False, "factory": sqlite.SQLiteConnection}
+        options["connect_args"] = {"timeout": 0, "check_same_thread": False, "factory": kind}
     else:
         options["isolation_level"] = "AUTOCOMMIT"  # we send BEGIN ourselves, in one pipeline with the first statement
         # Milliseconds after which the kernel closes a connection to a host that no longer acknowledges packets.

@@ -14,6 +14,9 @@ RETRYABLE = frozenset({"40001", "40P01", "26000", "42P05"})
 """SQLSTATEs that a second attempt resolves: serialization_failure and deadlock_detected (PostgreSQL manual, 13.5), and
 invalid_sql_statement_name and duplicate_prepared_statement, after which nothing was executed (`Pooling`)."""
 
+RETRY_REASONS = {"40001": "serialization", "40P01": "deadlock", "26000": "lost_statement", "42P05": "lost_statement"}
+"""Why a unit of work is repeated, by SQLSTATE, for the metrics; without one the connection was lost."""
+
 UNAVAILABLE_CLASSES = ("08", "53", "57P", "58")
 """SQLSTATE classes: connection exception, insufficient resources, operator intervention, system error."""
 
@@ -38,7 +41,7 @@ def sqlstate(cause: BaseException | None) -> str | None:
 
 
 def is_unavailable(cause: BaseException | None) -> bool:
-    """Return True if a psycopg error means that the server cannot be reached or cannot serve now."""
+    """Return True if a psycopg error means that the server cannot be reached or cannot serve now; else False."""
     state = sqlstate(cause)
     if state is None:
         # psycopg raises these without a SQLSTATE when it has no connection to a server.
@@ -49,7 +52,7 @@ def is_unavailable(cause: BaseException | None) -> bool:
 def operator_message(error: BaseException) -> str | None:
     """Return one line for the operator of a command: the reason, without values of rows, and what to do.
 
-    None for an error that is none of the database's availability and rights: a defect of the code.
+    None for an error that is not about the database's availability or rights: a defect of the code.
     """
     cause = error.orig if isinstance(error, DBAPIError) else error
     # The lines after the first one may quote values (DETAIL, CONTEXT).

@@ -33,7 +33,7 @@ from .text import strpos
 
 
 class _List(TypeDecorator[Collection[Any]]):
-    """Bind type of a list of integers or of strings."""
+    """Bind type of a list of integers or of strings: an array on PostgreSQL, a JSON array on SQLite."""
 
     impl = Text
     cache_ok = True
@@ -43,11 +43,11 @@ class _List(TypeDecorator[Collection[Any]]):
         self.item = item
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """Return ARRAY on PostgreSQL; on SQLite Text, for the JSON array."""
+        """Return the column type to bind: ARRAY on PostgreSQL; Text, for the JSON array, on SQLite."""
         return dialect.type_descriptor(ARRAY(self.item) if dialect.name == "postgresql" else Text())
 
     def process_bind_param(self, value: Collection[Any] | None, dialect: Dialect) -> Any:
-        """Convert to a list on PostgreSQL, and to JSON on SQLite; None is an empty list."""
+        """Return the values as a list on PostgreSQL, as the text of a JSON array on SQLite; None is an empty list."""
         values = [*(value or ())]
         return values if dialect.name == "postgresql" else orjson.dumps(values).decode()
 
@@ -59,9 +59,10 @@ class _IsOneOf(FunctionElement[bool]):
     type = Boolean()
 
     def self_group(self, against: OperatorType | None = None) -> Self:  # noqa: ARG002
-        """Return the condition as it is, also as an operand of AND.
+        """Return this condition unchanged, also as an operand of AND.
 
-        There SQLAlchemy compares a boolean function with 1 on SQLite, which has no booleans. Then SQLite uses no index.
+        SQLAlchemy would compare a boolean function there with 1 on SQLite, which has no booleans, and SQLite would then
+        use no index.
         """
         return self
 
@@ -90,21 +91,21 @@ def has_every(text: InstrumentedAttribute[Any], parts: Collection[str]) -> Colum
 
 @compiles(_IsOneOf, "postgresql")
 def _is_one_of_array(element: _IsOneOf, compiler: SQLCompiler, **options: Any) -> str:
-    """Compile `is_one_of` for PostgreSQL, where the list is an array."""
+    """Compile `is_one_of` for PostgreSQL: the column equals any element of the parameter, which is an array."""
     column, values = (compiler.process(clause, **options) for clause in element.clauses)
     return f"{column} = ANY ({values})"
 
 
 @compiles(_IsOneOf, "sqlite")
 def _is_one_of_json(element: _IsOneOf, compiler: SQLCompiler, **options: Any) -> str:
-    """Compile `is_one_of` for SQLite, where the list is a JSON array."""
+    """Compile `is_one_of` for SQLite: the column is in the values of the parameter, which is a JSON array."""
     column, values = (compiler.process(clause, **options) for clause in element.clauses)
     return f"{column} IN (SELECT value FROM json_each({values}))"  # noqa: S608  compiled clauses
 
 
 @compiles(_HasEvery, "postgresql")
 def _has_every_of_array(element: _HasEvery, compiler: SQLCompiler, **options: Any) -> str:
-    """Compile `has_every` for PostgreSQL, where the list is an array."""
+    """Compile `has_every` for PostgreSQL: the text contains each string of the parameter, which is an array."""
     text, parts = element.clauses
     # The text column has COLLATE "C" (models.Bytewise); strpos needs the same collation on both sides.
     found_at = compiler.process(strpos(text, literal_column('part COLLATE "C"')), **options)
@@ -113,7 +114,7 @@ def _has_every_of_array(element: _HasEvery, compiler: SQLCompiler, **options: An
 
 @compiles(_HasEvery, "sqlite")
 def _has_every_of_json(element: _HasEvery, compiler: SQLCompiler, **options: Any) -> str:
-    """Compile `has_every` for SQLite, where the list is a JSON array."""
+    """Compile `has_every` for SQLite: the text contains each string of the parameter, which is a JSON array."""
     text, parts = element.clauses
     found_at = compiler.process(strpos(text, literal_column("part.value")), **options)
     values = compiler.process(parts, **options)

@@ -80,7 +80,10 @@ class TimeoutConnection(psycopg.Connection[Any]):
 
     @property
     def was_used_recently(self) -> bool:
-        """True if a pipeline succeeded in the last `MAX_IDLE` seconds: COMMIT may be sent with the statements."""
+        """True if a pipeline succeeded, or the connection was opened, in the last `MAX_IDLE` seconds.
+
+        Otherwise a firewall may have dropped it silently: send COMMIT only after another round trip has succeeded.
+        """
         return time.monotonic() - self._last_used < MAX_IDLE
 
     def note_canceled_replication(self, notice: Diagnostic) -> None:
@@ -104,7 +107,7 @@ class TimeoutConnection(psycopg.Connection[Any]):
             self._raise_unreplicated()
 
     def require_open(self) -> None:
-        """Raise OperationalError if the server has closed this idle connection; nothing is sent."""
+        """Raise OperationalError if the server has closed this idle connection. Sends nothing and does not wait."""
         # The first call may read the server's last message; then the second one finds the end of the stream.
         self.pgconn.consume_input()
         self.pgconn.consume_input()
@@ -166,7 +169,11 @@ class TimeoutConnection(psycopg.Connection[Any]):
         ]
 
     def _receive_until_sync(self) -> list[PGresult]:
-        """Receive a pipeline's results up to its sync point; raises OperationalError if the connection is lost."""
+        """Return a pipeline's results up to its sync point, those of failed statements included.
+
+        Waits for the server. Raises OperationalError if the connection is lost, or the server's reason for closing it,
+        and `ConnectionTimeout`.
+        """
         results: list[PGresult] = []
         pgconn = self.pgconn
         try:
@@ -190,7 +197,10 @@ class TimeoutConnection(psycopg.Connection[Any]):
             raise
 
     def _raise_first_error(self, results: Sequence[PGresult]) -> None:
-        """Raise the first error of a pipeline's results, if any; they may be incomplete. Sets `skipped_last`."""
+        """Raise the first error in a pipeline's results, which may be incomplete; do nothing if none has failed.
+
+        Sets `skipped_last`.
+        """
         for result in results:
             if result.status == ExecStatus.FATAL_ERROR:
                 error = error_from_result(result)
@@ -232,12 +242,12 @@ class TimeoutConnection(psycopg.Connection[Any]):
 
     @cached_property
     def _server_statements(self) -> dict[str, ServerStatement]:
-        """The prepared statements of this connection, by their text; if none is prepared, those executed before."""
+        """The statements that this connection has executed, by text; prepared, unless a pooler loses those."""
         return {}
 
     @cached_property
     def _names(self) -> Iterator[bytes]:
-        """Names for prepared statements, unique among connections.
+        """Iterator of names for prepared statements, unique among connections.
 
         A pooler that gives this client another server connection then raises "does not exist" for a name, and never
         executes another client's statement.
@@ -246,14 +256,17 @@ class TimeoutConnection(psycopg.Connection[Any]):
         return (b"taskapi_%s_%d" % (unique, number) for number in count(1))
 
     def _keep(self, new: dict[str, ServerStatement], results: Sequence[PGresult]) -> None:
-        """Keep new statements for the next pipelines; the results begin with those of their preparation."""
+        """Store new statements for the next pipelines, except those whose preparation failed.
+
+        `results` begins with the results of their preparation.
+        """
         for (sql, server_statement), result in zip(new.items(), results, strict=False):
             # It stays prepared even if a later statement failed.
             if result.status == ExecStatus.COMMAND_OK or not self._prepares:
                 self._server_statements[sql] = server_statement
 
     def _new(self, sql: str) -> ServerStatement:
-        """Return a statement of this connection, with an unused name if it is to be prepared."""
+        """Return a new statement of this connection, not yet sent, with an unused name if it is to be prepared."""
         return ServerStatement(self, sql, next(self._names) if self._prepares else None)
 
     def close(self) -> None:
@@ -263,13 +276,20 @@ class TimeoutConnection(psycopg.Connection[Any]):
         super().close()
 
     def wait(self, gen: PQGen[R], interval: float = POLL_INTERVAL, timeout: float | None = None) -> R:
-        """Wait as psycopg does; without `timeout`, close after `SERVER_TIMEOUT` of silence (`ConnectionTimeout`)."""
+        """Wait for a psycopg operation and return its result.
+
+        Without `timeout`, after `SERVER_TIMEOUT` seconds of silence closes the connection and raises
+        `ConnectionTimeout`.
+        """
         if timeout is not None:
             return super().wait(gen, interval, timeout)
         return super().wait(self._with_server_timeout(gen, interval), interval)
 
     def _with_server_timeout(self, gen: PQGen[R], interval: float) -> PQGen[R]:
-        """Wrap a psycopg wait generator; after `SERVER_TIMEOUT` without data close and raise `ConnectionTimeout`."""
+        """Wrap a psycopg wait generator; after `SERVER_TIMEOUT` of silence close and raise `ConnectionTimeout`.
+
+        `interval` is the seconds of one wait. Returns the result of `gen`.
+        """
         silence = 0.0
         result: R
         try:
@@ -286,14 +306,17 @@ class TimeoutConnection(psycopg.Connection[Any]):
 
 
 def _flush(pgconn: PGconn) -> PQGen[None]:
-    """Send what does not fit in the socket's buffer; read meanwhile, for the server may stop reading until we do."""
+    """Send what does not fit in the socket's buffer (psycopg wait generator).
+
+    Reads meanwhile, because the server may stop reading until this client does.
+    """
     while pgconn.flush():
         if (yield Wait.RW) & Ready.R:
             pgconn.consume_input()
 
 
 def _is_readable(descriptor: int) -> bool:
-    """Return True if a socket has data to read now."""
+    """Return True if a socket has data to read now; does not wait."""
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     return bool(poll.poll(0))

@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePool
 from sqlalchemy.util.queue import Queue
 
+from ..telemetry.metrics import POOL_WAIT_SECONDS, POOL_WAITS
+
 T = TypeVar("T")
 
 
@@ -22,29 +24,36 @@ class FIFOQueue(Queue[T]):
     idle long enough for a NAT or firewall to drop it. The queue is never full: the pool has no overflow connections.
     """
 
-    _waiting = 0
+    waiting = 0
     """Number of threads in `_wait`."""
 
     def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:  # noqa: ARG002, FBT001, FBT002
         """Append an item and wake one waiting thread; never waits."""
         self.queue.append(item)
-        # No lost wakeup: a waiter increments _waiting before it checks the deque; we append before we read _waiting.
-        if self._waiting:
+        # No lost wakeup: a waiter increments `waiting` before it checks the deque; we append before we read it.
+        if self.waiting:
             with self.not_empty:
                 self.not_empty.notify()
 
     def get(self, block: bool = True, timeout: float | None = None) -> T:  # noqa: FBT001, FBT002
-        """Remove the first item, with `block` wait for one, up to `timeout` seconds if set; or raise `Empty`."""
+        """Remove and return the first item; without one wait, or raise `Empty` at once if `block` is False.
+
+        Raises `Empty` after `timeout` seconds; None is no limit.
+        """
         try:
             return self.queue.popleft()
         except IndexError:
             return self._wait(block, timeout)
 
     def _wait(self, block: bool, timeout: float | None) -> T:  # noqa: FBT001
-        """Wait as SQLAlchemy's queue does, again if another thread takes the item first; may raise `Empty`."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+        """Return an item that `put` appends, or raise `Empty` after `timeout` seconds, as SQLAlchemy's queue does.
+
+        Waits again if another thread, which need not wait, takes the item first.
+        """
+        started = time.monotonic()
+        deadline = None if timeout is None else started + timeout
         with self.mutex:
-            self._waiting += 1
+            self.waiting += 1
             try:
                 while True:
                     try:
@@ -52,7 +61,10 @@ class FIFOQueue(Queue[T]):
                     except IndexError:  # a thread that did not wait took the connection, without the lock
                         timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
             finally:
-                self._waiting -= 1
+                self.waiting -= 1
+                if block:
+                    POOL_WAITS.add()
+                    POOL_WAIT_SECONDS.add(amount=time.monotonic() - started)
 
 
 class PooledConnection(PoolProxiedConnection):
@@ -79,7 +91,7 @@ class PooledConnection(PoolProxiedConnection):
 
     @property
     def info(self) -> Any:
-        """The dict of the pooled connection that SQLAlchemy and users of the engine keep data in; empty once closed."""
+        """The dict of the pooled connection in which SQLAlchemy and users of the engine keep data; {} once closed."""
         return {} if self._connection_record is None else self._connection_record.info
 
     def __getattr__(self, name: str) -> Any:
@@ -89,21 +101,25 @@ class PooledConnection(PoolProxiedConnection):
     def invalidate(self, e: BaseException | None = None, soft: bool = False) -> None:  # noqa: FBT001, FBT002
         """Close the driver's connection and return its record to the pool, whose next checkout connects again.
 
-        With `soft` the record is only marked, and its connection closed at that checkout. Nothing if returned already.
+        With `soft` the record is only marked, and its connection is closed at that checkout. Does nothing after
+        `close`.
         """
         if self._connection_record is not None:
             self._connection_record.invalidate(e, soft)
             self.close()
 
     def close(self) -> None:
-        """Return the connection to the pool; does nothing if that is done."""
+        """Return the connection to the pool; a second call has no effect. Does not end a transaction."""
         record, self._connection_record = self._connection_record, None
         self.dbapi_connection = self.driver_connection = None
         if record is not None:
             self._pool.checkin(record)
 
     def _close_special(self, transaction_reset: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
-        """Return the connection; SQLAlchemy passes whether it has rolled back, which decides its reset-on-return."""
+        """Return the connection to the pool, as `close` does.
+
+        SQLAlchemy calls this; `transaction_reset`, whether it has rolled back, matters only for its reset-on-return.
+        """
         self.close()
 
 
@@ -112,8 +128,17 @@ class Pool(QueuePool):
 
     _queue_class = FIFOQueue[ConnectionPoolEntry]
 
+    @property
+    def waiting(self) -> int:
+        """Number of requests that wait for a connection."""
+        queue: Any = self._pool
+        return int(queue.waiting)
+
     def connect(self) -> PooledConnection:
-        """Check out a pooled or a new connection; raises SQLAlchemy's TimeoutError after `pool_timeout` seconds."""
+        """Check out a pooled or a new connection; raises SQLAlchemy's TimeoutError after `pool_timeout` seconds.
+
+        An exception of connecting is raised, and the place in the pool stays usable.
+        """
         record = self._do_get()
         try:
             return PooledConnection(self, record)

@@ -69,7 +69,10 @@ class Pooling:
         """The order in which new connections try several servers."""
 
     def report_lost_settings(self, reason: str) -> None:
-        """Set session settings in each transaction from now on: `options` were refused or ignored."""
+        """Record that a pooler refused or ignored `options`: each transaction sets the session settings from now on.
+
+        Logged once; further calls have no effect.
+        """
         if self.keeps_settings:
             self.keeps_settings = False
             log.info(
@@ -79,9 +82,10 @@ class Pooling:
             )
 
     def report_lost_statement(self, sqlstate: str | None) -> None:
-        """Stop preparing: a prepared statement is unknown to the server (26000), or another one has its name (42P05).
+        """Record that a pooler loses prepared statements: none is prepared from now on. Logged once.
 
-        The pooler has given this client another server connection, as in transaction mode.
+        A prepared statement was unknown to the server (26000), or another one had its name (42P05): the pooler has
+        given this client another server connection, as in transaction mode.
         """
         if self.keeps_statements:
             self.keeps_statements = False

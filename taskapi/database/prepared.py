@@ -6,6 +6,7 @@ several times the work of the driver. `fetch` (transactions.py) executes these s
 
 from __future__ import annotations
 
+import sys
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from sqlalchemy.sql.dml import UpdateBase
 
 from .pipeline import PipelinedStatement, TimeoutConnection
 from .sqlite import SQLiteConnection
+from .statement_names import definition, register
 
 Converter = Callable[[Any], Any]
 
@@ -39,6 +41,13 @@ class Prepared:
 
     def __init__(self, statement: Statement) -> None:
         self._statement = statement
+        made_in = sys._getframe(1)  # noqa: SLF001  documented; a name as an argument would repeat the variable's
+        self._made_in = made_in.f_globals["__name__"], made_in.f_code.co_qualname
+
+    @cached_property
+    def name(self) -> str:
+        """Where the statement is defined, such as `tasks.queries._LIVE_TASK`, for spans."""
+        return definition(*self._made_in, self)
 
     def __call__(self, **parameters: Any) -> BoundStatement:
         """Bind values to the statement's parameters, without executing it."""
@@ -47,12 +56,18 @@ class Prepared:
     @cached_property
     def on_postgresql(self) -> Compiled:
         """The statement for PostgreSQL, as this module's `Compiled` (SQL with `$1`…); made at the first use."""
-        return Compiled(self._statement, _POSTGRESQL)
+        return self._compile(_POSTGRESQL)
 
     @cached_property
     def on_sqlite(self) -> Compiled:
         """The statement for SQLite, as this module's `Compiled` (SQL with `?`, converters); made at the first use."""
-        return Compiled(self._statement, _SQLITE)
+        return self._compile(_SQLITE)
+
+    def _compile(self, dialect: Dialect) -> Compiled:
+        """Compile the statement for a dialect, and register its name by its text."""
+        compiled = Compiled(self._statement, dialect)
+        register(compiled.sql, lambda: self.name)
+        return compiled
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +93,8 @@ class Compiled:
         ]
         self._constants = {name: bind.effective_value for name, bind in compiled.binds.items() if not bind.required}
         processors = [column.type.dialect_impl(dialect).result_processor(dialect, None) for column in columns]
-        self._result_processors: list[tuple[int, Converter]] = [
-            (index, convert) for index, convert in enumerate(processors) if convert
-        ]
-        row = _named_tuple("Row", [column.key for column in columns], rename=True)
-        # Same as the named tuple's `_make`, without its check of the number of cells, which the statement fixes.
-        self._make: Converter = partial(tuple.__new__, row)
+        self.row = _row_maker([column.key for column in columns], processors)
+        """A function that makes a named tuple of the driver's cells, which it converts if a column needs it."""
 
     def values(self, parameters: Mapping[str, Any]) -> list[Any]:
         """Return the converted values, and the statement's constants, in the order of the placeholders."""
@@ -94,17 +105,20 @@ class Compiled:
             values[index] = convert(values[index])
         return values
 
-    @property
-    def row(self) -> Converter:
-        """A function that makes a named tuple of the driver's cells, which it converts if a column needs it."""
-        return self._convert_row if self._result_processors else self._make
 
-    def _convert_row(self, cells: Sequence[Any]) -> Any:
-        """Convert the cells to Python types, as SQLAlchemy's result processors do, and make the named tuple."""
-        row = list(cells)
-        for index, convert in self._result_processors:
-            row[index] = convert(row[index])
-        return self._make(row)
+def _row_maker(names: Sequence[str | None], processors: Sequence[Converter | None]) -> Converter:
+    """Return a function that makes a named tuple of the cells of a row, as SQLAlchemy's result processors do.
+
+    If a column needs a conversion it is one expression, like that of `namedtuple`: its source has column numbers only.
+    """
+    row = _named_tuple("Row", names, rename=True)
+    # Same as the named tuple's `_make`, without its check of the number of cells, which the statement fixes.
+    if not any(processors):
+        return partial(tuple.__new__, row)
+    cells = "".join(f"convert{i}(cells[{i}])," if convert else f"cells[{i}]," for i, convert in enumerate(processors))
+    names_of_values = {f"convert{i}": convert for i, convert in enumerate(processors) if convert}
+    maker: Converter = eval(f"lambda cells: new(row, ({cells}))", {**names_of_values, "new": tuple.__new__, "row": row})  # noqa: S307
+    return maker
 
 
 def _item_getter(names: Sequence[str]) -> Callable[[Mapping[str, Any]], Sequence[Any]]:

@@ -17,10 +17,11 @@ SET_USER = "SELECT set_config('taskapi.user_id', $1, true), set_config('taskapi.
 
 
 def set_current_user(context: RowSecurityContext, settings: Sequence[str] = ()) -> PipelinedStatement:
-    """Return the statement that sets taskapi.user_id and taskapi.job, which the row-level security policies read.
+    """Return, not execute, the statement that sets taskapi.user_id and taskapi.job, which the policies read.
 
     The settings are local to the transaction (third argument of set_config), so the next request on the same connection
-    cannot see them, nor the next client of a pooler in transaction mode. `settings` are names and values of others.
+    cannot see them, nor the next client of a pooler in transaction mode. `settings` has further names and values in
+    turn.
     """
     if not settings:
         return PipelinedStatement(SET_USER, context, None)

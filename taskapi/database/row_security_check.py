@@ -12,7 +12,10 @@ POLICIES = 4
 
 
 def row_security_problem() -> str | None:
-    """Query why PostgreSQL does not enforce row-level security for this service; None if it does, and on SQLite."""
+    """Return why PostgreSQL does not enforce row-level security for this service; None if it does, and on SQLite.
+
+    Queries the role and the tables, in a unit of work of its own. Raises `DatabaseUnavailable`.
+    """
     if db.engine.dialect.name != "postgresql":
         return None
     (status,) = rows(row_security_status(Base.metadata))
@@ -26,7 +29,7 @@ def row_security_problem() -> str | None:
 
 
 def row_security_status(metadata: MetaData) -> TextClause:
-    """Return the query of one row about our role and the tables of `metadata`.
+    """Return the query of one row about the service's role and the tables of `metadata`.
 
     Its columns: `is_exempt` (superuser or BYPASSRLS), and the numbers `tables_with_forced_rls` and `policies`.
     """

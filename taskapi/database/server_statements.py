@@ -31,7 +31,7 @@ class ServerStatement:
         """The format of each value: text."""
 
     def prepare(self) -> None:
-        """Queue its preparation, whose result precedes those of the executions; nothing without a name."""
+        """Queue the preparation, whose result precedes those of the executions; do nothing without a name."""
         if self._name:
             self._pgconn.send_prepare(self._name, self._text)
 
@@ -42,7 +42,10 @@ class ServerStatement:
         self._send(self._transformer.dump_sequence(values, self._formats))
 
     def load_rows(self, result: PGresult, row: Callable[[Sequence[Any]], Any]) -> Sequence[Any]:
-        """Return a result's rows, made with `row`; lets other requests run (outside a transaction) in a long one."""
+        """Return the rows of a result, each made with `row`; () for a statement without a result.
+
+        After each `SLICE_ROWS` yields to other requests, unless a transaction is open, which may hold a lock.
+        """
         if not result.nfields:
             return ()
         self._transformer.set_pgresult(result)

@@ -63,20 +63,22 @@ R = TypeVar("R")
 class Threads(Protocol):
     """Interface for running calls that block inside C in native threads (concurrency/threads.py)."""
 
-    def run(self, call: Callable[[], R], cancel: Callable[[], object]) -> R: ...
+    def run(self, call: Callable[[], R], cancel: Callable[[], object]) -> R:
+        """Execute `call` in a native thread and return its result; call `cancel` if the wait for it is killed."""
+        ...
 
 
 _threads: Threads | None = None
 
 
 def use_threads(threads: Threads | None) -> None:
-    """Execute long statements of this process in native threads; with None, the default, in the calling thread."""
+    """Execute long statements of this process in `threads`; with None, the default, in the calling thread."""
     global _threads  # noqa: PLW0603  one pool of threads per worker process
     _threads = threads
 
 
 def has_threads() -> bool:
-    """Return True if `use_threads` gave this process native threads."""
+    """Return True if this process has native threads for long statements (`use_threads`)."""
     return _threads is not None
 
 
@@ -95,7 +97,7 @@ class SQLiteConnection(sqlite3.Connection):
     def start(self, *, in_threads: bool) -> None:
         """Set the time limit of each statement from now on, and whether statements run in native threads.
 
-        It is `timeout` of wall-clock time with `in_threads`, and in a process without native threads; otherwise it is
+        The limit is `timeout` of wall-clock time with `in_threads`, and in a process without native threads; otherwise
         `INLINE_LIMIT` of processor time. A unit of work calls this before its first statement.
         """
         self._in_threads = in_threads
@@ -105,14 +107,14 @@ class SQLiteConnection(sqlite3.Connection):
             self._limit, self._clock = INLINE_LIMIT, time.thread_time
 
     def cursor(self, _factory: object = None) -> Any:
-        """Return a cursor that reads all rows when it executes (called by SQLAlchemy)."""
+        """Return a cursor that reads all rows when it executes (called by SQLAlchemy); `_factory` is unused."""
         return Cursor(self)
 
     def rows(self, sql: str, values: Sequence[Any]) -> Iterable[Any]:
-        """Execute a statement and read all its rows, as tuples, within the time limit (SQLITE_INTERRUPT).
+        """Execute a statement and return all its rows, as tuples; past the time limit raises SQLITE_INTERRUPT.
 
-        It runs where `start` chose. More than `SLICE_ROWS` are returned as an iterator that yields to other requests:
-        to convert 1,000 rows takes 10 ms.
+        It runs where `start` chose. More than `SLICE_ROWS` rows are returned as an iterator that yields to other
+        requests: to convert 1,000 rows takes 10 ms.
         """
         if self._in_threads:
             rows = self.run(lambda: sqlite3.Cursor(self).execute(sql, values).fetchall())
@@ -122,10 +124,10 @@ class SQLiteConnection(sqlite3.Connection):
         return yielding(rows, every=SLICE_ROWS) if len(rows) > SLICE_ROWS else rows
 
     def run(self, call: Callable[[], R], *, is_long: bool = False) -> R:
-        """Return `call()`, which uses this connection, within the time limit; in a native thread if `start` chose that.
+        """Return `call()`, which executes on this connection, within one time limit that starts now (SQLITE_INTERRUPT).
 
-        `is_long` chooses native threads, if the process has them, for this call and the rest of the unit of work,
-        COMMIT included. Otherwise the call runs where `start` chose.
+        Limit and thread are those that `start` chose. With `is_long`, if the process has native threads, the call and
+        the rest of the unit of work, COMMIT included, run in them, with `timeout` as the limit of each call.
         """
         if is_long and _threads is not None:
             self.start(in_threads=True)  # the following statements too: COMMIT has as much to write
@@ -139,10 +141,10 @@ class SQLiteConnection(sqlite3.Connection):
             self.check_deadline_every(INLINE_STEPS)
 
     def execute_for_each(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
-        """Execute a statement without a result for each of the rows, in one call (`executemany`).
+        """Execute a statement without a result for each of the rows, in one call (`executemany`) with one time limit.
 
-        It runs in a native thread if the process has them. From this call until the end of the transaction, COMMIT in
-        that thread included, the connection has a large page cache.
+        It, and the rest of the unit of work, COMMIT included, run in a native thread if the process has them. Until the
+        end of the transaction the connection has a large page cache.
         """
         self._has_bulk_cache = True
         self._set_cache(BULK_CACHE_KIB)
@@ -156,7 +158,7 @@ class SQLiteConnection(sqlite3.Connection):
         self.rows("BEGIN IMMEDIATE", ())
 
     def commit(self) -> None:
-        """Commit without a time limit, if a transaction is open; restore the page cache."""
+        """Commit without a time limit, if a transaction is open; in any case restore the page cache's size."""
         self._without_limit(super().commit)
 
     def rollback(self) -> None:
@@ -164,9 +166,9 @@ class SQLiteConnection(sqlite3.Connection):
         self._without_limit(super().rollback)
 
     def _without_limit(self, end: Callable[[], None]) -> None:
-        """Call `end`, a commit or rollback, without a time limit if a transaction is open.
+        """If a transaction is open, call `end`, a commit or rollback, without a time limit, where `start` chose.
 
-        Restores the page cache also if none is open.
+        Restores the size of the page cache also if none is open, but not if `end` raises.
         """
         if self.in_transaction:
             # An interrupted COMMIT would leave the transaction open.
@@ -180,11 +182,11 @@ class SQLiteConnection(sqlite3.Connection):
             self._set_cache(CACHE_KIB)  # frees the memory: many connections are kept open
 
     def _set_cache(self, kib: int) -> None:
-        """Set the maximum size of this connection's page cache."""
+        """Set the maximum size of this connection's page cache, in KiB."""
         sqlite3.Cursor(self).execute(f"PRAGMA cache_size = -{kib}")
 
     def check_deadline_every(self, steps: int) -> None:
-        """Make SQLite check the time limit every `steps` instructions of its virtual machine."""
+        """Check the time limit every `steps` instructions of SQLite's virtual machine; past it: SQLITE_INTERRUPT."""
         self.set_progress_handler(self._is_past_deadline, steps)
 
     def _is_past_deadline(self) -> bool:
@@ -210,7 +212,7 @@ class Cursor(sqlite3.Cursor):
     _rows: Iterator[Any] = iter(())
 
     def execute(self, sql: str, parameters: Any = ()) -> Cursor:
-        """Execute a statement and read all its rows within the time limit.
+        """Execute a statement and read all its rows within the time limit; return this cursor.
 
         With more than `MANY_VALUES` parameters it runs in a native thread if the process has them, and so does the rest
         of the unit of work, COMMIT included.
@@ -221,7 +223,7 @@ class Cursor(sqlite3.Cursor):
         return self
 
     def executemany(self, sql: str, parameters: Iterable[Any]) -> Cursor:
-        """Execute a statement for each of the parameters, all within one time limit.
+        """Execute a statement for each of the parameters, all within one time limit; return this cursor.
 
         It runs in a native thread if the process has them, and so does the rest of the unit of work, COMMIT included.
         """
@@ -229,20 +231,24 @@ class Cursor(sqlite3.Cursor):
         return self
 
     def _execute(self, execute: Callable[..., object], sql: str, parameters: Any) -> Iterator[Any]:
-        """Call sqlite3's `execute` or `executemany`, read all rows, and return an iterator over them."""
+        """Call `execute` (sqlite3's `execute` or `executemany`), read all rows, and return an iterator over them."""
         execute(sql, parameters)
         return iter(super().fetchall())
 
     def __next__(self) -> Any:
+        """Return the next row that was read."""
         return next(self._rows)
 
     def fetchone(self) -> Any:
+        """Return the next row that was read; None after the last."""
         return next(self._rows, None)
 
     def fetchmany(self, size: int | None = None) -> list[Any]:
+        """Return the next `size` rows that were read (None: `arraysize`), or fewer at the end."""
         return list(islice(self._rows, self.arraysize if size is None else size))
 
     def fetchall(self) -> list[Any]:
+        """Return all rows that were read and not yet fetched."""
         return list(self._rows)
 
 
@@ -254,7 +260,10 @@ def use_timeout_connections(engine: Engine, *, timeout: float, is_work: Callable
     """
 
     def configure(connection: SQLiteConnection, _record: object) -> None:
-        """Set up a new connection: no implicit BEGIN, pragmas, time limits (SQLAlchemy's connect event)."""
+        """Set up a new connection: no implicit BEGIN, pragmas, time limits (SQLAlchemy's connect event).
+
+        A pragma waits up to the timeout for a lock, and then raises SQLITE_BUSY.
+        """
         # We send BEGIN: sqlite3 would send it before the first write, after the reads that the write depends on.
         connection.isolation_level = None
         # WAL: readers do not wait for the writer. FULL: a committed write survives a power failure.
@@ -264,7 +273,10 @@ def use_timeout_connections(engine: Engine, *, timeout: float, is_work: Callable
         connection.check_deadline_every(INLINE_STEPS)
 
     def begin(connection: Connection) -> None:
-        """Begin a transaction with the write lock, unless a unit of work is running (SQLAlchemy's begin event)."""
+        """Begin a transaction with the write lock, unless a unit of work is running (SQLAlchemy's begin event).
+
+        Waits up to the timeout for the lock, and then raises SQLITE_BUSY.
+        """
         if not is_work():
             driver: Any = connection.connection.dbapi_connection
             retry_busy(driver.begin, time.monotonic() + timeout)

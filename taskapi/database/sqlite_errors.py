@@ -32,7 +32,10 @@ R = TypeVar("R")
 
 
 def retry_busy(call: Callable[[], R], deadline: float) -> R:
-    """Call, and again after a pause (sleep) while it raises SQLITE_BUSY; raise that at `deadline` (monotonic clock)."""
+    """Return `call()`, called again after a pause (sleep) while it raises SQLITE_BUSY; raises that at `deadline`.
+
+    The deadline is a time of time.monotonic. Other exceptions are raised at once.
+    """
     pause = MIN_PAUSE
     while True:
         try:
@@ -60,11 +63,11 @@ def is_unavailable(error: BaseException) -> bool:
 
 
 def may_be_committed(error: BaseException) -> bool:
-    """Return True if a transaction may be found committed although its COMMIT failed with this error."""
+    """Return True if the transaction may be found committed although its COMMIT failed with this error."""
     return _code(error) not in _NOT_COMMITTED
 
 
 def _code(error: BaseException) -> int:
-    """Return the extended result code of an error of sqlite3 or SQLAlchemy (low byte: the primary code), or else 0."""
+    """Return the extended result code of a sqlite3 or SQLAlchemy error (low byte: the primary code); 0 for others."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     return getattr(cause, "sqlite_errorcode", 0)

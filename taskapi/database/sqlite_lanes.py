@@ -35,13 +35,12 @@ writes of a user would follow each other so closely that the writers of another 
 
 
 def run_in_lane(attempt: Callable[[bool], R], lane: Lane, owner: str, timeout: float) -> R:
-    """Call `attempt(in_threads)`; call it again if it met a lock, or in threads if it exceeded `INLINE_LIMIT`.
+    """Return `attempt(in_threads)`; call it again if it met a lock, or in threads if it exceeded `INLINE_LIMIT`.
 
     `attempt` must have no effect when it raises. A write holds `WRITER` during its attempts; a read enters `lane` only
-    if its first attempt fails. A request that has to wait releases its concurrency slot (not for `SYSTEM_READER`) and
-    takes a connection only when its lane admits it, so waiting requests do not keep others from reading. The users
-    (`owner`) of a lane are served in turn. Raises SQLITE_BUSY or `LaneTimeout` after about `timeout` seconds of
-    waiting, `LaneTimeout` also at once if too many requests wait, and other errors of `attempt`.
+    if its first attempt fails. A request that waits releases its slot (not for `SYSTEM_READER`) and has no connection.
+    The users (`owner`) of a lane are served in turn. Raises SQLITE_BUSY or `LaneTimeout` after about `timeout` seconds
+    of waiting, `LaneTimeout` at once if too many requests wait, and other errors of `attempt`.
     """
     in_threads, timed = False, _Timed(attempt)
     if lane is not WRITER or lane.acquire_now(owner):
@@ -74,7 +73,7 @@ def run_in_lane(attempt: Callable[[bool], R], lane: Lane, owner: str, timeout: f
 
 
 class _Timed(Generic[R]):
-    """Calls a function and measures its last call."""
+    """Calls a function and measures the duration of its last call."""
 
     def __init__(self, call: Callable[[bool], R]) -> None:
         self._call = call
@@ -82,11 +81,14 @@ class _Timed(Generic[R]):
 
     @property
     def rest(self) -> float:
-        """Seconds to rest after the last call, if that was a write: see `LONG_WRITE`."""
+        """Seconds that the user must rest after the last call, if it was a write: its duration, at most `MAX_REST`.
+
+        0 if it took up to `LONG_WRITE` seconds.
+        """
         return min(self._seconds, MAX_REST) if self._seconds > LONG_WRITE else 0
 
     def __call__(self, in_threads: bool) -> R:  # noqa: FBT001
-        """Call the function, and store how long that took even if it raises."""
+        """Return the result of the function, and store how long the call took, even if it raises."""
         started = time.monotonic()
         try:
             return self._call(in_threads)
@@ -95,7 +97,10 @@ class _Timed(Generic[R]):
 
 
 def _attempt_until(deadline: float, attempt: Callable[[bool], R], *, in_threads: bool) -> R:
-    """Call `attempt`, again on SQLITE_BUSY until `deadline`, and in threads once it exceeded `INLINE_LIMIT`."""
+    """Return `attempt(in_threads)`; call it again on SQLITE_BUSY, which is raised at `deadline` (time.monotonic).
+
+    If a statement exceeds `INLINE_LIMIT`, the attempts from then on are in native threads. Other errors are raised.
+    """
     try:
         return retry_busy(partial(attempt, in_threads), deadline)
     except (sqlite3.Error, DBAPIError) as error:

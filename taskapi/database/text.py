@@ -26,5 +26,5 @@ def strpos(text: ColumnElement[Any], part: ColumnElement[Any]) -> ColumnElement[
 
 @compiles(_Strpos)
 def _compile_strpos(element: _Strpos, compiler: SQLCompiler, **options: Any) -> str:
-    """Compile `strpos` to the function of the dialect."""
+    """Compile `_Strpos` to a call of `strpos` (PostgreSQL) or `instr` (SQLite)."""
     return f"{_FUNCTIONS[compiler.dialect.name]}({compiler.process(element.clauses, **options)})"

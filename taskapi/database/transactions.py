@@ -31,9 +31,11 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from ..concurrency.lanes import LaneTimeout
+from ..telemetry.limited_log import limited_log
+from ..telemetry.metrics import RETRIES
 from . import sqlite_errors, sqlite_lanes
 from .base import db
-from .failures import ATTEMPTS, RETRYABLE, DatabaseUnavailable, is_unavailable, sqlstate
+from .failures import ATTEMPTS, RETRY_REASONS, RETRYABLE, DatabaseUnavailable, is_unavailable, sqlstate
 from .prepared import BoundStatement, Prepared, Rows
 from .unit_of_work import UnitOfWork, current_unit, running_unit
 from .write_limits import COMMITS, release_place, take_place
@@ -48,7 +50,9 @@ class Owner(Protocol):
     """The user whose rows a unit of work may read and write."""
 
     @property
-    def id(self) -> str: ...
+    def id(self) -> str:
+        """The id of the user."""
+        ...
 
 
 PURGE, SIGN_OUTS = "purge", "sign-outs"
@@ -63,7 +67,7 @@ O = TypeVar("O", bound=Owner)  # noqa: E741  O as in Owner
 
 
 def execute(statement: Executable, parameters: Any = None, *, job: str = "") -> CursorResult[Any]:
-    """Execute a statement with SQLAlchemy Core on the connection of the running unit of work (RuntimeError without).
+    """Execute a statement with SQLAlchemy Core in the running unit of work (RuntimeError without); return its result.
 
     `job` (`PURGE`, `SIGN_OUTS`) is for this statement only. On PostgreSQL the row-level security of some tables lets a
     job read other users' rows as well, but never write them.
@@ -72,7 +76,7 @@ def execute(statement: Executable, parameters: Any = None, *, job: str = "") -> 
 
 
 def fetch(*calls: BoundStatement) -> Sequence[Rows]:
-    """Execute prepared statements on the connection of the running unit of work, and return the rows of each.
+    """Execute prepared statements in the running unit of work, and return the rows of each.
 
     On PostgreSQL they take one round trip together. Raises RuntimeError outside of a unit of work.
     """
@@ -85,32 +89,31 @@ def commits_in_one_round_trip() -> bool:
 
 
 def fetch_and_commit(owner: Owner, *calls: BoundStatement) -> Sequence[Rows]:
-    """Execute prepared statements in a transaction of their own, and return the rows of each.
+    """Execute prepared statements and COMMIT in a new transaction, whatever rows they return; return the rows of each.
 
-    BEGIN, the statements and COMMIT take one round trip together. The statements are committed whatever rows they
-    return, so they have to check in SQL what they depend on. Call it only if `commits_in_one_round_trip`. Retries, and
-    raises `DatabaseUnavailable`, as `@writes` does.
+    One round trip; COMMIT is a second one if the connection was idle for `MAX_IDLE` seconds. Retries and raises as
+    `@writes` does. Call it only if `commits_in_one_round_trip`; the statements check in SQL what they depend on.
     """
     return _run_with_retries(lambda: current_unit().fetch_and_commit(calls), owner.id, writable=True)
 
 
 def execute_for_each(statement: Prepared, rows: Sequence[Sequence[Any]]) -> None:
-    """Execute a prepared statement without a result for each of the rows, in one call (SQLite only).
+    """Execute a prepared statement, whose result is not read, for each of the rows, in one call (SQLite only).
 
     It runs in a native thread if the process has them, and so does the rest of the unit of work, COMMIT included. A row
-    has the values of the placeholders, in their order and converted: what is computed here for each row is
-    computed under the write lock. On PostgreSQL a statement takes many rows as one JSON parameter instead.
+    has the values of the placeholders, in their order and converted: what is computed here for each row is computed
+    under the write lock. On PostgreSQL a statement takes many rows as one JSON parameter instead.
     """
     current_unit().execute_for_each(statement, rows)
 
 
 def setting(name: str) -> Any:
-    """Return `current_app.config[name]`."""
+    """Return `current_app.config[name]`: a setting of the application; KeyError without it."""
     return current_app.config[name]
 
 
 def reads(work: Callable[Concatenate[O, P], R]) -> Callable[Concatenate[O, P], R]:
-    """Decorate a function `work(owner, …)` that reads: no BEGIN and COMMIT; inside a unit of work it is part of that.
+    """Decorate a function `work(owner, …)` that reads: no BEGIN and COMMIT. Inside a unit of work the call joins it.
 
     After a lock, a lost connection or (on SQLite) a slow statement `work` is run again. Raises `DatabaseUnavailable`,
     and RuntimeError inside a unit of work of another owner.
@@ -118,6 +121,10 @@ def reads(work: Callable[Concatenate[O, P], R]) -> Callable[Concatenate[O, P], R
 
     @wraps(work)
     def run(owner: O, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the decorated function in the running unit of work of this owner, otherwise in a new one, with retries.
+
+        Raises `DatabaseUnavailable`, and RuntimeError if the running unit of work belongs to another owner.
+        """
         if running := running_unit.get():
             _require_same_owner(owner, running)
             return work(owner, *args, **kwargs)
@@ -129,13 +136,18 @@ def reads(work: Callable[Concatenate[O, P], R]) -> Callable[Concatenate[O, P], R
 def writes(work: Callable[Concatenate[O, P], R]) -> Callable[Concatenate[O, P], R]:
     """Decorate a function `work(owner, …)` that writes: one transaction, committed before the call returns.
 
-    Inside a write it is part of that. After a lock, a deadlock, a serialization failure, a connection lost before
-    COMMIT or (on SQLite) a slow statement `work` is run again. Raises `DatabaseUnavailable`, and RuntimeError inside a
-    read or another owner's write.
+    Inside a write the call joins that transaction, which commits later. After a lock, a deadlock, a serialization
+    failure, a connection lost before COMMIT or (on SQLite) a slow statement `work` is run again. Raises
+    `DatabaseUnavailable`, and RuntimeError inside a read or another owner's write.
     """
 
     @wraps(work)
     def run(owner: O, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the decorated function in the running write of this owner, otherwise in a new transaction, with retries.
+
+        A new transaction is committed before the return. Raises `DatabaseUnavailable`, and RuntimeError if the running
+        unit of work is a read or belongs to another owner.
+        """
         running = running_unit.get()
         if running and not running.writable:
             raise RuntimeError("a function marked @writes was called inside a function marked @reads")
@@ -156,7 +168,8 @@ def _require_same_owner(owner: Owner, running: UnitOfWork) -> None:
 def rows(statement: Executable, *, job: str = "") -> Sequence[Row[Any]]:
     """Return the rows of a statement about no user, such as the schema version; or of all users, with a `job`.
 
-    It runs, and is retried, in a unit of work of its own without an owner. Raises `DatabaseUnavailable`.
+    It runs, and is retried, in a unit of work of its own without an owner, also inside another one. Raises
+    `DatabaseUnavailable`.
     """
     return _run_with_retries(lambda: execute(statement, job=job).all(), "", writable=False)
 
@@ -164,9 +177,9 @@ def rows(statement: Executable, *, job: str = "") -> Sequence[Row[Any]]:
 def _run_with_retries(work: Callable[[], R], owner: str, *, writable: bool) -> R:
     """Run `work` in a new unit of work, again if `_may_retry`, up to `ATTEMPTS` times (SQLite: `run_in_lane`).
 
-    With `writable` it is one transaction, committed before the return; otherwise each statement has its own snapshot.
-    Raises the errors of `work`, and `DatabaseUnavailable` if there is no connection, it was lost or the server cannot
-    serve; that is `uncertain` if the transaction may be committed.
+    Returns the result of `work`. With `writable` it is one transaction, committed before the return; otherwise each
+    statement has its own snapshot. Raises the errors of `work`, and `DatabaseUnavailable` if there is no connection, it
+    was lost or the server cannot serve; that is `uncertain` if the transaction may be committed.
     """
     engine = db.engine
     if engine.name == "sqlite":
@@ -195,9 +208,10 @@ def _attempt_on_postgresql(engine: Engine, work: Callable[[], R], owner: str, *,
             cause = error.orig if isinstance(error, DBAPIError) else error
             lost = running is not None and running.lost
             if attempt < ATTEMPTS and running is not None and _may_retry(cause, running):
-                log.info(
-                    "retrying a transaction after %s (attempt %d)", sqlstate(cause) or "a lost connection", attempt
-                )
+                RETRIES.add(RETRY_REASONS.get(sqlstate(cause) or "", "lost_connection"))
+                reason = sqlstate(cause) or "a lost connection"
+                message = f"retrying a transaction after {reason} (attempt {attempt})"
+                limited_log(current_app, log).write(logging.INFO, reason, message)
                 time.sleep(0.002 * 4**attempt if sqlstate(cause) in RETRYABLE else 0)
                 continue
             if lost or is_unavailable(cause):
@@ -210,18 +224,23 @@ def _attempt_on_postgresql(engine: Engine, work: Callable[[], R], owner: str, *,
 
 
 def _run_on_sqlite(engine: Engine, work: Callable[[], R], owner: str, *, writable: bool) -> R:
-    """Do what `_run_with_retries` does, on SQLite: run `work` with `run_in_lane`, in the lane of its kind.
+    """Return the result of `work`, run on SQLite in a new unit of work, by `run_in_lane`; commit if `writable`.
 
-    A write, a read of a user, and a read about no user (an empty `owner`) each have a lane.
+    A write, a read of a user, and a read about no user (an empty `owner`) each have a lane. Raises as
+    `_run_with_retries` does.
     """
     running: UnitOfWork | None = None
 
     def attempt(in_threads: bool) -> R:  # noqa: FBT001
-        """Run `work` once in a new unit of work, and commit; with `in_threads` its statements in native threads."""
+        """Run `work` once in a new unit of work, and commit; with `in_threads` its statements run in native threads.
+
+        Rolls back and raises if `work` or COMMIT fails.
+        """
         nonlocal running
         running = unit = UnitOfWork(engine, owner, writable=writable)
 
         def begin_and_work() -> R:
+            """Begin the unit of work, a write with the write lock (or SQLITE_BUSY), and return `work()`."""
             unit.begin_on_sqlite(in_threads=in_threads)
             return work()
 
@@ -242,7 +261,10 @@ def _run_on_sqlite(engine: Engine, work: Callable[[], R], owner: str, *, writabl
 
 
 def _run_once(work: Callable[[], R], unit: UnitOfWork) -> R:
-    """Run `work` as the running unit of work; commit, or roll back if it raises; return the connection to the pool."""
+    """Return `work()`, run as the running unit of work; commit, or roll back if it raises.
+
+    In both cases the connection returns to the pool.
+    """
     token = running_unit.set(unit)
     try:
         result = work()

@@ -58,9 +58,9 @@ class UnitOfWork:
         return self._pooled.dbapi_connection
 
     def statements_to_prepend(self, job: str = "") -> list[pipeline.PipelinedStatement]:
-        """Return the statements to send before the next one on PostgreSQL: BEGIN and set_config, if they are due.
+        """Return the statements to send before the next one on PostgreSQL: BEGIN and set_config, or [] if none is due.
 
-        BEGIN is for a write only. Send them: a write does not get the same set_config again.
+        BEGIN is for a write only. The caller must send them: a write does not get the same set_config again.
         """
         statements = []
         # With autocommit off the driver would send BEGIN itself. Our engine never turns it off.
@@ -74,11 +74,11 @@ class UnitOfWork:
         return statements
 
     def _must_set_session(self) -> bool:
-        """Return True if a transaction begins through a pooler that does not keep session settings."""
+        """Return True if a transaction begins now, and has to set session settings, which a pooler does not keep."""
         return bool(self._driver.transaction_settings) and not self.in_transaction
 
     def execute(self, statement: Executable, parameters: Any, job: str) -> CursorResult[Any]:
-        """Execute a statement with SQLAlchemy Core; `job` as in `taskapi.database.transactions.execute`."""
+        """Execute a statement with SQLAlchemy Core, return its result; `job` as in `database.transactions.execute`."""
         self.core_job = job
         return self.core.execute(statement, parameters)
 
@@ -93,8 +93,8 @@ class UnitOfWork:
         """Execute prepared statements and COMMIT in one round trip (PostgreSQL); return the rows of each.
 
         If the connection is lost during the round trip, the outcome of COMMIT is unknown. So a connection that died
-        while it was idle is detected before anything is sent on it. After a long idle time this is not certain; then
-        COMMIT is left to `commit`, and the first round trip tests the connection. Raises psycopg's errors, and sets
+        while it was idle is detected before anything is sent. After a long idle time this is not certain; then COMMIT
+        is left to `commit`, and the first round trip tests the connection. Raises psycopg's errors, and sets
         `is_committing` if COMMIT may have been executed.
         """
         driver: pipeline.TimeoutConnection = self._driver
@@ -108,7 +108,7 @@ class UnitOfWork:
             raise
 
     def execute_for_each(self, statement: Prepared, rows: Sequence[Sequence[Any]]) -> None:
-        """Execute a prepared statement without a result for each of the rows, in one call (SQLite only)."""
+        """Execute a prepared statement, whose result is not read, for each of the rows, in one call (SQLite only)."""
         self._driver.execute_for_each(statement.on_sqlite.sql, rows)
 
     def begin_on_sqlite(self, *, in_threads: bool) -> None:
@@ -163,7 +163,7 @@ class UnitOfWork:
         return driver is None or getattr(driver, "closed", False)
 
     def _end_transaction(self, command: pipeline.PipelinedStatement) -> None:
-        """Send COMMIT or ROLLBACK if a transaction is open and the connection is alive; otherwise do nothing."""
+        """Send COMMIT or ROLLBACK (`command`), unless no transaction is open or the connection is dead."""
         if not self.in_transaction:
             return
         if isinstance(self._driver, sqlite.SQLiteConnection):
@@ -187,16 +187,19 @@ def _statements_before_core(connection: Connection) -> list[pipeline.PipelinedSt
 
 
 def prepend_statements(engine: Engine) -> None:
-    """Send BEGIN and set_config in one pipeline with the Core statement that they precede: no extra round trip.
+    """Make an engine send BEGIN and set_config in one pipeline with the Core statement after them.
 
-    Listens to SQLAlchemy's do_execute events.
+    They cost no extra round trip. Listens to SQLAlchemy's do_execute events.
     """
 
     def hook(execute: Callable[..., object]) -> Callable[..., bool]:
         """Return the listener of an event; `execute` is the psycopg method that SQLAlchemy calls after the event."""
 
         def run(cursor: psycopg.Cursor[Any], *arguments: Any) -> bool:
-            """Execute the statement after those due before it; return False, and execute nothing, if none is due."""
+            """Execute a Core statement in one pipeline with those due before it (BEGIN, set_config); return True.
+
+            If none is due, executes nothing and returns False: SQLAlchemy executes the statement itself.
+            """
             *statement, context = arguments
             prepended = _statements_before_core(context.root_connection)
             if not prepended:

@@ -39,7 +39,10 @@ def asset(name: str) -> Response:
 
 @bp.get("/problems/<code>")
 def problem(code: str) -> str:
-    """Render the explanation of a problem type, or 404; the `type` of an error body is the address of this page."""
+    """Render the explanation of a problem type; 404 for an unknown code.
+
+    The `type` of an error body is the address of this page.
+    """
     if code not in CATALOGUE:
         abort(404)
     # Every second part was in backticks, and is rendered as code.
@@ -48,8 +51,8 @@ def problem(code: str) -> str:
 
 
 @bp.after_request
-def protect(response: Response) -> Response:
-    """Set the Content-Security-Policy and Referrer-Policy headers of the pages and files of this blueprint."""
+def add_security_headers(response: Response) -> Response:
+    """Set Content-Security-Policy and Referrer-Policy of each response of this blueprint (after_request); return it."""
     response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     response.headers["Referrer-Policy"] = "no-referrer"
     return response

@@ -99,6 +99,15 @@ def _object(**properties: Any) -> dict[str, Any]:
 
 _JSON_SCHEMAS: dict[str, dict[str, Any]] = {
     "Health": _object(status={"const": "ok"}),
+    "Readiness": {
+        "type": "object",
+        "properties": {
+            "status": {"enum": ["ok", "degraded"]},
+            "detail": {"type": "string", "description": "With `degraded`: what an operator has to correct."},
+        },
+        "required": ["status"],
+        "additionalProperties": False,
+    },
     "LogoutNotice": {
         "type": "object",
         "properties": {
@@ -141,7 +150,7 @@ _JSON_SCHEMAS: dict[str, dict[str, Any]] = {
 
 
 def add_components(spec: APISpec) -> None:
-    """Add all schemas and response headers to the components of the document."""
+    """Add all schemas and response headers to the components of `spec`, in place."""
     for name, schema in _MARSHMALLOW_SCHEMAS.items():
         spec.components.schema(name, schema=schema)
     for name in ("TaskCreate", "TaskUpdate"):

@@ -60,10 +60,10 @@ class Operation:
 def _single_task_write(
     status: int, response: Schema | str | None, *problems: type[Problem], **options: Any
 ) -> Operation:
-    """Declare a change of one task: it accepts `If-Match` and `Idempotency-Key`, and can fail with 404, 412 and 428.
+    """Return the declaration of a change of one task: `If-Match`, `Idempotency-Key`, the errors 404, 412 and 428.
 
-    A response body comes with an `ETag`, and its replay can fail with `TaskDeleted`. `problems` and `options` are the
-    problems and the members of `Operation` that this operation has beyond those.
+    With a response body the success has an `ETag`, and its replay can fail with `TaskDeleted`. `problems` and `options`
+    are further problems and members of `Operation`.
     """
     headers = ("ETag",) if response else ()
     deleted = (errors.TaskDeleted,) if response else ()
@@ -169,6 +169,6 @@ OPERATIONS: Mapping[str, Operation] = {
         ),
     ),
     "health.healthz": Operation(200, "Health"),
-    "health.readyz": Operation(200, "Health", problems=(errors.ServiceUnavailable,)),
+    "health.readyz": Operation(200, "Readiness", problems=(errors.ServiceUnavailable,)),
 }
 """The operations by endpoint. A test checks that every route of the API has one."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -15,6 +14,7 @@ from werkzeug.routing import Rule
 from ..config.settings import VERSION
 from ..http import errors
 from ..http.errors import MEDIA_TYPE, Problem
+from ..http.routing import path_template
 from .components import add_components
 from .endpoints import IF_MATCH, IF_NONE_MATCH, OPERATIONS, Operation
 
@@ -50,19 +50,20 @@ _PATH_PARAMETERS = {
 
 
 def init_app(app: Flask) -> None:
-    """Register `/openapi.json`, which needs no token."""
+    """Register the route `/openapi.json`, which needs no token."""
 
     def show() -> Response:
-        """Send the document, whose server is the path prefix of the request."""
+        """Send the OpenAPI document, with the path prefix of the request, if any, as the URL of its server."""
         return Response(document(app, request.root_path), content_type="application/json")
 
     app.add_url_rule("/openapi.json", "openapi", show)
 
 
 def document(app: Flask, prefix: str = "") -> bytes:
-    """Return the OpenAPI document as JSON; it is built by the first call and cached in the application.
+    """Return the OpenAPI document as JSON; the first call builds it and caches it in the application.
 
-    A path `prefix` that is not "" is the URL of its only server; by default that is `/` (OpenAPI, section 4.8.1).
+    A path `prefix` that is not "" is the URL of the document's only server; by default that is `/` (OpenAPI, section
+    4.8.1).
     """
     if _EXTENSION not in app.extensions:
         app.extensions[_EXTENSION] = orjson.dumps(build(app))
@@ -72,7 +73,7 @@ def document(app: Flask, prefix: str = "") -> bytes:
 
 
 def build(app: Flask) -> dict[str, Any]:
-    """Build the OpenAPI 3.1.1 document of the application's routes that `OPERATIONS` declares."""
+    """Return a new OpenAPI 3.1.1 document of those routes of the application that `OPERATIONS` declares."""
     # Imported here, so that a server that never serves the document does not load apispec.
     from apispec import APISpec  # noqa: PLC0415
     from apispec.ext.marshmallow import MarshmallowPlugin  # noqa: PLC0415
@@ -90,25 +91,20 @@ def build(app: Flask) -> dict[str, Any]:
     for rule in app.url_map.iter_rules():
         if rule.endpoint in OPERATIONS:
             spec.path(
-                _path_template(rule),
+                path_template(rule.rule),
                 operations={_method(rule): _operation(app, rule)},
                 parameters=_path_parameters(rule),
             )
     return spec.to_dict()
 
 
-def _path_template(rule: Rule) -> str:
-    """Return the path template of a route in OpenAPI's syntax, without converters: `<task:id>` becomes `{id}`."""
-    return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
-
-
 def _method(rule: Rule) -> str:
-    """Return the lower-case HTTP method of a route; HEAD and OPTIONS, which Flask adds, are left out."""
+    """Return the HTTP method of a route in lower case: the only one besides HEAD and OPTIONS, which Flask adds."""
     return next(method.lower() for method in sorted(rule.methods or ()) if method not in ("HEAD", "OPTIONS"))
 
 
 def _path_parameters(rule: Rule) -> list[dict[str, Any]]:
-    """Return the parameter objects of the variables in a route."""
+    """Return the OpenAPI parameter objects of the variables in a route (`user_id`, `id`), sorted by name."""
     return [
         {"in": "path", "name": name, "required": True, "schema": _PATH_PARAMETERS[name]}
         for name in sorted(rule.arguments)
@@ -116,9 +112,9 @@ def _path_parameters(rule: Rule) -> list[dict[str, Any]]:
 
 
 def _operation(app: Flask, rule: Rule) -> dict[str, Any]:
-    """Return the operation object of a route; its summary is the first line of the view's docstring.
+    """Return the OpenAPI operation object of a route; its summary is the first line of the view's docstring.
 
-    A route without a `user_id` in its path needs no token.
+    A route without a `user_id` in its path is declared to need no token.
     """
     operation = OPERATIONS[rule.endpoint]
     described: dict[str, Any] = {
@@ -138,13 +134,16 @@ def _operation(app: Flask, rule: Rule) -> dict[str, Any]:
 
 
 def _request_schemas(operation: Operation) -> Mapping[str, Any]:
-    """Return the schema of the request body, or the name of its component, by media type."""
+    """Return {media type: schema, or name of its component} of the request body, which the operation must have."""
     body = operation.request_body
     return body if isinstance(body, Mapping) else dict.fromkeys(operation.request_types, body)
 
 
 def _parameters(operation: Operation) -> list[dict[str, Any]]:
-    """Return the parameter objects of an operation: query, `If-Match` or `If-None-Match`, and `Idempotency-Key`."""
+    """Return the parameter objects of an operation: query, `If-Match` or `If-None-Match`, and `Idempotency-Key`.
+
+    Empty if the operation has none of them. Those of the path are left out (`_path_parameters`).
+    """
     parameters: list[dict[str, Any]] = [{"in": "query", "schema": operation.query}] if operation.query else []
     if name := operation.conditional_header:
         description = _CONDITIONAL_HEADERS[name]
@@ -194,10 +193,10 @@ def _success(operation: Operation, common_headers: tuple[str, ...]) -> dict[str,
 
 
 def _problem_headers(operation: Operation, status: int, problems: list[type[Problem]]) -> tuple[str, ...]:
-    """Return the names of the headers that an error response has in addition to the common ones, by its status.
+    """Return the names of the headers that an error response of this status has in addition to the common ones.
 
-    Exceptions: `Idempotency-Replayed` if `TaskDeleted` is the only problem of the status, and `Accept-Patch` for 415 if
-    the operation accepts several media types, which only a PATCH does.
+    They depend on the status only, with two exceptions: `Idempotency-Replayed` if `TaskDeleted` is the only problem of
+    the status, and `Accept-Patch` for 415 if the operation accepts several media types, which only a PATCH does.
     """
     if problems == [errors.TaskDeleted]:
         return ("Idempotency-Replayed",)

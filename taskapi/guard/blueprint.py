@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Flask, Response, current_app, request
+from flask import Blueprint, Flask, Response
 from werkzeug.exceptions import NotFound
 
 from ..auth.hook import rejection, require_user
 from ..http.errors import TooManyRequests, http_exception, problem_response
 from ..http.request import check_headers, read_body
-from ..http.routing import unproxy
+from ..http.routing import current_application, current_request
 from .large_bodies import hold_permit
 from .rate_limit import enforce_rate_limit
 
@@ -16,9 +16,9 @@ from .rate_limit import enforce_rate_limit
 def guarded_blueprint(name: str, import_name: str, url_prefix: str) -> Blueprint:
     """Return a blueprint whose views only the user of the path can call.
 
-    Before each view, a hook authenticates the user, counts the request against the rate limit and reads the body (with
-    a permit, if it may be large), in this order: no body is read for an unauthenticated request, and a rejected body is
-    counted, too.
+    Before each view, except for OPTIONS, a hook authenticates the user, counts the request against the rate limit and
+    reads the body (with a permit, if it may be large), in this order: no body is read for an unauthenticated request,
+    and a rejected body is counted, too.
     """
     bp = Blueprint(name, import_name, url_prefix=url_prefix)
     bp.before_request(_check_request)
@@ -26,16 +26,16 @@ def guarded_blueprint(name: str, import_name: str, url_prefix: str) -> Blueprint
 
 
 def init_app(app: Flask) -> None:
-    """Respond 401 instead of 404 to a request with an invalid token for a path that does not exist."""
+    """Replace the 404 of a path that does not exist by 401 if the request has an invalid bearer token."""
     app.register_error_handler(NotFound, _unknown_path)
 
 
 def _unknown_path(error: NotFound) -> Response:
-    """Return 401 if the request has a bearer token that is rejected, otherwise 404.
+    """Return 401 if the request has a bearer token that is rejected, otherwise 404; may wait for a fetch of the keys.
 
     A user whose id contains a slash, or is `..`, has no path that exists, and would never learn why.
     """
-    rejected = rejection(unproxy(current_app), unproxy(request))
+    rejected = rejection(current_application(), current_request())
     return problem_response(rejected) if rejected else http_exception(error)
 
 
@@ -45,7 +45,7 @@ def _check_request() -> None:
     Sets `g.user` and removes `user_id` from the view's arguments. Does nothing for OPTIONS. Raises a `Problem` if a
     check fails (403 for the path of another user), `KeysUnavailable` and `DatabaseUnavailable`.
     """
-    app, req = unproxy(current_app), unproxy(request)
+    app, req = current_application(), current_request()
     if req.method == "OPTIONS":  # a CORS preflight has no token (Fetch, section 4.8), and calls no view
         return
     user = require_user(app, req)

@@ -20,7 +20,7 @@ permits = Permits("large request bodies", per_user=MAX_PER_USER, per_worker=MAX_
 
 
 def hold_permit(user: User) -> None:
-    """Acquire a permit for a large body; it is released when the response of the current request is closed.
+    """Acquire a permit for a large body, held until the response of the current request is closed.
 
     Waits, and raises errors, as `Permits.acquire` does.
     """
@@ -28,5 +28,6 @@ def hold_permit(user: User) -> None:
 
     @after_this_request
     def release_when_closed(response: Response) -> Response:
+        """Let the response release the permit when it is closed; return it (after_this_request function)."""
         response.call_on_close(held.release)
         return response

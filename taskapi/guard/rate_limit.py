@@ -13,13 +13,15 @@ import time
 from collections.abc import Mapping
 from functools import lru_cache
 
-from flask import Flask, Request, current_app, g, request
+from flask import Flask, Request, g
 
 from ..auth.tokens import User
 from ..config.settings import Config
 from ..http.errors import TooManyRequests
 from ..http.response import add_response_headers
-from ..http.routing import unproxy
+from ..http.routing import current_application, current_request
+from ..telemetry.limited_log import LimitedLog
+from ..telemetry.metrics import REDIS_FAILURES, TOO_MANY_REQUESTS
 from .windows import Counter, InMemoryCounter, Limit
 
 log = logging.getLogger(__name__)
@@ -61,12 +63,14 @@ class Limiter:
             self._users = redis.RedisCounter(counter, limit, "user")
             self._addresses = redis.RedisCounter(counter, address_limit, "address")
         self._paused_until = 0.0
+        self._log = LimitedLog(log)
 
     def consume(self, user_id: str, address: str | None) -> tuple[bool, int, float]:
         """Count a request; return (allowed, requests left, seconds until one more is allowed).
 
-        `address` is the key of the client's address, None if it is not limited. A request beyond a limit is not
-        counted. After a failure of Redis every request is allowed for `REDIS_PAUSE` seconds, and none is counted.
+        `address` is the key of the client's address, None if it is not limited. A request beyond the user's or the
+        address's limit is not counted. After a failure of Redis every request is allowed for `REDIS_PAUSE` seconds, and
+        none is counted.
         """
         if time.monotonic() < self._paused_until:
             return True, self._amount, 0
@@ -77,9 +81,10 @@ class Limiter:
             return True, self._amount, 0
 
     def charge(self, user_id: str, units: int) -> tuple[int, float]:
-        """Count `units` more, also beyond the limit; return (requests left, seconds until one more is allowed).
+        """Count `units`, also beyond the limit; return (requests left, seconds until one more is allowed).
 
-        After a failure of Redis nothing is counted for `REDIS_PAUSE` seconds, and all requests are left.
+        After a failure of Redis nothing is counted for `REDIS_PAUSE` seconds, and the whole limit is left. Addresses
+        are not charged.
         """
         if time.monotonic() >= self._paused_until:
             try:
@@ -89,12 +94,16 @@ class Limiter:
         return self._amount, 0
 
     def _pause(self, error: ConnectionError) -> None:
-        """Do not use Redis, and count no requests, for the next `REDIS_PAUSE` seconds; log it."""
+        """Log a failure of Redis; for the next `REDIS_PAUSE` seconds Redis is not used, and no requests are counted."""
         self._paused_until = time.monotonic() + REDIS_PAUSE
-        log.warning("rate limits are off for %g s: %s", REDIS_PAUSE, error)
+        REDIS_FAILURES.add()
+        self._log.write(logging.WARNING, str(error), f"rate limits are off for {REDIS_PAUSE:g} s: {error}")
 
     def _count(self, user_id: str, address: str | None) -> tuple[bool, int, float]:
-        """Count a request, unless a limit is reached; return what `consume` does. Raises `ConnectionError` of Redis."""
+        """Count a request unless a limit is reached; return the (allowed, requests left, seconds) of `consume`.
+
+        Raises `ConnectionError` if Redis fails.
+        """
         # Check the address before the user is counted: a request rejected for its address costs the user nothing.
         if address is not None:
             left, reset = self._addresses.left(address)
@@ -107,16 +116,17 @@ class Limiter:
 
 
 def init_app(app: Flask, config: Config) -> None:
-    """Create the limiter from the configuration; with `RATE_LIMIT=off` none: nothing is counted."""
+    """Store the configured limiter in `app.extensions`; None with `RATE_LIMIT=off`, so that nothing is counted."""
     app.extensions[_EXTENSION] = (
         Limiter(Limit.parse(config.rate_limit), config.redis_url, config.trusted_proxies) if config.rate_limit else None
     )
 
 
 def enforce_rate_limit(app: Flask, request: Request, user: User) -> None:
-    """Count a request and add the `RateLimit` headers to its response; raise `TooManyRequests` beyond the limit.
+    """Count a request and add the `RateLimit` headers to its response.
 
-    Does nothing with `RATE_LIMIT=off`.
+    Raises `TooManyRequests` (429) if the user or the client's address is beyond the limit. Does nothing with
+    `RATE_LIMIT=off`.
     """
     limiter: Limiter | None = app.extensions[_EXTENSION]
     if limiter is None:
@@ -125,40 +135,42 @@ def enforce_rate_limit(app: Flask, request: Request, user: User) -> None:
     seconds = math.ceil(reset)
     _add_headers(request, limiter, remaining, seconds)
     if not allowed:
+        TOO_MANY_REQUESTS.add("rate")
         raise TooManyRequests(
             "You have made too many requests. Wait, then go on.", headers={"Retry-After": str(max(1, seconds))}
         )
 
 
 def charge(units: int) -> None:
-    """Count the current request, which was counted once before its view, as `units` more; replace its headers.
+    """Count the current request as `units` more than the one counted before its view; replace its `RateLimit` headers.
 
-    A later call counts only what exceeds the units charged before: a view may run in a transaction that is repeated.
-    Does nothing for 0 units and with `RATE_LIMIT=off`. The request is not refused if fewer are left: the next requests
-    are, until the sliding window has paid for it. A client that repeats a refused request would otherwise spend with
-    each attempt what it waits for.
+    Never refuses the request: the next ones are refused until the sliding window has paid for it. A later call counts
+    only what exceeds the units charged before, because the view may run in a transaction that is repeated. Does nothing
+    for 0 units and with `RATE_LIMIT=off`.
     """
-    limiter: Limiter | None = current_app.extensions[_EXTENSION] if units else None
+    limiter: Limiter | None = current_application().extensions[_EXTENSION] if units else None
+    request = current_request()
     if limiter is not None and units > (charged := request.environ.get(_CHARGED_UNITS, 0)):
         request.environ[_CHARGED_UNITS] = units
         remaining, reset = limiter.charge(g.user.id, units - charged)
-        _add_headers(unproxy(request), limiter, remaining, math.ceil(reset))
+        _add_headers(request, limiter, remaining, math.ceil(reset))
 
 
 def _add_headers(request: Request, limiter: Limiter, remaining: int, seconds: int) -> None:
-    """Set RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers) of the response, 429 or not."""
+    """Set RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers) of the response, whatever its status.
+
+    `seconds` is the time until one more request is allowed. Headers set by an earlier call are replaced.
+    """
     add_response_headers(
         request, ("RateLimit-Policy", limiter.policy), ("RateLimit", f'"default";r={remaining};t={seconds}')
     )
 
 
 def _client_address(environ: Mapping[str, str], trusted_proxies: int) -> str | None:
-    """Return the rate limit key of the client's address; None for a private one, which may be a shared proxy.
+    """Return the rate limit key of the client's address; None if it is not counted: private, or not an IP address.
 
-    None as well for what is not an IP address, such as the entry `unknown`.
-
-    With trusted proxies, it is the entry of X-Forwarded-For that the outermost of them added: the one at that position
-    from the end. The client can forge the entries before it. With fewer entries, or none, it is the peer's address.
+    A private address may be a shared proxy. With trusted proxies, the address is the entry of X-Forwarded-For that the
+    outermost of them added, counted from the end, since clients can forge those before; with fewer entries the peer's.
     """
     address = environ.get("REMOTE_ADDR", "")
     if trusted_proxies:

@@ -44,7 +44,7 @@ class RedisCounter:
             return self._counter.hit(self._item, self._kind, key)
 
     def left(self, key: str) -> tuple[int, float]:
-        """Return how many more requests are allowed, and the seconds until one more is. Raises `ConnectionError`."""
+        """Return the requests left, and the seconds until one more is allowed. Raises `ConnectionError`."""
         with _redis_errors_as_connection_error():
             window = self._counter.get_window_stats(self._item, self._kind, key)
             if not window.remaining:
@@ -52,7 +52,7 @@ class RedisCounter:
         return window.remaining, max(0.0, window.reset_time - time.time())
 
     def charge(self, key: str, units: int) -> tuple[int, float]:
-        """Count `units`, beyond the limit if need be; return what `left` returns then. Raises `ConnectionError`."""
+        """Count `units`, also beyond the limit; return the result of `left`. Raises `ConnectionError`."""
         item = self._item
         with _redis_errors_as_connection_error():
             self._storage.acquire_sliding_window_entry(
@@ -69,7 +69,10 @@ class RedisCounter:
         return seconds_to_pay(self._limit, previous, count, remaining)
 
     def consume(self, key: str) -> tuple[bool, int, float]:
-        """Call `hit`, then `left`; return (allowed, left, seconds until one more is). Raises `ConnectionError`."""
+        """Count a request unless the limit is reached; return (allowed, requests left, seconds until one more is).
+
+        Two or three round trips (`hit`, `left`). Raises `ConnectionError`.
+        """
         return self.hit(key), *self.left(key)
 
 
@@ -86,8 +89,8 @@ def sliding_window(url: str) -> SlidingWindowCounterRateLimiter:
 def _check_dns(connection: Connection) -> None:
     """Look up the host, without the slot; raise `OSError` if that fails or takes longer than `LOOKUP_TIMEOUT`.
 
-    redis-py itself calls getaddrinfo, which has no timeout. This lookup runs before it; redis-py's own follows only
-    if this one succeeds, and should take as long.
+    redis-py itself calls getaddrinfo, which has no timeout. It does so only after this lookup has succeeded, and should
+    take as long.
     """
     with slots.released():
         resolve(connection.host, connection.port, LOOKUP_TIMEOUT)

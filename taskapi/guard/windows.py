@@ -32,13 +32,13 @@ class Counter(Protocol):
         """Count a request unless the limit is reached; return True if it is allowed."""
 
     def left(self, key: str) -> tuple[int, float]:
-        """Return how many more requests are allowed, and the seconds until one more than that is."""
+        """Return the requests left, and the seconds until one more is allowed."""
 
     def consume(self, key: str) -> tuple[bool, int, float]:
         """Count a request unless the limit is reached; return (allowed, requests left, seconds until one more is)."""
 
     def charge(self, key: str, units: int) -> tuple[int, float]:
-        """Count `units`, beyond the limit if need be; return what `left` returns then."""
+        """Count `units`, also beyond the limit; return the requests left, and the seconds until one more is allowed."""
 
 
 def seconds_to_pay(limit: Limit, previous: int, count: int, remaining: float) -> float:
@@ -82,19 +82,22 @@ class InMemoryCounter:
             return True, left - 1, reset if count else self._left(key)[1]
 
     def charge(self, key: str, units: int) -> tuple[int, float]:
-        """Count `units`, beyond the limit if need be; return what `left` returns then."""
+        """Count `units`, also beyond the limit; return the requests left, and the seconds until one more is allowed."""
         with self._lock:
             self._left(key)
             self._counts[key] = self._counts.get(key, 0) + units
             return self._left(key)
 
     def left(self, key: str) -> tuple[int, float]:
-        """Return how many more requests are allowed, and the seconds until one more than that is."""
+        """Return the requests left, and the seconds until one more is allowed."""
         with self._lock:
             return self._left(key)
 
     def _left(self, key: str) -> tuple[int, float]:
-        """Start a new window if the current one is over; return what `left` does. Call it with the lock held."""
+        """Return the requests left, and the seconds until one more is allowed; call it with the lock held.
+
+        Starts a new window first if the current one is over.
+        """
         window, elapsed = divmod(time.time(), self._seconds)
         if window != self._window:
             self._previous = self._counts if window == self._window + 1 else {}

@@ -12,7 +12,7 @@ from ..config.settings import Config
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 ALLOW_HEADERS = [
     *("Authorization", "Content-Type", "If-Match", "If-None-Match", "Idempotency-Key", "X-Request-Id"),
-    # Tracing libraries (OpenTelemetry, Sentry) add these to every request of a page; the service ignores them.
+    # Tracing libraries (OpenTelemetry, Sentry) add these to every request of a page; it reads `traceparent`.
     *("traceparent", "tracestate", "baggage", "sentry-trace"),
 ]
 EXPOSE_HEADERS = [
@@ -25,7 +25,7 @@ PREFLIGHT_SECONDS = 7200
 
 
 def init_app(app: Flask, config: Config) -> None:
-    """Allow the configured origins, if any, without credentials: the token is a header, never a cookie."""
+    """Let pages of `config.cors_origins` call the API without cookies (Flask-CORS); without origins do nothing."""
     if config.cors_origins:
         CORS(
             app,

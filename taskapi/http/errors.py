@@ -8,11 +8,13 @@ from http import HTTPStatus
 from typing import Any, Self
 
 import orjson
-from flask import Flask, Response, request
+from flask import Flask, Response, current_app, request
 from marshmallow import ValidationError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from ..database.failures import DatabaseUnavailable
+from ..telemetry.limited_log import limited_log
+from ..telemetry.metrics import DATABASE_UNAVAILABLE, PROBLEMS
 from .fields import strict
 from .request_id import request_id
 from .stack_traces import stack_trace
@@ -42,7 +44,7 @@ class Problem(Exception):
 
 
 class InvalidInput(Problem):
-    """Base of the problems of a request that breaks rules; `whole` names the part of the request that they are about.
+    """Base of the problems of invalid input; `whole` names the part of the request that is invalid, such as "Body".
 
     `errors` has each violation, and `detail` names the first ones and what is wrong with them.
     """
@@ -51,7 +53,10 @@ class InvalidInput(Problem):
 
     @classmethod
     def of(cls, error: ValidationError) -> Self:
-        """Return the problem of a validation error whose messages are `Violation`s."""
+        """Return this problem for a marshmallow error.
+
+        Its `Violation`s become `errors`, and the first ones also the text of `detail`.
+        """
         violations = strict.violations(error)
         return cls(strict.describe(violations, cls.whole), errors=violations)
 
@@ -201,7 +206,10 @@ RETRY_AFTER = {"Retry-After": "1"}
 
 
 def init_app(app: Flask) -> None:
-    """Register the error handlers; Flask calls that of the most specific class, whatever the order."""
+    """Register the handlers that turn each exception into a problem response.
+
+    Flask calls the handler of the most specific class, whatever the order of registration.
+    """
     app.register_error_handler(Problem, problem_response)
     app.register_error_handler(DatabaseUnavailable, _database_unavailable)
     app.register_error_handler(HTTPException, http_exception)
@@ -221,13 +229,18 @@ def problem_response(problem: Problem) -> Response:
     }
     response = Response(orjson.dumps(body), problem.status, content_type=MEDIA_TYPE)
     response.headers.extend(problem.headers)
+    PROBLEMS.add(problem.code)
     return response
 
 
 def _database_unavailable(error: DatabaseUnavailable) -> Response:
-    """Log, and return 503 with `Retry-After`; `error.uncertain` means that a commit may have succeeded."""
-    # Log the first line only: PostgreSQL's DETAIL and CONTEXT, which follow it, may quote values.
-    log.error("database unavailable: %s", str(error).partition("\n")[0])
+    """Log the error and return 503 with `Retry-After`.
+
+    The detail says that nothing was changed, or, if `error.uncertain`, that the write may have been committed.
+    """
+    DATABASE_UNAVAILABLE.add()
+    message = f"database unavailable: {_first_line(error)}"
+    limited_log(current_app, log).write(logging.ERROR, message, message)
     if error.uncertain:
         detail = "The database was lost while the change was being saved. Read the task again before you repeat it."
     else:
@@ -235,10 +248,15 @@ def _database_unavailable(error: DatabaseUnavailable) -> Response:
     return problem_response(ServiceUnavailable(detail, headers=RETRY_AFTER))
 
 
+def _first_line(error: DatabaseUnavailable) -> str:
+    """Return the first line of a message: PostgreSQL's DETAIL and CONTEXT, which follow it, may quote values."""
+    return str(error).partition("\n")[0]
+
+
 def http_exception(error: HTTPException) -> Response:
     """Return the problem response for an exception that Flask or Werkzeug raised: 404, 405 with `Allow`, or 413.
 
-    Any other status below 500 becomes 400; the rest is logged and becomes 500 (`_unexpected`).
+    Any other status below 500 becomes 400. An error without a status, or of 500 and above, is logged and becomes 500.
     """
     if isinstance(error, MethodNotAllowed):
         allow = ", ".join(sorted(error.valid_methods or ()))
@@ -254,6 +272,12 @@ def http_exception(error: HTTPException) -> Response:
 
 
 def _unexpected(error: Exception) -> Response:
-    """Log an exception that no other handler accepts, without its message (`stack_trace`), and return 500."""
-    log.error("unhandled %s in request %s\n%s", type(error).__name__, request_id(), stack_trace(error))
+    """Log an exception that no other handler accepts, without its message (`stack_trace`), and return 500.
+
+    The stack trace is logged once a minute; for each request there is a line, because the response quotes its id.
+    """
+    trace = stack_trace(error)
+    message = f"unhandled {type(error).__name__} in request {request_id()}"
+    if not limited_log(current_app, log).write(logging.ERROR, trace, f"{message}\n{trace}"):
+        log.error("%s: the same stack trace as before", message)
     return problem_response(InternalError("Something failed on our side. Quote the request_id when you report it."))

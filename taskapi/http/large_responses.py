@@ -31,7 +31,7 @@ R = TypeVar("R", bound=Response)
 
 
 class Permit:
-    """The permit of one request, acquired only if its response is large: a context manager that releases it."""
+    """The permit of one request, acquired only if its response is large; leaving the `with` block releases it."""
 
     __slots__ = ("_held", "_user_id")
 
@@ -45,20 +45,23 @@ class Permit:
         return self._held is not None
 
     def acquire_now(self) -> bool:
-        """Acquire it without waiting, unless it is held; return True if it is held now."""
+        """Acquire the permit without waiting, unless it is held; return True if it is held then, else False."""
         self._held = self._held or permits.acquire_now(self._user_id)
         return self._held is not None
 
     def acquire(self) -> None:
-        """Acquire it unless it is held; waits, and raises errors, as `Permits.acquire` does."""
+        """Acquire the permit, unless it is held already; wait, and raise errors, as `Permits.acquire` does."""
         self._held = self._held or permits.acquire(self._user_id)
 
     def allows(self, size: int) -> bool:
-        """Return True if a response of `size` bytes may be made now: it is not large, or `acquire_now` returns True."""
+        """Return True if a response of `size` bytes may be made: it is small, or the permit is held or acquired now.
+
+        Never waits (`acquire_now`).
+        """
         return size <= LARGE_RESPONSE_BYTES or self.acquire_now()
 
     def hold_until_closed(self, response: R, size: int | None) -> R:
-        """Hold the permit, if it is held, until a large response is closed; return the response.
+        """Return the response; if it is large and the permit is held, closing the response releases the permit.
 
         A `size` of None (unknown) is large. The permit of a small response is released at the end of the `with` block.
         """
@@ -87,6 +90,10 @@ def with_large_response_permit(view: Callable[[], Response]) -> Callable[[], Res
 
     @wraps(view)
     def with_permit() -> Response:
+        """Acquire a permit (waits, and raises, as `Permits.acquire` does), call the view, and return its response.
+
+        A large response, or one of unknown length, holds the permit until it is closed; otherwise it is released here.
+        """
         with Permit(g.user.id) as permit:
             permit.acquire()
             response = view()

@@ -51,10 +51,10 @@ class PathPrefix:
         return prefixed
 
     def _apply(self, environ: Environ) -> None:
-        """Set SCRIPT_NAME to the prefix, if there is one, and remove it from PATH_INFO.
+        """Set SCRIPT_NAME to the prefix, if there is one, and remove the prefix from PATH_INFO.
 
         It is removed only if the rest is a path of this service: with the prefix `/api`, the path `/api/alice/tasks`
-        comes from a proxy that has removed it.
+        comes from a proxy that has removed the prefix.
         """
         prefix = self._prefix or self._forwarded_prefix(environ.get(HEADER, ""))
         if not prefix:
@@ -66,9 +66,10 @@ class PathPrefix:
             environ["PATH_INFO"] = rest
 
     def _forwarded_prefix(self, header: str) -> str:
-        """Return the prefix that the trusted proxies have sent, the outermost first; "" if it is absent or invalid.
+        """Return the prefixes in X-Forwarded-Prefix, joined, the outermost one first; "" if absent or one is invalid.
 
-        Each proxy appends a value for what it removes. As in X-Forwarded-For, the last `trusted_proxies` values count.
+        Each proxy appends the prefix that it removes. As in X-Forwarded-For, only the last `trusted_proxies` values
+        count.
         """
         if not header:
             return ""
@@ -78,14 +79,14 @@ class PathPrefix:
 
     @cached_property
     def _roots(self) -> list[list[str]]:
-        """Return the beginnings of all routes: an empty string, which stands before the first slash, and a segment."""
+        """The first segment of each route as ["", segment], which is how `_apply` splits a path; computed once."""
         return [rule.rule.split("/", 2)[:2] for rule in self._app.url_map.iter_rules()]
 
 
 def init_app(app: Flask, config: Config) -> None:
-    """Wrap `app.wsgi_app`: each request's path prefix moves from PATH_INFO, if it is there, to SCRIPT_NAME.
+    """Wrap `app.wsgi_app` so that each request's path prefix moves from PATH_INFO, if it is there, to SCRIPT_NAME.
 
-    The prefix is `URL_PREFIX`, otherwise `X-Forwarded-Prefix` if a proxy is trusted; without both, do nothing.
+    Do nothing if neither `URL_PREFIX` nor a trusted proxy, which may send `X-Forwarded-Prefix`, is configured.
     """
     if config.url_prefix or config.trusted_proxies:
         prefix = PathPrefix(app, config.url_prefix, config.trusted_proxies)
@@ -94,9 +95,9 @@ def init_app(app: Flask, config: Config) -> None:
 
 
 def in_front_of(application: Application, app: Application) -> Application:
-    """Return `application`, which calls `app`, so that it, too, gets the path without the prefix.
+    """Return `application`, a wrapper of `app`, wrapped so that it gets the path without the prefix, as `app` does.
 
-    The worker serves any WSGI application; one that is not made by `create_app` has no prefix.
+    Returns it unchanged if `app` has no prefix: none is configured, or `create_app` did not make it.
     """
     prefix: PathPrefix | None = app.extensions.get(_EXTENSION) if isinstance(app, Flask) else None
     return prefix.in_front_of(application) if prefix else application

@@ -11,6 +11,7 @@ from flask import g
 
 from ..concurrency import slots
 from ..concurrency.lanes import Lane, LaneTimeout
+from ..telemetry.metrics import TOO_MANY_REQUESTS
 from .errors import RETRY_AFTER, ServiceUnavailable, TooManyRequests
 
 PERMIT_TIMEOUT = 2.0
@@ -45,23 +46,28 @@ class Permits:
         return self.acquire_now(user_id) or self._wait(user_id, PERMIT_TIMEOUT if timeout is None else timeout)
 
     def _wait(self, user_id: str, timeout: float) -> HeldPermit:
-        """Wait for a permit in the queue, without the slot; raises as `acquire` does."""
+        """Wait up to `timeout` seconds for a permit, without the slot; return it, or raise as `acquire` does."""
         try:
             with slots.released():
                 self._lane.acquire(time.monotonic() + timeout, user_id)
                 return HeldPermit(self._lane, user_id)
         except LaneTimeout as error:
             if self._lane.is_full_for(user_id):
+                TOO_MANY_REQUESTS.add("in_progress")
                 detail = f"You have {self._per_user} {self._kind} in progress. Let one end, then repeat the request."
                 raise TooManyRequests(detail, headers=RETRY_AFTER) from error
             detail = f"Too many {self._kind} are in progress. Try again shortly."
             raise ServiceUnavailable(detail, headers=RETRY_AFTER) from error
 
     def limit(self, work: Callable[P, R]) -> Callable[P, R]:
-        """Decorate a view, or a part of one, that runs with a permit of `g.user`; it waits and raises as `acquire`."""
+        """Decorate a view, or a part of one, to run with a permit of `g.user`, released at its return.
+
+        A call waits for the permit and raises as `acquire` does.
+        """
 
         @wraps(work)
         def with_permit(*args: P.args, **kwargs: P.kwargs) -> R:
+            """Call the decorated function with a permit of `g.user`; waits for the permit and raises as `acquire`."""
             with self.acquire(g.user.id):
                 return work(*args, **kwargs)
 
@@ -69,10 +75,9 @@ class Permits:
 
 
 class HeldPermit:
-    """A permit that is held: a context manager that releases it.
+    """A permit that is held until `release`, the end of a `with` block, or at the latest its garbage collection.
 
-    It is released when it is garbage collected, at the latest: Flask never closes a response that an error response
-    replaces because a hook after the view failed.
+    Flask never closes a response that an error response replaces because a hook after the view failed.
     """
 
     def __init__(self, lane: Lane, user_id: str) -> None:
@@ -80,17 +85,18 @@ class HeldPermit:
         self._released = False
 
     def release(self) -> None:
-        """Release it; a second call has no effect."""
+        """Release the permit; a second call has no effect."""
         if not self._released:
             self._released = True
             self._lane.release(self._user_id)
 
     def __enter__(self) -> None:
-        """Do nothing: it is held already."""
+        """Do nothing: the permit is held already."""
 
     def __exit__(self, *_: object) -> None:
+        """Release the permit."""
         self.release()
 
     def __del__(self) -> None:
-        """Release it if that has not been done."""
+        """Release the permit if that has not been done."""
         self.release()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
 from typing import Any, TypeVar
 
-from flask import Request, current_app, request
+from flask import Request, request
 from gunicorn.http.errors import ParseException
 from marshmallow import Schema, ValidationError
 from marshmallow.fields import List as ListField
@@ -26,7 +26,7 @@ from .errors import (
 )
 from .fields import strict
 from .fields.collections import LoadedItems, Objects
-from .routing import short_length, unproxy
+from .routing import current_application, current_request, short_length
 
 MAX_BODY_BYTES = 64 * 1024
 """Default maximum size of a body. A task with the longest description takes up to 40 KB of UTF-8."""
@@ -56,10 +56,11 @@ _CODING_SUFFIX = re.compile(r'--?(gzip|br|zstd|deflate)(?=")')
 def accepts(*media_types: str, max_bytes: int = MAX_BODY_BYTES) -> Callable[[View], View]:
     """Decorate a view with the media types and the maximum bytes of its body, which `read_body` enforces (415, 413).
 
-    The detail of a 415 names the first type.
+    The detail of a 415 names all types. A view without this decorator accepts JSON of up to `MAX_BODY_BYTES`.
     """
 
     def mark(view: View) -> View:
+        """Store the media types and the maximum size on the view, and return the view itself, not a wrapper."""
         vars(view)[_BODY_LIMITS] = (media_types, max_bytes)
         return view
 
@@ -125,17 +126,23 @@ def read_body(request: Request, before_large: Callable[[], None] | None = None) 
 
 
 def _body_limits(request: Request) -> tuple[tuple[str, ...], int]:
-    """Return the media types, () for any, and the maximum bytes of a body: by `accepts`, or the default (JSON)."""
+    """Return the media types, () for any, and the maximum bytes of the request's body.
+
+    Those of its view's `accepts`, otherwise JSON and `MAX_BODY_BYTES`; for DELETE any type and `MAX_BODY_BYTES`.
+    """
     if request.method == "DELETE":
         # The body has no semantics (RFC 9110, section 9.3.5), but it is part of the fingerprint of an idempotency key.
         return (), MAX_BODY_BYTES
-    view = unproxy(current_app).view_functions[request.endpoint or ""]
+    view = current_application().view_functions[request.endpoint or ""]
     limits: tuple[tuple[str, ...], int] = getattr(view, _BODY_LIMITS, _DEFAULT_LIMITS)
     return limits
 
 
 def _check_type(request: Request, media_types: tuple[str, ...]) -> None:
-    """Raise 415, with the accepted types in a header, if the media type is not in `media_types`; () is any."""
+    """Raise 415 if the media type is not in `media_types`; () accepts any.
+
+    The response lists the accepted types in the header `Accept`, or `Accept-Patch` of a PATCH.
+    """
     if not media_types or request.environ.get("CONTENT_TYPE") in media_types:
         return  # most clients send the type without parameters
     if request.mimetype not in media_types:
@@ -147,7 +154,7 @@ def _check_type(request: Request, media_types: tuple[str, ...]) -> None:
 
 
 def _too_large(max_bytes: int) -> str:
-    """Return the detail of a 413."""
+    """Return the text for the `detail` of a 413."""
     return f"Send at most {max_bytes} bytes."
 
 
@@ -174,13 +181,13 @@ def json_body(schema: Schema, *, partial: bool = False) -> dict[str, Any]:
     would take the success for a change. Raises `BadRequest` if the body is not strict JSON, and `ValidationFailed` if
     it is not an object, or with a pointer to each invalid member.
     """
-    if partial and not request.get_data():
+    if partial and not current_request().get_data():
         raise BadRequest("The request has no body: send a JSON object with the members to change.")
     return _load_body(schema, strict_json.loads, partial=partial)
 
 
 def long_json_body(schema: Schema) -> dict[str, Any]:
-    """Parse and load the body as `json_body` does, its arrays of objects item by item, yielding to other requests.
+    """Load the body as `json_body` does, but parse its arrays of objects item by item, yielding to other requests.
 
     The parsed items are not in memory together. Raises the same errors, and `BadRequest` as well for a value of more
     than `strict_json.MAX_VALUE_CHARACTERS`.
@@ -191,7 +198,10 @@ def long_json_body(schema: Schema) -> dict[str, Any]:
 
 
 def _load_items(name: str, field: Objects, items: Iterable[Any]) -> LoadedItems:
-    """Load the items of the array `name`; raise `ValidationFailed` for too many at once, without parsing the rest."""
+    """Load the items of the array `name`; return them and the error of invalid ones, which is not raised here.
+
+    Raises `ValidationFailed` as soon as there are too many items, without parsing the rest.
+    """
     loaded = field.load_items(items)
     if loaded.is_too_long and loaded.error:
         raise ValidationFailed.of(ValidationError({name: loaded.error.messages}))
@@ -200,7 +210,7 @@ def _load_items(name: str, field: Objects, items: Iterable[Any]) -> LoadedItems:
 
 def _load_body(schema: Schema, parse: Callable[[bytes], Any], *, partial: bool) -> dict[str, Any]:
     """Parse the body with `parse` unless it is empty, and load it with `schema`; raise as `json_body` does."""
-    raw = unproxy(request).get_data()
+    raw = current_request().get_data()
     try:
         members = parse(raw) if raw else {}
     except strict_json.ValueTooLong as error:
@@ -220,9 +230,10 @@ def _load_body(schema: Schema, parse: Callable[[bytes], Any], *, partial: bool) 
 def query_parameters(schema: Schema) -> Any:
     """Load the query parameters with `schema`; raise `BadParameter` for unknown, repeated and invalid ones.
 
-    Results are cached by query string, up to `MAX_CACHED_QUERY` bytes: callers must not change the returned object.
+    Parameters of a list field may be repeated. Results are cached by query string, up to `MAX_CACHED_QUERY` bytes:
+    callers must not change the returned object.
     """
-    query = unproxy(request).query_string
+    query = current_request().query_string
     return _parameters(schema, query) if len(query) <= MAX_CACHED_QUERY else _parameters.__wrapped__(schema, query)
 
 
@@ -247,13 +258,13 @@ def _parameters(schema: Schema, _query: bytes) -> Any:
 def expected_versions() -> frozenset[int] | None:
     """Return the versions that `If-Match` accepts (RFC 9110, section 13.1.1); None for `*` or without the header.
 
-    A weak tag and one with a suffix count, too: a proxy that compresses responses changes the ETag, but the number
-    still identifies the content exactly. Tags that are not versions are left out: they match nothing. In strict mode a
-    missing header raises `PreconditionRequired` (RFC 6585, section 3).
+    A weak tag, and one with the suffix that a compressing proxy appends, count as well: the number still identifies the
+    content. Tags that are not versions are left out; an empty set matches no task. In strict mode a missing header
+    raises `PreconditionRequired` (RFC 6585, section 3).
     """
-    sent = unproxy(request).environ.get("HTTP_IF_MATCH")
+    sent = current_request().environ.get("HTTP_IF_MATCH")
     if sent is None:
-        if current_app.config["REQUIRE_IF_MATCH"]:
+        if current_application().config["REQUIRE_IF_MATCH"]:
             raise PreconditionRequired(
                 "Send `If-Match` with the ETag you last saw, or `If-Match: *` for whatever is there."
             )
@@ -267,14 +278,15 @@ def expected_versions() -> frozenset[int] | None:
 
 def if_none_match() -> str | None:
     """Return the `If-None-Match` header of the current request, unparsed; None if absent."""
-    sent: str | None = unproxy(request).environ.get("HTTP_IF_NONE_MATCH")
+    sent: str | None = current_request().environ.get("HTTP_IF_NONE_MATCH")
     return sent
 
 
 def matches_etag(etag: str, sent: str | None) -> bool:
     """Return True if the `If-None-Match` header `sent` contains the ETag, weak or not, or is `*` (RFC 9110, 13.1.2).
 
-    `etag` has its quotes; a suffix that a compressing proxy has appended does not count. False without the header.
+    `etag` has its quotes. A suffix that a compressing proxy has appended to it in `sent` is ignored. False without the
+    header.
     """
     # A polling client sends one tag, exactly as it received it: compare that first, and parse only otherwise.
     return sent is not None and (

@@ -15,7 +15,10 @@ _KEY = "taskapi.http.request_id"
 
 
 def request_id(request: Request = request) -> str:
-    """Return the `X-Request-Id` of a request if it is valid, otherwise a random one; the same in all calls for it."""
+    """Return the `X-Request-Id` of a request if it is valid, otherwise a random id.
+
+    All calls for a request return the same id.
+    """
     environ = request.environ
     current: str | None = environ.get(_KEY)
     if current is None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from itertools import chain
 from typing import Any
 
 import orjson
-from flask import Flask, Request, Response, request, stream_with_context
+from flask import Flask, Request, Response, stream_with_context
 from werkzeug.datastructures import Headers
 from werkzeug.wsgi import ClosingIterator
 
 from .request_id import HEADER, request_id
-from .routing import unproxy
+from .routing import current_request
 
 STREAM_TIMEOUT = 300
 """Seconds from the first byte of a streamed response to the last; then the connection is closed."""
@@ -38,7 +39,7 @@ def _add_common_headers(response: Response) -> Response:
 
     A Cache-Control that is set stays; a Vary that is set is extended.
     """
-    headers, current = response.headers, unproxy(request)
+    headers, current = response.headers, current_request()
     # One pass: `in` and `setdefault` of Werkzeug's Headers search all headers for each name.
     present = {name.lower() for name, _ in headers}
     added = [(HEADER, request_id(current)), ("X-Content-Type-Options", "nosniff")]
@@ -51,7 +52,11 @@ def _add_common_headers(response: Response) -> Response:
         added.append(("Vary", "Authorization, Origin"))
     else:
         response.vary.update(("Authorization", "Origin"))
-    headers.extend([*added, *current.environ.get(_EXTRA_HEADERS, ())])
+    added += current.environ.get(_EXTRA_HEADERS, ())
+    if isinstance(headers, _FastHeaders):
+        headers.append_checked(added)
+    else:
+        headers.extend(added)
     return response
 
 
@@ -66,6 +71,10 @@ class _FastHeaders(Headers):
         else:
             self._list += headers
 
+    def append_checked(self, headers: list[tuple[str, str]]) -> None:
+        """Append headers whose values are the service's own, or checked: none has a newline."""
+        self._list += headers
+
 
 class FastResponse(Response):
     """A response that is sent as it is: it has all headers that Werkzeug's get_wsgi_headers would compute.
@@ -79,7 +88,11 @@ class FastResponse(Response):
     _has_callbacks = False
 
     def __init__(self, status: int, headers: Sequence[tuple[str, str]] = (), body: Iterable[bytes] = ()) -> None:
-        super().__init__(body, status, _FastHeaders(headers))
+        # Sets what Werkzeug's constructors set: they look for a Content-Type, and look the status up, each time.
+        self.headers = _FastHeaders(headers)
+        self._status, self._status_code = _status_line(status)
+        self.response, self.direct_passthrough = body, False
+        self._on_close: list[Callable[[], Any]] = []
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Start the response with its headers and return the body (WSGI application); no body for HEAD."""
@@ -88,9 +101,16 @@ class FastResponse(Response):
         return ClosingIterator(body, self.close) if self._has_callbacks else body
 
     def call_on_close(self, func: Callable[[], Any]) -> Callable[[], Any]:
-        """Call a function when the response is sent or its connection is closed; return it."""
+        """Register a function to call when the response is sent or its connection is closed; return the function."""
         self._has_callbacks = True
         return super().call_on_close(func)
+
+
+@cache
+def _status_line(status: int) -> tuple[str, int]:
+    """Return the status as text, such as `200 OK`, and as a number; cached: the service has some twenty."""
+    response = Response(status=status)
+    return response.status, response.status_code
 
 
 def json_response(
@@ -118,7 +138,7 @@ def no_content() -> Response:
 
 
 def stream(chunks: Iterable[bytes], media_type: str, *, filename: str) -> Response:
-    """Return a file download that is streamed while it is generated.
+    """Return a file download (200, attachment) that is streamed while `chunks` generates it.
 
     The first chunk is generated here, so an exception up to then still becomes an error response. A later exception,
     and `STREAM_TIMEOUT`, close the connection before the end of the stream.
@@ -131,7 +151,7 @@ def stream(chunks: Iterable[bytes], media_type: str, *, filename: str) -> Respon
 
 
 def _with_timeout(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the chunks; raise ConnectionResetError for one that is made after `STREAM_TIMEOUT` seconds."""
+    """Yield the chunks; raise ConnectionResetError instead of one that is made after `STREAM_TIMEOUT` seconds."""
     deadline = time.monotonic() + STREAM_TIMEOUT
     for chunk in chunks:
         if time.monotonic() > deadline:

@@ -1,14 +1,17 @@
-"""Flask subclass that caches URL matching per path and method, and has no sessions, host matching and `async` views."""
+"""Flask subclass: cached URL matching and hooks; no sessions, host matching, `async` views, and unused signals."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import lru_cache
-from typing import Any, TypeVar, cast
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, lru_cache
+from typing import Any, cast
 
-from flask import Flask, Request
+from flask import Flask, Request, Response
 from flask.ctx import RequestContext
+from flask.globals import _cv_app, _cv_request
 from flask.sessions import NullSession, SessionInterface
+from flask.signals import request_finished, request_started
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, MapAdapter, Rule
 
@@ -18,17 +21,20 @@ ROUTE_CACHE_SIZE, MAX_CACHED_PATH = 2048, 512
 MAX_SHORT_BODY = 64 * 1024
 """Maximum bytes of a body that is read in one call; a longer one is read in pieces."""
 
-T = TypeVar("T")
+Hook = Callable[..., Any]
 
 
-def unproxy(proxy: T) -> T:
-    """Return the object that a werkzeug LocalProxy points to.
+def current_request() -> Request:
+    """Return the current request itself; raises LookupError outside of a request.
 
-    Each attribute access on a proxy such as `flask.request` reads a context variable first, so get the object once.
-    Raises RuntimeError outside of the request or application context.
+    `flask.request` is a proxy, which calls several Python functions for each attribute.
     """
-    target: T = cast("Any", proxy)._get_current_object()  # noqa: SLF001  public in Flask's documentation
-    return target
+    return _cv_request.get().request
+
+
+def current_application() -> Flask:
+    """Return the current application itself, as `current_request` the request; LookupError outside of its context."""
+    return _cv_app.get().app
 
 
 class _NoSessions(SessionInterface):
@@ -105,6 +111,12 @@ class _Request(Request):
         return body
 
 
+@lru_cache(maxsize=256)
+def path_template(rule: str) -> str:
+    """Return a rule of the URL map as OpenAPI, logs and traces write it: `/api/{user_id}/tasks/{id}`."""
+    return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule)
+
+
 def short_length(environ: Mapping[str, Any]) -> int | None:
     """Return the length of a body of at most `MAX_SHORT_BODY` bytes, 0 without one; None if it is longer or unknown.
 
@@ -131,6 +143,7 @@ class Application(Flask):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self._hooks = cache(self._find_hooks)
         self._adapter = lru_cache(ROUTE_CACHE_SIZE)(lambda root: self.url_map.bind("", script_name=root))
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
@@ -140,6 +153,48 @@ class Application(Flask):
     def request_context(self, environ: dict[str, Any]) -> RequestContext:
         """Return the context of a request, with cached URL matching."""
         return _RequestContext(self, environ)
+
+    def full_dispatch_request(self) -> Response:
+        """Call the hooks and the view of the current request as Flask does, and return the response.
+
+        In a third of the steps if there is a view to call, no subscriber of a signal, and if it returns a response.
+        """
+        context = _cv_request.get()
+        request = context.request
+        rule = request.url_rule
+        if rule is None or request.method == "OPTIONS" or request_started.receivers or request_finished.receivers:
+            return super().full_dispatch_request()
+        self._got_first_request = True
+        before, after = self._hooks(rule.endpoint)
+        try:
+            result: Any = None
+            for hook in before:
+                if (result := hook()) is not None:
+                    break
+            else:
+                result = self.view_functions[rule.endpoint](**cast("Any", request.view_args))
+        except Exception as error:  # noqa: BLE001  Flask's handler raises what no error handler is registered for
+            result = self.handle_user_exception(error)
+        if context._after_request_functions or not isinstance(result, Response):  # noqa: SLF001
+            return self.finalize_request(result)
+        for hook in after:
+            result = hook(result)
+        return cast("Response", result)
+
+    def _find_hooks(self, endpoint: str) -> tuple[Sequence[Hook], Sequence[Hook]]:
+        """Return the before_request and after_request functions of an endpoint, in Flask's order.
+
+        Flask allows no registration after the first request. Raises TypeError for a url_value_preprocessor.
+        """
+        if self.url_value_preprocessors:
+            raise TypeError("Application calls no url_value_preprocessor")
+        blueprint, outward = endpoint.rpartition(".")[0], []
+        while blueprint:
+            outward.append(blueprint)
+            blueprint = blueprint.rpartition(".")[0]
+        before = [hook for name in (None, *reversed(outward)) for hook in self.before_request_funcs.get(name, ())]
+        after = [hook for name in (*outward, None) for hook in reversed(self.after_request_funcs.get(name, ()))]
+        return before, after
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
         """Return the adapter for `url_for`, cached per SCRIPT_NAME: it builds relative URLs, without the host name.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from itertools import starmap
 from typing import Any, TypeVar
 
 from marshmallow import Schema, fields
@@ -30,6 +32,7 @@ class CompiledSchema(Schema):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._dump_one = _compile(self.dump_fields)
+        self._dump_tuple = cache(lambda row_type: _compile(self.dump_fields, row_type._fields))
 
     def dump(self, obj: Any, *, many: bool | None = None) -> Any:
         """Return a dict for a row, or a list of dicts for rows if `many`; the default is the `many` of the schema.
@@ -38,7 +41,13 @@ class CompiledSchema(Schema):
         """
         if not (self.many if many is None else many):
             return self._dump_one(obj)
-        return [*map(self._dump_one, in_slices(obj) if isinstance(obj, list) else obj)]
+        if not isinstance(obj, list):
+            return [*map(self._dump_one, obj)]
+        types = {*map(type, obj)}
+        if len(types) == 1 and issubclass(row_type := types.pop(), tuple):
+            # The cells of named tuples as arguments take a fifth less time than an attribute for each member.
+            return [*starmap(self._dump_tuple(row_type), in_slices(obj))]
+        return [*map(self._dump_one, in_slices(obj))]
 
 
 def in_slices(rows: Sequence[T]) -> Iterable[T]:
@@ -46,21 +55,27 @@ def in_slices(rows: Sequence[T]) -> Iterable[T]:
     return yielding(rows, every=SLICE_ROWS) if len(rows) > SLICE_ROWS else rows
 
 
-def _compile(members: dict[str, fields.Field[Any]]) -> Callable[[Any], dict[str, Any]]:
+def _compile(members: dict[str, fields.Field[Any]], cells: Sequence[str] = ()) -> Callable[..., dict[str, Any]]:
     """Return a function that makes the dict of a row in one expression; raises as `_conversion` does.
 
-    Like `namedtuple` it evaluates source text, which has the names of the schema's fields and no values of a request.
+    Its argument is the row; with the names of the `cells` of a named tuple, its arguments are these cells. Like
+    `namedtuple` it evaluates source text, which has the names of the schema's fields and no values of a request.
     """
     conversions: dict[str, Any] = {}
     items = []
     for name, field in members.items():
-        value = f"row.{field.attribute or name}"
+        attribute = field.attribute or name
+        if cells and attribute not in cells:
+            raise AttributeError(f"the rows have no {attribute!r}")
+        value = f"cell{cells.index(attribute)}" if cells else f"row.{attribute}"
         conversion = _conversion(name, field)
         if conversion is not None:
             conversions[f"_{name}"] = conversion
-            value = f"None if (value := {value}) is None else _{name}(value)"
+            local, fetch = (value, value) if cells else ("value", f"(value := {value})")
+            value = f"None if {fetch} is None else _{name}({local})"
         items.append(f"{field.data_key or name!r}: {value}")
-    compiled: Callable[[Any], dict[str, Any]] = eval(f"lambda row: {{{', '.join(items)}}}", conversions)  # noqa: S307
+    arguments = ", ".join(f"cell{number}" for number in range(len(cells))) or "row"
+    compiled: Callable[..., dict[str, Any]] = eval(f"lambda {arguments}: {{{', '.join(items)}}}", conversions)  # noqa: S307
     return compiled
 
 

@@ -44,11 +44,11 @@ def loads(raw: bytes) -> Any:
 
 
 def read_object(raw: bytes, readers: Mapping[str, ArrayReader]) -> Any:
-    """Parse a long document as strictly as `loads`, yielding to other requests after each `PIECE_BYTES`.
+    """Parse a long document as strictly as `loads`; return its value. Yields to other requests per `PIECE_BYTES`.
 
-    An array that is a member of the document and has a reader in `readers` is passed to it as an iterator, so the
-    parsed items need not be in memory together. Raises ValueError, also for more than `MAX_MEMBERS` members,
-    `ValueTooLong`, and the exceptions of a reader.
+    An array that is a member of the document and has a reader in `readers` is passed to the reader as an iterator, so
+    the parsed items need not be in memory together; the reader's result replaces it. Raises ValueError, also for more
+    than `MAX_MEMBERS` members, `ValueTooLong`, and the exceptions of a reader.
     """
     document = _Document(raw)
     is_object = document.peek() == "{"
@@ -82,9 +82,10 @@ class _Document:
                 return ""
 
     def parse_value(self) -> Any:
-        """Parse the next value; decode pieces, and so yield to other requests, until it is complete.
+        """Parse and return the next value; decodes pieces, and so yields to other requests, until it is complete.
 
-        Raises ValueError, or `ValueTooLong`.
+        Raises ValueError, or `ValueTooLong` if it is incomplete, or malformed, and more than `MAX_VALUE_CHARACTERS`
+        follow.
         """
         self.peek()
         while True:
@@ -105,9 +106,10 @@ class _Document:
             return value
 
     def members(self, readers: Mapping[str, ArrayReader]) -> Iterator[tuple[str, Any]]:
-        """Parse an object; yield (name, value). An array whose member has a reader has the value that this returns.
+        """Parse an object; yield (name, value) of each member.
 
-        Raises ValueError, also for more than `MAX_MEMBERS`, and the exceptions of a reader.
+        The value of an array whose name is in `readers` is the result of that reader. Raises ValueError, also for more
+        than `MAX_MEMBERS`, and the exceptions of a reader.
         """
         for number in self._elements("{", "}"):
             if number == MAX_MEMBERS or self.peek() != '"':
@@ -157,7 +159,7 @@ class _Document:
 
 
 def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make an object of its members; raise ValueError if a name occurs twice."""
+    """Return the members as a dict; raise ValueError if a name occurs twice."""
     members = dict(pairs)
     if len(members) != len(pairs):
         raise ValueError("duplicate member")
@@ -165,7 +167,7 @@ def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _reject_non_finite(text: str) -> float:
-    """Parse a number; raise ValueError if it overflows to infinity."""
+    """Return a number with a fraction or an exponent as a float; raise ValueError if it overflows to infinity."""
     value = float(text)
     if math.isinf(value):
         raise ValueError("a number is too large")

@@ -13,7 +13,8 @@ from flask import Response, g, request
 
 from ..auth.tokens import User
 from ..http.errors import BadRequest, InFlight, KeyReused, TooManyKeys
-from ..http.routing import unproxy
+from ..http.routing import current_request
+from ..telemetry.metrics import IDEMPOTENT_REPLAYS, TOO_MANY_REQUESTS
 from . import queries
 
 HEADER = "Idempotency-Key"
@@ -45,18 +46,23 @@ class Idempotent:
     def __call__(self, view: Callable[P, Response]) -> Callable[P, Response]:
         """Return the view with support for `Idempotency-Key`; requests without the header are not affected.
 
-        It raises `BadRequest` for an invalid key, and the problems of `_run_once`.
+        The result raises `BadRequest` for an invalid key, and the problems of `_run_once`.
         """
 
         @wraps(view)
         def run(*args: P.args, **kwargs: P.kwargs) -> Response:
-            key = unproxy(request).environ.get(_ENVIRON_KEY)
+            """Call the view, at most once for each `Idempotency-Key`; without the header just call it.
+
+            Returns the stored response for a key that was used before. Raises `BadRequest` for an invalid key.
+            """
+            key = current_request().environ.get(_ENVIRON_KEY)
             if key is None:
                 return view(*args, **kwargs)
             if not _KEY.fullmatch(key):
                 raise BadRequest(f"`{HEADER}` must be 1 to 255 visible ASCII characters.")
 
             def work() -> RecordedResponse:
+                """Call the view; return what to store of its response, with a `Location` without path prefix."""
                 response = view(*args, **kwargs)
                 headers = {name: response.headers[name] for name in _STORED_HEADERS if name in response.headers}
                 if location := headers.get("Location"):
@@ -69,7 +75,7 @@ class Idempotent:
         return run
 
     def _run_once(self, key: str, work: Callable[[], RecordedResponse]) -> Response:
-        """Return the response of `work`, which calls the view, or replay the one that is stored for `key`.
+        """Return the response of `work`, which calls the view, or the response that is stored for `key`.
 
         Raises the problems `InFlight`, `KeyReused` and `TooManyKeys`, and the exceptions of the view and of `rebuild`.
         """
@@ -82,6 +88,7 @@ class Idempotent:
         except queries.KeyReused:
             raise KeyReused(f"This `{HEADER}` was used for another request. Make a new one for each request.") from None
         except queries.TooManyKeys as refusal:
+            TOO_MANY_REQUESTS.add("idempotency_keys")
             raise TooManyKeys(
                 "Nothing was changed: too many responses of the last 24 hours are stored for you.",
                 headers={"Retry-After": str(max(1, refusal.retry_after))},
@@ -91,14 +98,17 @@ class Idempotent:
 def is_replay(user: User) -> bool:
     """Return True if a response is stored for the key of the current request, so that its view has nothing to prepare.
 
-    False without a valid key. The request may differ from the first one, which `run_once` refuses later.
+    False without a valid key. True also for a request that differs from the first one, which `run_once` refuses later.
     """
     key = request.headers.get(HEADER)
     return key is not None and bool(_KEY.fullmatch(key)) and queries.is_stored(user, key)
 
 
 def _fingerprint() -> str:
-    """Return the SHA-256 of method, path, query string and body in hex: requests with the same key must not differ."""
+    """Return the SHA-256 of the current request's method, path, query string and body, in hex.
+
+    It identifies the request: a key is accepted again only with the same digest.
+    """
     digest = hashlib.sha256()
     for part in (request.method.encode(), request.full_path.encode(), request.get_data()):
         digest.update(len(part).to_bytes(8, "big") + part)
@@ -116,5 +126,6 @@ def _response(recorded: RecordedResponse) -> Response:
     if location := recorded.headers.get("Location"):
         response.headers["Location"] = request.root_path + location
     if recorded.replayed:
+        IDEMPOTENT_REPLAYS.add()
         response.headers[REPLAYED] = "true"
     return response

@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import BigInteger, bindparam, delete, func, insert, select, update
@@ -79,8 +79,8 @@ def run_once(
     """Call `work` and store its response in the same transaction, or return the response already stored for the key.
 
     `fingerprint` identifies the request. Raises `InFlight`, `KeyReused`, `TooManyKeys` and the exceptions of `work`:
-    then the transaction is rolled back, nothing is stored, and the key can be used again. Raises the exceptions of
-    `rebuild` as well.
+    then the transaction is rolled back, nothing is stored, and the key can be used again. A reduced response is
+    completed with `rebuild`, whose exceptions are raised.
     """
     _lock_key(user, key)
     own_key = (StoredResponse.user_id == user.id, StoredResponse.key == key)
@@ -106,7 +106,7 @@ def is_stored(user: User, key: str) -> bool:
 
 
 def _lock_key(user: User, key: str) -> None:
-    """Take PostgreSQL's advisory lock of the key until the transaction ends; raises `InFlight` if it is taken.
+    """Take PostgreSQL's advisory lock of the key until the transaction ends; raise `InFlight` if another one holds it.
 
     SQLite needs no lock: it executes one write transaction at a time, and a second request with the key waits.
     """
@@ -118,9 +118,9 @@ def _lock_key(user: User, key: str) -> None:
 
 
 def _store(user: User, key: str, fingerprint: str, response: RecordedResponse) -> None:
-    """Insert the response of a key, replacing an expired one. Raises `TooManyKeys`.
+    """Insert the response of a key, in place of an expired one, in the caller's transaction. Raises `TooManyKeys`.
 
-    The caller holds the lock of the key (`_lock_key`), and there is no response that has not expired.
+    The caller holds the lock of the key (`_lock_key`) and has found no unexpired response.
     """
     body, is_reduced = _choose_body(user, response)
     expired = delete(StoredResponse).where(StoredResponse.user_id == user.id, StoredResponse.key == key)
@@ -138,7 +138,7 @@ def _store(user: User, key: str, fingerprint: str, response: RecordedResponse) -
 
 
 def _choose_body(user: User, response: RecordedResponse) -> tuple[bytes, bool]:
-    """Return the body to store and whether it is the reduced one; add it to the user's usage.
+    """Return (body to store, is_reduced), and add the body to the user's usage; call it once for each response.
 
     The response of a batch is always reduced (100 ids instead of up to 4 MB), that of one task if the stored bodies
     would exceed `MAX_COPIED_BYTES` with it, any other never. Over the user's limits, deletes expired keys; raises
@@ -190,8 +190,8 @@ def _add_usage(user: User, *, keys: int = 0, size: int = 0) -> Any:
 def _purge_expired(user: User) -> None:
     """Delete up to `CHUNK` expired keys of a user, the oldest first; `TooManyKeys` if there are keys, but none expired.
 
-    Part of the caller's transaction. The `Usage` row is recomputed from the rest, or deleted without any: the caller
-    adds its own response to it again.
+    Joins the caller's transaction. The `Usage` row is recomputed from the remaining keys, or deleted if none remains,
+    so the caller adds its own response to the usage again.
     """
     if (seconds := _seconds_until_expiry(user)) > 0:
         raise TooManyKeys(seconds)
@@ -207,17 +207,20 @@ def _seconds_until_expiry(user: User) -> int:
 
 @writes
 def delete_all(user: User) -> None:
-    """Delete all keys of a user, with their stored responses, and the user's `Usage` row."""
+    """Delete all keys of a user, with their stored responses, and the user's `Usage` row.
+
+    Joins the caller's transaction, if any; otherwise commits.
+    """
     execute(delete(Usage).where(Usage.user_id == user.id))
     execute(delete(StoredResponse).where(StoredResponse.user_id == user.id))
 
 
 @writes
 def delete_task_content(user: User, task_id: int) -> None:
-    """Delete the data of a task, which has become a tombstone, from the stored responses that are that one task.
+    """Empty the stored responses that are this one task, which has become a tombstone; a replay raises `TaskDeleted`.
 
-    The keys remain, because their requests were executed: a replay raises `TaskDeleted`. `Usage.body_bytes` is not
-    reduced until the user's next `purge`.
+    The keys remain, because their requests were executed. `Usage.body_bytes` is not reduced until expired keys of the
+    user are purged. Joins the caller's transaction, if any; otherwise commits.
     """
     of_task = (StoredResponse.user_id == user.id, StoredResponse.task_id == task_id)
     with_data = (*of_task, StoredResponse.is_reduced.is_(False))
@@ -226,7 +229,7 @@ def delete_task_content(user: User, task_id: int) -> None:
 
 @reads
 def task_ids_with_content(user: User) -> set[int]:
-    """Return the ids of the user's tasks whose data a stored response contains."""
+    """Return the ids of the user's tasks of which a stored response has a copy; reduced responses have none."""
     with_data = (
         *(StoredResponse.user_id == user.id, StoredResponse.task_id.is_not(None)),
         StoredResponse.is_reduced.is_(False),
@@ -235,7 +238,7 @@ def task_ids_with_content(user: User) -> set[int]:
 
 
 def users_due() -> list[User]:
-    """Return all users that have expired keys.
+    """Return all users that have expired keys, read in a unit of work of its own.
 
     The statement reads the rows of all users, so it runs with the row-level-security job of the purge.
     """
@@ -243,16 +246,24 @@ def users_due() -> list[User]:
     return [User(row.user_id) for row in rows(expired, job=PURGE)]
 
 
+def oldest_due() -> datetime | None:
+    """Return since when the oldest expired key of all users is due for purge; None if there is none (job PURGE)."""
+    oldest = select(func.min(StoredResponse.created_at)).where(StoredResponse.created_at <= now() - LIFETIME)
+    (created,) = rows(oldest, job=PURGE)[0]
+    return None if created is None else created + LIFETIME
+
+
 def purge(user: User) -> int:
-    """Delete a user's expired keys in transactions of up to `CHUNK` keys; return how many."""
+    """Delete a user's expired keys in transactions of up to `CHUNK` keys, with pauses; return how many were deleted."""
     return chunks.in_chunks(_purge_chunk, user)
 
 
 @writes
 def _purge_chunk(user: User) -> int:
-    """Delete up to `CHUNK` expired keys of a user, the oldest first, and recompute the usage; return how many keys.
+    """Delete up to `CHUNK` expired keys of a user, the oldest first; return how many.
 
-    Without other keys the usage is deleted, too.
+    Recomputes the `Usage` row from the remaining keys, or deletes it if none remains. Joins the caller's transaction,
+    if any; otherwise commits.
     """
     _add_usage(user)  # lock the usage before the keys: the lock order of this module
     of_user, created_at = StoredResponse.user_id == user.id, StoredResponse.created_at

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 
-from flask import Blueprint, Flask, Response
+from flask import Blueprint, Flask, Response, current_app
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from ..auth import hook
 from ..database import failures, row_security_check, transactions
 from ..http.errors import RETRY_AFTER, ServiceUnavailable
 from ..http.response import json_response
@@ -31,22 +32,29 @@ def healthz() -> Response:
 def readyz() -> Response:
     """Report readiness: the database is reachable and migrated, and row-level security applies.
 
-    Otherwise responds 503 with the reason.
+    Otherwise responds 503 with the reason. A clock that differs from the issuer's is reported with 200: the service
+    cannot know which of the two is wrong, and if it is the issuer's, no worker of any host would be ready.
     """
     if problem := _readiness_problem():
         raise ServiceUnavailable(problem, headers=RETRY_AFTER)
+    if problem := hook.issuer_clock(current_app).problem:
+        return json_response({"status": "degraded", "detail": problem})
     return json_response({"status": "ok"})
 
 
 def log_readiness_problems(app: Flask) -> None:
-    """Log, at server start, a readiness problem that an operator must fix; an unreachable database is not logged."""
+    """Log, at server start, a readiness problem that an operator must fix; an unreachable database is not logged.
+
+    A key set that cannot be fetched, and a difference of the clocks, are logged by the fetch, which starts here.
+    """
+    hook.prefetch_keys(app)
     with app.app_context(), suppress(failures.DatabaseUnavailable):
         if problem := _readiness_problem():
             log.error("not ready: %s", problem)
 
 
 def _readiness_problem() -> str | None:
-    """Return why the service is not ready, or None. Raises `DatabaseUnavailable`."""
+    """Return why the service is not ready, a text for operators; None if it is. Raises `DatabaseUnavailable`."""
     if problem := migration_problem():
         return problem
     if bypass := row_security_check.row_security_problem():
@@ -55,7 +63,7 @@ def _readiness_problem() -> str | None:
 
 
 def migration_problem() -> str | None:
-    """Return that the database is not migrated, or None. Raises `DatabaseUnavailable`."""
+    """Return a text if the database is not migrated to `MIGRATION_HEAD`, else None. Raises `DatabaseUnavailable`."""
     try:
         revision = next(
             (row.version_num for row in transactions.rows(text("SELECT version_num FROM alembic_version"))), None

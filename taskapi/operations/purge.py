@@ -56,14 +56,17 @@ PURGE_STEPS = (
 
 
 def purge_all() -> Report:
-    """Run every step. A user or a step whose purge fails is logged and left for the next run; the others go on."""
+    """Run every step; return what was removed and how many purges failed.
+
+    A user or a step whose purge fails is logged and left for the next run; the others go on.
+    """
     removed: Counter[str] = Counter()
     failures = sum(_run_step(step, removed) for step in PURGE_STEPS)
     return Report(removed, failures)
 
 
 def _run_step(step: PurgeStep, removed: Counter[str]) -> int:
-    """Purge every user with data to remove, and add the numbers of removed rows to `removed`.
+    """Purge every user with data to remove, and add the numbers of removed rows to `removed`, by name.
 
     Returns how many users failed, or 1 if the users could not be read.
     """
@@ -82,7 +85,7 @@ def _run_step(step: PurgeStep, removed: Counter[str]) -> int:
 
 
 def _attempt(action: Callable[[], R], purpose: str) -> R | None:
-    """Return the result of an action, or None if it raised, which is logged without the messages of exceptions."""
+    """Return the result of an action; None if it raised, which is logged without the messages of exceptions."""
     try:
         return action()
     except Exception as error:  # noqa: BLE001  a failure of one user or step must not stop the purge of the others
@@ -91,5 +94,5 @@ def _attempt(action: Callable[[], R], purpose: str) -> R | None:
 
 
 def _log_failure(purpose: str, error: Exception) -> None:
-    """Log what could not be done, and the stack trace."""
+    """Log `purpose`, what could not be done, and the stack trace, without the messages of exceptions."""
     log.error("cannot %s\n%s", purpose, stack_trace(error))

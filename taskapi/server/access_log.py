@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from logging import INFO, LogRecord
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from gunicorn.glogging import Logger
 
 from ..http.request_id import HEADER as REQUEST_ID
+from ..telemetry.log_format import JsonFormatter, access_line
+from ..telemetry.request_record import ENVIRON_KEY
 from .addresses import unmapped
 
 MILLISECOND = timedelta(milliseconds=1)
@@ -29,7 +32,10 @@ class AccessLogger(Logger):
         return {**atoms, "U": _raw_path(req, environ), "h": unmapped(atoms["h"])}
 
     def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: timedelta) -> None:
-        """Write the line of a response, if the access log is on; formats but ACCESS_LOG_FORMAT are left to gunicorn."""
+        """Write the line of a response; nothing if the access log is off.
+
+        A format other than ACCESS_LOG_FORMAT is left to gunicorn. A failure to write is ignored.
+        """
         if self.cfg.access_log_format != ACCESS_LOG_FORMAT:
             super().access(resp, req, environ, request_time)
         elif self.access_log_enabled:
@@ -55,6 +61,35 @@ class AccessLogger(Logger):
                     stream.flush()
             except (OSError, ValueError):
                 continue  # a full disk under the log must not fail the response
+
+
+class JsonLogger(AccessLogger):
+    """gunicorn's Logger for `LOG_FORMAT=json`: both of its logs have the fields of `telemetry/log_format.py`."""
+
+    def setup(self, cfg: Any) -> None:
+        """Set the handlers up as gunicorn does; those of the error log format records as JSON."""
+        super().setup(cfg)
+        for handler in self.error_log.handlers:
+            if hasattr(handler, "_gunicorn"):
+                handler.setFormatter(JsonFormatter())
+
+    def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: timedelta) -> None:  # noqa: ARG002
+        """Write the line of a response, if the access log is on, whatever its format.
+
+        It has the route, and not the path, which names the user.
+        """
+        if not self.access_log_enabled:
+            return
+        status = resp.status.split(None, 1)[0] if isinstance(resp.status, str) else resp.status
+        members = {
+            "request_id": dict(resp.headers).get(REQUEST_ID),
+            "address": unmapped(environ.get("REMOTE_ADDR") or "-"),
+            "method": environ.get("REQUEST_METHOD"),
+            "status": int(status),
+            "bytes": resp.sent,
+            "duration_ms": round(request_time / MILLISECOND, 1),
+        }
+        self._write(access_line(time.time(), environ.get(ENVIRON_KEY), members))
 
 
 def _raw_path(request: Any, environ: dict[str, Any]) -> str | None:

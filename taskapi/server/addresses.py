@@ -9,9 +9,9 @@ MAPPED_PREFIX = "::ffff:"
 
 
 def listen_addresses(port: int) -> list[str]:
-    """Return the addresses for gunicorn's `bind`: one IPv6 socket, which also serves IPv4, or only IPv4 without IPv6.
+    """Return the addresses for gunicorn's `bind`: one IPv6 socket, which also serves IPv4; an IPv4 socket without IPv6.
 
-    Both, where the kernel lets IPv6 sockets serve IPv6 only (the sysctl `net.ipv6.bindv6only`).
+    Returns both where the kernel lets IPv6 sockets serve IPv6 only (the sysctl `net.ipv6.bindv6only`).
     """
     ipv4, ipv6 = f"0.0.0.0:{port}", f"[::]:{port}"
     try:
@@ -24,12 +24,12 @@ def listen_addresses(port: int) -> list[str]:
 
 
 def unmapped(address: str) -> str:
-    """Return the IPv4 address of an IPv4-mapped IPv6 address, which the kernel writes with dots; others unchanged."""
+    """Return the IPv4 address of an IPv4-mapped IPv6 address such as `::ffff:203.0.113.9`; other text unchanged."""
     return address.removeprefix(MAPPED_PREFIX) if "." in address else address
 
 
 def unmapped_peer(address: object) -> object:
-    """Return the socket address of a client, that of an IPv4 client of an IPv6 socket as that of an IPv4 socket."""
+    """Return (IPv4 address, port) of a client with an IPv4-mapped IPv6 address; any other socket address unchanged."""
     if isinstance(address, tuple) and str(address[0]).startswith(MAPPED_PREFIX):
         return unmapped(address[0]), address[1]
     return address

@@ -48,13 +48,14 @@ class DeadlineSocket:
 
     @property
     def idle(self) -> bool:
-        """Whether the last response is complete and the next request has not begun."""
+        """True between the end of a response and the first byte of the next request."""
         return self._deadline is None
 
     def request_started(self) -> None:
-        """Let other greenlets run and start the deadline of a parsed request, unless `recv` has started it.
+        """Start the deadline of a parsed request, unless `recv` has started it, and let other greenlets run before.
 
-        `recv` has not for a pipelined request, whose bytes came with the previous one.
+        `recv` has not for a pipelined request, whose bytes came with the previous one; nothing is done for other
+        requests.
         """
         if self._deadline is None:
             # Neither recv nor send switches for pipelined requests: without this, one client would block all others.
@@ -128,7 +129,7 @@ class DeadlineSocket:
             self._socket.sendall(memoryview(data)[sent:])
 
     def close_idle(self) -> bool:
-        """Make the greenlet of an idle connection close it, return True; False if its next request has arrived."""
+        """Make the greenlet of an idle connection close it and return True; return False if a request has arrived."""
         if _count_unread(self._socket):
             return False
         self._deadline = time.monotonic() + REQUEST_TIMEOUT  # not idle any more, so it is not closed a second time
@@ -136,12 +137,15 @@ class DeadlineSocket:
         return True
 
     def shutdown_reads(self) -> None:
-        """Make recv return b"", so that the greenlet of this connection closes it; nothing if it is closed."""
+        """Make `recv` return b"", so that the connection's greenlet closes it; no effect if it is closed already."""
         with suppress(OSError):  # the client has already closed it
             self._socket.shutdown(socket.SHUT_RD)
 
     def shutdown(self, how: int) -> None:
-        """Shut the socket down, unless closing it is to reset it (response.py): a FIN would complete the response."""
+        """Shut the socket down; do nothing if closing it is to reset the connection (response.py).
+
+        A FIN would make a partial response look complete.
+        """
         lingers, _ = struct.unpack("ii", self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8))
         if not lingers:
             self._socket.shutdown(how)

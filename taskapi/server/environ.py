@@ -18,7 +18,7 @@ Environ = dict[str, Any]
 
 
 class EnvironFactory:
-    """Makes the response and the environ of each request; computes once what all environs of a worker share."""
+    """Makes the response and the WSGI environ of each request; what all environs of a worker share is computed once."""
 
     def __init__(self, cfg: Any) -> None:
         self._cfg = cfg
@@ -26,10 +26,10 @@ class EnvironFactory:
         self._has_script_name = bool(os.environ.get("SCRIPT_NAME"))
 
     def create(self, request: Any, connection: Any, client: Any, server: Any) -> tuple[FastResponse, Environ]:
-        """Return the response and the environ of a request; `client` and `server` are socket addresses.
+        """Return an empty response and the WSGI environ of a request; `client` and `server` are socket addresses.
 
-        gunicorn's `create` makes the environ of an uncommon request: not over TCP, with SCRIPT_NAME, with the PROXY
-        protocol, or with `Expect: 100-continue`, to which it responds.
+        gunicorn's `create` makes those of an uncommon request: not over TCP, with SCRIPT_NAME, with the PROXY protocol,
+        or with `Expect: 100-continue`, to which it responds.
         """
         is_tcp = isinstance(client, tuple) and isinstance(server, tuple)
         expects_continue = request._expected_100_continue  # noqa: SLF001  gunicorn has no public name for it
@@ -70,7 +70,10 @@ class EnvironFactory:
 
 @lru_cache(maxsize=256)
 def _variable_name(header: str) -> str:
-    """Return the name of a header in an environ; "" for SCRIPT_NAME, which changes the path in gunicorn's own code."""
+    """Return the environ variable of a header, such as HTTP_ACCEPT or CONTENT_TYPE; "" for SCRIPT_NAME.
+
+    SCRIPT_NAME changes the path, which gunicorn's own code does.
+    """
     variable = header.replace("-", "_")
     return "" if header == "SCRIPT_NAME" else variable if variable in _WITHOUT_PREFIX else "HTTP_" + variable
 
@@ -85,5 +88,5 @@ class ErrorStream:
         self._cfg = cfg
 
     def __getattr__(self, name: str) -> Any:
-        """Return an attribute of a gunicorn error stream made for this access."""
+        """Return an attribute, such as `write`, of a gunicorn error stream made for this access."""
         return getattr(wsgi.WSGIErrorsWrapper(self._cfg), name)

@@ -71,7 +71,7 @@ class LimitedRequest(message.Request):
                 raise LimitRequestHeaders("max buffer headers")
 
     def set_body_reader(self) -> None:
-        """Set `body`, which is empty without a header about one; a chunked body is read by LimitedChunkedReader."""
+        """Set `body`, which is empty without a header about one; LimitedChunkedReader reads a chunked body."""
         if dict(self.headers).keys().isdisjoint(FRAMING_HEADERS):
             self.body = Body(LengthReader(self.unreader, 0))  # as gunicorn, which makes two other readers before
             return
@@ -81,7 +81,7 @@ class LimitedRequest(message.Request):
 
 
 def ends_headers(buf: bytearray, searched: int) -> bool:
-    """Return whether `buf` holds complete headers; its first `searched` bytes were searched before."""
+    """Return True if `buf` holds complete headers; the first `searched` bytes of it were searched before."""
     return buf.find(b"\r\n\r\n", max(0, searched - 3)) >= 0 or buf[:2] == b"\r\n"
 
 
@@ -96,7 +96,7 @@ class LimitedChunkedReader(ChunkedReader):
         self._default_receive_bytes, unreader.mxchunk = unreader.mxchunk, CHUNK_LINE_RECEIVE_BYTES
 
     def parse_chunk_size(self, unreader: Any, data: bytes | None = None) -> tuple[int, bytes | None]:
-        """Parse a chunk line; return the chunk's size, 0 at the end, and what was received behind the line.
+        """Parse a chunk line; return the chunk's size (0: the last chunk), and what was received after the line.
 
         `data` is what was received before. Raises InvalidChunkExtension if the chunk lines so far exceed their share,
         and gunicorn's errors.
@@ -112,7 +112,7 @@ class LimitedChunkedReader(ChunkedReader):
         return size, rest
 
     def read_into(self, unreader: Any, buf: bytearray) -> None:
-        """Receive more of a chunk line or of the trailers, and count it as framing."""
+        """Receive more of a chunk line or of the trailers into `buf`, and count it as framing."""
         before = len(buf)
         super().read_into(unreader, buf)
         self._framing_bytes += len(buf) - before

@@ -10,7 +10,10 @@ import gevent
 from gevent import monkey
 
 from ..database.engine import discard_inherited_pool
+from ..http import observation
 from ..operations.health import log_readiness_problems
+from ..telemetry.log_format import handle_hub_error
+from .access_log import JsonLogger
 
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  a memory file system, not a predictable name in a shared directory
 
@@ -30,7 +33,7 @@ def pre_fork(server: Any, worker: Any) -> None:  # noqa: ARG001
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    """Prepare a worker process: garbage collection, cooperative queues, a pool of its own, signals since the fork.
+    """Prepare a forked worker: garbage collection, cooperative queues, an empty pool, the queue of signals.
 
     A database connection made before the fork would be shared by processes that read each other's results.
     """
@@ -40,6 +43,13 @@ def post_fork(server: Any, worker: Any) -> None:
     monkey.patch_queue()
     discard_inherited_pool(worker.app.wsgi())
     worker.inherited_signals = server.SIG_QUEUE
+    if isinstance(server.log, JsonLogger):
+        gevent.get_hub().handle_error = handle_hub_error
+
+
+def worker_exit(server: Any, worker: Any) -> None:  # noqa: ARG001
+    """Export the last spans. gunicorn also calls this in the master, for a worker that is gone, which has none."""
+    observation.stop(worker.app.wsgi())
 
 
 def post_worker_init(worker: Any) -> None:

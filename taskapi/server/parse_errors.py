@@ -6,7 +6,7 @@ from gunicorn.http.errors import ParseException
 
 
 def redact(error: BaseException) -> None:
-    """Make the message of a parse error the name of its class, in place; leave other errors unchanged.
+    """Replace the message of a parse error by the name of its class, in place; leave other errors unchanged.
 
     gunicorn's messages quote the request line or the header at fault.
     """

@@ -40,13 +40,17 @@ class FastRequest(LimitedRequest):
     """gunicorn's Request with cached lines; checks once per connection whether the peer is a trusted proxy."""
 
     def parse_request_line(self, line: bytes) -> None:
-        """Set method, URI, path, query and version from the request line, which is cached; raises gunicorn's errors."""
+        """Set method, URI, path, query, fragment and version from the request line, or from the cache of lines.
+
+        Raises gunicorn's errors. A long line (`MAX_CACHED_LINE`) or query (`MAX_CACHED_QUERY`) is not cached.
+        """
         self.__dict__.update(_request_line_cache.get(line) or _parse_request_line(line, self.cfg))
 
     def parse_headers(self, data: bytes, from_trailer: bool = False) -> list[Header]:  # noqa: FBT001, FBT002
-        """Return the headers of these lines, which are cached; gunicorn's policy is applied to each in each request.
+        """Return the headers of these lines, parsed or cached; gunicorn's header policy is applied in each request.
 
-        gunicorn's own code parses trailers, and lines that are malformed, too long or too many; raises its errors.
+        gunicorn's own code parses trailers, and lines that are malformed, too long or too many. Raises gunicorn's
+        errors.
         """
         lines = data.split(b"\r\n")
         if from_trailer or len(lines) > self.limit_request_fields:
@@ -76,7 +80,10 @@ class FastRequest(LimitedRequest):
 
 
 def _parse_header(line: bytes) -> Header | None:
-    """Parse a well-formed header line and cache it, unless it is a credential or long; None for any other line."""
+    """Return name and value of a well-formed header line; None for any other line.
+
+    Caches the line, unless it is long or holds a credential.
+    """
     name, colon, value = line.decode("latin-1").partition(":")
     value = value.strip(" \t")
     if not (colon and message.TOKEN_RE.fullmatch(name)) or message.RFC9110_5_5_INVALID_AND_DANGEROUS.search(value):
@@ -88,7 +95,10 @@ def _parse_header(line: bytes) -> Header | None:
 
 
 def _parse_request_line(line: bytes, cfg: Any) -> dict[str, Any]:
-    """Return the attributes that gunicorn sets from a request line; cache them unless long; raises its errors."""
+    """Return the attributes that gunicorn sets from a request line, or raise its errors.
+
+    Caches them, unless the line or its query is long.
+    """
     request: Any = object.__new__(message.Request)
     request.cfg = cfg
     message.Request.parse_request_line(request, line)
@@ -120,7 +130,7 @@ class FastParser(RequestParser):
     mesg_class = FastRequest
 
     def finish_body(self, deadline: float | None = None, max_bytes: int | None = None) -> bool:  # noqa: ARG002
-        """Receive the rest of a body that the application did not read; return whether the connection can be reused.
+        """Receive the rest of a body that the application did not read; return True if the connection can be reused.
 
         It cannot if a read of the body has failed or `MAX_DRAIN_BYTES` did not complete it. The parameters are unused.
         Raises gunicorn's errors for malformed chunks.
@@ -129,13 +139,13 @@ class FastParser(RequestParser):
 
 
 def has_unread_body(request: message.Request) -> bool:
-    """Return whether there is, or may be, a part of the body that was not read."""
+    """Return True if a part of the body was not read, or may not have been (chunked)."""
     body = request.body
     return bool(body) and not (isinstance(body.reader, LengthReader) and not body.reader.length)
 
 
 def drain_body(request: message.Request, connection: DeadlineSocket) -> bool:
-    """Receive the unread rest of a body, up to MAX_DRAIN_BYTES; return whether it is complete.
+    """Receive and discard the unread rest of a body, up to `MAX_DRAIN_BYTES`; return True if it is complete.
 
     Raises gunicorn's errors for malformed chunks.
     """

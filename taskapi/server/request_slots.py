@@ -24,23 +24,22 @@ class SlotReleasingInput:
         return getattr(self._body, name)
 
     def read(self, size: int | None = None) -> bytes:
-        """Read up to `size` bytes (None: all) without the slot; then wait for the slot again."""
+        """Read up to `size` bytes of the body (None: all) without the slot, then wait for the slot again."""
         with slots.released():
             received: bytes = self._body.read(size)
         return received
 
 
-def limit_concurrency(application: Any, size: int) -> Any:
-    """Return a WSGI application that runs at most `size` requests of `application` at a time; the others wait.
+def limit_concurrency(application: Any, semaphore: BoundedSemaphore) -> Any:
+    """Return a WSGI application that calls `application` with a slot of the semaphore; the other requests wait.
 
     A slot is held until `application` returns, not while the response is sent. A liveness probe needs none.
     """
-    semaphore = BoundedSemaphore(size)
 
     def with_slot(environ: dict[str, Any], start_response: Any) -> Any:
-        """Let other greenlets run, wait for a slot, and call `application` with it and a SlotReleasingInput.
+        """Let other greenlets run, wait for a slot, and call the application with it and a SlotReleasingInput.
 
-        A liveness probe is passed on at once, without both.
+        A liveness probe is passed on at once, without a slot.
         """
         if environ["PATH_INFO"] == LIVENESS_PATH:
             return application(environ, start_response)  # the liveness probe must succeed while all slots are taken

@@ -5,6 +5,7 @@ tests/server/test_response.py compares its bytes with those of gunicorn's own Re
 
 from __future__ import annotations
 
+import re
 import socket
 import struct
 import time
@@ -19,6 +20,12 @@ MAX_JOINED_BYTES = 64 * 1024
 """Largest piece of a body (bytes) that is copied behind the headers, to send both with one system call."""
 
 
+LENGTH = "Content-Length"
+
+_PLAIN_VALUES = re.compile(r"(?:(?:[!-~\x80-\xff](?:[ \t!-~\x80-\xff]*[!-~\x80-\xff])?)?\n)*")
+"""Header values, a newline after each, that gunicorn accepts and does not change: none begins or ends with a space."""
+
+
 class FastResponse(wsgi.Response):
     """gunicorn's Response with cached checks of header names, and with headers buffered until the body."""
 
@@ -31,21 +38,28 @@ class FastResponse(wsgi.Response):
     _resets_on_close = False
 
     def process_headers(self, headers: Iterable[tuple[str, str]]) -> None:
-        """Validate and add the application's headers; raises gunicorn's errors for an invalid name or value."""
-        is_valid, append = wsgi.HEADER_VALUE_RE.fullmatch, self.headers.append
+        """Validate the application's headers and add them; raises gunicorn's errors for an invalid name or value."""
+        headers = [*headers]
+        names = [name for name, _ in headers]
         try:
-            for name, value in headers:
-                if _is_plain_name(name) and is_valid(value):
-                    append((name, value.strip(" \t")))
-                else:
-                    super().process_headers([(name, value)])
-        except TypeError:  # from is_valid or lru_cache: not a string
-            super().process_headers([(name, value)])  # raises gunicorn's error
+            values = "\n".join([*[value for _, value in headers], ""])
+            # A newline within a value would end it (response splitting), so they are counted.
+            are_plain = all(map(_is_plain_name, names)) and values.count("\n") == len(names)
+            length = int(headers[names.index(LENGTH)][1]) if LENGTH in names else None
+        except (TypeError, ValueError):  # not a string, or not a number
+            are_plain, length = False, None
+        if not are_plain or not _PLAIN_VALUES.fullmatch(values):
+            super().process_headers(headers)  # raises gunicorn's error for an invalid one
+            return
+        self.headers += headers
+        if length is not None:
+            self.response_length = length
 
     def send_headers(self) -> None:
-        """Encode the status line and the headers, once; they are sent with the first piece of the body, or by `close`.
+        """Encode the status line and the headers, once; the first piece of the body, or `close`, sends them.
 
-        If a body of unknown length follows, closing the socket resets the connection from then on, until `close`.
+        If a body of unknown length follows, closing the socket resets the connection until `close` has completed the
+        response.
         """
         if not self.headers_sent:
             lines = [*self.default_headers(), *[f"{name}: {value}\r\n" for name, value in self.headers], "\r\n"]
@@ -99,7 +113,7 @@ class FastResponse(wsgi.Response):
     def close(self) -> None:
         """End the response: send headers that are still buffered (no body), and the last chunk if it is chunked.
 
-        From then on closing the socket does not reset the connection.
+        Closing the socket afterwards does not reset the connection. The socket stays open.
         """
         self.send_headers()
         if self._buffered_head:
@@ -110,10 +124,10 @@ class FastResponse(wsgi.Response):
             self._reset_on_close(False)
 
     def _reset_on_close(self, resets: bool) -> None:  # noqa: FBT001
-        """Set SO_LINGER (or clear it), so that closing the socket resets the connection of an incomplete response.
+        """Make closing the socket reset the connection of an incomplete response (SO_LINGER), or with False end that.
 
-        In HTTP/1.0 the end of the connection ends the response: without a reset, a partial one would look complete.
-        The kernel resets it even if the process is killed.
+        In HTTP/1.0 the end of the connection ends the response: without a reset, a partial one would look complete. The
+        kernel resets the connection even if the process is killed.
         """
         self._resets_on_close = resets
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", resets, 0))
@@ -121,16 +135,19 @@ class FastResponse(wsgi.Response):
 
 @lru_cache(maxsize=2)
 def _date_line(second: int) -> str:
-    """Return the Date header of a second of the Unix time."""
+    """Return the Date header for a Unix time; cached, so it is formatted once a second."""
     return f"Date: {util.http_date(second)}\r\n"
 
 
 @lru_cache(maxsize=256)
 def _is_plain_name(name: Any) -> bool:
-    """Return whether this is a valid header name (RFC 9110, section 5.1) that gunicorn does not treat specially."""
+    """Return True for a valid header name (RFC 9110, section 5.1) that gunicorn does not treat specially.
+
+    True for `LENGTH`, too. False for hop-by-hop headers, for an invalid name, and for what is not a string; cached.
+    """
     return (
         isinstance(name, str)
         and wsgi.TOKEN_RE.fullmatch(name) is not None
-        and name.lower() != "content-length"
+        and (name == LENGTH or name.lower() != "content-length")
         and not util.is_hoppish(name)
     )

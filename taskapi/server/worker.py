@@ -11,10 +11,12 @@ import socket
 import time
 from contextlib import suppress
 from datetime import timedelta
+from logging import ERROR
 from queue import Empty
 from typing import Any
 
 import gevent
+from gevent.lock import BoundedSemaphore
 from gunicorn import util
 from gunicorn.http.errors import NoMoreData, ParseException
 from gunicorn.workers.ggevent import GeventWorker
@@ -22,7 +24,8 @@ from gunicorn.workers.ggevent import GeventWorker
 from ..concurrency.threads import NativeThreads
 from ..database import sqlite
 from ..database.engine import POOL_SIZE
-from ..http import path_prefix
+from ..http import observation, path_prefix
+from ..telemetry.limited_log import LimitedLog
 from .addresses import unmapped_peer
 from .deadline_socket import DeadlineSocket
 from .environ import Environ, EnvironFactory
@@ -43,6 +46,7 @@ class Worker(GeventWorker):
     sockets: Any
     wsgi: Any
     worker_connections: int
+    slots_class = BoundedSemaphore
     inherited_signals: Any = None
     """The master's queue of signals as of the fork (hooks.post_fork)."""
 
@@ -50,16 +54,20 @@ class Worker(GeventWorker):
         super().__init__(*arguments, **options)
         self._connections: set[DeadlineSocket] = set()
         self._idle_close_time: float | None = None
+        self._limited_log = LimitedLog(self.log.error_log)
 
     def init_process(self) -> None:
-        """Cache the settings and run the worker; they do not change in its lifetime (a reload starts new workers)."""
+        """Cache the settings (`cache_settings`) and run the worker until it stops.
+
+        They do not change in its lifetime: a reload starts new workers.
+        """
         cache_settings(self.cfg)
         super().init_process()
 
     def init_signals(self) -> None:
-        """Install the signal handlers; stop if SIGTERM or SIGQUIT has arrived since the fork.
+        """Install the signal handlers; stop the worker if SIGTERM or SIGQUIT has arrived since the fork.
 
-        Until now the inherited handlers of the master put them into a queue that no one reads in this process.
+        Until now the handlers inherited from the master put signals into a queue that no one reads in this process.
         """
         super().init_signals()
         with suppress(Empty):
@@ -68,7 +76,7 @@ class Worker(GeventWorker):
                     self.alive = False
 
     def patch(self) -> None:
-        """Make the listening sockets cooperative; gunicorn.conf.py has patched everything else before its imports."""
+        """Replace the listening sockets by gevent's; gunicorn.conf.py has patched all else before its imports."""
         self.sockets = [
             socket.socket(listener.FAMILY, socket.SOCK_STREAM, fileno=listener.sock.detach())
             for listener in self.sockets
@@ -78,8 +86,10 @@ class Worker(GeventWorker):
         """Load the application, limit its concurrent requests to `POOL_SIZE`, and give SQLite native threads."""
         super().load_wsgi()
         sqlite.use_threads(NativeThreads(sqlite.EXTRA_CONNECTIONS))
+        self.slots = self.slots_class(POOL_SIZE)
         # The prefix is applied before the slot is acquired, so that the liveness probe needs none at any path.
-        self.wsgi = path_prefix.in_front_of(limit_concurrency(self.wsgi, POOL_SIZE), self.wsgi)
+        limited = path_prefix.in_front_of(limit_concurrency(self.wsgi, self.slots), self.wsgi)
+        self.wsgi = observation.in_front_of(limited, self.wsgi)
         self._environs = EnvironFactory(self.cfg)
 
     # Serving
@@ -87,8 +97,8 @@ class Worker(GeventWorker):
     def handle(self, listener: Any, client: socket.socket, addr: Any) -> None:
         """Serve the requests of a connection until it ends, then close it.
 
-        A worker with as many connections as it accepts first closes an idle one. Errors of the socket are logged, a
-        disconnect is not.
+        A worker with as many connections as it accepts first closes an idle one. Errors of the socket are logged, but
+        not a disconnect of the client. Raises nothing.
         """
         connection = DeadlineSocket(client, self.cfg.keepalive)
         self._connections.add(connection)
@@ -101,13 +111,13 @@ class Worker(GeventWorker):
             self.log.debug("Closing connection: it ended within a request")  # gunicorn's message quotes the request
         except OSError as error:
             if error.errno not in _DISCONNECTS:
-                self.log.exception("Socket error processing request.")
+                self._limited_log.write(ERROR, str(error.errno), "Socket error processing request.", error)
         finally:
             self._connections.discard(connection)
             util.close(connection)
 
     def _serve(self, server: Any, connection: DeadlineSocket, address: Any) -> None:
-        """Parse requests and respond to each until one ends the connection; one that cannot be parsed gets 4xx.
+        """Parse requests and respond to each, until one ends the connection, as does one that cannot be parsed (4xx).
 
         `server` and `address` are socket addresses, of the listener and of the client. Raises `OSError`.
         """
@@ -124,9 +134,10 @@ class Worker(GeventWorker):
             self.handle_error(None, connection, address, error)
 
     def handle_request(self, listener_name: Any, req: Any, sock: DeadlineSocket, addr: Any) -> bool:
-        """Run the application for a request and send its response; return whether the connection stays open.
+        """Run the application for a request and send its response; return True if the connection stays open.
 
-        Raises `OSError` if the client has disconnected; any other exception becomes a 500 or the end of the connection.
+        Raises `OSError` if the client has disconnected. Any other exception becomes a 500, or ends the connection if
+        the response has begun.
         """
         sock.request_started()
         environ: Environ = {}
@@ -152,10 +163,10 @@ class Worker(GeventWorker):
         return True
 
     def _drain(self, request: Any, connection: DeadlineSocket) -> None:
-        """End the response, and receive the unread rest of the body before the connection is closed.
+        """If the body has an unread rest, end the response (FIN) and receive that rest, up to `MAX_DRAIN_BYTES`.
 
-        With unread bytes the kernel would reset the connection, and a client that is still sending, such as nginx with
-        HTTP/1.0, would lose the response.
+        The caller then closes the connection. With unread bytes the kernel would reset it, and a client that is still
+        sending, such as nginx with HTTP/1.0, would lose the response.
         """
         if has_unread_body(request):
             connection.shutdown(socket.SHUT_WR)
@@ -163,9 +174,9 @@ class Worker(GeventWorker):
                 drain_body(request, connection)
 
     def _count_request(self, response: FastResponse) -> None:
-        """Count a request, and stop the worker at `max_requests`.
+        """Count a request, and begin to stop the worker when it has served `max_requests`.
 
-        If the worker stops, or `keepalive` is 0, this response announces the end of the connection.
+        If the worker stops, or `keepalive` is 0, `response` announces the end of the connection.
         """
         self.nr += 1
         if self.nr >= self.max_requests and self.alive:
@@ -198,12 +209,12 @@ class Worker(GeventWorker):
             self.handle_error(request, connection, address, error)
             return
         redact(error)
-        self.log.error("Error handling request", exc_info=error)
+        self._limited_log.write(ERROR, type(error).__name__, "Error handling request", error)
         with suppress(OSError):
             connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
-        """Log an error and send a 4xx, 500 or 501 page; a failure to send is ignored. Sets `req.uri` to the path.
+        """Log an error and send its page (4xx, 500 or 501); a failure to send is ignored. Sets `req.uri` to the path.
 
         The log has the method, the path and the traceback of a 500. Of a parse error only the class is logged and sent:
         gunicorn's message would quote the request, which may hold a bearer token.
@@ -230,9 +241,10 @@ class Worker(GeventWorker):
                 return
 
     def notify(self) -> None:
-        """Send the heartbeat; a stopping worker also closes idle connections, from IDLE_GRACE seconds on.
+        """Send the heartbeat (gunicorn calls this once a second).
 
-        gunicorn calls it once a second.
+        A stopping worker also closes its idle connections, from `IDLE_GRACE` seconds after the first heartbeat of the
+        stop on.
         """
         super().notify()
         if self.alive:

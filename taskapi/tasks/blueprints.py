@@ -11,7 +11,7 @@ MAX_BULK_BODY_BYTES = 1024 * 1024
 
 
 class TaskIdConverter(BaseConverter):
-    """Match the path segment of a task id. `batch` is not one: it is a path of its own, for every method."""
+    """Matches a path segment as a task id, except `batch`, which is a path of its own for every method."""
 
     regex = r"(?!batch\Z)[^/]+"
     part_isolating = True  # werkzeug would infer False from the `/` in the pattern, which matches no slash

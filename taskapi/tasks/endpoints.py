@@ -18,7 +18,7 @@ ROUTES = (routes, listing, trash, moves, batch, sync, stats, transfer)
 
 
 def init_app(app: Flask) -> None:
-    """Register both blueprints with the views of `ROUTES`, and the error handlers of domain errors."""
+    """Register both blueprints, which have the views of `ROUTES`, and the error handlers of domain errors."""
     responses.init_app(app)
     app.register_blueprint(blueprints.tasks_bp)
     app.register_blueprint(blueprints.data_bp)

@@ -6,5 +6,5 @@ from .statements.rows import TaskRow
 
 
 def task_etag(row: TaskRow) -> str:
-    """Return the ETag of a task: its revision in quotes."""
+    """Return the ETag of a task: its revision in quotes, such as `"7"`."""
     return f'"{row.revision}"'

@@ -88,14 +88,15 @@ def fold(text: str) -> str:
 
 
 def _translate(match: re.Match[str]) -> str:
-    """Return the matched characters without those that are removed, and with those that are replaced."""
+    """Return the matched characters with those of `_TABLE` removed or replaced."""
     return match[0].translate(_TABLE)
 
 
 def search_columns(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the `folded_…` columns of the members in `values`; for absent members there are none.
+    """Return the `folded_…` columns of the members in `values`; {} if it has no title, description or tags.
 
-    Title and description are folded with `fold` and cut at `MAX_FOLDED`; tags only with `str.casefold`.
+    Title and description are folded with `fold` and cut at `MAX_FOLDED` characters; tags only with `str.casefold`. The
+    column of a null description is None.
     """
     columns: dict[str, Any] = {}
     for name in ("title", "description"):

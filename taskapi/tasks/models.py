@@ -23,26 +23,26 @@ def new_epoch() -> str:
 
 
 class Labels(TypeDecorator[tuple[str, ...]]):
-    """Tags stored as one text, each between two line breaks: a substring search finds whole tags, and order is kept."""
+    """Column type of tags: one text, each tag between two line breaks, so that a substring search finds whole tags."""
 
     impl = Text
     cache_ok = True
 
     def process_bind_param(self, value: tuple[str, ...] | None, _dialect: Dialect) -> str:
-        """Encode tags for the database; None as no tags."""
+        """Return the stored text of tags; "" for None and for no tags."""
         return "".join(f"\n{tag}\n" for tag in value or ())
 
     def process_result_value(self, value: str | None, _dialect: Dialect) -> tuple[str, ...]:
-        """Decode tags from the database; NULL as no tags."""
+        """Return the tags of a stored text; () for NULL and for an empty text."""
         return _decode_labels(value)
 
     def result_processor(self, _dialect: Dialect, _coltype: object) -> Callable[[Any], Any]:
-        """Return the function that decodes tags, without the wrapper of TypeDecorator: it is called for each row."""
+        """Return the function that decodes tags, without TypeDecorator's slower wrapper: it is called per row."""
         return _decode_labels
 
 
 def _decode_labels(value: str | None) -> tuple[str, ...]:
-    """Return the tags of a stored text; none for NULL."""
+    """Return the tags of a stored text; () for NULL and for an empty text."""
     return tuple(value[1:-1].split("\n\n")) if value else ()
 
 

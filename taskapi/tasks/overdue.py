@@ -15,9 +15,9 @@ from .recurrence.schedule import PastTimes
 def overdue(zone: str, now: datetime) -> ColumnElement[bool]:
     """Return the SQL condition of open tasks that were due before `now`, an aware datetime.
 
-    A task with a due time and a time zone is compared by its instant `due_at`. Other tasks are compared by the local
-    date and time in `zone`, an IANA name; without a due time they are overdue from the next day on. Tasks in the trash
-    meet the condition, too.
+    A task with a due time and a time zone is compared by its instant `due_at`. Others are compared by the local date
+    and time in `zone`, an IANA name; without a due time they are overdue from the next day on. Tasks in the trash meet
+    the condition, too.
     """
     today, times = schedule.today(zone, now), PastTimes.at(now, zone)
     has_passed = or_(

@@ -43,7 +43,7 @@ SERIALIZED_AT_A_TIME = 50
 
 
 class _OctetLength(FunctionElement[int]):
-    """SQL function: length of a text in bytes of UTF-8. PostgreSQL gets it without decompressing the text."""
+    """SQL function: length of a text in bytes of UTF-8, which PostgreSQL gets without decompressing the text."""
 
     inherit_cache = True
     type = Integer()
@@ -51,13 +51,13 @@ class _OctetLength(FunctionElement[int]):
 
 @compiles(_OctetLength, "postgresql")
 def _octet_length(element: _OctetLength, compiler: SQLCompiler, **options: Any) -> str:
-    """Compile to `octet_length` (PostgreSQL)."""
+    """Compile `_OctetLength` for PostgreSQL, to `octet_length`."""
     return f"octet_length({compiler.process(element.clauses, **options)})"
 
 
 @compiles(_OctetLength, "sqlite")
 def _length_of_blob(element: _OctetLength, compiler: SQLCompiler, **options: Any) -> str:
-    """Compile to the length of a BLOB: SQLite has `octet_length` only from 3.43 on."""
+    """Compile `_OctetLength` for SQLite, to the length of a BLOB: it has `octet_length` only from 3.43 on."""
     return f"length(CAST({compiler.process(element.clauses, **options)} AS BLOB))"
 
 
@@ -70,13 +70,13 @@ class _Greater(FunctionElement[int]):
 
 @compiles(_Greater, "postgresql")
 def _greatest(element: _Greater, compiler: SQLCompiler, **options: Any) -> str:
-    """Compile to `greatest` (PostgreSQL)."""
+    """Compile `_Greater` for PostgreSQL, to `greatest`."""
     return f"greatest({compiler.process(element.clauses, **options)})"
 
 
 @compiles(_Greater, "sqlite")
 def _max(element: _Greater, compiler: SQLCompiler, **options: Any) -> str:
-    """Compile to `max` with two arguments (SQLite)."""
+    """Compile `_Greater` for SQLite, to `max` with two arguments."""
     return f"max({compiler.process(element.clauses, **options)})"
 
 
@@ -88,9 +88,9 @@ _long_size = itemgetter(len(COLUMNS))
 
 @dataclass(frozen=True)
 class PageQuery:
-    """The WHERE conditions, the sort key and the ORDER BY of a page; makes the statements that read its rows.
+    """The conditions, the sort key and the ORDER BY of a page; its methods make the statements that read its rows.
 
-    `max_rows`, `max_text_bytes` and `max_bytes` of its methods are numbers or `bindparam`s.
+    Their parameters `max_rows`, `max_text_bytes` and `max_bytes` are numbers or `bindparam`s.
     """
 
     conditions: Sequence[ColumnElement[bool]]
@@ -162,25 +162,28 @@ class Page(NamedTuple):
 
     @property
     def has_long(self) -> bool:
-        """True if the page, as `PageQuery.short` read it, has a long task, whose description must be read again."""
+        """True if a row is a long task, whose description must be read again; only for a page of `PageQuery.short`."""
         return any(map(_long_size, self.rows))
 
     @property
     def long_bytes(self) -> int:
-        """The bytes of text of the long tasks of this page, which `PageQuery.short` has read."""
+        """The sum of the bytes of text of the page's long tasks; only for a page of `PageQuery.short`."""
         return sum(_long_size(row) or 0 for row in self.rows)
 
     def truncated(self, count: int) -> Page:
-        """Return the page of the first `count` rows (at least 1), followed by the next row; `self` if there is none."""
+        """Return the page of the first `count` rows (at least 1); the row after them starts the next page.
+
+        Returns this page unchanged if it has no more than `count` rows.
+        """
         if count >= len(self.rows):
             return self
         return Page(self.rows[:count], self.rows[count - 1], self.rows[count], self.keys)
 
     def read_long(self, read: Callable[[int, int], Sequence[TaskRow]], max_bytes: int = MAX_BYTES) -> Page:
-        """Read this page, which must have a row, again with all descriptions, and end it at `max_bytes`.
+        """Return this page, which must have a row, read again with all descriptions and ended at `max_bytes`.
 
         `read(max_rows, max_bytes)` executes the statement of `PageQuery.bounded` and returns its rows. The new page has
-        no rows if they were deleted meanwhile.
+        no rows if they were deleted meanwhile; the next page then still starts after the rows first read.
         """
         sizes = accumulate((_long_size(row) or 0) + ROW_BYTES for row in self.rows)
         max_rows = max(1, sum(1 for _ in takewhile(max_bytes.__ge__, sizes)))
@@ -194,8 +197,8 @@ class Page(NamedTuple):
 def json_fragments(items: Iterable[Any]) -> list[orjson.Fragment]:
     """Serialize items to JSON until they exceed `MAX_BYTES` together; return those that fit, and always the first.
 
-    Yields to other requests. The size in SQL does not suffice: JSON escapes make a text longer, a quotation mark for
-    example twice as long.
+    Yields to other requests. The sizes in SQL do not suffice: JSON escapes make a text longer; a quotation mark, for
+    example, takes two bytes.
     """
     result: list[orjson.Fragment] = []
     size = 0

@@ -28,15 +28,15 @@ def initial_position(id: int) -> str:
 
 
 def initial_position_sql(id: InstrumentedAttribute[int]) -> ColumnElement[str]:
-    """Return `initial_position` as a SQL expression."""
+    """Return the SQL expression that computes `initial_position` of the column `id`."""
     digits = cast(id, Text)
     return func.substr(ALPHABET, func.length(digits), 1).concat(digits)
 
 
 def between(low: str | None, high: str | None) -> str | None:
-    """Return a position between two others; None stands for the start or the end of the order.
+    """Return a position between `low` and `high`; None as an argument stands for the start or the end of the order.
 
-    Returns None if there is none within `MAX_POSITION` characters, or if a position is invalid or not below the other.
+    Returns None if there is none within `MAX_POSITION` characters, `low` is not below `high`, or one is invalid.
     """
     try:
         position: str = generate_key_between(low, high)
@@ -48,7 +48,7 @@ def between(low: str | None, high: str | None) -> str | None:
 def implied_task_id(position: str) -> int | None:
     """Return the last task id that must be allocated so that all new tasks sort after this position.
 
-    0 if they sort after it anyway; None for an invalid position.
+    0 if new tasks sort after it anyway; None for an invalid position.
     """
     if not _POSITION.fullmatch(position) or between(position, None) is None:
         return None

@@ -7,9 +7,9 @@ by user, in transactions of up to `chunks.CHUNK` rows: none holds a lock for lon
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from sqlalchemy import case, delete, select, update
+from sqlalchemy import case, delete, func, select, update
 
 from ..auth.tokens import User
 from ..database import chunks
@@ -31,7 +31,10 @@ TOMBSTONE_LIFETIME = timedelta(days=90)
 
 
 def users_due() -> Iterable[User]:
-    """Return all users with tasks in the trash, or tombstones, that are old enough to purge (job PURGE)."""
+    """Return all users with tasks in the trash, or tombstones, that are old enough to purge.
+
+    Reads the rows of all users, in a unit of work of its own (row-level security job PURGE).
+    """
     at = now()
     has_old_trash = Task.purged_at.is_(None) & (Task.deleted_at <= at - TRASH_LIFETIME)
     has_old_tombstone = Task.deleted_at <= at - TOMBSTONE_LIFETIME
@@ -49,11 +52,33 @@ def purge_user(user: User) -> tuple[int, int]:
     return chunks.in_chunks(_empty_trash, user), chunks.in_chunks(_remove_tombstones, user)
 
 
+def oldest_due() -> tuple[datetime | None, ...]:
+    """Return since when the oldest task in the trash, tombstone and erased user is due for purge; None if none is.
+
+    Reads those of all users (job PURGE).
+    """
+    at = now()
+    in_trash = case((Task.purged_at.is_(None) & (Task.deleted_at <= at - TRASH_LIFETIME), Task.deleted_at))
+    tombstone = case((Task.deleted_at <= at - TOMBSTONE_LIFETIME, Task.deleted_at))
+    oldest = select(func.min(in_trash).label("in_trash"), func.min(tombstone).label("tombstone")).where(
+        Task.deleted_at <= at - TRASH_LIFETIME
+    )
+    deleted = rows(oldest, job=PURGE)[0]
+    erasures = select(func.min(models.User.erased_at)).where(models.User.erased_at <= at - TOMBSTONE_LIFETIME)
+    (erased,) = rows(erasures, job=PURGE)[0]
+    return (
+        deleted.in_trash and deleted.in_trash + TRASH_LIFETIME,
+        deleted.tombstone and deleted.tombstone + TOMBSTONE_LIFETIME,
+        erased and erased + TOMBSTONE_LIFETIME,
+    )
+
+
 @writes
 def _empty_trash(user: User) -> int:
     """Turn up to `CHUNK` tasks that were in the trash for `TRASH_LIFETIME` into tombstones; return how many.
 
-    If there are any, increments the revision, and removes the content of these tasks from stored responses, too.
+    If there are any, increments the revision, and removes the content of these tasks from stored responses, too. 0 as
+    well if the user's row is gone. Joins the caller's transaction, if any; otherwise commits.
     """
     written_at = now()
     try:
@@ -78,7 +103,8 @@ def _empty_trash(user: User) -> int:
 def _remove_tombstones(user: User) -> int:
     """Delete the rows of up to `CHUNK` tasks that were deleted `TOMBSTONE_LIFETIME` ago or earlier; return how many.
 
-    Those of the lowest revisions come first; `sync_floor` is raised to the highest revision that is removed.
+    The lowest revisions come first; `sync_floor` is raised to the highest revision that is removed. 0 as well if the
+    user's row is gone. Joins the caller's transaction, if any; otherwise commits.
     """
     try:
         bump_revision(user, 0)
@@ -97,16 +123,20 @@ def _remove_tombstones(user: User) -> int:
 
 
 def erased_users_due() -> Iterable[User]:
-    """Return all users who erased their data at least `TOMBSTONE_LIFETIME` ago (job PURGE)."""
+    """Return all users who erased their data at least `TOMBSTONE_LIFETIME` ago.
+
+    Reads the rows of all users, in a unit of work of its own (row-level security job PURGE).
+    """
     due = select(models.User.user_id).where(models.User.erased_at <= now() - TOMBSTONE_LIFETIME)
     return [User(row.user_id) for row in rows(due, job=PURGE)]
 
 
 @writes
 def purge_erased(user: User) -> int:
-    """Remove the counters of a user who erased all data long ago and has no task since; return how many rows, 0 or 1.
+    """Remove the counters of a user who erased all data `TOMBSTONE_LIFETIME` ago and has no task; return 1, else 0.
 
-    The counters of a user who has tasks again are kept, and no longer marked as erased.
+    The counters of a user who has tasks again are kept, and no longer marked as erased. Joins the caller's transaction,
+    if any; otherwise commits.
     """
     try:
         bump_revision(user, 0)

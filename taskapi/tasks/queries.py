@@ -41,7 +41,7 @@ _STORED_TASK = Prepared(select(*COLUMNS).where(Task.user_id == OWNER, Task.id ==
 def find(user: User, id: int, expected: Set[int] | None = None) -> TaskRow:
     """Return the user's live task with this id; `expected` are the versions it may have (None: any).
 
-    Raises `TaskNotFound` and `VersionConflict`.
+    Raises `TaskNotFound`, also for a task in the trash, and `VersionConflict`.
     """
     (rows,) = fetch(_LIVE_TASK(owner=user.id, task=id))
     return _require(rows, expected)
@@ -49,7 +49,7 @@ def find(user: User, id: int, expected: Set[int] | None = None) -> TaskRow:
 
 @reads
 def find_all(user: User, ids: Set[int]) -> Mapping[int, TaskRow]:
-    """Return the user's tasks with these ids by id, in the trash or not; others, and tombstones, are left out."""
+    """Return the user's tasks with these ids by id, in the trash or not; no entry for other ids and tombstones."""
     # A prepared statement for each id, sent in one round trip: `IN` would be another statement for each number of ids.
     results = fetch(*(_STORED_TASK(owner=user.id, task=task_id) for task_id in ids)) if ids else ()
     return {row.id: row for rows in results for row in rows}
@@ -58,7 +58,7 @@ def find_all(user: User, ids: Set[int]) -> Mapping[int, TaskRow]:
 def _require(rows: Rows, expected: Set[int] | None) -> TaskRow:
     """Return the first row. Raises `TaskNotFound` if there is none.
 
-    Raises `VersionConflict` if its version is none of those `expected` (None: any).
+    Raises `VersionConflict`, which has the row, if its version is not in `expected` (None: any).
     """
     if not rows:
         raise TaskNotFound
@@ -69,9 +69,10 @@ def _require(rows: Rows, expected: Set[int] | None) -> TaskRow:
 
 
 def add(user: User, values: Mapping[str, Any]) -> TaskRow:
-    """Insert a task with the next id of the user's own counter; `values` are its members.
+    """Insert a task with the next id of the user's own counter and return its row; `values` are its members.
 
-    Raises `QuotaExceeded`, and ValidationError for invalid members about time.
+    Joins the caller's transaction, if any; otherwise commits, on PostgreSQL in one round trip. Raises `QuotaExceeded`,
+    and ValidationError for invalid members about time.
     """
     row = insert_and_commit(user, now(), values) or _add(user, values)
     cache_revision(user, row.revision)
@@ -80,7 +81,10 @@ def add(user: User, values: Mapping[str, Any]) -> TaskRow:
 
 @writes
 def _add(user: User, values: Mapping[str, Any]) -> TaskRow:
-    """Do what `add` does, in several round trips; joins the caller's transaction, if any."""
+    """Insert a task as `add` does, in several round trips, and check the quota of stored tasks; return its row.
+
+    Joins the caller's transaction, if any; otherwise commits.
+    """
     row = insert_next(user, now(), values)
     check_stored_tasks_after(user, row.id)
     return row
@@ -91,10 +95,10 @@ def change(
 ) -> TaskRow:
     """Set the members in `values` of a live task; with `completed`, create or remove the next task (`sync_series`).
 
-    `expected` are the versions that it may have (None: any), `zone` is the user's time zone (None: UTC). If all values
-    are equal to the stored ones nothing is written, and the version stays. Raises `TaskNotFound`, `VersionConflict`,
-    `QuotaExceeded` for the next task, and ValidationError for members about time that contradict those that stay, or a
-    rule without a next date.
+    Returns the row after that; if all values are stored already nothing is written, and the version stays. `expected`
+    are the versions that it may have (None: any), `zone` is the user's time zone (None: UTC). Joins the caller's
+    transaction, if any; otherwise commits. Raises `TaskNotFound`, `VersionConflict`, `QuotaExceeded` for the next task,
+    and ValidationError for members about time that contradict those that stay, or a rule without a next date.
     """
     columns = {**values, **search_columns(values)}
     row = None
@@ -109,7 +113,7 @@ def change(
 
 
 def _unchanged(row: TaskRow, values: Mapping[str, Any]) -> TaskRow | None:
-    """Return the row if it has all the values already, otherwise None: it has been changed meanwhile."""
+    """Return the row if it has all the values already; None if not, because it was changed between two statements."""
     return row if all(getattr(row, name) == value for name, value in values.items()) else None
 
 
@@ -123,9 +127,10 @@ def _change(
     *,
     zone: str | None,
 ) -> TaskRow:
-    """Do what `change` does, in several round trips; `columns` are those to set that do not depend on the stored task.
+    """Change a task as `change` does, in several round trips; return its row, and raise the same errors.
 
-    Joins the caller's transaction, if any.
+    `columns` are those to set that do not depend on the stored task. Joins the caller's transaction, if any; otherwise
+    commits.
     """
     written_at = now()
     if schedule.changes_schedule(values):
@@ -147,10 +152,11 @@ def _change(
 
 
 def toggle(user: User, id: int, expected: Set[int] | None, zone: str | None = None) -> TaskRow:
-    """Toggle `completed` of a live task atomically (SET completed = NOT completed); create or remove the next task.
+    """Toggle `completed` of a live task atomically (SET completed = NOT completed); return its row after that.
 
-    `expected` are the versions that it may have (None: any), `zone` is the user's time zone (None: UTC);
-    `series.sync_series` decides about the next task. Raises `TaskNotFound`, `VersionConflict` and `QuotaExceeded`.
+    Creates or removes the next task of a series (`sync_series`). `expected` are the versions that it may have (None:
+    any), `zone` is the user's time zone (None: UTC). Joins the caller's transaction, if any; otherwise commits. Raises
+    `TaskNotFound`, `VersionConflict` and `QuotaExceeded`.
     """
     row = toggle_and_commit(user, id, expected, now()) or _toggle(user, id, expected, zone)
     cache_revision(user, row.revision)
@@ -159,7 +165,10 @@ def toggle(user: User, id: int, expected: Set[int] | None, zone: str | None = No
 
 @writes
 def _toggle(user: User, id: int, expected: Set[int] | None, zone: str | None) -> TaskRow:
-    """Do what `toggle` does, errors included, in several round trips; joins the caller's transaction, if any."""
+    """Toggle a task as `toggle` does, errors included, in several round trips; return its row.
+
+    Joins the caller's transaction, if any; otherwise commits.
+    """
     written_at = now()
     row = toggle_completed(user, id, resolve_if_match(user, id, expected), written_at)
     if row is None:
@@ -169,7 +178,7 @@ def _toggle(user: User, id: int, expected: Set[int] | None, zone: str | None) ->
 
 @writes  # joins the transaction of the caller, and may lock the user's row
 def resolve_if_match(user: User, id: int, expected: Set[int] | None) -> int | None:
-    """Reduce the versions of If-Match to the one that an UPDATE compares; None for any version.
+    """Return the one version of If-Match that an UPDATE compares; None for any version. Joins the caller's transaction.
 
     A single version is returned without a look at the task. Of several, or none, it is the current one of the live
     task, which the lock on the user's row keeps until the end of the transaction: the text of a statement must not
@@ -186,9 +195,9 @@ def resolve_if_match(user: User, id: int, expected: Set[int] | None) -> int | No
 
 
 def _lock_and_find(user: User, id: int, expected: Set[int] | None) -> TaskRow:
-    """Lock the user's row until the end of the transaction; return the live task, and raise, as `find` does.
+    """Lock the user's row until the end of the caller's transaction, and return the live task.
 
-    `TaskNotFound` for a user without a row, too.
+    Raises as `find` does, and `TaskNotFound` for a user without a row, too.
     """
     locked, rows = fetch(LOCK_USER(owner=user.id), _LIVE_TASK(owner=user.id, task=id))
     return _require(rows if locked else (), expected)

@@ -42,19 +42,28 @@ _REFOLD = (
 
 
 def refold_all() -> int:
-    """Fold the text of all users' tasks again; return how many tasks had another folded text."""
+    """Fold the text of all users' tasks again; return how many had another folded text.
+
+    Commits and pauses by chunks of `CHUNK` tasks, user by user.
+    """
     everyone = rows(select(models.User.user_id).order_by(models.User.user_id), job=PURGE)
     return sum(refold_user(User(row.user_id)) for row in everyone)
 
 
 def users_due() -> Iterable[User]:
-    """Return all users whose tasks have not been checked since the last change of `fold` (job PURGE)."""
+    """Return all users whose tasks `check_user` has not folded with this `VERSION` yet.
+
+    Reads the rows of all users, in a unit of work of its own (row-level security job PURGE).
+    """
     due = select(models.User.user_id).where(models.User.folding < VERSION)
     return [User(row.user_id) for row in rows(due, job=PURGE)]
 
 
 def check_user(user: User) -> int:
-    """Fold the text of a user's tasks again and mark the user as checked; return how many had another folded text."""
+    """Fold the text of a user's tasks again and mark the user as checked; return how many had another folded text.
+
+    Commits and pauses by chunks of `CHUNK` tasks.
+    """
     changed = refold_user(user)
     _mark_as_checked(user)
     return changed
@@ -71,9 +80,10 @@ def refold_user(user: User) -> int:
 
 
 def _refold_chunk(user: User, after: int) -> tuple[int | None, int]:
-    """Refold the next `CHUNK` tasks; return the id of the last, None after all, and how many were written.
+    """Fold the next `CHUNK` tasks after id `after` again; return (id of the last or None, number of tasks written).
 
-    After a write the chunk is read again, up to `ATTEMPTS` times: a task may have been changed in between.
+    The id is None after all tasks. Commits a write and pauses; after it the chunk is read again, up to `ATTEMPTS` times
+    in all: a task may have been changed in between.
     """
     written = 0
     for _ in range(ATTEMPTS):
@@ -88,7 +98,7 @@ def _refold_chunk(user: User, after: int) -> tuple[int | None, int]:
 
 
 def _refolded(user: User, row: Any) -> Mapping[str, Any] | None:
-    """Return the parameters of `_REFOLD` for a task, or None if its folded text is up to date."""
+    """Return the parameters of `_REFOLD` for a task; None if its folded text is up to date."""
     new = search_columns({"title": row.title, "description": row.description})
     if (row.folded_title, row.folded_description) == (new["folded_title"], new["folded_description"]):
         return None
@@ -104,7 +114,7 @@ def _refolded(user: User, row: Any) -> Mapping[str, Any] | None:
 
 @reads
 def _read_chunk(user: User, after: int) -> Sequence[Any]:
-    """Return the text of the next `CHUNK` tasks after an id, the trash included; tombstones have none."""
+    """Return the texts of the next `CHUNK` tasks after the id `after`, the trash included; tombstones have none."""
     columns = (Task.id, Task.title, Task.description, Task.folded_title, Task.folded_description)
     selected = (Task.user_id == user.id, Task.id > after, Task.purged_at.is_(None))
     return execute(select(*columns).where(*selected).order_by(Task.id).limit(CHUNK)).all()
@@ -112,11 +122,11 @@ def _read_chunk(user: User, after: int) -> Sequence[Any]:
 
 @writes
 def _write(_user: User, outdated: Sequence[Mapping[str, Any]]) -> None:
-    """Write the folded text of tasks whose text has not changed since."""
+    """Write the folded text of the tasks whose text has not changed since it was read. Commits."""
     execute(_REFOLD, outdated)
 
 
 @writes
 def _mark_as_checked(user: User) -> None:
-    """Record that all tasks of a user are folded by this version of `fold`."""
+    """Record that all tasks of a user are folded by this version of `fold`. Commits."""
     execute(update(models.User).where(models.User.user_id == user.id).values(folding=VERSION))

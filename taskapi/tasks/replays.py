@@ -17,7 +17,7 @@ from .statements.rows import TaskRow
 
 
 def reduce(response: RecordedResponse) -> RecordedResponse:
-    """Set the task id of a response that is one task, or reduce the tasks of a batch's response to their ids.
+    """Return the response with `task_id` set, if it is one task, or with a batch's tasks `reduced` to their ids.
 
     Returns any other response, which contains no task, as it is. Only a response that is one task may be stored with
     its content, under the task's id, so that deleting the task permanently can remove every copy.
@@ -32,7 +32,7 @@ def reduce(response: RecordedResponse) -> RecordedResponse:
 
 
 def rebuild(user: User, response: RecordedResponse) -> RecordedResponse:
-    """Complete a reduced response with the tasks as they are now, live or in the trash; does not execute the request.
+    """Return a reduced response with the tasks as they are now, live or in the trash; does not execute the request.
 
     In the response of a batch, a task that was deleted permanently is null. Raises `TaskDeleted` if the response is
     that one task.
@@ -52,7 +52,7 @@ def rebuild(user: User, response: RecordedResponse) -> RecordedResponse:
 
 
 def _dump(row: TaskRow | None) -> Any:
-    """Serialize a task; None for a deleted one."""
+    """Return a task as it is in a response; None (null) if `row` is None, for a task that was deleted permanently."""
     return None if row is None else task_out.dump(row)
 
 

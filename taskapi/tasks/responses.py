@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
-from flask import Flask, Response
+from flask import Flask, Response, url_for
 from marshmallow import ValidationError
 
+from ..auth.tokens import User
 from ..http.errors import NotFound, PreconditionFailed, Problem, QuotaExceeded, ValidationFailed, problem_response
 from ..http.large_responses import SMALL_PAGE, Permit
 from ..http.response import json_response
+from ..http.routing import current_request
 from .etags import task_etag
 from .pages import Page, json_fragments
 from .schemas import task_out
@@ -19,7 +22,7 @@ from .statements.rows import TaskRow
 
 
 def init_app(app: Flask) -> None:
-    """Register the error handler that turns domain errors of statements into problem documents."""
+    """Register an error handler for each class of `DOMAIN_ERRORS`, which responds with the problem of `as_problem`."""
     for error_class in errors.DOMAIN_ERRORS:
         app.register_error_handler(error_class, lambda error: problem_response(as_problem(error)))
 
@@ -29,6 +32,17 @@ def task_response(row: TaskRow, status: int = 200, headers: Mapping[str, str] | 
     return json_response(task_out.dump(row), status, etag=task_etag(row), headers=headers)
 
 
+def path_of_tasks(user: User) -> str:
+    """Return the path of a user's tasks with the path prefix of the current request; without a slash at its end."""
+    return _path_of_tasks(user, current_request().root_path)
+
+
+@lru_cache(maxsize=4096)
+def _path_of_tasks(user: User, _prefix: str) -> str:
+    """Return `path_of_tasks`, cached for the user and for `_prefix`, the path prefix of the current request."""
+    return url_for("tasks.index", user_id=user.id)
+
+
 def page_items(
     page: Page,
     limit: int,
@@ -36,11 +50,11 @@ def page_items(
     read_long: Callable[[Page], Page],
     dump: Callable[[Sequence[TaskRow]], list[Any]],
 ) -> tuple[Page, Sequence[Any]] | None:
-    """Return the page to send and its serialized tasks; None if it is large, and no permit is held or free now.
+    """Return (page to send, serialized tasks); None if the page is large and no permit is held or free now.
 
-    `page` may have only the first rows of a page of `limit` tasks, which is large if others follow them. With long
-    tasks it is read again (`read_long`), and ends at `pages.MAX_BYTES` of JSON. `dump` serializes rows. Yields to other
-    requests.
+    `page` may have only the first rows of a page of `limit` tasks, which is large if others follow them. One with long
+    tasks is read again with `read_long`, and ends at `pages.MAX_BYTES` of JSON. `dump` serializes rows. Acquires the
+    permit for long tasks, without waiting. Yields to other requests.
     """
     if page.following is not None and limit > SMALL_PAGE and not permit.held:
         return None
@@ -54,7 +68,7 @@ def page_items(
 
 
 def as_problem(error: Exception) -> Problem:
-    """Return the problem document of a domain error; raise any other exception."""
+    """Return the problem for a domain error (404, 412, 409, 422); raise any other exception as it is."""
     if isinstance(error, errors.InvalidTaskId):
         return NotFound("The id of a task is a whole number, such as 7: send the `id` that the task has in the list.")
     if isinstance(error, errors.TaskNotFound):

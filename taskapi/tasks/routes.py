@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from flask import Response, g
 
-from flask import Response, g, request, url_for
-
-from ..auth.tokens import User
 from ..http.request import accepts, if_none_match, json_body, matches_etag, query_parameters
 from ..http.response import not_modified
 from . import queries
@@ -14,7 +11,7 @@ from .blueprints import tasks_bp
 from .etags import task_etag
 from .preconditions import parse_task_id, task_precondition
 from .replays import idempotent
-from .responses import task_response
+from .responses import path_of_tasks, task_response
 from .schemas import completion_in, completion_query, no_parameters, task_in
 
 MERGE_PATCH = "application/merge-patch+json"
@@ -25,25 +22,19 @@ MERGE_PATCH = "application/merge-patch+json"
 def create() -> Response:
     """Add a task.
 
-    Responds 201 with the task and its URL in `Location`.
+    Responds 201 with the task and its URL in `Location`. Raises `QuotaExceeded` (409), and problems of the body.
     """
     query_parameters(no_parameters)
     user = g.user
     row = queries.add(user, json_body(task_in))
-    return task_response(row, 201, {"Location": f"{_path_of_tasks(user, request.root_path)}/{row.id}"})
-
-
-@lru_cache(maxsize=4096)
-def _path_of_tasks(user: User, _prefix: str) -> str:
-    """Return the path of a user's tasks with the path prefix of the current request, `_prefix`; cached for both."""
-    return url_for("tasks.index", user_id=user.id)
+    return task_response(row, 201, {"Location": f"{path_of_tasks(user)}/{row.id}"})
 
 
 @tasks_bp.get("/<task:id>", strict_slashes=False)
 def show(id: str) -> Response:
     """Get one task.
 
-    Responds 304 if its ETag is in If-None-Match. A task in the trash is 404.
+    Responds 304 if its ETag is in If-None-Match. A task in the trash is 404, as is one that does not exist.
     """
     row = queries.find(g.user, parse_task_id(id))
     query_parameters(no_parameters)
@@ -63,7 +54,11 @@ def update(id: str) -> Response:
 @accepts(MERGE_PATCH, "application/json")
 @idempotent
 def patch(id: str) -> Response:
-    """Change a task by a merge patch (RFC 7396)."""
+    """Change a task by a merge patch (RFC 7396).
+
+    Members that are absent keep their values; null resets one to its default. Responds with the task after the change.
+    Raises 404, 412 and 428 (`task_precondition`).
+    """
     with task_precondition(id, query=completion_query) as (task, versions, query):
         values = json_body(task_in, partial=True)
         return task_response(queries.change(g.user, task, versions, values, query.get("tz")))
@@ -74,7 +69,8 @@ def patch(id: str) -> Response:
 def complete(id: str) -> Response:
     """Toggle completion, or set it with `completed`, which is safe to repeat.
 
-    Creates or removes the next task of a series.
+    Creates or removes the next task of a series. Responds with the task after that. Raises 404, 412 and 428
+    (`task_precondition`).
     """
     with task_precondition(id, query=completion_query) as (task, versions, query):
         values, zone = json_body(completion_in), query.get("tz")

@@ -76,7 +76,7 @@ class TaskOut(CompiledSchema):
 
 
 class TaskIn(StrictSchema):
-    """A task in a request. An absent member keeps its value; null resets it to its default."""
+    """A task in a request; null resets a member to its default. In a change, an absent member keeps its value."""
 
     title = Text(required=True, least=1, most=MAX_TITLE)
     description = Text(most=MAX_DESCRIPTION, multiline=True, allow_none=True)

@@ -24,11 +24,11 @@ _COPIED_COLUMNS = ("title", "description", "priority", "tags", "due_time", "time
 
 
 def sync_series(user: User, task: TaskRow, written_at: datetime, zone: str | None) -> TaskRow:
-    """Create the next task of a recurring one completed at `written_at`, unless it has one; remove that of an open one.
+    """Create the next task of a recurring one completed at `written_at`, or remove the next task of an open one.
 
-    `zone` is the user's time zone, for a task without its own (`next_due`). Changes nothing for other tasks, such as
-    one that was completed before, and does not remove a next task that was changed. Returns the row of `task` after
-    that. Raises `QuotaExceeded`, and ValidationError in a batch whose `search_budget` is exceeded.
+    `zone` is the user's time zone, for a task without its own (`next_due`). Returns the row of `task` after that;
+    unchanged if it has a next task already, was completed before, or its next task was changed. Part of the caller's
+    transaction. Raises `QuotaExceeded`, and ValidationError in a batch whose `search_budget` is exceeded.
     """
     # An edit of a task that was completed before keeps its earlier `completed_at`, so it creates nothing.
     completed_now = task.completed_at == written_at
@@ -40,10 +40,10 @@ def sync_series(user: User, task: TaskRow, written_at: datetime, zone: str | Non
 
 
 def _create_next_task(user: User, task: TaskRow, written_at: datetime, zone: str | None) -> TaskRow:
-    """Insert the next occurrence as a copy of `task` with the next due date, and set `next_task_id` to it.
+    """Insert the next occurrence as a copy of `task` with the next due date, and set `next_task_id` of `task` to it.
 
-    Inserts nothing if the series has ended, or has this occurrence already. A task without a position in a series
-    gets one, if that is free. Returns the row of `task` after that. Raises as `sync_series` does.
+    Inserts nothing if the series has ended, or has this occurrence already. A task without a position in a series gets
+    one, if that is free. Returns the row of `task` after that. Raises as `sync_series` does.
     """
     due = next_due(task, written_at, zone)
     if due is None:
@@ -69,10 +69,10 @@ def _create_next_task(user: User, task: TaskRow, written_at: datetime, zone: str
 
 
 def _own_position(user: User, task: TaskRow, series: int, occurrence: int) -> dict[str, Any]:
-    """Return SQL values for an UPDATE that gives `task` this position in a series; {} if it has a position already.
+    """Return SQL values of `series_id` and `occurrence` for an UPDATE of `task`, which sets them to the arguments.
 
-    The UPDATE leaves its columns as they are if another task, such as an imported one, has this position: the unique
-    index would reject it.
+    {} if `task` has both. If another task, such as an imported one, has that position when the UPDATE runs, both
+    columns stay as they are: the unique index would reject a second row with it.
     """
     if task.series_id is not None and task.occurrence is not None:
         return {}
@@ -87,8 +87,8 @@ def _own_position(user: User, task: TaskRow, series: int, occurrence: int) -> di
 def _remove_next_task(user: User, task: TaskRow, written_at: datetime) -> TaskRow:
     """Turn the next task into a tombstone if it is live, was never changed and follows `task` in its series.
 
-    Then its content is removed from stored responses, too, and `next_task_id` becomes NULL; otherwise nothing changes.
-    Returns the row of `task` after that.
+    Then removes its content from stored responses, too, and sets `next_task_id` of `task` to NULL; otherwise nothing
+    changes. Returns the row of `task` after that.
     """
     tombstone = {**TOMBSTONE, "deleted_at": written_at, "purged_at": written_at, "updated_at": written_at}
     is_unchanged = (Task.revision == Task.created_revision, Task.deleted_at.is_(None))
@@ -102,12 +102,12 @@ def _remove_next_task(user: User, task: TaskRow, written_at: datetime) -> TaskRo
 
 
 def next_due(task: TaskRow, now: datetime, zone: str | None) -> date | None:
-    """Return the due date of the next task, or None at the end of the series.
+    """Return the due date of the next task; None if the rule gives none.
 
-    With `repeat_from` "due" it is after the task's due date and not before today; with "completion" it is counted from
-    today, and after it; from the due date if the rule would never come again. Today is the date of `now` in the task's
-    time zone; in the user's `zone` for a task without one, and in UTC without either. Raises ValidationError if the
-    `search_budget` of a batch is exceeded.
+    "due": the first date after the task's due date, not before today. "completion": the first after today, counted from
+    today, or from the due date if that gives none and the rule has no COUNT or UNTIL. Today is the date of `now` in the
+    task's zone, otherwise in `zone`, otherwise in UTC. Raises ValidationError if the `search_budget` of a batch is
+    exceeded.
     """
     zone = task.time_zone or zone
     today = schedule.today(zone, now)

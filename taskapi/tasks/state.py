@@ -34,16 +34,16 @@ class State:
 
     @property
     def etag(self) -> str:
-        """ETag of all the user's data, `"0.0"` without a write.
+        """ETag of all the user's data: revision and epoch id in quotes; `"0.0"` before the first write.
 
-        The epoch keeps it unique when a purged user's revision restarts at 1.
+        The epoch id keeps it unique when a purged user's revision restarts at 1.
         """
         return f'"{self.revision}.{self.epoch_id if self.revision else 0}"'
 
 
 @lru_cache(maxsize=4096)
 def _epoch_id(epoch: str) -> str:
-    """Return the `State.epoch_id` of an epoch; cached."""
+    """Return the public identifier of an epoch, the first 8 hex digits of its SHA-256; cached."""
     return hashlib.sha256(epoch.encode()).hexdigest()[:8]
 
 
@@ -55,7 +55,7 @@ SELECT_STATE = Prepared(
 
 @reads
 def read_state(user: User) -> State:
-    """Read the user's state: one row by primary key. Without a row the revision is 0 and the epoch random."""
+    """Return the user's state, one row by primary key; without a row, one of revision 0 with a new random epoch."""
     (rows,) = fetch(SELECT_STATE(owner=user.id))
     return state_of(rows)
 
@@ -71,13 +71,13 @@ def count_tasks(user: User) -> int:
 
 
 def state_of(rows: Rows) -> State:
-    """Make a `State` of the rows of `SELECT_STATE`; without a row, of revision 0 and a new random epoch."""
+    """Return the `State` in the rows of `SELECT_STATE`; without a row, one of revision 0 with a new random epoch."""
     # A user without a row gets a new random epoch each time: no cursor was ever signed with it, and none can be forged.
     return State(*rows[0]) if rows else State(0, models.new_epoch())
 
 
 def last_state(user: User) -> State | None:
-    """Return the user's state as this worker last knew it (`cache_state`), or None if it is not cached.
+    """Return the user's state as this worker last knew it (`cache_state`); None if it is not cached.
 
     It may be outdated, so the caller must check it: a cursor whose signature matches confirms the epoch, nothing else.
     """
@@ -85,17 +85,18 @@ def last_state(user: User) -> State | None:
 
 
 def cache_state(user: User, state: State) -> None:
-    """Cache the user's state, which was read with a page, for `last_state`."""
+    """Store the user's state, which was read with a page, for `last_state`."""
     _last_state(user.id)[:] = [state]
 
 
 def cache_revision(user: User, revision: int) -> None:
-    """Set the revision of the user's cached state, if there is one, after a write of this worker.
+    """Set the revision in the user's cached state after a write of this worker; do nothing if no state is cached.
 
-    The transaction of the write may still be rolled back: the cached state is a hint.
+    Nor for a lower revision: a write without effect returns the task's version. The transaction of the write may still
+    be rolled back: the cached state is a hint.
     """
     cached = _last_state(user.id)
-    if cached:
+    if cached and revision > cached[0].revision:
         cached[0] = State(revision, cached[0].epoch, cached[0].sync_floor)
 
 

@@ -14,12 +14,12 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError
 
 from tests import postgres
-from tests.backup import back_up_sqlite, checksums, dump, libpq_url, restore, snapshot
+from tests.backup import back_up_sqlite, checksums, dump, libpq_url, restore, snapshot, upgrade
 from tests.chaos.failures import await_writes
 from tests.chaos.postgres import PostgreSQL
 from tests.chaos.service import NO_RESPONSE, run_service
 from tests.chaos.writers import WriteLog, all_tasks, assert_no_write_lost, writing
-from tests.conftest import build, dispose_engines, migrate
+from tests.conftest import build
 
 Tasks = dict[str, dict[str, dict[str, Any]]]
 """Acknowledged tasks, by user and title."""
@@ -93,8 +93,7 @@ def _acknowledged(log: WriteLog) -> Tasks:
 
 def _serve(url: str, log: WriteLog, before: Tasks, **settings: str) -> dict[str, Any]:
     """Migrate, run `flask restored` and start the service; compare what it returns with what was acknowledged."""
-    migrate(url)
-    dispose_engines(url)
+    upgrade(url)
     output = build(url, **settings).test_cli_runner().invoke(args=["restored"]).output
     assert output.startswith(f"{len(before)} users: "), output
     after = _acknowledged(log)

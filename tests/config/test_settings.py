@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import FrozenInstanceError, fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from taskapi import create_app
 from taskapi.config.environment import LOG_LEVELS
 from taskapi.config.settings import Config, ConfigError
 from taskapi.config.shared_secrets import DEVELOPMENT_SECRET
+from taskapi.http.routing import Application
 from tests.conftest import SECRET
 
 PREVIOUS = "the-secret-before-it-0123456789-abcdef"
@@ -125,6 +127,7 @@ READ: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
     "no strict mode": ({"REQUIRE_IF_MATCH": "false"}, {"require_if_match": False}),
     "no strict mode as 0": ({"REQUIRE_IF_MATCH": "0"}, {"require_if_match": False}),
     "log level in small letters": ({"LOG_LEVEL": "warning"}, {"log_level": "WARNING"}),
+    "a port of the metrics": ({"METRICS_PORT": "9090"}, {"has_metrics": True}),
     "what is none of ours": ({"PATH": "/bin", "JWT_ALGORITHMS": "none", "DISABLE_AUTH": "true"}, {}),
 }
 
@@ -390,6 +393,18 @@ def test_a_config_error_lists_all_problems() -> None:
         "  - REQUIRE_IF_MATCH is neither true nor false\n"
         "  - LOG_LEVEL is none of DEBUG, INFO, WARNING, ERROR, CRITICAL"
     )
+
+
+def test_a_folder_of_the_default_database_that_cannot_be_created_is_a_config_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the image, whose file system is read-only."""
+    (tmp_path / "file").touch()
+    instance = str(tmp_path / "file/instance")
+    monkeypatch.setattr(Application, "auto_find_instance_path", lambda _: instance)
+    with pytest.raises(ConfigError) as caught:
+        create_app(config())
+    assert caught.value.problems == [f"{instance} cannot be created for SQLite (Not a directory): set DATABASE_URL"]
 
 
 @given(st.dictionaries(st.sampled_from(["BETTER_AUTH_SECRET", *SETTINGS]), st.text(max_size=60)))

@@ -137,7 +137,7 @@ def test_a_woken_thread_waits_again_if_the_connection_was_taken(tmp_path: Path, 
     last = taken.pop()
 
     def give_back() -> None:
-        until(lambda: queue._pool._waiting)
+        until(lambda: queue.waiting)
         last.close()
 
     giving = threading.Thread(target=give_back)

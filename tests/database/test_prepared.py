@@ -45,15 +45,8 @@ ECHO = Prepared(select(bindparam("text", type_=Text).label("echo")))
 
 
 @pytest.fixture
-def app(make_app: Callable[..., Flask]) -> Iterator[Flask]:
-    made = make_app()
-    with made.app_context():
-        yield made
-
-
-@pytest.fixture
-def alice(app: Flask) -> Person:
-    return Person(app.test_client(), "alice")
+def app(app_in_context: Flask) -> Flask:
+    return app_in_context
 
 
 @reads

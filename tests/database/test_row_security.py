@@ -33,12 +33,19 @@ TABLES = Base.metadata.sorted_tables
 every_table = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
 
 
-@pytest.fixture
-def app(postgresql_url: str) -> Iterator[Flask]:
+@pytest.fixture(scope="module")
+def shared_app(postgresql_url: str) -> Iterator[Flask]:
+    """An application for all tests: connecting, and preparing its statements, takes most of the time of a test."""
     app = build(postgresql_url, RATE_LIMIT="off")
+    yield app
     with app.app_context():
-        yield app
         db.engine.dispose()
+
+
+@pytest.fixture
+def app(shared_app: Flask, postgresql_url: str) -> Iterator[Flask]:
+    with shared_app.app_context():
+        yield shared_app
     delete_all_rows(postgresql_url)
 
 

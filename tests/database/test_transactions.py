@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import socket
-import sqlite3
 import sys
 import threading
 import time
@@ -31,7 +30,7 @@ from taskapi.database.engine import POOL_SIZE, POOL_TIMEOUT
 from taskapi.database.failures import ATTEMPTS, DatabaseUnavailable
 from taskapi.database.sqlite import EXTRA_CONNECTIONS
 from taskapi.database.transactions import execute, reads, rows, writes
-from tests.conftest import Person, build, migrate, superuser_engine
+from tests.conftest import Person, build, superuser_engine
 from tests.waiting import WAIT_LIMIT
 
 ALICE = User("alice")
@@ -57,10 +56,8 @@ def step(owner: User) -> None:
 
 
 @pytest.fixture
-def app(make_app: Callable[..., Flask]) -> Iterator[Flask]:
-    made = make_app()
-    with made.app_context():
-        yield made
+def app(app_in_context: Flask) -> Flask:
+    return app_in_context
 
 
 @pytest.fixture
@@ -520,59 +517,6 @@ def test_an_exhausted_pool_is_503_in_about_two_seconds(app: Flask):
     assert POOL_TIMEOUT == 2
     assert 1.9 <= waited <= POOL_TIMEOUT + WAIT_LIMIT / 2  # the machine may stall
     assert alice.get().status_code == 200
-
-
-# SQLite.
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    migrate(f"sqlite:///{tmp_path}/tasks.db")
-    return tmp_path / "tasks.db"
-
-
-@pytest.fixture
-def impatient(file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
-    """An application that waits 1.5 s for the lock of SQLite instead of 5 s."""
-    monkeypatch.setattr(taskapi.database.transactions, "STATEMENT_TIMEOUT", 1.5)
-    app = build(f"sqlite:///{file}")
-    yield app
-    with app.app_context():
-        db.engine.dispose()
-
-
-@pytest.fixture
-def locked(file: Path) -> Iterator[sqlite3.Connection]:
-    """A second connection that holds the write lock."""
-    with closing(sqlite3.connect(file, isolation_level=None, check_same_thread=False)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        yield other
-
-
-def test_a_short_sqlite_lock_is_waited_for(impatient: Flask, locked: sqlite3.Connection):
-    release = threading.Timer(0.2, lambda: locked.execute("ROLLBACK"))
-    begin = time.monotonic()
-    release.start()
-    assert Person(impatient.test_client(), "alice").add()
-    assert time.monotonic() - begin >= 0.15
-    release.join()
-
-
-def test_a_long_sqlite_lock_is_503_and_nothing_is_written(impatient: Flask, locked: sqlite3.Connection):
-    alice = Person(impatient.test_client(), "alice")
-    begin = time.monotonic()
-    response = alice.post(json={"title": "x"})
-    assert time.monotonic() - begin < 4.5
-    assert response.status_code == 503
-    assert response.headers["Retry-After"] == "1"
-    assert response.get_json()["detail"] == "The database cannot be reached. Nothing was changed; try again shortly."
-    locked.execute("ROLLBACK")
-    assert alice.titles() == []
-
-
-def test_sqlite_reads_do_not_wait_for_a_writer(impatient: Flask, locked: sqlite3.Connection):
-    # A read that waits for the lock would be 503 after 1.5 s.
-    assert Person(impatient.test_client(), "alice").titles() == []
 
 
 # Settings.

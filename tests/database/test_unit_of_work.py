@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import select
 import socket
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import create_engine, text
 from sqlalchemy.engine import Engine
 
 from taskapi.database import pipeline
@@ -19,6 +17,7 @@ from taskapi.database.base import db
 from tests import postgres
 from tests.conftest import Person, build, delete_all_rows
 from tests.database.test_row_security import round_trips
+from tests.relay import pieces, relay_connections
 
 UNKNOWN = "The database was lost while the change was being saved. Read the task again before you repeat it."
 
@@ -119,16 +118,12 @@ def test_a_connection_that_the_server_ends_in_commit_is_503_with_an_unknown_outc
 
 
 class Relay:
-    """A TCP relay to PostgreSQL that can close its connections, or lose the next response of the server."""
+    """A relay to PostgreSQL that can close its connections, or lose the next response of the server."""
 
-    def __init__(self, url: str) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._target = str(make_url(url).query["host"]) + "/.s.PGSQL.5432"
-        target = make_url(url).set(host="127.0.0.1", port=self._listener.getsockname()[1], query={})
-        self.url = target.render_as_string(hide_password=False)
+    def __init__(self) -> None:
+        self.url = ""
         self._clients: list[socket.socket] = []
         self.loses_response = False
-        threading.Thread(target=self._accept, daemon=True).start()
 
     def close_connections(self) -> None:
         """Close every connection without a message, as the kernel does for a process that was killed."""
@@ -137,39 +132,21 @@ class Relay:
                 client.shutdown(socket.SHUT_RDWR)
         self._clients.clear()
 
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                server = socket.socket(socket.AF_UNIX)
-                server.connect(self._target)
-                self._clients.append(client)
-                threading.Thread(target=self._relay, args=(client, server), daemon=True).start()
-
-    def _relay(self, client: socket.socket, server: socket.socket) -> None:
-        with client, server, suppress(OSError):
-            while True:
-                for source in select.select([client, server], [], [])[0]:
-                    data = source.recv(65536)
-                    if not data:
-                        return
-                    if source is client:
-                        server.sendall(data)
-                    elif self.loses_response:
-                        self.loses_response = False
-                        return
-                    else:
-                        client.sendall(data)
-
-    def close(self) -> None:
-        self._listener.close()
-        self.close_connections()
+    def handle(self, client: socket.socket, server: socket.socket) -> None:
+        """Relay a connection until one side closes, or a response is to be lost."""
+        self._clients.append(client)
+        for _, is_from_client in pieces(client, server):
+            if self.loses_response and not is_from_client:
+                self.loses_response = False
+                return
 
 
 @pytest.fixture
 def relay(postgresql_url: str) -> Iterator[Relay]:
-    with closing(Relay(postgresql_url)) as relay:
-        yield relay
+    made = Relay()
+    with relay_connections(postgresql_url, made.handle) as made.url:
+        yield made
+    made.close_connections()
 
 
 @pytest.fixture

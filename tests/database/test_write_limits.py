@@ -66,7 +66,7 @@ def _check_that_reads_are_served(superuser: Engine, people: list[Person]) -> Non
         responses = [threads.submit(person.put, "/1", json={"title": "Changed"}) for person in people]
         locked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = 'taskapi_service'"
         until(lambda: value(superuser, locked) == MAX_WRITES)
-        until(lambda: write_limits._places._waiting == len(people) - MAX_WRITES)
+        until(lambda: write_limits._places.waiting == len(people) - MAX_WRITES)
         assert db.engine.pool.checkedout() == MAX_WRITES
         assert people[0].get().status_code == 200
         locking.rollback()

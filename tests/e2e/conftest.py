@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Error, expect, sync_playwright
+from playwright.sync_api import Error, expect, sync_playwright
 
 from tests.e2e import frontend
 from tests.e2e.person import TIMEOUT, Person
+from tests.e2e.profiles import Profiles
 from tests.e2e.stack import Stack, run
 
 FLAGS = (
@@ -59,12 +60,12 @@ def module_tests(
 
 
 @package
-def browser(module_tests: ModuleTests) -> Iterator[Browser]:
-    """Chromium without a window."""
+def profiles(module_tests: ModuleTests) -> Iterator[Profiles]:
+    """The profiles of a Chromium without a window."""
     expect.set_options(timeout=TIMEOUT)
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=frontend.browser(), args=list(FLAGS))
-        yield chromium
+        yield Profiles(chromium)
         chromium.close()
 
 
@@ -92,7 +93,7 @@ Arrive = Callable[..., Person]
 
 
 @pytest.fixture
-def arrive(browser: Browser, stack: Stack) -> Iterator[Arrive]:
+def arrive(profiles: Profiles, stack: Stack) -> Iterator[Arrive]:
     """Function that opens a browser profile for a user.
 
     At the end no page may hold a token, and no browser may have reported an error.
@@ -101,8 +102,7 @@ def arrive(browser: Browser, stack: Stack) -> Iterator[Arrive]:
 
     def open_profile(name: str = "Alice", *, on: Stack | None = None, **options: Any) -> Person:
         email = options.pop("email", "")
-        context = browser.new_context(**options)
-        context.set_default_timeout(TIMEOUT)
+        context = profiles.take(**options)
         people.append(Person(on or stack, context, context.new_page(), name, email))
         return people[-1]
 
@@ -110,7 +110,7 @@ def arrive(browser: Browser, stack: Stack) -> Iterator[Arrive]:
     for person in people:
         for page in person.context.pages:
             assert_holds_no_token(page)
-        person.context.close()
+        profiles.give_back(person.context, person.stack.url)
         assert person.errors == []
 
 

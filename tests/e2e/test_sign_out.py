@@ -1,4 +1,8 @@
-"""Signing out takes effect at the API at once, for that session only; the logout token is never lost."""
+"""Signing out takes effect at the API at once, for that session only; the logout token is never lost.
+
+On both databases frontend/src/server/logout-token.test.ts tests each request that ends a session and an API that is down,
+in both token modes how a logout token is signed, and tests/auth/test_backchannel.py what the API does with it.
+"""
 
 from __future__ import annotations
 
@@ -42,6 +46,7 @@ def test_signing_out_ends_a_copied_token_and_no_other_session(alice: Person, arr
     elsewhere.add("Buy bread")
 
 
+@on_one_stack
 def test_sign_out_everywhere_else_ends_the_other_sessions(alice: Person, arrive: Arrive):
     elsewhere = arrive("Alice", email=alice.email).sign_in()
     copied, others = elsewhere.token(), alice.token()
@@ -57,6 +62,7 @@ def test_sign_out_everywhere_else_ends_the_other_sessions(alice: Person, arrive:
     expect(elsewhere.page.get_by_text("Your session has ended. Sign in again.")).to_be_visible()
 
 
+@on_one_stack
 def test_a_new_password_ends_the_other_sessions(alice: Person, arrive: Arrive):
     elsewhere = arrive("Alice", email=alice.email).sign_in()
     copied = elsewhere.token()
@@ -111,6 +117,7 @@ def test_writes_during_the_deletion_of_an_account_leave_no_tsend(alice: Person, 
     assert count_stored_tasks(alice.stack, claims(tokens[0])["sub"]) == 0
 
 
+@on_one_stack
 def test_a_sign_out_while_the_api_is_down_takes_effect_once_it_is_up(alice: Person):
     copied = alice.token()
     alice.stack.stop_api()
@@ -133,6 +140,7 @@ def test_signing_out_shows_the_sign_in_page_in_other_tabs_too(alice: Person):
     expect(tab.get_by_role("heading", name="Sign in", level=1)).to_be_visible()
 
 
+@on_one_stack
 def test_a_new_sign_in_does_not_make_tokens_of_an_ended_session_valid(alice: Person):
     copied = alice.token()
     alice.sign_out()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from gevent.lock import BoundedSemaphore
 from werkzeug.test import Client
 
 from taskapi.http import path_prefix
@@ -220,7 +221,7 @@ def test_a_user_of_another_path_is_refused_behind_a_prefix_too(client: FlaskClie
 
 def test_the_liveness_probe_needs_no_slot_with_and_without_the_prefix(make_app: Make, received: str):
     app = make_app(URL_PREFIX=PREFIX)
-    without_slots = path_prefix.in_front_of(limit_concurrency(app, 0), app)
+    without_slots = path_prefix.in_front_of(limit_concurrency(app, BoundedSemaphore(0)), app)
     assert Client(without_slots).get(f"{received}/healthz").json == {"status": "ok"}
 
 

@@ -18,8 +18,8 @@ from taskapi.http.routing import (
     MAX_SHORT_BODY,
     ROUTE_CACHE_SIZE,
     Application,
+    current_request,
     short_length,
-    unproxy,
 )
 from tests.conftest import Person
 
@@ -198,15 +198,15 @@ def test_there_is_no_orm_session_and_no_teardown_for_it(app: Flask):
     assert not app.teardown_appcontext_funcs
 
 
-def test_unproxy_returns_the_object_of_the_current_request(app: Flask):
+def test_current_request_is_the_request_of_the_context(app: Flask):
     seen = []
     for path in ("/a", "/b"):
         with app.test_request_context(path):
-            assert type(unproxy(request)) is app.request_class
-            seen.append(unproxy(request).path)
+            assert type(current_request()) is app.request_class
+            seen.append(current_request().path)
     assert seen == ["/a", "/b"]
-    with pytest.raises(RuntimeError, match="request context"):
-        unproxy(request)
+    with pytest.raises(LookupError):
+        current_request()
 
 
 def test_url_for_outside_of_a_request_is_an_error(make_app: Callable[..., Flask]):

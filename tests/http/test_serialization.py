@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
 from datetime import UTC, date, datetime, timedelta, timezone
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import orjson
@@ -21,6 +22,13 @@ from taskapi.tasks.members import PRIORITIES, REPEAT_FROM
 from taskapi.tasks.schemas import TaskOut, task_out, tasks_out
 
 OFFSETS = (UTC, ZoneInfo("UTC"), ZoneInfo("Asia/Kathmandu"), timezone(timedelta(hours=-9, minutes=-30)))
+
+
+class Numbered(NamedTuple):
+    """A row with an id only."""
+
+    id: int
+
 
 texts = st.text(max_size=5)
 numbers = st.integers(1, 10**18 - 1)
@@ -66,6 +74,15 @@ def test_the_compiled_dump_equals_marshmallow_s(row: SimpleNamespace) -> None:
     assert list(made.items()) == list(Schema.dump(task_out, row).items())
 
 
+@given(st.lists(rows, max_size=3), st.lists(rows, max_size=3))
+def test_rows_are_serialized_by_the_names_of_their_columns(first: list[SimpleNamespace], others: list[SimpleNamespace]):
+    columns = [*TaskOut().fields, "occurrence", "revision"]
+    columns.remove("version")
+    forward, backward = namedtuple("Forward", columns), namedtuple("Backward", [*reversed(columns), "last"])  # noqa: PYI024
+    tuples: list[Any] = [forward(**vars(row)) for row in first] + [backward(**vars(row), last=1) for row in others]
+    assert tasks_out.dump(tuples) == [task_out.dump(row) for row in first + others]
+
+
 @given(rows)
 def test_a_task_is_serialized_as_documented(row: SimpleNamespace) -> None:
     written = orjson.loads(orjson.dumps(task_out.dump(row)))
@@ -105,6 +122,8 @@ def test_a_schema_with_only_dumps_those_members() -> None:
 def test_a_row_without_a_member_is_an_error() -> None:
     with pytest.raises(AttributeError):
         TaskOut(only=("id", "version")).dump(SimpleNamespace(id=1))
+    with pytest.raises(AttributeError, match="revision"):
+        TaskOut(only=("id", "version"), many=True).dump([Numbered(1)])
 
 
 def test_null_is_never_converted() -> None:

@@ -16,8 +16,8 @@ from flask import Flask
 from taskapi.database.base import db
 from taskapi.tasks.restored import GAP
 from tests import postgres
-from tests.backup import back_up_sqlite, dump, restore
-from tests.conftest import Person, build, delete_all_rows, migrate, serving, token
+from tests.backup import back_up_sqlite, dump, restore, upgrade
+from tests.conftest import Person, build, delete_all_rows, serving, token
 
 Restored = Callable[..., Flask]
 """Function that restores the backup, finishes the restore unless it is `unfinished`, and starts the service."""
@@ -62,7 +62,7 @@ def _postgresql_backup(stack: ExitStack, url: str, folder: Path) -> Restored:
 
 
 def _start(stack: ExitStack, url: str, *, unfinished: bool = False, **settings: str) -> Flask:
-    migrate(url)
+    upgrade(url)
     app = stack.enter_context(serving(url, **settings))
     if not unfinished:
         result = app.test_cli_runner().invoke(args=["restored"])

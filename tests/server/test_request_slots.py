@@ -6,6 +6,7 @@ from typing import Any
 
 import gevent
 from gevent import socket
+from gevent.lock import BoundedSemaphore
 
 from taskapi.server.request_slots import limit_concurrency
 
@@ -26,7 +27,7 @@ def test_a_client_that_sends_its_next_request_at_once_is_not_served_again_before
         for _ in range(2):
             limited({"PATH_INFO": "/", "wsgi.input": None}, None)
 
-    limited = limit_concurrency(application, 1)
+    limited = limit_concurrency(application, BoundedSemaphore(1))
     receiving = gevent.spawn(receive)
     gevent.sleep(0)  # it waits for its socket
     client.send(b"x")

@@ -95,6 +95,7 @@ def _no_warnings() -> Iterator[None]:
     closes=st.booleans(),
 )
 @example(GET, "200 OK", [("X-A", "a\r\nB: c")], [b""], False)
+@example(GET, "200 OK", [("X-A", "a\nX-B: c")], [b""], False)
 @example(GET, "200 OK", [("X-A", b"b"), ("X-B", "c")], [b""], False)
 @example(GET, "200 OK", [("X-A", "b"), (3, "c")], [b""], False)
 @example(GET, "200 OK", [("X-A", "b")], [b"abc", b"", b"defgh"], False)

@@ -47,6 +47,18 @@ test("a 401 refreshes the token once and repeats the request with its body and i
   expect(gateway.tokenRequests).toBe(2)
 })
 
+test("the attempts of a call are spans of one trace, and another call is another trace", async () => {
+  gateway.intercept = () => ({ status: gateway.requests.length === 1 ? 401 : 200, body: [] })
+  await read()
+  await read()
+  const headers = gateway.requests.map((request) => String(request.headers.traceparent))
+  for (const header of headers) expect(header).toMatch(/^00-[0-9a-f]{32}-[0-9a-f]{16}-01$/)
+  const [first, repeated, other] = headers.map((header) => header.split("-"))
+  expect(repeated?.[1]).toBe(first?.[1])
+  expect(repeated?.[2]).not.toBe(first?.[2])
+  expect(other?.[1]).not.toBe(first?.[1])
+})
+
 test("the path of the API's URL, and an encoded user id, are in the URL of every request", async () => {
   connect(10_000, "/tasks-api")
   gateway.intercept = () => ({ status: 200, body: [] })

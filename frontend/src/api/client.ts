@@ -1,4 +1,5 @@
 import createClient, { type Client } from "openapi-fetch"
+import { nextTraceparent } from "@/trace/traceparent"
 import type { Connection } from "./connection"
 import { errorFromResponse, networkError, SessionEnded } from "./errors"
 import type { paths } from "./schema"
@@ -22,22 +23,28 @@ type Options = { url: string; token: TokenProvider; connection: Connection; time
 export function createApi({ url, token, connection, timeout = TIMEOUT }: Options): Api {
   /** Send a request with an access token; after a 401 refresh the token once and repeat the request. */
   async function fetchWithToken(request: Request): Promise<Response> {
+    const trace = nextTraceparent()
     const firstToken = await token.get()
-    const firstResponse = await send(request, firstToken)
+    const firstResponse = await send(request, firstToken, trace)
     if (firstResponse.status !== 401) return firstResponse
-    const secondResponse = await send(request, await token.refresh(firstToken))
+    const secondResponse = await send(request, await token.refresh(firstToken), trace)
     if (secondResponse.status !== 401) return secondResponse
     token.clear()
     throw new SessionEnded("token-rejected")
   }
 
-  /** Send a request with the given token. Returns the response if it is 2xx, 304 or 401; throws `ApiError` otherwise. */
-  async function send(request: Request, token: string): Promise<Response> {
+  /**
+   * Send a request with the given token, in the trace of `trace`. Returns the response if it is 2xx, 304 or 401; throws
+   * `ApiError` otherwise.
+   */
+  async function send(request: Request, token: string, trace: string): Promise<Response> {
     // Clone, because a body can be read only once and a 401 makes `fetchWithToken` send this request again.
     const attempt = new Request(request.clone(), {
       signal: AbortSignal.any([request.signal, AbortSignal.timeout(timeout)]),
     })
     attempt.headers.set("Authorization", `Bearer ${token}`)
+    // Causes no preflight that Authorization does not cause anyway.
+    attempt.headers.set("traceparent", nextTraceparent(trace))
     const { response, body } = await fetchAndReadBody(attempt, request.signal)
     connection.setReachable(!UNAVAILABLE_STATUSES.includes(response.status))
     if (response.ok || response.status === 304) return new Response(body || null, response)

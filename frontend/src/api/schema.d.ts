@@ -572,6 +572,12 @@ export interface components {
             /** @constant */
             status: "ok";
         };
+        Readiness: {
+            /** @enum {unknown} */
+            status: "ok" | "degraded";
+            /** @description With `degraded`: what an operator has to correct. */
+            detail?: string;
+        };
         LogoutNotice: {
             /** @description OpenID Connect Back-Channel Logout 1.0, section 2.4; with both `sub` and `sid`. */
             logout_token: string;
@@ -3974,7 +3980,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Health"];
+                    "application/json": components["schemas"]["Readiness"];
                 };
             };
             /** @description Internal server error (`internal`) */

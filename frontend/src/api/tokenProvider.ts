@@ -1,4 +1,5 @@
 import { decodeJwt } from "jose"
+import { nextTraceparent } from "@/trace/traceparent"
 import type { Connection } from "./connection"
 import { ApiError, errorFromResponse, networkError, SessionEnded, SignInRequired } from "./errors"
 
@@ -162,7 +163,7 @@ export class TokenProvider {
       const response = await fetch(this.#url, {
         credentials: "include",
         cache: "no-store",
-        headers: { Accept: "application/json" },
+        headers: { Accept: "application/json", traceparent: nextTraceparent() },
         signal: AbortSignal.timeout(TIMEOUT),
       })
       return { response, body: await response.text() }

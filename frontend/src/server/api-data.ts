@@ -1,5 +1,6 @@
 import { signJWT } from "better-auth/plugins/jwt"
 import type { AuthContext, GenericEndpointContext } from "better-auth"
+import { traceHeader } from "./request-state"
 import type { Settings } from "./settings"
 import { jwtOptions } from "./tokens"
 
@@ -49,7 +50,7 @@ async function requestAsUser(
   try {
     response = await fetch(`${settings.apiInternalUrl}/api/${encodeURIComponent(userId)}${path}`, {
       method,
-      headers: { authorization: `Bearer ${token}` },
+      headers: { authorization: `Bearer ${token}`, ...traceHeader() },
       redirect: "manual",
       cache: "no-store",
       signal: AbortSignal.timeout(TIMEOUT),

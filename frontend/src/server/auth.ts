@@ -170,10 +170,13 @@ export function createAuthServer(settings: Settings): AuthServer {
       )
       return unavailableResponse()
     }
-    const { response, statementFailed } = await outbox.runAndDeliver(async () => ({
-      response: await auth.handler(request),
-      statementFailed: requestState()?.statementFailed ?? false,
-    }))
+    const { response, statementFailed } = await outbox.runAndDeliver(
+      async () => ({
+        response: await auth.handler(request),
+        statementFailed: requestState()?.statementFailed ?? false,
+      }),
+      request.headers.get("traceparent") ?? undefined,
+    )
     // When the database fails, Better Auth responds with 500, or with 401: it handles a session that it cannot read like
     // a missing one.
     const mayBeUnavailable = response.status === 500 || response.status === 401

@@ -65,6 +65,20 @@ describe.each(DIALECTS)("the logout token of a sign-out, on %s", (dialect) => {
     expect(await waiting()).toEqual([])
   })
 
+  it("continues the trace of the browser's request, and begins one for a request without", async () => {
+    env = await openAuthEnvironment(dialect)
+    const trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    for (const headers of [{ traceparent: `00-${trace}-00f067aa0ba902b7-01` }, {}]) {
+      const browser = env.browser(undefined, headers)
+      expect((await browser.signUp(`${Object.keys(headers).length}@example.com`)).status).toBe(200)
+      expect((await browser.post("/sign-out")).status).toBe(200)
+    }
+    const [continued, begun] = env.api.traceparents
+    expect(continued).toMatch(new RegExp(`^00-${trace}-(?!00f067aa0ba902b7)[0-9a-f]{16}-01$`))
+    expect(begun).toMatch(/^00-[0-9a-f]{32}-[0-9a-f]{16}-01$/)
+    expect(begun).not.toContain(trace)
+  })
+
   it("is sent below the path of the API's URL", async () => {
     env = await openAuthEnvironment(dialect)
     const browser = env.browser(

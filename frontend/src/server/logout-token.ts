@@ -1,5 +1,6 @@
 import { signJWT } from "better-auth/plugins/jwt"
 import type { AuthContext, GenericEndpointContext } from "better-auth"
+import { traceHeader } from "./request-state"
 import type { Settings } from "./settings"
 import { jwtOptions } from "./tokens"
 
@@ -47,6 +48,7 @@ export async function sendLogoutToken(settings: Settings, token: string): Promis
   try {
     const response = await fetch(`${settings.apiInternalUrl}/backchannel-logout`, {
       method: "POST",
+      headers: traceHeader(),
       body: new URLSearchParams({ logout_token: token }),
       // Do not follow redirects, which would send the token to another server.
       redirect: "manual",

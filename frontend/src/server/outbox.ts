@@ -57,15 +57,15 @@ export class Outbox {
   /**
    * Run `work`, then wait up to MAX_RESPONSE_DELAY for the delivery of the logout tokens that it caused, so that the
    * sign-out is usually in effect at the API when the browser gets the response. The limit is for the request, not for each
-   * session: an API that does not respond delays the response once.
+   * session: an API that does not respond delays the response once. `traceparent` is that header of the request.
    */
-  async runAndDeliver<T>(work: () => Promise<T>): Promise<T> {
+  async runAndDeliver<T>(work: () => Promise<T>, traceparent?: string): Promise<T> {
     return withRequestState(async ({ deliveries }) => {
       const result = await work()
       if (deliveries.length > 0)
         await Promise.race([Promise.all(deliveries), delay(MAX_RESPONSE_DELAY, undefined, { ref: false })])
       return result
-    })
+    }, traceparent)
   }
 
   /** Send all pending logout tokens of a user, and return whether the API has accepted every one. */

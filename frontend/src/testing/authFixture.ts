@@ -24,6 +24,8 @@ export class RecordingApi {
   /** All logout tokens that were received, in order, whatever the response was. */
   readonly logoutTokens: string[] = []
   readonly requests: { method: string; path: string; contentType: string }[] = []
+  /** The `traceparent` headers of all requests, in order. */
+  readonly traceparents: (string | undefined)[] = []
   /** Status of the response to a logout token; "hang": no response. */
   logoutStatus: number | "hang" = 200
   /** The access tokens of all erasure requests. */
@@ -56,6 +58,7 @@ export class RecordingApi {
           path: request.url ?? "",
           contentType: request.headers["content-type"] ?? "",
         })
+        this.traceparents.push(request.headers.traceparent?.toString())
         if (request.method === "DELETE") {
           this.erasureTokens.push(request.headers.authorization?.replace("Bearer ", "") ?? "")
           if (this.erasureStatus === 204) this.taskCount = 0
@@ -170,7 +173,7 @@ export type AuthEnvironment = {
   settings: Settings
   api: RecordingApi
   databaseUrl: string
-  browser(server?: AuthServer): Browser
+  browser(server?: AuthServer, headers?: Readonly<Record<string, string>>): Browser
   /** Create another auth server on the same database, in place of another process. */
   openSecondServer(variables?: Environment): AuthServer
   close(): Promise<void>
@@ -204,7 +207,7 @@ export async function openAuthEnvironment(
     settings: readSettings(variables),
     api,
     databaseUrl: database.url,
-    browser: (other = server) => new Browser(other),
+    browser: (other = server, headers = {}) => new Browser(other, headers),
     openSecondServer: open,
     close: async () => {
       for (const one of servers) await one.close()

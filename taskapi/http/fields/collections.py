@@ -22,7 +22,10 @@ class Tags(StrictField):
         super().__init__(shape, **options)
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> tuple[str, ...]:
-        """Return the labels, trimmed, as a tuple; reject the array with an error for each wrong or repeated one."""
+        """Return the labels, trimmed, as a tuple; reject the array with an error for each wrong or repeated label.
+
+        Labels that differ only in case count as repeated.
+        """
         if not isinstance(value, list):
             raise refuse("type", "Must be an array of strings.")
         if len(value) > self._most:
@@ -51,7 +54,7 @@ class Repeated(fields.List[Any]):
         super().__init__(value, metadata={"maxItems": most, **metadata}, **options)
 
     def _deserialize(self, value: Any, *rest: Any, **options: Any) -> list[Any]:
-        """Parse each value of a repeated query parameter; reject more than the maximum before parsing."""
+        """Parse each value of a repeated query parameter; reject more than `most` values before any is parsed."""
         if len(value) > self._most:  # before the values are parsed
             raise refuse("length", f"May be given at most {self._most} times.")
         return super()._deserialize(value, *rest, **options)
@@ -88,7 +91,10 @@ class Objects(StrictField):
         super().__init__(shape, **options)
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> list[Any]:
-        """Return the items, loaded here or before by `load_items`, whose error is raised."""
+        """Return the loaded objects of an array; raise ValidationError if one is invalid or their number is wrong.
+
+        `value` is the array, or the `LoadedItems` that `load_items` has made of it before.
+        """
         if not isinstance(value, list | LoadedItems):
             raise refuse("type", "Must be an array.")
         loaded = value if isinstance(value, LoadedItems) else self.load_items(value)
@@ -97,10 +103,11 @@ class Objects(StrictField):
         return loaded.items
 
     def load_items(self, items: Iterable[Any]) -> LoadedItems:
-        """Load each object with the schema, yielding to other requests; collect the errors by index.
+        """Load each object with the schema; return the loaded ones, and the errors of the others by index.
 
         Reads no further item after `most` of them, and loads none after `MAX_VIOLATIONS` invalid ones. With fewer than
-        `least` or more than `most` the result is one error and no items.
+        `least` or more than `most` the result is one error and no items. Raises no ValidationError; yields to other
+        requests.
         """
         errors: dict[int, Any] = {}
         loaded = []

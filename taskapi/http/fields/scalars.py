@@ -39,7 +39,8 @@ class Text(StrictField):
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
         """Return the string, trimmed, or if it is multi-line with LF as its only line ending.
 
-        Rejects another type, length or control characters.
+        Rejects another type, control characters, a wrong length, and, if `least` is not 0, text without a visible
+        character.
         """
         if not isinstance(value, str):
             raise refuse("type", "Must be a string.")
@@ -115,7 +116,7 @@ class QueryInteger(StrictField):
         super().__init__(shape, **options)
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> int:
-        """Parse a decimal number of up to nine digits; reject one out of the bounds."""
+        """Return a decimal number of up to nine digits as an int; reject other text and a number out of the bounds."""
         if not re.fullmatch(r"[0-9]{1,9}", value) or not self._least <= int(value) <= self._most:
             raise refuse("range", f"Must be a whole number from {self._least} to {self._most}.")
         return int(value)

@@ -79,8 +79,8 @@ def _name(pointer: str) -> str:
 def _flatten(messages: Any, pointer: str) -> Iterable[tuple[str, Violation]]:
     """Yield the violations in nested messages of marshmallow, with their JSON Pointers below `pointer`.
 
-    A violation of a member whose name a response must not repeat (not `_NAMEABLE`), or of a whole object (`_schema`),
-    gets the pointer of the object.
+    A violation of a whole object (`_schema`) gets the pointer of the object; so does one of a member whose name a
+    response must not repeat (not `_NAMEABLE`), and an unknown one gets the text `_UNNAMED`.
     """
     if isinstance(messages, Violation):
         yield pointer, messages
@@ -124,9 +124,10 @@ class StrictSchema(Schema):
         self._is_simple = hooks == own_hooks and not has_defaults and not self.many
 
     def load(self, data: Any, *, many: bool | None = None, partial: Any = None, **options: Any) -> Any:
-        """Load an object as marshmallow does; a valid one of a schema without hooks and defaults in a single pass.
+        """Return the loaded members of an object, or raise ValidationError, as marshmallow does.
 
-        That takes a third of the bytecodes. Anything else, and each error, is left to marshmallow.
+        A valid object of a schema without hooks and defaults takes a single pass, a third of the bytecodes. Anything
+        else, and each error, is left to marshmallow.
         """
         if self._is_simple and not many and not options and isinstance(data, dict) and len(data) <= MAX_MEMBERS:
             loaded = self._load_valid(data)
@@ -135,7 +136,10 @@ class StrictSchema(Schema):
         return super().load(data, many=many, partial=partial, **options)
 
     def _load_valid(self, data: dict[str, Any]) -> dict[str, Any] | None:
-        """Load the members of an object that are not ignored; None if one of them is unknown or invalid."""
+        """Load the members of an object that are not ignored; return None if one of them is unknown or invalid.
+
+        Does not check that required members are there.
+        """
         by_key, ignored, null_values = self._by_key, self.ignored, self.null_values
         loaded = {}
         try:
@@ -149,9 +153,9 @@ class StrictSchema(Schema):
         return loaded
 
     def handle_error(self, error: ValidationError, data: Any, **_: Any) -> None:
-        """Put the messages about unknown members last, in the order of `data`.
+        """Reorder the messages of `error` in place: those about unknown members come last, in the order of `data`.
 
-        marshmallow collects the names of unknown members in a set, which has another order in each process.
+        marshmallow, which calls this before it raises, collects unknown names in a set, whose order differs by process.
         """
         if isinstance(error.messages, dict) and isinstance(data, dict):
             order = {name: number for number, name in enumerate(data) if name not in self._by_key}
@@ -159,9 +163,9 @@ class StrictSchema(Schema):
 
     @pre_load
     def _remove_ignored(self, data: Any, **_: Any) -> Any:
-        """Return an object without its ignored members; reject one with more than `MAX_MEMBERS`, these included.
+        """Return `data` without the members in `ignored`; ValidationError if it has more than `MAX_MEMBERS` with them.
 
-        `data` is a dict: who calls `load` has checked that.
+        `data` must be a dict; each caller of `load` checks that.
         """
         if len(data) > MAX_MEMBERS:
             raise refuse("length", f"Must have at most {MAX_MEMBERS} members.")
@@ -169,7 +173,7 @@ class StrictSchema(Schema):
 
     @post_load
     def _apply_null_values(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        """Replace None by the value in `null_values`."""
+        """Return the members with each None replaced by its entry in `null_values`; without one it stays None."""
         return {name: self.null_values.get(name) if value is None else value for name, value in data.items()}
 
 
@@ -191,7 +195,10 @@ class StrictField(fields.Field[Any]):
         self._has_functions = bool(self.validators or self.pre_load or self.post_load)
 
     def deserialize(self, value: Any, attr: str | None = None, data: Any = None, **options: Any) -> Any:
-        """Return the value of a member as marshmallow does, in fewer steps if it is present and not null."""
+        """Return the parsed value of a member, or raise ValidationError, as marshmallow does.
+
+        Skips marshmallow's steps for a value that is present and not null, unless the field has validators or hooks.
+        """
         if value is None or value is missing or self._has_functions:
             return super().deserialize(value, attr, data, **options)
         return self._deserialize(value, attr, data, **options)
@@ -206,5 +213,5 @@ class StrictField(fields.Field[Any]):
 
 
 def refuse(code: str, detail: str) -> ValidationError:
-    """Return a `ValidationError` with one violation, for a field or a schema to raise."""
+    """Return, not raise, a `ValidationError` with one violation, for a field or a schema to raise."""
     return ValidationError([Violation(code, detail)])

@@ -145,9 +145,9 @@ class DayOrTime(StrictField):
         super().__init__({"type": "string", "pattern": f"^{_DAY_OR_TIME}$", "examples": ["2026-11-21"]}, **options)
 
     def _deserialize(self, value: Any, *rest: Any, **options: Any) -> date:
-        """Parse a date, or a timestamp to a datetime in UTC, truncated to milliseconds.
+        """Return a date for a date, and a datetime in UTC, truncated to milliseconds, for a timestamp.
 
-        Rejects a day or a time that does not exist, or whose date is not from `FIRST_DAY` to `LAST_DAY`.
+        Rejects a day or a time that does not exist, or whose date in UTC is not from `FIRST_DAY` to `LAST_DAY`.
         """
         if not isinstance(value, str) or not re.fullmatch(_DAY_OR_TIME, value):
             raise refuse("type", "Must be a date such as 2026-02-28, or a time such as 2026-02-28T09:30:00Z.")

@@ -38,7 +38,7 @@ _LIVE_TASKS = Prepared(
 
 
 class Pipelined(NamedTuple):
-    """An operation that can be sent with others: its statements, none if it changes nothing, and its result then."""
+    """An operation that can be sent with others: its statements, or, if it changes nothing, the task `unchanged`."""
 
     operation: Mapping[str, Any]
     statements: tuple[BoundStatement, ...] = ()
@@ -47,7 +47,8 @@ class Pipelined(NamedTuple):
     def result(self, user: User, results: Sequence[Sequence[Any]]) -> TaskRow | None:
         """Return the task after the operation, None for a deleted one; `results` has the rows of each statement.
 
-        Raises `QuotaExceeded` if a created task exceeds a quota.
+        Raises `QuotaExceeded` if a created task exceeds the quota of live tasks, or, at every `CHECK_EVERY`th id, that
+        of the trash.
         """
         if not self.statements:
             return self.unchanged
@@ -59,7 +60,10 @@ class Pipelined(NamedTuple):
 
 
 def lock_and_read(user: User, operations: Iterable[Mapping[str, Any]]) -> dict[int, TaskRow]:
-    """Lock the user's row; return the live tasks that the operations name, by id. Without a row there are none."""
+    """Lock the user's row until the end of the transaction; return the live tasks that the operations name, by id.
+
+    {} for a user without a row. Runs in the caller's transaction.
+    """
     ids = sorted({operation["id"] for operation in operations if "id" in operation})
     locked, rows = fetch(LOCK_USER(owner=user.id), _LIVE_TASKS(owner=user.id, ids=ids))
     return {row.id: row for row in rows} if locked else {}
@@ -68,9 +72,9 @@ def lock_and_read(user: User, operations: Iterable[Mapping[str, Any]]) -> dict[i
 def prepare(user: User, operation: Mapping[str, Any], current: Mapping[int, TaskRow]) -> Pipelined | None:
     """Prepare an operation to be sent with others; None if it must be applied by itself, which also finds its errors.
 
-    `current` are live tasks as they are when the operation is applied. None without the task or its version there, for
-    `restore` and `move`, and if the next task of a series may be created or removed. Raises ValidationError for invalid
-    members about time.
+    `current` has the live tasks as they are then, by id. None if the task is not among them or its version differs, for
+    `restore` and `move`, and if the next task of a series may be created or removed. Raises ValidationError for
+    contradictory members about time. Sends nothing.
     """
     if operation["op"] == "create":
         return Pipelined(operation, bind_insert(user, now(), operation["task"]))
@@ -89,9 +93,9 @@ def prepare(user: User, operation: Mapping[str, Any], current: Mapping[int, Task
 def _prepare_change(
     user: User, operation: Mapping[str, Any], row: TaskRow, values: Mapping[str, Any]
 ) -> Pipelined | None:
-    """Prepare a change of the members in `values`; None if it may create or remove the next task of a series.
+    """Prepare an update of `row` to `values`; None if it may create or remove the next task of a series.
 
-    Without statements if `row` has all the values already. Raises ValidationError for invalid members about time.
+    It has no statements if `row` has these values already. Raises ValidationError for contradictory members about time.
     """
     after = {name: values.get(name, getattr(row, name)) for name in ("title", *DEFAULTS)}
     if "completed" in values and (after["recurrence"] is not None or row.next_task_id is not None):

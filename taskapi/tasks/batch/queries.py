@@ -31,7 +31,7 @@ operation that is sent with others, 0.2 ms. A smaller slice would mean more wait
 
 
 class OperationFailed(Exception):
-    """The operation at `index` failed because of `cause`, a domain error; the batch is rolled back."""
+    """The operation at `index` of a batch failed because of `cause`, one of `DOMAIN_ERRORS`; all are rolled back."""
 
     def __init__(self, index: int, cause: Exception) -> None:
         super().__init__()
@@ -43,9 +43,9 @@ class OperationFailed(Exception):
 def apply(user: User, operations: Sequence[Mapping[str, Any]], zone: str | None) -> list[TaskRow | None]:
     """Apply the operations in order, in one transaction; return the task after each, None for a deleted one.
 
-    `operations` are as `OperationIn` loads them, `zone` is the user's time zone (None: UTC). Yields to other requests
-    in between, with the user's row locked. Raises `OperationFailed`, also if the searches for next due dates exceed
-    `MAX_SPANS`.
+    Joins the caller's transaction, if any; otherwise commits. `operations` are as `OperationIn` loads them, `zone` is
+    the user's time zone (None: UTC). Yields to other requests in between, with the user's row locked. Raises
+    `OperationFailed`, also if the searches for next due dates exceed `MAX_SPANS`.
     """
     batch = _Batch(user, operations, zone)
     with search_budget(MAX_SPANS):
@@ -66,7 +66,7 @@ def apply(user: User, operations: Sequence[Mapping[str, Any]], zone: str | None)
 
 
 class _Batch:
-    """A batch that is being applied: the results so far, and the operations that are not sent yet."""
+    """A batch that is being applied: the results so far (`rows`), and the operations that have not been sent yet."""
 
     def __init__(self, user: User, operations: Sequence[Mapping[str, Any]], zone: str | None) -> None:
         self._user, self._operations, self._zone = user, operations, zone
@@ -76,10 +76,10 @@ class _Batch:
         self.rows: list[TaskRow | None] = []
 
     def prepare(self, index: int, operation: Mapping[str, Any]) -> Pipelined | None:
-        """Prepare an operation to be sent with others; None if it must be applied by itself.
+        """Prepare the operation at `index` to be sent with others; None if it must be applied by itself.
 
-        Locks the user's row and reads the tasks of this and the later operations, unless they have been read. Raises
-        `OperationFailed`; before that it sends the pending operations, of which one may fail first.
+        Before that it locks the user's row and reads the live tasks of this and the following operations, if they have
+        not been read since a move. Raises `OperationFailed`: of a pending operation that fails, otherwise of this one.
         """
         if operation["op"] in _ALONE or len(self._operations) == 1:
             return None
@@ -92,9 +92,9 @@ class _Batch:
             raise OperationFailed(index, error) from error
 
     def add(self, pipelined: Pipelined) -> None:
-        """Add an operation to those that are sent together, and send them when there are `PIPELINED_OPERATIONS`.
+        """Append an operation to the pending ones; send these when there are `PIPELINED_OPERATIONS`.
 
-        Raises `OperationFailed`.
+        Later operations on a task that it may change are then applied by themselves. Raises as `send` does.
         """
         self._pending.append(pipelined)
         if self._current and pipelined.statements:
@@ -105,9 +105,9 @@ class _Batch:
             self.send()
 
     def send(self) -> None:
-        """Send the statements of the pending operations, if any, in one round trip; add their results to `rows`.
+        """Send the statements of the pending operations in one round trip, and append their results to `rows`.
 
-        Raises `OperationFailed` for the first that failed.
+        Without statements it sends nothing. Raises `OperationFailed` for the first operation that failed.
         """
         pending, self._pending = self._pending, []
         statements = [statement for each in pending for statement in each.statements]
@@ -119,9 +119,10 @@ class _Batch:
                 raise OperationFailed(len(self.rows), error) from error
 
     def apply(self, index: int, operation: Mapping[str, Any]) -> None:
-        """Apply an operation by itself and add its result to `rows`; those before it must have been sent.
+        """Apply an operation by itself, and append its result to `rows`; call `send` before it.
 
-        Raises `OperationFailed`.
+        Later operations on a task that it may change are then applied by themselves; after a move, the tasks are read
+        again. Raises `OperationFailed`.
         """
         try:
             row = _apply_one(self._user, operation, self._zone)
@@ -137,12 +138,18 @@ class _Batch:
 
 
 def _work_pipelined(operation: Mapping[str, Any]) -> int:
-    """Return the work on an operation sent with others: 1, and 1 for each full 1,000 characters of its description."""
+    """Return the work on an operation that is sent with others, in the unit of `WORK_AT_A_TIME`.
+
+    It is 1, and 1 more for each full 1,000 characters of its description.
+    """
     return 1 + len(operation.get("task", {}).get("description") or "") // 1000
 
 
 def _apply_one(user: User, operation: Mapping[str, Any], zone: str | None) -> TaskRow | None:
-    """Apply one operation; return the task after it, None for one moved to the trash. Raises `DOMAIN_ERRORS`."""
+    """Apply one operation of any kind; return the task after it, None for one moved to the trash.
+
+    Joins the transaction of the batch. Raises `DOMAIN_ERRORS`.
+    """
     name = operation["op"]
     if name == "create":
         return queries.add(user, operation["task"])

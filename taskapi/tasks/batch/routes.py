@@ -27,7 +27,8 @@ from .schemas import batch_in
 def batch() -> Response:
     """Make up to 100 changes, all or none.
 
-    Waits for a permit of a large response, and charges the rate limit for the operations.
+    Waits for a permit of a large response, and charges the rate limit for the operations. The error of a failed
+    operation points to it (`/operations/3`).
     """
     zone = query_parameters(completion_query).get("tz")
     operations = long_json_body(batch_in)["operations"]
@@ -43,7 +44,7 @@ def batch() -> Response:
 def _problem(failure: queries.OperationFailed, *, in_task: bool) -> Problem:
     """Return the problem document of a failed operation: its `errors` and `detail` point into `operations`.
 
-    `in_task` is true for an error in the operation's `task`; its other members were validated before.
+    With `in_task` they point to the operation's `task`, whose members `failure.cause` is about.
     """
     problem = as_problem(failure.cause)
     pointer = f"/operations/{failure.index}" + ("/task" if in_task else "")

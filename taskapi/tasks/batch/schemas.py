@@ -28,7 +28,7 @@ class OperationIn(StrictSchema):
 
     @validates_schema(skip_on_field_errors=True)
     def _check_members(self, data: dict[str, Any], **_: Any) -> None:
-        """Reject missing members, members of other operations, and `move` with both `before` and `after` or none."""
+        """Reject missing members, members of other operations, and `move` with both or none of `before` and `after`."""
         required, optional = MEMBERS_OF_OPERATION[data["op"]]
         for member in required - data.keys():
             raise ValidationError({member: [Violation("required", f"Is required with `{data['op']}`.")]})
@@ -39,7 +39,7 @@ class OperationIn(StrictSchema):
 
     @post_load
     def _load_task(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        """Load `task`, if present, with `TaskIn`; for an update all its members are optional."""
+        """Load `task`, if present, with `TaskIn`; for an `update` each of its members may be absent."""
         if "task" not in data:
             return data
         try:

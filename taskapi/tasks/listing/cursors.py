@@ -27,7 +27,7 @@ COMPRESS_OVER_BYTES = 100
 def encode_cursor(keyset: KeysetValues, selection: Selection, state: State) -> str:
     """Return the signed cursor (URL-safe base64) of the page that follows the row with these keyset values.
 
-    It is valid only for the sort and filters of `selection`, and the epoch of `state`.
+    It is valid only for the sort and filters of `selection`, and for the epoch of `state`.
     """
     payload = orjson.dumps(keyset)
     if len(payload) > COMPRESS_OVER_BYTES:
@@ -36,9 +36,9 @@ def encode_cursor(keyset: KeysetValues, selection: Selection, state: State) -> s
 
 
 def decode_cursor(selection: Selection, state: State) -> KeysetValues | None:
-    """Verify the cursor of a selection and return its keyset values; None without a cursor, for the first page.
+    """Return the keyset values of the selection's cursor; None without a cursor, for the first page.
 
-    Raises `BadCursor` (400) if the signature does not match this user's epoch, sort and filters.
+    Raises `BadCursor` (400) for a malformed cursor, and for one of another user, epoch (erasure), sort or filter.
     """
     if selection.cursor is None:
         return None
@@ -53,7 +53,7 @@ def decode_cursor(selection: Selection, state: State) -> KeysetValues | None:
 
 
 def _sign(payload: bytes, selection: Selection, state: State) -> bytes:
-    """Return the truncated HMAC-SHA256 of a cursor's payload together with the sort and the filters."""
+    """Return the HMAC-SHA256 of payload, sort and filters under the user's epoch, cut to `SIGNATURE_BYTES`."""
     # The filters are signed but not stored in the cursor: with other filters the signature does not match.
     text = f"taskapi.cursor {selection.signed_filters}\n".encode(errors="surrogatepass")
     return hmac.digest(state.epoch.encode(), text + payload, "sha256")[:SIGNATURE_BYTES]

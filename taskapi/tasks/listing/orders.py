@@ -46,15 +46,15 @@ class Order:
 
     @property
     def order_by(self) -> list[Any]:
-        """The expressions of the ORDER BY clause."""
+        """The expressions of the ORDER BY clause, each with its direction."""
         first, rest = (self.keys[:1], self.keys[1:]) if self.undated_last else ((), self.keys)
         return [*first, *(key.desc() if self.descending else key for key in rest)]
 
     def keyset_condition(self, keyset: Sequence[Any]) -> ColumnElement[bool]:
-        """Return the WHERE condition of the rows that sort after these keyset values (keyset pagination).
+        """Return the WHERE condition of the rows that sort after the row with these keyset values.
 
-        `keyset` has one value or `bindparam` for each key. No key is NULL. Each value is bound with the type of its
-        key, because otherwise the driver guesses the type.
+        `keyset` has one value or `bindparam` for each of `keys`, none of which is NULL. Each value is bound with the
+        type of its key, because otherwise the driver guesses the type.
         """
         if not self.undated_last:
             return self._compare(self.keys, keyset)
@@ -62,6 +62,6 @@ class Order:
         return or_(undated > keyset[0], and_(undated == keyset[0], self._compare(rest, keyset[1:])))
 
     def _compare(self, keys: tuple[Any, ...], keyset: Sequence[Any]) -> ColumnElement[bool]:
-        """Return the row-value comparison `(keys) > (keyset)`, or `<` in a descending order."""
+        """Return the SQL row-value comparison `(keys) > (keyset)`, or `<` in a descending order."""
         row_key, previous_key = tuple_(*keys), tuple_(*keyset, types=[key.type for key in keys])
         return row_key < previous_key if self.descending else row_key > previous_key

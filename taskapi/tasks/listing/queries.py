@@ -28,28 +28,29 @@ from .selection import Selection
 
 @reads
 def page(user: User, selection: Selection, after: KeysetValues | None) -> Page:
-    """Read the next `selection.limit` tasks after the keyset values `after`, or the first ones if it is None.
+    """Read the first `selection.limit` tasks that sort after the keyset values `after`; from the start if it is None.
 
-    Keyset pagination: inserts and deletions before the page do not shift it. The descriptions of long tasks are left
-    out (`pages`); `long_page` reads them.
+    Keyset pagination: inserts and deletions before the page do not shift it. In a long task the description is None: if
+    the page has one (`Page.has_long`), read it again with `long_page`.
     """
     if selection.is_unfiltered:
         (rows,) = fetch(_bind_page(user, selection, after))
     else:
         query = _filtered_query(user, selection, after)
         rows = execute(query.short(selection.limit + 1, max_short_bytes(selection.limit))).all()
-    return _page(rows, selection)
+    return _make_page(rows, selection)
 
 
 @reads
 def long_page(user: User, selection: Selection, after: KeysetValues | None, short: Page) -> Page:
     """Read the page `short` again with all descriptions; it may end earlier, at about `pages.MAX_BYTES`.
 
-    `page` has read it with this `after` and `selection`, whose limit may have been another.
+    `page` has read `short` with the same `after`, and with this selection, at most with another limit. The page has no
+    rows if they were deleted meanwhile.
     """
 
     def read(max_rows: int, max_bytes: int) -> Sequence[TaskRow]:
-        """Read the page with all descriptions, up to a number of rows and of bytes."""
+        """Read the first rows of the page with all descriptions, up to `max_rows`, and `max_bytes` together."""
         if selection.is_unfiltered:
             values = {**_keyset_binds(after), "owner": user.id, "max_rows": max_rows, "max_bytes": max_bytes}
             return fetch(_prepared_long_page(selection.sort, after is not None)(**values))[0]
@@ -60,26 +61,26 @@ def long_page(user: User, selection: Selection, after: KeysetValues | None, shor
 
 @reads
 def state_and_page(user: User, selection: Selection, after: KeysetValues | None) -> tuple[State, Page]:
-    """Read the user's state and a page as `page` does; without filters in one round trip.
+    """Read the user's state and a page, as `page` does; one round trip for a selection without filters.
 
-    Caches the state for `last_state`.
+    Caches the state for `last_state`. Without a row of the user the state has revision 0.
     """
     if selection.is_unfiltered:
         state_rows, rows = fetch(SELECT_STATE(owner=user.id), _bind_page(user, selection, after))
-        state, selected = state_of(state_rows), _page(rows, selection)
+        state, selected = state_of(state_rows), _make_page(rows, selection)
     else:
         state, selected = read_state(user), page(user, selection, after)
     cache_state(user, state)
     return state, selected
 
 
-def _page(rows: Rows, selection: Selection) -> Page:
-    """Make a page of the rows of a statement with LIMIT `selection.limit + 1`; that one more row is `following`."""
+def _make_page(rows: Rows, selection: Selection) -> Page:
+    """Make a page of the rows of a statement with LIMIT `selection.limit + 1`; a row above the limit is `following`."""
     return Page.from_rows(rows, selection.limit, len(Order.for_sort(selection.sort).keys))
 
 
 def _bind_page(user: User, selection: Selection, after: KeysetValues | None) -> BoundStatement:
-    """Bind the statement of an unfiltered page of `selection.limit` rows and the following one, as `_page` needs it.
+    """Bind the statement that reads `selection.limit + 1` live tasks after `after`; it ignores the filters.
 
     The description of a long task is NULL (`PageQuery.short`).
     """
@@ -91,20 +92,20 @@ def _bind_page(user: User, selection: Selection, after: KeysetValues | None) -> 
 
 
 def _keyset_binds(after: KeysetValues | None) -> dict[str, Any]:
-    """Return the values of the bind parameters `key0`, `key1`… of `_unfiltered_query`; none for the first page."""
+    """Return the values of the bind parameters `key0`, `key1`… of `_unfiltered_query`; {} for the first page."""
     return {f"key{number}": value for number, value in enumerate(after or ())}
 
 
 @cache
 def _prepared_page(sort: str, has_cursor: bool) -> Prepared:  # noqa: FBT001
-    """Return the cached statement of a page of all live tasks; the description of a long task is NULL (see `pages`)."""
+    """Return the statement of a page of live tasks, NULL for the description of a long task (`pages`); cached."""
     query = _unfiltered_query(sort, has_cursor=has_cursor)
     return Prepared(query.short(_MAX_ROWS, bindparam("max_text_bytes", type_=Integer)))
 
 
 @cache
 def _prepared_long_page(sort: str, has_cursor: bool) -> Prepared:  # noqa: FBT001
-    """Return the cached statement of a page of all live tasks with all descriptions, bounded by bytes."""
+    """Return the statement of a page of live tasks with all descriptions, limited by bytes; cached."""
     query = _unfiltered_query(sort, has_cursor=has_cursor)
     return Prepared(query.bounded(_MAX_ROWS, bindparam("max_bytes", type_=Integer)))
 
@@ -113,7 +114,10 @@ _MAX_ROWS = bindparam("max_rows", type_=Integer)
 
 
 def _unfiltered_query(sort: str, *, has_cursor: bool) -> PageQuery:
-    """Return the query of all live tasks, with bind parameters for the owner and, after a cursor, its keyset values."""
+    """Return the query of all live tasks, or of those after a cursor.
+
+    Its bind parameters are the owner and, with `has_cursor`, the keyset values `key0`, `key1`…
+    """
     order = Order.for_sort(sort)
     keyset: list[Any] = [bindparam(f"key{number}") for number in range(len(order.keys))]
     conditions = [
@@ -125,7 +129,7 @@ def _unfiltered_query(sort: str, *, has_cursor: bool) -> PageQuery:
 
 
 def _filtered_query(user: User, selection: Selection, after: KeysetValues | None) -> PageQuery:
-    """Return the query of the selected tasks that sort after the keyset values `after`; of all for None."""
+    """Return the query of the selected tasks that sort after the keyset values `after`; of all if it is None."""
     order = Order.for_sort(selection.sort)
     conditions = [*_conditions(user, selection), *([] if after is None else [order.keyset_condition(after)])]
     return PageQuery(conditions, order.keys, order.order_by)
@@ -133,12 +137,12 @@ def _filtered_query(user: User, selection: Selection, after: KeysetValues | None
 
 @reads
 def count(user: User, selection: Selection) -> int:
-    """Count the tasks of a selection on all pages, whatever its cursor and page size."""
+    """Count the tasks that match the filters of a selection, on all pages: cursor and limit do not matter."""
     return int(execute(select(func.count()).select_from(Task).where(*_conditions(user, selection))).scalar_one())
 
 
 def _conditions(user: User, selection: Selection) -> list[ColumnElement[bool]]:
-    """Return the WHERE conditions of a selection: the owner, live or in the trash, and one for each filter."""
+    """Return the WHERE conditions of a selection without its cursor: owner, live or in the trash, each filter."""
     conditions: list[ColumnElement[bool]] = [Task.user_id == user.id]
     if selection.trash:
         conditions += [Task.deleted_at.is_not(None), Task.purged_at.is_(None)]

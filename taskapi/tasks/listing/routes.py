@@ -5,21 +5,23 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from urllib.parse import urlencode
 
-from flask import Response, g, request, url_for
+from flask import Response, g, request
 
 from ...auth.tokens import User
 from ...guard.rate_limit import charge
 from ...http.errors import BadCursor
 from ...http.large_responses import PROBE_ROWS, SMALL_PAGE, Permit
-from ...http.request import if_none_match, matches_etag, query_parameters
+from ...http.request import MAX_CACHED_QUERY, QUERY_CACHE_SIZE, if_none_match, matches_etag, query_parameters
 from ...http.response import FastResponse, json_response, not_modified
+from ...http.routing import current_request
 from ..blueprints import tasks_bp
 from ..costs import SEARCH, TASKS_PER_UNIT
 from ..long_requests import long_reads
 from ..pages import KeysetValues, Page
-from ..responses import page_items
+from ..responses import page_items, path_of_tasks
 from ..schemas import tasks_out
 from ..state import State, last_state, read_state
 from . import cursors, queries
@@ -34,7 +36,8 @@ _STATE_ETAG = re.compile(r'(?:W/)?"([1-9][0-9]{0,17})\.([0-9a-f]{8})[^"]*"$')
 def index() -> Response:
     """List your tasks: filtered, sorted (newest first by default) and in pages.
 
-    Responds 304 if If-None-Match has the ETag; waits for a permit if the response is large.
+    Responds 304 if If-None-Match has the ETag. Waits for a permit if the response is large, and for one of long reads
+    if no index has the selection. Charges the rate limit.
     """
     user, selection = g.user, query_parameters(list_query)
     if_none, state = if_none_match(), None
@@ -57,7 +60,7 @@ def _list(selection: Selection, permit: Permit, state: State | None) -> FastResp
     """Return the response for one page; None if it is large, and no permit is held or free now.
 
     `state` is the user's state if the request has read it already, otherwise None. Charges the rate limit for a search
-    and for each `TASKS_PER_UNIT` tasks. Raises `BadCursor`.
+    and for each `TASKS_PER_UNIT` tasks, unless it returns None. Raises `BadCursor`.
     """
     state, keyset, page = _state_and_page(selection, permit, state)
     items = page_items(
@@ -68,7 +71,7 @@ def _list(selection: Selection, permit: Permit, state: State | None) -> FastResp
     page, tasks = items
     headers = {}
     if (end := page.end) is not None:
-        headers["Link"] = f'<{_next_page_url(cursors.encode_cursor(end, selection, state))}>; rel="next"'
+        headers["Link"] = f'<{_next_page_url(g.user, cursors.encode_cursor(end, selection, state))}>; rel="next"'
     if selection.with_total:
         headers["X-Total-Count"] = str(queries.count(g.user, selection))
     response = json_response(tasks, etag=state.etag if _has_etag(selection) else None, headers=headers)
@@ -83,9 +86,10 @@ _long_list = long_reads.limit(_list)
 
 
 def _has_changed(user: User, selection: Selection, if_none: str) -> bool:
-    """Return True if this worker knows of a write since the client's ETag, so that a 304 is not to be expected.
+    """Return True if this worker knows of a write after the client's ETag, so that a 304 is not to be expected.
 
-    State and page are then read in one round trip. False for a list whose state is read before its page anyway.
+    Then state and page are read in one round trip. Always False with a cursor or a filter: the state is read first
+    anyway. Also False if the worker knows no state of the user, or the ETag is not one of the present epoch.
     """
     if selection.cursor is not None or not selection.is_unfiltered:
         return False
@@ -94,16 +98,16 @@ def _has_changed(user: User, selection: Selection, if_none: str) -> bool:
 
 
 def _has_etag(selection: Selection) -> bool:
-    """Return True unless the list filters by `overdue`: its result changes with time, without a new revision."""
+    """Return True unless the list filters by `overdue`: then it changes with time, without a new revision."""
     return selection.overdue_in is None
 
 
 def _state_and_page(
     selection: Selection, permit: Permit, state: State | None
 ) -> tuple[State, KeysetValues | None, Page]:
-    """Return the user's state (read unless given), the keyset values of the cursor, and the page after them.
+    """Return the user's state (read if None), the keyset values of the cursor, and the page after them.
 
-    Acquires a permit for a long page if one is free; otherwise the page has at most `PROBE_ROWS` tasks. Raises
+    For a long page it acquires a permit if one is free; otherwise the page has at most `PROBE_ROWS` tasks. Raises
     `BadCursor`.
     """
     # A long page needs a permit; if none is free, only its first rows are read, which show whether it is long.
@@ -123,9 +127,10 @@ def _state_and_page(
 
 
 def _decode_cursor(selection: Selection) -> tuple[State, KeysetValues | None]:
-    """Return the state whose epoch signed the cursor, which must be there, and its keyset values. Raises `BadCursor`.
+    """Return the state whose epoch signed the selection's cursor, and the cursor's keyset values.
 
-    The state is read only if the one that this worker has cached did not sign it; the cached one may be outdated.
+    The selection must have a cursor. The state may be an outdated one of this worker's cache; it is read only if none
+    is cached or its epoch did not sign the cursor. Raises `BadCursor`.
     """
     cached = last_state(g.user)
     if cached is not None:
@@ -135,7 +140,15 @@ def _decode_cursor(selection: Selection) -> tuple[State, KeysetValues | None]:
     return state, cursors.decode_cursor(selection, state)
 
 
-def _next_page_url(cursor: str) -> str:
-    """Return path and query string of the request with another cursor; without a host, so valid behind any proxy."""
+def _next_page_url(user: User, cursor: str) -> str:
+    """Return path and query of the request with this cursor instead; without a host, so valid behind any proxy."""
+    query = current_request().query_string
+    find = _query_without_cursor if len(query) <= MAX_CACHED_QUERY else _query_without_cursor.__wrapped__
+    return f"{path_of_tasks(user)}?{find(query)}cursor={cursor}"  # which is base64 in the alphabet for URLs
+
+
+@lru_cache(maxsize=QUERY_CACHE_SIZE)
+def _query_without_cursor(_query: bytes) -> str:
+    """Return the query string of the current request, `_query` (the key of the cache), up to the cursor to add."""
     query = [(name, value) for name, value in request.args.items(multi=True) if name != "cursor"]
-    return url_for("tasks.index", user_id=g.user.id) + "?" + urlencode([*query, ("cursor", cursor)])
+    return urlencode(query) + ("&" if query else "")

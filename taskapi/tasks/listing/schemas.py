@@ -74,14 +74,14 @@ class ListQuery(StrictSchema):
 
     @pre_load
     def _explain_pages(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        """Reject the parameters of other ways of pagination, and say how pages are read here."""
+        """Reject parameters such as `offset` and `page`: the error names `Link` instead; return the data unchanged."""
         if names := sorted(data.keys() & OTHER_PAGINATION):
             raise ValidationError({name: [_NO_OFFSET] for name in names})
         return data
 
     @validates_schema(skip_on_field_errors=True)
     def _check_combinations(self, data: dict[str, Any], **_: Any) -> None:
-        """Reject parameters that contradict each other, two names of one, and `tz` without a use for it."""
+        """Reject parameters that contradict each other, a parameter and its alias, and `tz` that nothing else uses."""
         for names, instruction in CONFLICTS:
             if names <= data.keys():
                 raise refuse("conflict", instruction)
@@ -89,14 +89,14 @@ class ListQuery(StrictSchema):
             raise refuse("conflict", "Give `order`, or `-` before the `sort`, not both.")
         if "no_due" in data and not data.keys().isdisjoint({"due_from", "due_to", "overdue"}):
             raise refuse("conflict", "Give `no_due` without `due_from`, `due_to` and `overdue`.")
-        if "tz" in data and "overdue" not in data and not any(map(_is_day, _completion(data))):
+        if "tz" in data and "overdue" not in data and not any(map(_is_day, _completion_bounds(data))):
             raise refuse("conflict", "Give `tz` with `overdue`, or with a date in `completed_from` or `completed_to`.")
 
     @post_load
     def _make_selection(self, data: dict[str, Any], **_: Any) -> Selection:
-        """Make a `Selection` of the parameters; the search text and the tags are folded, as the columns are."""
+        """Make a `Selection` of the parameters; folds the search text and the tags as the stored columns are folded."""
         search, zone = data.get("q", data.get("search")), data.get("tz", "UTC")
-        completed_from, completed_to = _completion(data)
+        completed_from, completed_to = _completion_bounds(data)
         return Selection(
             limit=data["limit"],
             sort=_sort(data),
@@ -117,31 +117,34 @@ class ListQuery(StrictSchema):
 
 
 def _sort(data: Mapping[str, Any]) -> str:
-    """Return the sort in canonical form; `order` applies to the default sort, too."""
+    """Return the sort with its sign, such as `-due`: `order` sets the sign, also that of the default sort."""
     if "order" in data:
         return str(data["order"] + data.get("sort", DEFAULT_SORT).removeprefix("-"))
     return str(data.get("sort", DEFAULT_SORT))
 
 
-def _completion(data: Mapping[str, Any]) -> tuple[date | None, date | None]:
-    """Return `completed_from` and `completed_to`: dates, datetimes in UTC, or None."""
+def _completion_bounds(data: Mapping[str, Any]) -> tuple[date | None, date | None]:
+    """Return (`completed_from`, `completed_to`), each a date, a datetime in UTC, or None."""
     return data.get("completed_from"), data.get("completed_to")
 
 
 def _start(value: date, zone: str) -> datetime:
-    """Return a time in UTC unchanged; of a date the first instant of the day in `zone`."""
+    """Return the inclusive start of a period in UTC: a datetime unchanged, the start of a date in `zone`."""
     return value if isinstance(value, datetime) else start_of_day(value, zone)
 
 
 def _end(value: date, zone: str) -> datetime:
-    """Return the time one millisecond, the precision of all times, after a time; of a date the end of the day."""
+    """Return the exclusive end, in UTC, of a period that includes `value`.
+
+    It is the start of the next day in `zone` for a date, and 1 ms (the precision of all times) later for a datetime.
+    """
     if isinstance(value, datetime):
         return value + timedelta(milliseconds=1)
     return start_of_day(value + timedelta(days=1), zone)
 
 
 def _is_day(value: date | None) -> bool:
-    """Return True for a date, False for a datetime, which is one, too, and for None."""
+    """Return True for a date; False for None and for a datetime, which Python counts as a date."""
     return value is not None and not isinstance(value, datetime)
 
 

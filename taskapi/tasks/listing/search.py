@@ -17,6 +17,6 @@ from ...database.text import strpos
 def contains(column: Any, text: str) -> ColumnElement[bool]:
     """Return the SQL condition that `column` contains `text`, compared exactly.
 
-    For a search that ignores case, accents and typography, pass a folded column and a text folded with `folding.fold`.
+    To ignore case, accents and typography, pass a folded column, and a text from `folding.fold`.
     """
     return strpos(column, literal(text, Text)) > 0

@@ -47,15 +47,18 @@ class Selection:
 
     @cached_property
     def is_unfiltered(self) -> bool:
-        """True if no filter is set and the trash is not selected, so that every live task belongs to the list."""
+        """True if the list is of all live tasks, in any order: no filter is set and the trash is not selected."""
         return self == Selection(self.limit, self.sort, cursor=self.cursor, with_total=self.with_total)
 
     @cached_property
     def reads_all_tasks(self) -> bool:
-        """True if the database may have to read all tasks of the user for one page: no index has this selection."""
+        """True if the database may read all tasks of the user for one page, so that the request is a long read.
+
+        That is so with a filter, with the total, and in an order without an index (`INDEXED`).
+        """
         return not self.is_unfiltered or self.with_total or self.sort.removeprefix("-") not in INDEXED
 
     @cached_property
     def signed_filters(self) -> str:
-        """Text of the sort and all filters, which the signature of a cursor covers: see `cursors`."""
+        """Text of the sort and all filters, which the signature of a cursor includes; without limit and cursor."""
         return repr(replace(self, limit=0, cursor=None, with_total=False))

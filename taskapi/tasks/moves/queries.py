@@ -20,11 +20,11 @@ from ..statements.update import update_task
 
 @writes
 def move(user: User, id: int, expected: Set[int] | None, *, before: bool, other: int | None) -> TaskRow:
-    """Move a live task before or after the task `other`; None means after the last task (`before`) or before the first.
+    """Move a live task before or after the task `other`, and return it; None means the end (`before`) or the start.
 
-    A task that is there already, or is `other` itself, keeps its version. If no position is left there, all tasks get
-    new positions and the new revision. Raises `TaskNotFound` for either task, and `VersionConflict` if the version of
-    the moved one is not `expected` (None: any).
+    A task that is there already keeps its version, also if `other` is the task itself. If no position is left there,
+    all tasks get new positions and the new revision. Joins the caller's transaction, if any. Raises `TaskNotFound` for
+    either task, and `VersionConflict` if the moved one has no version of `expected` (None: any).
     """
     counters, written_at = bump_revision(user), now()
     task = find(user, id, expected)
@@ -45,11 +45,10 @@ def move(user: User, id: int, expected: Set[int] | None, *, before: bool, other:
 def _surrounding_positions(
     user: User, id: int, neighbor: TaskRow | None, end: str, *, before: bool
 ) -> tuple[str | None, str]:
-    """Return the positions that task `id` is moved between: that of its neighbor and of the next task on that side.
+    """Return (lower, upper), the positions between which task `id` is to be put. Tasks in the trash count.
 
-    Tasks in the trash count. None stands for the start of the order, and `end` is the position after all tasks. Both
-    positions are equal if two tasks share a position; then there is no position between them, and all tasks are
-    renumbered.
+    They are those of `neighbor` and of the task before (`before`) or after it; without `neighbor`, the place is the end
+    (`before`) or the start. Start gives None, end gives `end`. Both are equal if two tasks share a position.
     """
     keys = (Task.position, Task.id)
     statement = select(Task.position).where(Task.user_id == user.id, Task.id != id, Task.purged_at.is_(None))
@@ -66,7 +65,7 @@ def _surrounding_positions(
 def _renumber(user: User, revision: int, written_at: datetime) -> None:
     """Give all tasks, also in the trash, the positions of new tasks (`initial_position` of 1, 2, 3…), in their order.
 
-    Sets `revision` and `updated_at` of each.
+    Sets `revision`, which the caller has incremented, and `updated_at` of each.
     """
     stored = (Task.user_id == user.id, Task.purged_at.is_(None))
     number = func.row_number().over(order_by=(Task.position, Task.id)).label("number")

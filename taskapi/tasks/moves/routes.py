@@ -22,7 +22,7 @@ from .schemas import move_in
 def move(id: str) -> Response:
     """Move a task before or after another one in the manual order.
 
-    Runs with a permit for long writes, and charges the rate limit `MOVE` units.
+    Waits for a permit for long writes, and charges the rate limit `MOVE` units.
     """
     with task_precondition(id) as (task, versions, _):
         ((side, other),) = json_body(move_in).items()

@@ -16,7 +16,11 @@ class Recurrence(StrictField):
         super().__init__(shape, **options)
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
-        """Return the rule in normal form. Raises ValidationError, also for a rule longer than `MAX_RULE`."""
+        """Return the rule in normal form (`rrule.normalize`).
+
+        Raises ValidationError for a value of another type, for more than `MAX_RULE` characters, and for a rule that is
+        invalid or not supported.
+        """
         if not isinstance(value, str) or len(value) > rrule.MAX_RULE:
             raise refuse("type", f"Must be a string of at most {rrule.MAX_RULE} characters.")
         return rrule.normalize(value)

@@ -24,7 +24,7 @@ LONGEST_MONTH = 31
 
 
 def matching_days(rule: Rule, first_weekday: int, length: int) -> int:
-    """Return the mask of the days of a span that match BYDAY and BYMONTHDAY.
+    """Return the mask of the days of a span that match BYDAY and BYMONTHDAY; all days if the rule has neither.
 
     `first_weekday` is the weekday of the span's first day (0 is Monday), `length` its number of days.
     """
@@ -37,9 +37,10 @@ def matching_days(rule: Rule, first_weekday: int, length: int) -> int:
 
 
 def _on_weekday(weekday: int, ordinal: int, first_weekday: int, length: int) -> int:
-    """Return the mask of the days of a span that fall on a weekday.
+    """Return the mask of the days of a span that fall on `weekday` (0 is Monday, as is `first_weekday`).
 
-    `ordinal` 0 selects all of them, 2 the second one, -1 the last one; none if the span has no such day.
+    `ordinal` 0 selects all of them, 2 only the second one, -1 only the last one. The mask is 0 if the span has no such
+    day.
     """
     first = (weekday - first_weekday) % 7
     if ordinal == 0:
@@ -50,9 +51,9 @@ def _on_weekday(weekday: int, ordinal: int, first_weekday: int, length: int) -> 
 
 
 def _on_month_days(numbers: frozenset[int], length: int) -> int:
-    """Return the mask of these days of the month, in a month or in each month of a year; -1 is the last day.
+    """Return the mask of these days of the month (-1 is the last), without those that a month does not have.
 
-    A day that a month does not have is left out.
+    `length` is the number of days of the span: a month, or a year (365, 366), of which each month is searched.
     """
     days = start = 0
     for month in [length] if length <= LONGEST_MONTH else MONTH_LENGTHS[length]:
@@ -65,7 +66,7 @@ def _on_month_days(numbers: frozenset[int], length: int) -> int:
 
 
 def set_bits(mask: int) -> Iterator[int]:
-    """Yield the numbers of the bits that are set, from the lowest."""
+    """Yield the numbers of the bits that are set in the mask, from the lowest; 0 is the first day of a span."""
     while mask:
         lowest = mask & -mask
         yield lowest.bit_length() - 1
@@ -73,7 +74,7 @@ def set_bits(mask: int) -> Iterator[int]:
 
 
 def days_in_months(months: frozenset[int], start: int) -> int:
-    """Return the mask of the days of a week that are in one of these months; `start` is its first day, an ordinal."""
+    """Return the mask of the days of a week that are in `months`; `start` is the ordinal of the week's first day."""
     first, last = date.fromordinal(start), date.fromordinal(start + 6)
     days = 0b111_1111 if first.month in months else 0
     if first.month != last.month:

@@ -38,7 +38,7 @@ class SearchBudget:
     spent: int = 0
 
     def spend(self, spans: int) -> None:
-        """Add examined spans. Raises ValidationError when the total exceeds the limit."""
+        """Add examined spans to `spent`. Raises ValidationError when that exceeds `limit`."""
         self.spent += spans
         if self.spent > self.limit:
             raise refuse("recurrence", "The rules of this request take too long to evaluate: send fewer at a time.")
@@ -50,7 +50,10 @@ _budget: ContextVar[SearchBudget | None] = ContextVar("taskapi_search_budget", d
 
 @contextmanager
 def search_budget(limit: int) -> Iterator[SearchBudget]:
-    """Context manager: limit all searches inside the block to `limit` examined spans in total (ValidationError)."""
+    """Limit all searches inside the `with` block to `limit` examined spans together; yield the budget.
+
+    A search that exceeds it raises ValidationError. Without a block, searches are limited by `MAX_PERIODS` only.
+    """
     budget = SearchBudget(limit)
     token = _budget.set(budget)
     try:
@@ -60,10 +63,10 @@ def search_budget(limit: int) -> Iterator[SearchBudget]:
 
 
 def check_recurs(rule: str, due: date) -> None:
-    """Check that a rule without COUNT and UNTIL has a date after `due` within the search limits.
+    """Raise ValidationError if a rule without COUNT and UNTIL has no date after `due`, such as February 30.
 
-    A rule with COUNT or UNTIL may have none. Raises ValidationError for a rule that must have one, such as for
-    February 30, and as `next_date` does.
+    A rule with COUNT or UNTIL passes without a search: it may have ended. The search ends after `MAX_PERIODS`. Also
+    raises ValidationError if the `search_budget` is exceeded.
     """
     ends = "COUNT" in rule or "UNTIL" in rule
     if not ends and next_date(rule, due, due) is None:
@@ -73,12 +76,11 @@ def check_recurs(rule: str, due: date) -> None:
 def next_date(
     rule: str, due: date, after: date, *, occurrence: int = 1, clock: str | None = None, zone: str | None = None
 ) -> date | None:
-    """Return the first date of the rule that is later than `due` and `after`; None when the series has ended.
+    """Return the first date of the rule that is later than `due` and `after`; None if the series has ended.
 
-    None also if no date is found within `MAX_PERIODS`. `due` is the start of the series (DTSTART in RFC 5545): INTERVAL
-    counts from it. `occurrence` is the number of the due date in its series, counted from 1, and is compared with
-    COUNT. `clock` (`HH:MM`) and `zone` (an IANA name) are those of the task, and are compared with UNTIL. Raises
-    ValidationError when the search budget of the request is exceeded.
+    Also None if the search finds no date in `MAX_PERIODS`. INTERVAL counts from `due`, the date of number `occurrence`
+    (from 1, compared with COUNT) in its series. `clock` (`HH:MM`) and `zone` (IANA name) of the task are compared with
+    UNTIL. Raises ValidationError if the `search_budget` is exceeded.
     """
     parsed = Rule.parse(rule, clock, zone)
     if parsed.count is not None and occurrence >= parsed.count:
@@ -93,8 +95,8 @@ def next_date(
 def _with_defaults(rule: Rule, due: date) -> Rule:
     """Return the rule with missing weekdays, month days and months taken from the due date (RFC 5545, 3.3.10).
 
-    A month without that day is skipped: a monthly rule from January 31 has no date in February. BYSETPOS=1 and -1 have
-    no effect on a daily rule.
+    A month without that day is skipped: a monthly rule from January 31 has no date in February. BYSETPOS is removed
+    from a daily rule: it is 1 or -1 here (`next_date`), which both mean the day itself.
     """
     if rule.frequency == "DAILY":
         return replace(rule, positions=frozenset())
@@ -107,7 +109,7 @@ def _with_defaults(rule: Rule, due: date) -> Rule:
 
 
 class _Search:
-    """A search for the next date of a rule with all defaults, with a cache of the masks of its spans."""
+    """A search for the next date of a rule that `_with_defaults` has returned; caches the masks of its spans."""
 
     def __init__(self, rule: Rule, due: date) -> None:
         self._rule, self._due, self._due_ordinal = rule, due, due.toordinal()
@@ -116,10 +118,10 @@ class _Search:
         self._least_position = min(map(abs, rule.positions), default=0)
 
     def first_after(self, after: date) -> date | None:
-        """Return the rule's first date after `after`, which must not be before the due date; None if no date is found.
+        """Return the rule's first date after `after`, which must not be before the due date; None if it finds none.
 
-        Stops at the first period after UNTIL and after MAX_PERIODS. The date may be later than UNTIL, within its
-        period. Raises ValidationError when the search budget of the request is exceeded.
+        Ends at the first period that begins after UNTIL, and after `MAX_PERIODS`. The date may be after UNTIL, within
+        the period of UNTIL: the caller compares. Raises ValidationError if the `search_budget` is exceeded.
         """
         budget, until = _budget.get(), self._rule.until.toordinal()
         for spans in _PERIODS[self._rule.frequency](self._rule, self._due, after):
@@ -133,9 +135,9 @@ class _Search:
         return None
 
     def _first(self, spans: Sequence[Span], earliest: int) -> int | None:
-        """Return the first matching day (an ordinal) of a period, not before `earliest`; None if no day matches.
+        """Return the ordinal of the first matching day of a period that is not before `earliest`; None without one.
 
-        With BYSETPOS only the matching days at its positions count.
+        `earliest` is an ordinal (`date.toordinal`). With BYSETPOS only the days at its positions match.
         """
         if self._rule.positions:
             return self._first_at_position(spans, earliest)
@@ -147,10 +149,10 @@ class _Search:
         return None
 
     def _first_at_position(self, spans: Iterable[Span], earliest: int) -> int | None:
-        """Return the first matching day (an ordinal) at a position of BYSETPOS, as `_first` does; -1 is the last day.
+        """Return the ordinal of the first day at a position of BYSETPOS, not before `earliest`; None without one.
 
-        The days are listed only if there are any at a position: that ends the search, unless they are before
-        `earliest`, which only days of the first period are.
+        The positions count the matching days of all `spans` of the period together, from 1, or from -1 backward. If
+        there are fewer days than the lowest position it returns before it lists them.
         """
         matching, number = [*self._matching(spans)], 0
         for _, days in matching:
@@ -163,9 +165,10 @@ class _Search:
         return min((day for day in selected if day >= earliest), default=None)
 
     def _matching(self, spans: Iterable[Span]) -> Iterator[tuple[int, int]]:
-        """Yield the start of each span with matching days, and their mask: BYDAY, BYMONTHDAY, DAILY's INTERVAL.
+        """Yield (ordinal of the first day, mask of the matching days) of each span that has a matching day.
 
-        BYMONTH selects days of a week only: longer spans were selected by it before. Caches the masks.
+        Compares BYDAY, BYMONTHDAY, the INTERVAL of a daily rule, and the BYMONTH of a weekly one; `_months` and
+        `_years` yield only months of BYMONTH. Caches the masks of BYDAY and BYMONTHDAY.
         """
         rule = self._rule
         for start, length in spans:
@@ -182,9 +185,10 @@ class _Search:
 
 
 def _weeks(rule: Rule, due: date, after: date) -> Iterator[Sequence[Span]]:
-    """Yield every INTERVAL-th week, counted from that of `due`; weeks begin on the day of WKST.
+    """Yield every INTERVAL-th week, counted from that of `due`, each as a list of one span.
 
-    They are from the week of `after`, or the last before it, on, and at most `MAX_PERIODS`.
+    Weeks begin on the day of WKST. The first is the week of `after`, or the last counted one before it; the number of
+    weeks is `MAX_PERIODS`, also after `LAST_DAY`.
     """
     start = due.toordinal() - (due.weekday() - rule.week_start) % 7
     first = max(0, (after.toordinal() - start) // 7 // rule.interval)
@@ -193,9 +197,10 @@ def _weeks(rule: Rule, due: date, after: date) -> Iterator[Sequence[Span]]:
 
 
 def _months(rule: Rule, due: date, after: date) -> Iterator[Sequence[Span]]:
-    """Yield every INTERVAL-th month (DAILY: every month), counted from that of `due`, if BYMONTH allows it.
+    """Yield every INTERVAL-th month that BYMONTH allows, counted from that of `due`, each as a list of one span.
 
-    They are from `after` on, and at most `MAX_PERIODS`; they end with `LAST_DAY`.
+    For a DAILY rule, every month. The first is the month of `after`, or the last counted one before it. Ends with the
+    year of `LAST_DAY`, and after `MAX_PERIODS` months, those that BYMONTH excludes included.
     """
     # INTERVAL of a DAILY rule counts days, so a date can be in any month.
     stride = 1 if rule.frequency == "DAILY" else rule.interval
@@ -210,9 +215,10 @@ def _months(rule: Rule, due: date, after: date) -> Iterator[Sequence[Span]]:
 
 
 def _years(rule: Rule, due: date, after: date) -> Iterator[Sequence[Span]]:
-    """Yield every INTERVAL-th year, counted from that of `due`: as one span, or as its months from BYMONTH.
+    """Yield every INTERVAL-th year, counted from that of `due`, as a list: one span, or a span per month of BYMONTH.
 
-    They are from `after` on, and at most `MAX_PERIODS`; they end with `LAST_DAY`.
+    The first is the year of `after`, or the last counted one before it. Ends with the year of `LAST_DAY`, and after
+    `MAX_PERIODS` years.
     """
     first = max(0, (after.year - due.year) // rule.interval)
     for step in range(first, first + MAX_PERIODS["YEARLY"]):
@@ -226,7 +232,7 @@ def _years(rule: Rule, due: date, after: date) -> Iterator[Sequence[Span]]:
 
 
 def _month(year: int, month: int) -> Span:
-    """Return the span of a month (1 to 12)."""
+    """Return the span of a month (1 to 12): (ordinal of its first day, its number of days)."""
     return date(year, month, 1).toordinal(), MONTH_LENGTHS[365 + isleap(year)][month - 1]
 
 

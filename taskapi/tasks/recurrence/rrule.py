@@ -36,14 +36,15 @@ def _word(*words: str) -> Callable[[str], str | None]:
 
 
 def _number(most: int) -> Callable[[str], str | None]:
-    """Return a function that normalizes a number from 1 to `most`; it returns None for another text."""
+    """Return a function that returns a number from 1 to `most` without leading zeros; None for another text."""
     return lambda text: str(int(text)) if re.fullmatch("[0-9]{1,4}", text) and 1 <= int(text) <= most else None
 
 
 def _list_of(item: Callable[[str], str | None]) -> Callable[[str], str | None]:
-    """Return a function that normalizes each item of a comma-separated list; it returns None if any item is None."""
+    """Return a function that normalizes each item of a comma-separated list; None if `item` returns None for one."""
 
     def parse(text: str) -> str | None:
+        """Return the list with each item normalized; None if any item is not allowed."""
         items = [item(each) for each in text.split(",")]
         return None if None in items else ",".join(each for each in items if each)
 
@@ -51,10 +52,11 @@ def _list_of(item: Callable[[str], str | None]) -> Callable[[str], str | None]:
 
 
 def _signed(most: int) -> Callable[[str], str | None]:
-    """Return a function that normalizes a number from 1 to `most` or from -1 to -`most`; None for another text."""
+    """Return a function that returns a number from 1 to `most`, or from -`most` to -1, without `+`; None for others."""
     number = _number(most)
 
     def parse(text: str) -> str | None:
+        """Return the number without `+` and leading zeros; None if the text is not an allowed number."""
         sign, absolute = (text[:1], text[1:]) if text[:1] in ("+", "-") else ("", text)
         normalized = number(absolute)
         return normalized and f"{sign.strip('+')}{normalized}"
@@ -63,7 +65,7 @@ def _signed(most: int) -> Callable[[str], str | None]:
 
 
 def _weekday(text: str) -> str | None:
-    """Normalize a weekday, which may have a number (`+1MO`, `-1FR`, up to 53); return None for another text."""
+    """Normalize a weekday, with or without an ordinal up to 53 (`+1MO` -> `1MO`); return None for another text."""
     found = _WEEKDAY.fullmatch(text)
     number = _signed(53)(found[1]) if found and found[1] else ""
     return None if found is None or number is None else f"{number}{found[2]}"
@@ -87,11 +89,11 @@ _UNSUPPORTED = ("BYSECOND", "BYMINUTE", "BYHOUR", "BYYEARDAY", "BYWEEKNO")
 
 
 def normalize(rule: str) -> str:
-    """Validate a rule as calendars write it, and return it as it is stored.
+    """Return a rule, as calendars write it, in the form that is stored (normal form). Raises ValidationError.
 
-    The stored rule is in upper case without `RRULE:`, spaces and a final semicolon, its parts in a fixed order, numbers
-    without `+` and leading zeros. Values stay as they are, also those that have no effect, such as `INTERVAL=1` and
-    most `WKST`: a calendar gets the rule back that it sent. Raises ValidationError with the part that is not allowed.
+    That form is in upper case, without `RRULE:`, spaces and a final semicolon, with its parts in the order of `_PARTS`,
+    numbers without `+` and leading zeros. Values without effect, such as `INTERVAL=1`, stay: a calendar gets its rule
+    back. The error names the part that is not allowed, or not supported.
     """
     parts = _split_parts(rule)
     _check_combinations(parts)
@@ -99,7 +101,10 @@ def normalize(rule: str) -> str:
 
 
 def _split_parts(rule: str) -> dict[str, str]:
-    """Split a rule into its parts, normalize the value of each, and return them by name. Raises ValidationError."""
+    """Return the normalized values of a rule's parts by name.
+
+    Raises ValidationError for a part that is unknown, not supported or repeated, and for a value that is not allowed.
+    """
     parts: dict[str, str] = {}
     # Only ASCII: `upper` would turn other letters into allowed ones, such as the dotless i into "I".
     text = _SPACES.sub(r"\1", rule.strip(" \t")).upper() if rule.isascii() else rule
@@ -118,7 +123,7 @@ def _split_parts(rule: str) -> dict[str, str]:
 
 
 def _check_combinations(parts: dict[str, str]) -> None:
-    """Raise ValidationError for parts that contradict each other, or a part that requires another."""
+    """Raise ValidationError for parts that contradict or require each other, without FREQ, and for an invalid UNTIL."""
     if "FREQ" not in parts:
         raise refuse("recurrence", "Needs FREQ.")
     if "UNTIL" in parts and "COUNT" in parts:
@@ -136,7 +141,7 @@ def _check_combinations(parts: dict[str, str]) -> None:
 
 
 def _has_ordinal_beyond_month(parts: dict[str, str]) -> bool:
-    """Return True if BYDAY has an ordinal above 5 (`6MO`) although it counts within a month, not within a year."""
+    """Return True if BYDAY has an ordinal above 5 (`6MO`) in a rule where ordinals count the weekdays of a month."""
     counts_in_year = parts["FREQ"] == "YEARLY" and "BYMONTH" not in parts
     return not counts_in_year and any(int(number) > 5 for number in re.findall("[0-9]+", parts.get("BYDAY", "")))
 
@@ -162,9 +167,10 @@ class Rule:
 
     @classmethod
     def parse(cls, rule: str, clock: str | None = None, zone: str | None = None) -> Rule:
-        """Parse a rule that `normalize` has returned, without validation, for a task due at `clock` in `zone`.
+        """Parse a rule that `normalize` has returned, without validation.
 
-        They are needed for UNTIL only (`last_day`).
+        `clock` (`HH:MM`) and `zone` (IANA name) are those of the task; they decide only which day UNTIL is
+        (`last_day`).
         """
         parts = dict(part.split("=", 1) for part in rule.split(";"))
         return cls(
@@ -183,10 +189,11 @@ class Rule:
 
 
 def with_last_day(rule: str, start: date) -> str:
-    """Return a rule that `normalize` has returned, with the last day of months that do not have the day of `start`.
+    """Return the rule changed to fall on the last day of each month that does not have the day of `start`.
 
-    RFC 5545 skips these months. Only a rule that takes the day of the month from `start` is changed, and none of
-    several months every nth year.
+    By RFC 5545 it would skip these months. `rule` is in normal form; the result has its parts in another order.
+    Unchanged is a daily or weekly rule, one with days of its own, with BYSETPOS, or with several months of a year and
+    an INTERVAL, and any rule if all months have the day.
     """
     is_yearly, has_months = "FREQ=YEARLY" in rule, "BYMONTH=" in rule
     has_other_days = re.search("FREQ=DAILY|FREQ=WEEKLY|BYDAY|BYMONTHDAY|BYSETPOS", rule)
@@ -207,8 +214,9 @@ def _numbers(text: str | None) -> frozenset[int]:
 def last_day(until: str, clock: str | None, zone: str | None) -> date:
     """Return the last due date that UNTIL allows, at most `LAST_DAY`, for a task due at `clock` (`HH:MM`) in `zone`.
 
-    UNTIL is a date, a local time, or a time in UTC (`Z`), and inclusive (RFC 5545, section 3.3.10). With a date the
-    task may be due at any time of that day. A time in UTC is compared in `zone`, an IANA name, in UTC for None.
+    UNTIL is inclusive (RFC 5545, section 3.3.10): a date, a local time, or a time in UTC (`Z`), which is converted to
+    `zone`, an IANA name (None: UTC). A task due later than UNTIL on its day is due the day before at the latest; one
+    without `clock` counts as due at 00:00, and for a time of `_WHOLE_DAY` its date counts.
     """
     end = _parse_until(until)
     if not isinstance(end, datetime) or not FIRST_DAY <= end.date() < LAST_DAY:
@@ -229,7 +237,10 @@ a different time in UTC, such as 075959Z for Los Angeles."""
 
 
 def _parse_until(text: str) -> date:
-    """Parse UNTIL to a date or a datetime, aware if it is in UTC. Raises ValidationError if there is no such time."""
+    """Parse an UNTIL that matches `_UNTIL`: a date, a datetime without zone, or with `Z` one in UTC (aware).
+
+    Raises ValidationError for a day or a time that does not exist, such as 20260230.
+    """
     try:
         return datetime.fromisoformat(text) if "T" in text else date.fromisoformat(text)
     except ValueError as error:

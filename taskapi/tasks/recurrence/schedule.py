@@ -30,9 +30,9 @@ def changes_schedule(values: Mapping[str, Any]) -> bool:
 
 
 def derive_due_columns(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `due_at` and `due_order`, derived from `values`, which have all `SCHEDULE_MEMBERS`.
+    """Return `due_at` and `due_order`, derived from `values`, which must have all `SCHEDULE_MEMBERS`.
 
-    Raises ValidationError if a member is set without the one that it requires.
+    Raises ValidationError if `due_time`, `time_zone` or `recurrence` is set (not None) without `due_date`.
     """
     violations = {
         member: [Violation("needs", f"Needs `{needed}`: set both, or clear this one too.")]
@@ -48,11 +48,11 @@ def derive_due_columns(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_next_occurrence(values: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> None:
-    """Raise ValidationError if no occurrence after the due date is found (`MAX_PERIODS`) for a rule without an end.
+    """Raise ValidationError if a rule without COUNT and UNTIL has no date after the due date (`MAX_PERIODS`).
 
-    Call it after `derive_due_columns`, which requires a due date with a rule. Rule and due date that were stored
-    `before` (None: a new task) are not checked: the last task of a series has such a rule, and must remain editable.
-    Spends the `search_budget` of a batch, and raises ValidationError if that is exceeded.
+    Checks nothing without a rule, or if rule and due date are those of `before`, the stored values (None: a new task):
+    the last task of a series must stay editable. Call it after `derive_due_columns`. Also raises ValidationError if the
+    `search_budget` of a batch is exceeded.
     """
     rule, due = values["recurrence"], values["due_date"]
     if rule is not None and (before is None or (rule, due) != (before["recurrence"], before["due_date"])):
@@ -60,10 +60,10 @@ def check_next_occurrence(values: Mapping[str, Any], before: Mapping[str, Any] |
 
 
 def due_instant(day: date | None, clock: str | None, zone: str | None) -> datetime | None:
-    """Return the instant in UTC of a local date and time (`HH:MM`) in an IANA time zone; None if one is missing.
+    """Return the instant in UTC of a local date and time (`HH:MM`) in an IANA time zone; None if one is None.
 
-    A local time skipped in spring is taken with the offset before the transition, one that occurs twice in autumn is
-    the first (RFC 5545, section 3.3.5; PEP 495, fold 0).
+    A time that is skipped in spring is taken with the offset before the transition; of one that occurs twice in autumn
+    the first counts (RFC 5545, section 3.3.5; PEP 495, fold 0).
     """
     if day is None or clock is None or zone is None:
         return None
@@ -71,21 +71,21 @@ def due_instant(day: date | None, clock: str | None, zone: str | None) -> dateti
 
 
 def due_sort_key(day: date | None, clock: str | None) -> str:
-    """Return text that sorts like due dates: by day, then by time, without a time last; empty for no date."""
+    """Return text that sorts like due dates: by day, then by time, without a time last in a day; "" for no date."""
     return "" if day is None else f"{day.isoformat()}T{clock or '~'}"
 
 
 def today(zone: str | None, now: datetime) -> date:
-    """Return the local date of the instant `now` in an IANA time zone; in UTC for None."""
+    """Return the date that the instant `now` has in an IANA time zone; in UTC if `zone` is None."""
     return now.astimezone(ZoneInfo(zone) if zone else UTC).date()
 
 
 @dataclass(frozen=True)
 class PastTimes:
-    """The local times of a day (`HH:MM`) whose `due_instant` has passed.
+    """The local times (`HH:MM`) of the present day that are in the past: their `due_instant` is before this minute.
 
-    Those before `change` that are before `earlier`, and those from `change` on that are before `later`. `change` is the
-    time from which the offset from UTC is another one; 24:00 on a day with one offset.
+    These are the times before `change` that are less than `earlier`, and those from `change` on that are less than
+    `later`. `change` is the time at which the offset from UTC changes on that day; 24:00 if it does not.
     """
 
     change: str
@@ -94,7 +94,7 @@ class PastTimes:
 
     @classmethod
     def at(cls, now: datetime, zone: str) -> PastTimes:
-        """Return the past times of the day that `now` is in, in an IANA time zone."""
+        """Return the past times of the day that the instant `now` falls on in `zone`, an IANA name."""
         midnight = datetime.combine(today(zone, now), time(), ZoneInfo(zone))
         offsets = [day.utcoffset() or timedelta() for day in (midnight, midnight + timedelta(days=1))]
         change = _MINUTES_PER_DAY
@@ -110,11 +110,11 @@ _MINUTES_PER_DAY = 24 * 60
 
 
 def _offset(midnight: datetime, minute: int) -> timedelta | None:
-    """Return the offset from UTC of the local time `minute` minutes after `midnight`, the first of a repeated time."""
+    """Return the offset from UTC, `minute` minutes after `midnight` on the clock; of a repeated time the first."""
     return (midnight + timedelta(minutes=minute)).utcoffset()
 
 
 def _clock(minute: int) -> str:
-    """Format a minute of the day as `HH:MM`; one before or after the day as its start or its end, 24:00."""
+    """Format a minute of the day as `HH:MM`; a negative one as 00:00, one after the end of the day as 24:00."""
     hours, minutes = divmod(min(max(minute, 0), _MINUTES_PER_DAY), 60)
     return f"{hours:02}:{minutes:02}"

@@ -66,11 +66,11 @@ _ALLOCATE = {
 
 
 def bump_revision(user: User, by: int = 1, *, ids: int = 0, live: int = 0) -> Counters:
-    """Add `by` to the user's revision, `ids` to the last task id and `live` to the live tasks; locks the user's row.
+    """Add `by` to the user's revision, `ids` to the last task id and `live` to the live tasks; return the counters.
 
-    `by` 0 only locks; -1 takes an increment of the same transaction back. Returns the counters after that. Raises
-    `TaskNotFound` for a user without a row, who has no task, and `QuotaExceeded` for too many live tasks, only if
-    `live` is positive.
+    Runs in the caller's transaction, and locks the user's row until its end. `by` -1 takes an increment of that
+    transaction back. Raises `TaskNotFound` for a user without a row, who has no task, and `QuotaExceeded` if `live` is
+    positive and the live tasks exceed the quota.
     """
     (rows,) = fetch(BUMP_REVISION(owner=user.id, by=by, ids=ids, live=live))
     if not rows:
@@ -82,11 +82,11 @@ def bump_revision(user: User, by: int = 1, *, ids: int = 0, live: int = 0) -> Co
 
 
 def allocate_ids(user: User, tasks: int = 1, *, last_task_id: int = 0) -> Counters:
-    """Increment the revision, allocate the ids of `tasks` new tasks (maybe 0) and add them to the live tasks.
+    """Increment the revision, add `tasks` new ids to the last task id and to the live tasks; return the counters.
 
-    Inserts the user's row if it is missing, and locks it. The new ids come after `last_task_id`, and after all ids
-    allocated before. Returns the counters after that; its `last_task_id` is the last of the new ids. Raises
-    `QuotaExceeded`.
+    The last new id is the `last_task_id` of the result; the first follows all earlier ids and the argument. Runs in the
+    caller's transaction; inserts the user's row if it is missing, and locks it. Raises `QuotaExceeded` for too many
+    live tasks, unless `tasks` is 0.
     """
     (rows,) = fetch(bind_allocation(user, tasks, last_task_id))
     if tasks:

@@ -24,7 +24,7 @@ class VersionConflict(Exception):
 
 
 class QuotaExceeded(Exception):
-    """The user would have more than `quota` live tasks, or more than `quota` tasks in the trash if `in_trash`."""
+    """The write would exceed `quota`: the user's live tasks, or the tasks in the trash if `in_trash`."""
 
     def __init__(self, quota: int, *, in_trash: bool = False) -> None:
         super().__init__()

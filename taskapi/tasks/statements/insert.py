@@ -66,9 +66,10 @@ _INSERT_WITHIN_QUOTA = Prepared(
 
 
 def insert_next(user: User, written_at: datetime, values: Mapping[str, Any]) -> TaskRow:
-    """Increment the revision, allocate the next id and insert a task with it; `values` are the members of the request.
+    """Insert a task with the next id and revision, and return it; `values` are the members of the request.
 
-    Inserts the user's row if it is missing. Raises `QuotaExceeded`, and ValidationError as `_columns` does.
+    Runs in the caller's transaction; inserts the user's row if it is missing, and locks it. Raises `QuotaExceeded` for
+    too many live tasks, and ValidationError as `_columns` does. The caller calls `check_stored_tasks_after`.
     """
     (counters,), (row,) = fetch(*bind_insert(user, written_at, values))
     check_quota(counters.live_tasks)
@@ -76,10 +77,10 @@ def insert_next(user: User, written_at: datetime, values: Mapping[str, Any]) -> 
 
 
 def insert_and_commit(user: User, written_at: datetime, values: Mapping[str, Any]) -> TaskRow | None:
-    """Do what `insert_next` does, and commit, in one round trip; return None if nothing was inserted.
+    """Insert a task as `insert_next` does, commit, and return it, in one round trip; None if nothing was inserted.
 
-    Inserts nothing inside another unit of work, on SQLite, at the quota, and for every `CHECK_EVERY`th id, after which
-    the stored tasks are counted. Raises ValidationError as `_columns` does.
+    Inserts nothing inside another unit of work, on SQLite, at the quota, and for every `CHECK_EVERY`th id: then call
+    `insert_next`. Raises ValidationError as `_columns` does.
     """
     if not commits_in_one_round_trip():
         return None
@@ -90,9 +91,9 @@ def insert_and_commit(user: User, written_at: datetime, values: Mapping[str, Any
 
 
 def _columns(written_at: datetime, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the columns of a new task that do not depend on its id.
+    """Return the columns of a new task that do not depend on its id (`task_columns`).
 
-    Raises ValidationError for members about time that contradict each other, or a rule without a next date.
+    Raises ValidationError for members about time that contradict each other, and for a rule without a next date.
     """
     columns = task_columns(written_at, values)
     schedule.check_next_occurrence(columns)
@@ -100,8 +101,8 @@ def _columns(written_at: datetime, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def bind_insert(user: User, written_at: datetime, values: Mapping[str, Any]) -> tuple[BoundStatement, BoundStatement]:
-    """Bind the statements of `insert_next`: the counters, whose quota the caller checks, and the task.
+    """Bind the two statements of `insert_next`, for a caller that sends them together with others: counters, task.
 
-    Raises ValidationError as `_columns` does.
+    The caller checks the quota. Raises ValidationError as `_columns` does.
     """
     return bind_allocation(user, 1), _INSERT_NEXT(owner=user.id, **_columns(written_at, values))

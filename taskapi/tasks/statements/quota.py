@@ -28,7 +28,7 @@ MAX_TOMBSTONES = 100_000
 
 
 def check_quota(live_tasks: int) -> None:
-    """Raise `QuotaExceeded`, which rolls the write back, for more live tasks than `MAX_TASKS_PER_USER`."""
+    """Raise `QuotaExceeded` if `live_tasks` is above `MAX_TASKS_PER_USER`; call it in the transaction of the write."""
     quota: int = setting("MAX_TASKS_PER_USER")
     if live_tasks > quota:
         raise QuotaExceeded(quota)
@@ -42,9 +42,9 @@ def check_stored_tasks_after(user: User, new_id: int) -> None:
 
 @writes  # joins the transaction of the write that added the tasks
 def check_stored_tasks(user: User) -> None:
-    """Count trash and tombstones; raise `QuotaExceeded` for more in the trash than `TRASH_FACTOR` allows.
+    """Raise `QuotaExceeded` for more tasks in the trash than `TRASH_FACTOR` allows; limit the tombstones.
 
-    Otherwise the oldest tombstones beyond `MAX_TOMBSTONES` are removed: older sync tokens get 410.
+    The oldest beyond `MAX_TOMBSTONES` are removed: older sync tokens get 410. Joins the caller's transaction, if any.
     """
     is_tombstone = case((Task.purged_at.is_not(None), 1), else_=0)
     counts: Any = execute(
@@ -62,7 +62,7 @@ def check_stored_tasks(user: User) -> None:
 def _remove_oldest_tombstones(user: User) -> None:
     """Remove the tombstones beyond the newest `MAX_TOMBSTONES`, and those of the same revision as one of them.
 
-    There must be more than `MAX_TOMBSTONES`. Raises `sync_floor` to the last removed revision.
+    There must be more than `MAX_TOMBSTONES`. Sets `sync_floor` to the last removed revision, unless it is higher.
     """
     tombstones = (Task.user_id == user.id, Task.purged_at.is_not(None))
     newest_first = select(Task.revision).where(*tombstones).order_by(Task.revision.desc())

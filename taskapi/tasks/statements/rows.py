@@ -78,9 +78,10 @@ TOMBSTONE: Mapping[str, Any] = {
 
 
 def new_row(user: User, id: int, revision: int, written_at: datetime, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the columns of a new task; those about the trash and a series are left out (NULL).
+    """Return the columns of a new task with this id; those about the trash and a series are left out (NULL).
 
-    `values` are as in `task_columns`, and may have a `position`, which is otherwise derived from the id.
+    `values` are as in `task_columns`, and may have a `position`, which is otherwise derived from the id. Raises
+    ValidationError as `task_columns` does.
     """
     return {
         "position": positions.initial_position(id),

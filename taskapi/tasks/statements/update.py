@@ -86,13 +86,16 @@ class _Change:
 def _update(
     values: Mapping[str, Any], revision: ColumnElement[int], *conditions: ColumnElement[bool]
 ) -> ReturningUpdate[*tuple[Any, ...]]:
-    """Return the UPDATE of a task that meets the conditions: it sets `values`, the revision and `updated_at`."""
+    """Return the UPDATE of the task that meets the conditions: it sets `values`, `revision` and `updated_at`.
+
+    `updated_at` is the bind parameter `written_at`. The UPDATE returns `COLUMNS` of the changed row (RETURNING).
+    """
     stamps = {"updated_at": _WRITTEN_AT, "revision": revision}
     return update(Task).where(*conditions).values(**values, **stamps).returning(*COLUMNS)
 
 
 def _increment(live: int, condition: ColumnElement[bool]) -> ReturningUpdate[*tuple[Any, ...]]:
-    """Return the UPDATE that increments the user's revision and adds `live` to the live tasks, on a condition.
+    """Return the UPDATE that, if `condition` is true, increments the user's revision and adds `live` to the live tasks.
 
     It returns `user_id` and `revision` (RETURNING), and no row if the condition is false.
     """
@@ -126,11 +129,11 @@ _REMOVE = _Change({"deleted_at": _WRITTEN_AT}, live=-1)
 def set_members(
     user: User, id: int, version: int | None, written_at: datetime, columns: Mapping[str, Any]
 ) -> TaskRow | None:
-    """Increment the revision; set columns of a live task, if it has this version (None: any) and a value differs.
+    """Increment the revision and set columns of a live task, if it has `version` (None: any) and a value differs.
 
-    Returns the changed row, or None, also if all values are equal: then the caller takes the increment back. Sets the
-    derived `completed_at`, too. `columns` has all of a group of `_COLUMN_GROUPS` or none. Raises `TaskNotFound` for a
-    user without a row.
+    Returns the changed row, or None if no task matched or all values are equal: the caller rolls the increment back, or
+    takes it back. Sets `completed_at`, too. `columns` has all of a group of `_COLUMN_GROUPS` or none. Runs in the
+    caller's transaction. Raises `TaskNotFound` for a user without a row.
     """
     return _write(user, _CHANGE, id, version, written_at, **_bind_members(columns))
 
@@ -138,51 +141,52 @@ def set_members(
 def set_members_and_commit(
     user: User, id: int, expected: Set[int] | None, written_at: datetime, columns: Mapping[str, Any]
 ) -> TaskRow | None:
-    """Do what `set_members` does, and commit; with `completed` only for a task that is not recurring.
+    """Set columns as `set_members` does, and commit, in one round trip; return the row, or None if it is unchanged.
 
-    Returns None if nothing was changed, neither the task nor the revision. Changes nothing inside another unit of work,
-    on SQLite, and with several `expected` versions (None: any).
+    None also, with `completed`, for a recurring task or one with a next task, and always inside another unit of work,
+    on SQLite, and unless `expected` is one version or None (any). The caller then calls `set_members`, or finds why.
     """
     return _write_and_commit(user, _CHANGE, id, expected, written_at, **_bind_members(columns))
 
 
 def _bind_members(columns: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of the bind parameters of `_CHANGE`, which sets those of `columns` only."""
+    """Return the values of all bind parameters of `_CHANGE`, such that it sets only the columns in `columns`."""
     sets = {f"sets_{group}": names[0] in columns for group, names in _COLUMN_GROUPS.items()}
     return {**_UNCHANGED, **columns, **sets}
 
 
 def toggle_completed(user: User, id: int, version: int | None, written_at: datetime) -> TaskRow | None:
-    """Increment the revision; negate `completed` of a live task, if it has this version (None: any).
+    """Increment the revision; negate `completed` of a live task, if it has `version` (None: any).
 
-    Returns the row after that, or None if no row matched, although the revision is incremented. Raises `TaskNotFound`
-    for a user without a row.
+    Returns the changed row, or None if no task matched: the caller rolls the revision back. Runs in the caller's
+    transaction. Raises `TaskNotFound` for a user without a row.
     """
     return _write(user, _TOGGLE, id, version, written_at)
 
 
 def toggle_and_commit(user: User, id: int, expected: Set[int] | None, written_at: datetime) -> TaskRow | None:
-    """Do what `toggle_completed` does for a task that is not recurring, and commit; None if nothing was changed.
+    """Negate `completed` of a live task, and commit, in one round trip; return the row, or None if it is unchanged.
 
-    Changes nothing inside another unit of work, on SQLite, and with several `expected` versions (None: any).
+    None also for a recurring task or one with a next task, and always inside another unit of work, on SQLite, and
+    unless `expected` is one version or None (any): then call `toggle_completed`.
     """
     return _write_and_commit(user, _TOGGLE, id, expected, written_at)
 
 
 def move_to_trash(user: User, id: int, version: int | None, written_at: datetime) -> TaskRow | None:
-    """Increment the revision, subtract a live task, and set `deleted_at` of it, if it has this version (None: any).
+    """Increment the revision, subtract 1 from the live tasks, and set `deleted_at` of a live task.
 
-    Returns the row after that, or None if no row matched, although the counters are changed: the caller rolls back.
-    Raises `TaskNotFound` for a user without a row.
+    Sets it if the task has `version` (None: any). Returns the changed row, or None if no task matched: the caller rolls
+    the counters back. Runs in the caller's transaction. Raises `TaskNotFound` for a user without a row.
     """
     return _write(user, _REMOVE, id, version, written_at)
 
 
 def move_to_trash_and_commit(user: User, id: int, expected: Set[int] | None, written_at: datetime) -> TaskRow | None:
-    """Do what `move_to_trash` does, and commit; return None if neither the task nor the counters were changed.
+    """Move a live task to the trash, and commit, in one round trip; return the row, or None if nothing changed.
 
-    None also for a user without a row, and always inside another unit of work, on SQLite, and with several `expected`
-    versions (None: any): then call `move_to_trash`. Raises `DatabaseUnavailable`.
+    None also for a user without a row, and always inside another unit of work, on SQLite, and unless `expected` is one
+    version or None (any): then call `move_to_trash`. Raises `DatabaseUnavailable`.
     """
     return _write_and_commit(user, _REMOVE, id, expected, written_at)
 
@@ -190,9 +194,10 @@ def move_to_trash_and_commit(user: User, id: int, expected: Set[int] | None, wri
 def _write(
     user: User, change: _Change, id: int, version: int | None, written_at: datetime, **columns: Any
 ) -> TaskRow | None:
-    """Send the increment of the counters and one UPDATE in one round trip; return the updated row, if any.
+    """Send the increment of the counters and one UPDATE in one round trip; return the row, or None if none matched.
 
-    Raises `TaskNotFound` for a user without a row.
+    The counters are changed in either case. Runs in the caller's transaction. Raises `TaskNotFound` for a user without
+    a row.
     """
     counters, rows = fetch(*_bind(user, change, id, version, written_at, **columns))
     if not counters:
@@ -203,7 +208,7 @@ def _write(
 def _bind(
     user: User, change: _Change, id: int, version: int | None, written_at: datetime, **columns: Any
 ) -> tuple[BoundStatement, BoundStatement]:
-    """Bind the increment of the counters and the UPDATE of a task, sent in this order; it binds `columns`, too."""
+    """Bind the increment of the counters and the UPDATE of a task, sent in this order; `columns` are further binds."""
     return (
         BUMP_REVISION(owner=user.id, by=1, ids=0, live=change.live),
         change.statement(**columns, owner=user.id, task=id, version=version, written_at=written_at),
@@ -213,10 +218,9 @@ def _bind(
 def _write_and_commit(
     user: User, change: _Change, id: int, expected: Set[int] | None, written_at: datetime, **columns: Any
 ) -> TaskRow | None:
-    """Change a task that has the `expected` version (None: any) in one round trip; None if nothing was changed.
+    """Change a task that has a version of `expected` (None: any), and commit, in one round trip; None if unchanged.
 
-    Changes nothing inside another unit of work, on SQLite, and with several versions, of which the current one has to
-    be read first.
+    Always None unless `may_commit`: of several versions the current one has to be read first.
     """
     if not may_commit(expected):
         return None
@@ -230,27 +234,30 @@ def _write_and_commit(
 
 
 def may_commit(expected: Set[int] | None) -> bool:
-    """Return True if the functions `…_and_commit` send a statement; otherwise they return None at once."""
+    """Return True if the functions `…_and_commit` send a statement; otherwise they return None at once.
+
+    It is so on PostgreSQL, outside of a unit of work, with one `expected` version or None (any).
+    """
     return commits_in_one_round_trip() and (expected is None or len(expected) == 1)
 
 
 def update_task(
     user: User, id: int, revision: int, columns: Mapping[str, Any], *conditions: ColumnElement[bool]
 ) -> TaskRow | None:
-    """Set columns, and the task's `revision`, which the caller has incremented; with `conditions`, only if they hold.
+    """Set columns of a task, and its `revision`, which the caller has incremented; return the row.
 
-    The task may be live, in the trash or a tombstone, unless `conditions` exclude that. Returns the row after that, or
-    None if no row matched.
+    The task may be live, in the trash or a tombstone, unless `conditions` exclude it. None if no row has the id and
+    meets them. Runs in the caller's transaction.
     """
     statement = update(Task).where(Task.user_id == user.id, Task.id == id, *conditions)
     return execute(statement.values(**columns, revision=revision).returning(*COLUMNS)).one_or_none()
 
 
 def bind_change(user: User, id: int, written_at: datetime, columns: Mapping[str, Any]) -> tuple[BoundStatement, ...]:
-    """Bind the statements of `set_members` for any version, for a caller that sends them together with others."""
+    """Bind the two statements of `set_members` for any version, for a caller that sends them together with others."""
     return _bind(user, _CHANGE, id, None, written_at, **_bind_members(columns))
 
 
 def bind_removal(user: User, id: int, written_at: datetime) -> tuple[BoundStatement, ...]:
-    """Bind the statements of `move_to_trash` for any version, for a caller that sends them together with others."""
+    """Bind the two statements of `move_to_trash` for any version, for a caller that sends them with others."""
     return _bind(user, _REMOVE, id, None, written_at)

@@ -16,9 +16,9 @@ from ..overdue import due_today, overdue
 
 @reads
 def stats(user: User, zone: str) -> dict[str, Any]:
-    """Count the user's live tasks by kind, and those in the trash.
+    """Count the user's live tasks by kind, and those in the trash: the members of `StatsOut`.
 
-    `overdue` and `due_today` are by local time in `zone`, an IANA name.
+    `overdue` and `due_today` are by local time in `zone`, an IANA name. Reads all tasks of the user.
     """
     at, live = now(), Task.deleted_at.is_(None)
     conditions = {
@@ -37,5 +37,5 @@ def stats(user: User, zone: str) -> dict[str, Any]:
 
 
 def _count(condition: ColumnElement[bool]) -> Any:
-    """Return the SQL expression that counts the rows that meet a condition."""
+    """Return the SQL aggregate that counts the rows that meet a condition."""
     return func.count(case((condition, 1)))

@@ -19,7 +19,7 @@ from .schemas import stats_query
 def stats() -> Response:
     """Count your tasks by kind.
 
-    Runs with a permit for long reads, and charges the rate limit for the tasks that are counted.
+    Waits for a permit for long reads, and charges the rate limit for the tasks that are counted.
     """
     counts = queries.stats(g.user, query_parameters(stats_query)["tz"])
     charge((counts["total"] + counts["trash"]) // COUNTED_PER_UNIT)

@@ -42,16 +42,20 @@ _START = SyncPosition(0, 0, initial_revision=2**63 - 1)
 
 @reads
 def state_and_first_page(user: User, limit: int) -> tuple[State, Page]:
-    """Read the user's state and the first page of a first sync, without tombstones, in one round trip."""
+    """Read the user's state and the first page of a first sync, without tombstones, in one round trip.
+
+    In a long task the description is None (`pages`); read such a page again with `long_page`.
+    """
     state_rows, rows = fetch(SELECT_STATE(owner=user.id), _bind_page(user, _START, limit))
     return state_of(state_rows), Page.from_rows(rows, limit, keys=0)
 
 
 @reads
 def page(user: User, since: SyncPosition, limit: int) -> Page:
-    """Read the next `limit` changes after a position; a deleted task only if the client may have received it before.
+    """Read the first `limit` changes after a position, in the order of revision and id.
 
-    The descriptions of long tasks are left out (`pages`); `long_page` reads them.
+    A deleted task is left out if its revision is not above `since.initial_revision`: the client never received it. In a
+    long task the description is None: read such a page again with `long_page`.
     """
     (rows,) = fetch(_bind_page(user, since, limit))
     return Page.from_rows(rows, limit, keys=0)
@@ -61,21 +65,22 @@ def page(user: User, since: SyncPosition, limit: int) -> Page:
 def long_page(user: User, since: SyncPosition, short: Page) -> Page:
     """Read the page `short` again with all descriptions; it may end earlier, at about `pages.MAX_BYTES`.
 
-    `page` has read it with this `since`, or it is the first page and `since` is the start.
+    `short` is what `page` has read after `since`, or the first page of a first sync. The page has no rows if they were
+    removed meanwhile.
     """
 
     def read(max_rows: int, max_bytes: int) -> Rows:
-        """Read the page with all descriptions, up to a number of rows and of bytes."""
+        """Read the first rows of the page with all descriptions, up to `max_rows`, and `max_bytes` together."""
         return fetch(_LONG_PAGE(**_bind_position(user, since), max_rows=max_rows, max_bytes=max_bytes))[0]
 
     return short.read_long(read)
 
 
 def _bind_page(user: User, since: SyncPosition, limit: int) -> BoundStatement:
-    """Bind the statement of a page of `limit` rows and the following one; the description of a long task is NULL."""
+    """Bind the statement that reads `limit + 1` changes after `since`; the description of a long task is NULL."""
     return _PAGE(**_bind_position(user, since), max_rows=limit + 1, max_text_bytes=max_short_bytes(limit))
 
 
 def _bind_position(user: User, since: SyncPosition) -> dict[str, Any]:
-    """Return the values of the bind parameters of `_QUERY`."""
+    """Return the values of the bind parameters of `_QUERY`: the owner, and the position `since`."""
     return {"owner": user.id, "revision": since.revision, "id": since.id, "initial_revision": since.initial_revision}

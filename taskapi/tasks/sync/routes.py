@@ -28,7 +28,7 @@ from .schemas import changes_query
 def changes() -> Response:
     """List what has changed since a sync token, with tombstones; without a token, everything.
 
-    Waits for a permit if the response is large.
+    Responds 304 if If-None-Match has the ETag. Waits for a permit if the response is large, and charges the rate limit.
     """
     query = query_parameters(changes_query)
     with Permit(g.user.id) as permit:
@@ -40,8 +40,8 @@ def changes() -> Response:
 def _changes(query: dict[str, Any], permit: Permit) -> FastResponse | None:
     """Return the response for one page of the feed; None if it is large, and no permit is held or free now.
 
-    Responds 304 if If-None-Match has the ETag, on the first page or at the end of the feed. Charges the rate limit for
-    each `TASKS_PER_UNIT` changes.
+    It is a 304 if If-None-Match has the ETag, without a token or at the end of the feed. Charges the rate limit for
+    each `TASKS_PER_UNIT` changes, unless it returns None. Raises `Gone` and `BadCursor`.
     """
     token, limit = query.get("since"), query["limit"]
     if token is None and if_none_match() is None:
@@ -68,20 +68,20 @@ def _changes(query: dict[str, Any], permit: Permit) -> FastResponse | None:
 
 
 def _rows_to_read(limit: int, permit: Permit) -> int:
-    """Return how many rows to read of a page of `limit`: all of a short page, and of a long one with a permit.
+    """Return how many rows of a page of `limit` to read: all, or `PROBE_ROWS` of a long page without a permit.
 
-    Acquires that permit if one is free; otherwise returns `PROBE_ROWS`, to see whether the page is large.
+    Acquires the permit for a long page if one is free. `PROBE_ROWS` suffice to see whether the page is large.
     """
     return limit if limit <= SMALL_PAGE or permit.acquire_now() else PROBE_ROWS
 
 
 def _response(items: Sequence[Any], token: str, state: State, *, has_more: bool) -> FastResponse:
-    """Return the JSON response of a page with the ETag of all data; `token` is the position after the page."""
+    """Return the response of a page, with the ETag of all data; `token` is the sync token of the next page."""
     return json_response({"items": items, "next": token, "has_more": has_more}, etag=state.etag)
 
 
 def _decode_since(token: str | None, state: State) -> tokens.SyncPosition:
-    """Decode the parameter `since`. Raises `Gone` (410) for an expired token, `BadCursor` (400) for an invalid one."""
+    """Return the position of the parameter `since`; raise `Gone` (410) if it expired, `BadCursor` (400) if invalid."""
     try:
         return tokens.decode_token(token, state)
     except tokens.SyncTokenExpired:
@@ -94,10 +94,13 @@ def _decode_since(token: str | None, state: State) -> tokens.SyncPosition:
 
 
 def _dump(rows: Sequence[TaskRow]) -> list[Any]:
-    """Serialize rows of the feed: live tasks whole, deleted ones as tombstones. Yields to other requests."""
+    """Serialize rows of the feed in order: live tasks whole, those in the trash or purged as tombstones.
+
+    Yields to other requests after each `SLICE_ROWS`, if there are more rows than that.
+    """
     return [task_out.dump(row) if row.deleted_at is None else _tombstone(row) for row in in_slices(rows)]
 
 
 def _tombstone(row: TaskRow) -> dict[str, Any]:
-    """Serialize a deleted task, in the trash or purged."""
+    """Serialize a deleted task, in the trash or purged, without its content."""
     return {"id": row.id, "deleted": True, "deleted_at": rfc3339(row.deleted_at)}

@@ -21,7 +21,7 @@ _LAST_ID = 2**63 - 1
 
 
 class SyncTokenExpired(Exception):
-    """The feed cannot continue at this token: tombstones after it are removed, or the epoch has changed (erasure)."""
+    """The feed cannot go on from a token: later tombstones are removed, or the user's data was erased or replaced."""
 
 
 class InvalidSyncToken(Exception):
@@ -42,11 +42,11 @@ class SyncPosition:
 
     @property
     def tombstones_known_until(self) -> int:
-        """The revision up to which the client needs no further tombstones; compared with `State.sync_floor`."""
+        """The revision up to which the client needs no more tombstones; below `sync_floor` its token is expired."""
         return max(self.initial_revision, self.revision if self.id == _LAST_ID else self.revision - 1)
 
     def is_at_end(self, state: State) -> bool:
-        """Return True if the client has received every change up to `state.revision`.
+        """Return True if the client at this position has received every change up to `state.revision`.
 
         Only then may the ETag give 304: all pages of one sync have the same ETag.
         """
@@ -56,8 +56,8 @@ class SyncPosition:
 def position_after(page: Page, since: SyncPosition, state: State) -> SyncPosition:
     """Return the position after a page that started at `since`, with the `initial_revision` of `since`.
 
-    It is after all rows of the last revision (`_LAST_ID`), or after the last row if more rows of that revision follow.
-    `state` was read before the page, so at the end of the feed the client has everything up to its revision at least.
+    It is after the last row if more rows of its revision follow, otherwise after all of that revision. After the last
+    page it is at least after `state.revision`: `state` must have been read before the page.
     """
     revision = page.last.revision if page.last else since.revision
     if page.following is None:
@@ -71,7 +71,7 @@ def position_after(page: Page, since: SyncPosition, state: State) -> SyncPositio
 def encode_token(position: SyncPosition, state: State) -> str:
     """Return the token of a position: the public id of the epoch, and the position signed with the epoch.
 
-    It is `_NO_DATA` for a user without data.
+    For a user without data (revision 0), who has no epoch, it is `_NO_DATA`.
     """
     if not state.revision:
         return _NO_DATA
@@ -80,9 +80,11 @@ def encode_token(position: SyncPosition, state: State) -> str:
 
 
 def decode_token(token: str | None, state: State) -> SyncPosition:
-    """Verify a token and return its position; None stands for the start of a first sync.
+    """Return the position of a token after its verification; None stands for the start of a first sync.
 
-    Raises `SyncTokenExpired`, also for a revision above the user's, and `InvalidSyncToken`.
+    `_NO_DATA` stands for the beginning of the feed. Raises `SyncTokenExpired` for another epoch, if tombstones after
+    the position were removed, and for a revision above the user's (a restored backup); `InvalidSyncToken` for other
+    texts.
     """
     if token is None:
         return SyncPosition(0, 0, initial_revision=state.revision)
@@ -94,7 +96,11 @@ def decode_token(token: str | None, state: State) -> SyncPosition:
 
 
 def _verify_token(token: str, state: State) -> SyncPosition:
-    """Check epoch and signature of a token. Raises `SyncTokenExpired` for another epoch, else `InvalidSyncToken`."""
+    """Return the position of a token.
+
+    Raises `SyncTokenExpired` if it names another epoch (the signature is not checked then), and `InvalidSyncToken` if
+    the signature is wrong or the token has another form.
+    """
     epoch_id, _, signed = token.partition(".")
     if epoch_id != state.epoch_id:
         raise SyncTokenExpired if _EPOCH_ID.fullmatch(epoch_id) else InvalidSyncToken
@@ -105,7 +111,7 @@ def _verify_token(token: str, state: State) -> SyncPosition:
 
 
 def _serializer(state: State) -> URLSafeSerializer:
-    """Return a serializer that signs with the user's epoch (itsdangerous, HMAC-SHA256)."""
+    """Return a serializer that signs with the user's epoch (itsdangerous, HMAC-SHA256), and verifies on `loads`."""
     return URLSafeSerializer(
         state.epoch,
         salt="taskapi.feed",

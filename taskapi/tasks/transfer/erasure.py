@@ -17,9 +17,9 @@ from ..statements.counters import allocate_ids
 def erase(user: User) -> None:
     """Delete all tasks, trash, tombstones and idempotency keys of the user.
 
-    The row of the counters stays for 90 days (`purge`), so that no version and no id is used twice: an `If-Match` from
-    before the erasure matches no task created after it. A new epoch invalidates earlier cursors and sync tokens. For a
-    user who never wrote no row is left.
+    Joins the caller's transaction, if any. The row of the counters stays for 90 days (`purge`), so that no version and
+    no id is used twice: an `If-Match` from before the erasure matches no later task. A new epoch invalidates cursors
+    and sync tokens. For a user who never wrote no row is left.
     """
     # Inserts the user's row if it is missing, and locks it until the end. Without a row, another request could add a
     # task between the two deletions, which then would be deleted while its idempotency key stays.

@@ -27,9 +27,9 @@ _ESCAPED = str.maketrans({"\\": "\\\\", ";": "\\;", ",": "\\,", "\n": "\\n", "\r
 
 
 def as_icalendar(rows: Iterable[TaskRow]) -> Iterator[bytes]:
-    """Yield one VCALENDAR: a VTODO for each task, and before the first in a time zone its VTIMEZONE.
+    """Yield the bytes of one VCALENDAR: a VTODO for each task, with a VTIMEZONE before the first in its time zone.
 
-    Yields to other requests between tasks.
+    Yields to other requests between tasks. A completed task has no RRULE.
     """
     yield b"BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//taskapi//EN\r\n"
     described = {None, "UTC"}
@@ -42,12 +42,15 @@ def as_icalendar(rows: Iterable[TaskRow]) -> Iterator[bytes]:
 
 
 def _work(row: TaskRow) -> int:
-    """Return the work on a task: 1 (about 50 µs), and 1 for each full 500 characters of description, to be folded."""
+    """Return the work on a task, of which `as_icalendar` does 50 before it yields to other requests.
+
+    It is 1 (about 50 µs), and 1 more for each full 500 characters of the description, which are folded.
+    """
     return 1 + len(row.description or "") // 500
 
 
 def _vtodo(row: TaskRow) -> Iterator[str]:
-    """Yield the content lines of a VTODO, in alphabetical order of their properties."""
+    """Yield the content lines of a task's VTODO, properties in alphabetical order, not folded, without line breaks."""
     yield "BEGIN:VTODO"
     if row.tags:
         yield f"CATEGORIES:{','.join(map(_text, row.tags))}"
@@ -84,7 +87,10 @@ def _vtodo(row: TaskRow) -> Iterator[str]:
 
 
 def _fold_line(line: str) -> bytes:
-    """Encode a content line, divided where it exceeds `MAX_LINE_BYTES`, never within a character (section 3.1)."""
+    """Encode a content line with CRLF, folded: divided where it exceeds `MAX_LINE_BYTES` (section 3.1).
+
+    It is never divided within a character.
+    """
     data = line.encode()
     if len(data) <= MAX_LINE_BYTES:
         return data + b"\r\n"
@@ -100,7 +106,7 @@ def _fold_line(line: str) -> bytes:
 
 
 def _text(value: str) -> str:
-    """Escape a TEXT value (section 3.3.11)."""
+    """Escape a text for a TEXT value: backslash, semicolon, comma and line breaks (section 3.3.11)."""
     return value.replace("\r\n", "\n").translate(_ESCAPED)
 
 
@@ -110,14 +116,15 @@ def _format_utc(time: datetime) -> str:
 
 
 def _is_recurring(row: TaskRow) -> bool:
-    """Return True for an open task with a rule and a due date: it gets an RRULE, a completed one does not."""
+    """Return True if a task gets an RRULE: it has a rule and a due date, and is not completed."""
     return row.recurrence is not None and row.due_date is not None and not row.completed
 
 
 def _due(row: TaskRow) -> str:
-    """Return the parameters and the value of DUE: a date, or a local time, in a time zone if the task has one.
+    """Return the parameters and the value of DUE, from the `;` or `:` after its name: a date or a local time.
 
-    In UTC a rule would drift with daylight saving time, or mean another weekday.
+    A local time has the task's time zone as TZID (`Z` for UTC), or none. In UTC a rule would drift with daylight saving
+    time, or mean another weekday.
     """
     if not row.due_time:
         return f";VALUE=DATE:{row.due_date:%Y%m%d}"
@@ -128,13 +135,16 @@ def _due(row: TaskRow) -> str:
 
 
 def _rrule(row: TaskRow) -> str:
-    """Return the rule, counted from this task. UNTIL is a date, a local time, or in UTC if DUE has a zone."""
+    """Return the `remaining_rule` of a task; with a due time its UNTIL is a time (`_until`), otherwise a date."""
     rule = remaining_rule(row)
     return re.sub("(?<=UNTIL=)[0-9]{8}", lambda match: _until(match[0], row), rule) if row.due_time else rule
 
 
 def _until(day: str, row: TaskRow) -> str:
-    """Return UNTIL, the end of the last day: of the type of DTSTART, or in UTC if that has a zone (section 3.3.10)."""
+    """Return UNTIL as the end of `day` (`YYYYMMDD`) in the task's time zone, in UTC; without one as a local time.
+
+    UNTIL must have the type of DTSTART, and be in UTC if that has a time zone (section 3.3.10).
+    """
     if not row.time_zone:
         return f"{day}T235959"
     last = datetime.fromisoformat(f"{day}T235959").replace(tzinfo=ZoneInfo(row.time_zone))

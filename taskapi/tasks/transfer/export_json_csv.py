@@ -19,9 +19,9 @@ FORMAT = "taskapi"
 
 
 def as_json(rows: Iterable[TaskRow]) -> Iterator[bytes]:
-    """Serialize to one JSON document, `{"format": "taskapi", "tasks": […]}`, with one task per line.
+    """Yield the bytes of one JSON document, `{"format": "taskapi", "tasks": […]}`, with one task per line.
 
-    A task has the members of `TaskOut` and its `occurrence`. Yields to other requests.
+    A task has the members of `TaskOut` and its `occurrence`. Yields to other requests after each 100 tasks.
     """
     yield b'{"format":"%s","tasks":[' % FORMAT.encode()
     separator = b"\n"
@@ -32,9 +32,9 @@ def as_json(rows: Iterable[TaskRow]) -> Iterator[bytes]:
 
 
 def as_csv(rows: Iterable[TaskRow]) -> Iterator[bytes]:
-    """Serialize to CSV with a header (RFC 4180), in UTF-8 with a byte order mark; no cell is a formula.
+    """Yield the lines of a CSV file with a header (RFC 4180), in UTF-8 with a byte order mark; no cell is a formula.
 
-    A task has the members in `COLUMNS` only. Yields to other requests.
+    A task has the members in `COLUMNS` only. Yields to other requests after each 50 tasks.
     """
     yield b"\xef\xbb\xbf" + csv_line(COLUMNS)
     for row in yielding(rows, every=50):
@@ -43,7 +43,7 @@ def as_csv(rows: Iterable[TaskRow]) -> Iterator[bytes]:
 
 
 def _cell(value: object) -> str:
-    """Format a value as a cell: null empty, booleans in lower case, text escaped."""
+    """Format a value as a cell: "" for None, `true` or `false`, other values as text that `escape` has returned."""
     if value is None or isinstance(value, bool):
         return "" if value is None else str(value).lower()
     return escape(str(value))

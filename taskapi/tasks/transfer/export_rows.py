@@ -21,16 +21,20 @@ EXPORT_CHUNK_ROWS, EXPORT_CHUNK_BYTES = 100, 256 * 1024
 
 
 def export(user: User, *, trash: bool) -> Iterator[TaskRow]:
-    """Return an iterator of all tasks by id, with those in the trash if `trash`.
+    """Return an iterator of all tasks by id; with `trash`, those in the trash too.
 
-    The first chunk is read at once, each further one when the iterator reaches it, after other requests: no snapshot
-    of the whole. Only reading holds a concurrency slot of the worker, sending does not.
+    Reads the first chunk before it returns, each further one when the iterator reaches it, after it has yielded to
+    other requests: the tasks are no snapshot. A further chunk is read inside a concurrency slot, which is waited for;
+    sending holds none.
     """
     return _iterate(user, _export_chunk(user, 0, trash=trash), slots.later(), trash=trash)
 
 
 def _iterate(user: User, page: Page, slot: Slot, *, trash: bool) -> Iterator[TaskRow]:
-    """Yield the rows of `page` and of the chunks after it; yields to other requests and reads each inside `slot`."""
+    """Yield the rows of `page` and of the chunks after it.
+
+    Before each chunk it yields to other requests; reading one holds `slot`.
+    """
     yield from page.rows
     while page.following is not None and page.last is not None:
         after = page.last.id
@@ -43,7 +47,7 @@ def _iterate(user: User, page: Page, slot: Slot, *, trash: bool) -> Iterator[Tas
 
 @reads
 def _export_chunk(user: User, after: int, *, trash: bool) -> Page:
-    """Read the next tasks after the id `after`, up to `EXPORT_CHUNK_ROWS` and about `EXPORT_CHUNK_BYTES`."""
+    """Read the tasks after the id `after`: at most `EXPORT_CHUNK_ROWS`, and about `EXPORT_CHUNK_BYTES`."""
     short, bounded = _SELECT_CHUNK[trash]
     binds = {"owner": user.id, "after": after}
     (rows,) = fetch(short(**binds, max_rows=EXPORT_CHUNK_ROWS + 1))
@@ -57,9 +61,9 @@ def _export_chunk(user: User, after: int, *, trash: bool) -> Page:
 
 
 def _prepare_statements(*, trash: bool) -> tuple[Prepared, Prepared]:
-    """Prepare the two statements of a chunk (`PageQuery.short` and `bounded`); with `trash`, the trash is included.
+    """Return the statements of a chunk, `PageQuery.short` and `bounded`; with `trash`, those in the trash are included.
 
-    The first leaves out the descriptions of long tasks, the second returns all and ends at `max_bytes`.
+    The first leaves out the descriptions of long tasks. The second returns all, and ends at `max_bytes`.
     """
     conditions = [Task.user_id == OWNER, Task.id > bindparam("after", type_=BigInteger), Task.purged_at.is_(None)]
     if not trash:

@@ -36,7 +36,7 @@ _PARAMETER = re.compile(rf";([A-Za-z0-9-]+)=({_VALUE}(?:,{_VALUE})*+)")
 
 
 class Property(NamedTuple):
-    """A property: its line in the file, its name and the names of its parameters in upper case, and its value."""
+    """A property: its first line in the file, its name and the names of its parameters in upper case, and its value."""
 
     line: int
     name: str
@@ -44,24 +44,24 @@ class Property(NamedTuple):
     value: str
 
     def unescaped(self) -> str:
-        """Return the value as TEXT, unescaped (section 3.3.11)."""
+        """Return the value as TEXT: its escapes are replaced (section 3.3.11)."""
         return _unescape(self.value)
 
     def items(self, characters: int = LINE_BYTES) -> list[str]:
-        """Return the value as a list of TEXT, of which only the first `MAX_ITEMS` and `characters` are read."""
+        """Return the comma-separated TEXT items of the value: `MAX_ITEMS` at most, of its first `characters`."""
         parts = islice(_ITEM.finditer(self.value, 0, characters), MAX_ITEMS)
         return [_unescape(part[0]) for part in parts]
 
 
 class Todo(NamedTuple):
-    """A VTODO: the line on which it begins, and its properties."""
+    """A VTODO: the line on which it begins, and its properties, at most `MAX_PROPERTIES`."""
 
     line: int
     properties: list[Property]
 
 
 def _unescape(text: str) -> str:
-    """Replace the escapes of a TEXT value; another backslash stays."""
+    """Replace the escapes of a TEXT value by their characters; a backslash of no escape stays, NUL becomes a space."""
     if "\\" not in text:
         return text
     # Without a function for each escape: a long description may have 10,000.
@@ -71,10 +71,10 @@ def _unescape(text: str) -> str:
 
 
 def read_todos(raw: bytes, report: Report, zones: dict[str, str]) -> Iterator[Todo]:
-    """Yield each VTODO of a file, which may have several calendars; yields to other requests.
+    """Yield each VTODO of a file, which may have several calendars. Raises `MalformedFile`.
 
-    Other components are reported as not kept. `zones` gets the IANA name that a VTIMEZONE has beside its own name.
-    Raises `MalformedFile`.
+    Reports other components as not kept. Adds to `zones`, by the TZID of a VTIMEZONE, the IANA name that it has as
+    X-LIC-LOCATION. Yields to other requests.
     """
     components, line = _Components(report, zones), 0
     for each in _content_lines(raw):
@@ -92,7 +92,7 @@ def read_todos(raw: bytes, report: Report, zones: dict[str, str]) -> Iterator[To
 
 
 class _Components:
-    """The components of a file that have begun and not ended, the outermost first, and the last VTODO."""
+    """The components that have begun and not ended (`open`, outermost first), and the last VTODO (`todo`)."""
 
     def __init__(self, report: Report, zones: dict[str, str]) -> None:
         self._report, self._zones, self._zone = report, zones, ""
@@ -100,7 +100,10 @@ class _Components:
         self.todo = Todo(0, [])
 
     def begin(self, line: int, name: str) -> None:
-        """Begin a component; report one that is not kept. Raises `MalformedFile`."""
+        """Begin a component, and report one that is not kept.
+
+        Raises `MalformedFile` if it is not in a VCALENDAR, is in one of its own kind, or exceeds `MAX_DEPTH`.
+        """
         is_misplaced = name in self.open or (name == "VCALENDAR" if self.open else name != "VCALENDAR")
         if is_misplaced or len(self.open) == MAX_DEPTH:
             raise MalformedFile(line, "A component is not in a VCALENDAR, or in one where it cannot be.")
@@ -111,13 +114,16 @@ class _Components:
             self._report.drop(*_component(name), line)
 
     def end(self, line: int, name: str) -> str:
-        """End the innermost component, and return its name. Raises `MalformedFile` if it has another name."""
+        """End the innermost component and return its name. Raises `MalformedFile` if that is not `name`."""
         if self.open.pop() != name:
             raise MalformedFile(line, "Ends another component than the one that has begun.")
         return name
 
     def add(self, each: Property) -> None:
-        """Add a property to the innermost component, if that is a task or a time zone."""
+        """Add a property to the innermost component: to a VTODO, or the IANA name of a VTIMEZONE to `zones`.
+
+        Ignores properties of other components, and those beyond `MAX_PROPERTIES`.
+        """
         if self.open[-1] == "VTODO" and len(self.todo.properties) < MAX_PROPERTIES:
             self.todo.properties.append(each)
         elif self.open[-1] == "VTIMEZONE" and each.name == "TZID":
@@ -127,7 +133,7 @@ class _Components:
 
 
 def _component(name: str) -> tuple[str, str]:
-    """Return the name and the sentence by which a component that is not a task is reported."""
+    """Return the name and the sentence by which `Report.drop` reports a component that is not a task."""
     known = {
         "VALARM": "Reminders are not kept.",
         "VEVENT": "Events are not tasks.",
@@ -138,7 +144,11 @@ def _component(name: str) -> tuple[str, str]:
 
 
 def _content_lines(raw: bytes) -> Iterator[Property]:
-    """Unfold, decode and divide the content lines (section 3.1). Raises `MalformedFile`."""
+    """Yield the properties of a file: its content lines, unfolded, decoded and divided (section 3.1).
+
+    Skips blank lines. Raises `MalformedFile` for other lines, and for bytes that are not UTF-8. Yields to other
+    requests.
+    """
     for number, data in _unfolded(raw):
         try:
             line = data.decode()
@@ -154,10 +164,10 @@ def _content_lines(raw: bytes) -> Iterator[Property]:
 
 
 def _unfolded(raw: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the number of the first line and the bytes of each content line; yields to other requests.
+    """Yield (number of its first line, bytes without line break) for each unfolded content line.
 
-    A fold may be within a character. Of a line that is longer than `LINE_BYTES`, an attachment for example, only
-    the beginning is returned, in whole characters.
+    A fold may be within a character. Of a line longer than `LINE_BYTES`, such as an attachment, only the beginning is
+    yielded, in whole characters. Raises `MalformedFile` after `MAX_LINES`. Yields to other requests.
     """
     source = io.BytesIO(raw.removeprefix(b"\xef\xbb\xbf"))
     pieces = iter(lambda: source.readline(LINE_BYTES), b"")
@@ -179,6 +189,6 @@ def _unfolded(raw: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _joined(parts: list[bytes], size: int) -> bytes:
-    """Join the parts of a content line; of one that was cut, without a part of a character at the end."""
+    """Join the parts of a content line; if it was cut (`size` from `LINE_BYTES`), drop an incomplete last character."""
     data = b"".join(parts)
     return data if size < LINE_BYTES else data.decode(errors="ignore").encode()

@@ -26,8 +26,9 @@ MEDIA_TYPES = ("application/json", *_READERS)
 def read_tasks() -> tuple[list[Any], Report]:
     """Return the tasks of the body of the current request, as `ImportedTask` loads them, and the report of a file.
 
-    Yields to other requests. Raises `ValidationFailed` or ValidationError for invalid tasks, and `BadRequest` for a
-    body that cannot be read; in a file the pointers are its lines.
+    The report of a JSON body is empty. Yields to other requests. Raises `ValidationFailed` or ValidationError for
+    invalid tasks, and `BadRequest` for a body that cannot be read; their pointers into a file are its lines
+    (`/lines/3`).
     """
     report = Report()
     read = _READERS.get(request.mimetype)

@@ -21,7 +21,7 @@ _DELIMITERS = (",", ";", "\t")
 
 
 class _Lines:
-    """The lines of a file for `csv.reader`; yields to other requests."""
+    """The lines of a file for `csv.reader`, without a byte order mark; yields to other requests."""
 
     def __init__(self, raw: bytes) -> None:
         source = io.BytesIO(raw.removeprefix(b"\xef\xbb\xbf"))
@@ -33,7 +33,10 @@ class _Lines:
         """The bytes of the present record, which may have several lines."""
 
     def __iter__(self) -> Iterator[str]:
-        """Yield the lines, with their line breaks. Raises `MalformedFile`."""
+        """Yield the lines in text, with their line breaks; count them in `number`, and their bytes in `record_size`.
+
+        Raises `MalformedFile` for a record over `LINE_BYTES`, more than `MAX_LINES`, and bytes that are not UTF-8.
+        """
         for number, line in enumerate(self._lines, 1):
             self.number = number
             self.record_size += len(line)
@@ -48,8 +51,8 @@ class _Lines:
 def read(raw: bytes, report: Report) -> Iterator[dict[str, Any]]:
     """Yield the tasks of a CSV file as the members of a JSON import; the first line names the columns.
 
-    Yields to other requests. Adds the line of each task to `report`, and columns that are not known. Raises
-    `MalformedFile`.
+    Skips records of empty cells only. Adds the line of each task to `report`, and columns that are not known. Yields to
+    other requests. Raises `MalformedFile`.
     """
     lines = _Lines(raw)
     records = _records(lines)
@@ -64,7 +67,11 @@ def read(raw: bytes, report: Report) -> Iterator[dict[str, Any]]:
 
 
 def _records(lines: _Lines) -> Iterator[tuple[int, Sequence[str]]]:
-    """Yield the number of the first line and the cells of each record. Raises `MalformedFile`."""
+    """Yield the number of the first line and the cells of each record, the header included.
+
+    The delimiter is the one of `_DELIMITERS` that the first line has most often. Raises `MalformedFile` for wrong
+    quotation marks, and as `_Lines` does.
+    """
     source = iter(lines)
     first = next(source, "")
     delimiter = max(_DELIMITERS, key=first.count)
@@ -78,7 +85,10 @@ def _records(lines: _Lines) -> Iterator[tuple[int, Sequence[str]]]:
 
 
 def _names(header: Sequence[str], report: Report) -> list[str]:
-    """Return the member of each column, empty for one that is not known. Raises `MalformedFile`."""
+    """Return the member of each column; "" for `due_at`, and for a column that is not known, which is reported.
+
+    Raises `MalformedFile` without `title`, with a known column twice, and with more than `MAX_COLUMNS`.
+    """
     names = [cell.strip().lower() for cell in header]
     known = [name for name in names if name in COLUMNS]
     if "title" not in known or len(known) != len(set(known)) or len(names) > MAX_COLUMNS:
@@ -90,7 +100,11 @@ def _names(header: Sequence[str], report: Report) -> list[str]:
 
 
 def _member(name: str, cell: str) -> tuple[str, Any]:
-    """Return the name and the JSON value of a cell; an empty name if the member is absent."""
+    """Return the name and the JSON value of a cell; name "" if the member is absent or its column not known.
+
+    An empty cell means `_EMPTY`, or an absent member. A value that cannot be parsed stays text, which the schema
+    rejects.
+    """
     if not cell:
         return (name if name in _EMPTY else "", _EMPTY.get(name))
     text = unescape(cell)
@@ -98,12 +112,12 @@ def _member(name: str, cell: str) -> tuple[str, Any]:
 
 
 def _id(text: str) -> int | str:
-    """Return a number, or the text, which the schema rejects."""
+    """Return a text of 1 to 18 digits as a number; another text unchanged, which the schema rejects."""
     return int(text) if re.fullmatch("[0-9]{1,18}", text) else text
 
 
 def _tags(text: str) -> list[str] | str:
-    """Return the tags, or the text, which the schema rejects."""
+    """Return the tags (`split_tags`); a text with wrong quotation marks unchanged, which the schema rejects."""
     try:
         return split_tags(text)
     except csv.Error:
@@ -111,7 +125,7 @@ def _tags(text: str) -> list[str] | str:
 
 
 def _due_time(text: str) -> str:
-    """Return `HH:MM`: spreadsheets write 9:30 and 09:30:00."""
+    """Return a time such as 9:30 or 09:30:00, as spreadsheets write it, as `HH:MM`; another text unchanged."""
     match = re.fullmatch("([0-9]{1,2}):([0-9]{2})(:00)?", text)
     return f"{match[1]:0>2}:{match[2]}" if match else text
 

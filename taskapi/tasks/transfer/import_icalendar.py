@@ -63,9 +63,9 @@ class _When(NamedTuple):
 
 
 def read(raw: bytes, report: Report) -> Iterator[dict[str, Any]]:
-    """Yield the tasks of an iCalendar file as the members of a JSON import.
+    """Yield the tasks of an iCalendar file as the members of a JSON import; skip changed occurrences of a series.
 
-    Yields to other requests. Adds the line of each task, and what is not kept, to `report`. Raises `MalformedFile`.
+    Adds the line of each task, and what is not kept, to `report`. Yields to other requests. Raises `MalformedFile`.
     """
     report.rules_begin_at_task = True
     zones: dict[str, str] = {}
@@ -79,7 +79,7 @@ def read(raw: bytes, report: Report) -> Iterator[dict[str, Any]]:
 
 
 class _TodoReader:
-    """Converts one VTODO to the members of a task."""
+    """Converts one VTODO to the members of a task; reports what is not kept."""
 
     def __init__(self, todo: Todo, report: Report, zones: dict[str, str]) -> None:
         self._line, self._report, self._zones = todo.line, report, zones
@@ -88,11 +88,11 @@ class _TodoReader:
         """The first property of each name."""
 
     def drop(self, name: str, detail: str) -> None:
-        """Report that a property is not kept, or not as it is."""
+        """Report that a property is not kept as it is, with the line of its first one; without one, of the VTODO."""
         self._report.drop(name, detail, self.first[name].line if name in self.first else self._line)
 
     def members(self) -> dict[str, Any]:
-        """Return the members of the task."""
+        """Return the members of the task as in a JSON import; report what of the VTODO is not kept."""
         members = {**self._identity(), **self._state(), **self._times()}
         members |= {"title": self._title(), "description": self._description(), "tags": self._tags()}
         priority = self._value("PRIORITY")
@@ -102,20 +102,20 @@ class _TodoReader:
         return members
 
     def _value(self, name: str) -> str:
-        """Return the value of a property; an empty string without it."""
+        """Return the trimmed value of the first property of this name; "" without it."""
         return self.first[name].value.strip() if name in self.first else ""
 
     def _identity(self) -> dict[str, Any]:
-        """Return `user_id` and `id` from the UID of an export; nothing for one of another program."""
+        """Return `user_id` and `id` from the UID of an export of ours; {} for a UID of another program."""
         match = re.fullmatch(r"(.*)-([1-9][0-9]{0,17})@taskapi", self._text("UID"), re.DOTALL)
         return {"user_id": match[1], "id": int(match[2])} if match else {}
 
     def _text(self, name: str) -> str:
-        """Return the value of a property as TEXT; an empty string without it."""
+        """Return the value of the first property of this name as TEXT, unescaped; "" without it."""
         return self.first[name].unescaped() if name in self.first else ""
 
     def _title(self) -> str:
-        """Return SUMMARY in one line, cut at the maximum; "Untitled" without a visible character."""
+        """Return SUMMARY in one line, cut at `MAX_TITLE`, or "Untitled" without a visible character; report both."""
         title = _one_line(self._text("SUMMARY"))
         if len(title) > MAX_TITLE:
             self.drop("SUMMARY", f"Titles are cut after {MAX_TITLE} characters.")
@@ -123,9 +123,9 @@ class _TodoReader:
         return self._valid("title", title, "SUMMARY", "A task without a title is named Untitled.") or "Untitled"
 
     def _description(self) -> str | None:
-        """Return DESCRIPTION without control characters, cut at the maximum; None without one.
+        """Return DESCRIPTION without control characters, cut at `MAX_DESCRIPTION`; None without one.
 
-        Programs write an empty one for none: only in an export it is an empty text.
+        An empty one is "" in an export of ours, and None in a file of another program.
         """
         text = self._text("DESCRIPTION").replace("\r\n", "\n").replace("\r", "\n")
         text = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", " ", text)
@@ -134,7 +134,7 @@ class _TodoReader:
         return text[:MAX_DESCRIPTION] or ("" if "DESCRIPTION" in self.first and self._identity() else None)
 
     def _tags(self) -> list[str]:
-        """Return all CATEGORIES, each once, cut at the maxima."""
+        """Return the tags of all CATEGORIES, each once; report those cut at `MAX_TAG` or `MAX_TAGS`, or not valid."""
         tags: dict[str, str] = {}
         for tag in map(_one_line, self._categories()):
             if len(tag) > MAX_TAG:
@@ -149,7 +149,7 @@ class _TodoReader:
         )
 
     def _categories(self) -> Iterator[str]:
-        """Yield the items of all CATEGORIES, of which only the first `CATEGORIES_CHARACTERS` are read."""
+        """Yield the items of all CATEGORIES, of which together only the first `CATEGORIES_CHARACTERS` are read."""
         room = CATEGORIES_CHARACTERS
         for each in self._properties:
             if each.name == "CATEGORIES" and room > 0:
@@ -157,7 +157,7 @@ class _TodoReader:
                 room -= len(each.value)
 
     def _valid(self, member: str, value: Any, name: str, detail: str) -> Any:
-        """Return a value if the schema accepts it; otherwise report that the property is not kept, and return None."""
+        """Return `value` if the schema accepts it as `member`; else None, and report property `name` with `detail`."""
         try:
             imported_task.fields[member].deserialize(value)
         except ValidationError:
@@ -166,7 +166,7 @@ class _TodoReader:
         return value
 
     def _state(self) -> dict[str, Any]:
-        """Return `completed` from STATUS, or without it from COMPLETED and PERCENT-COMPLETE, and `completed_at`."""
+        """Return `completed`, and `completed_at` if known, from STATUS, COMPLETED, PERCENT-COMPLETE, LAST-MODIFIED."""
         status, percent = self._value("STATUS").upper(), self._value("PERCENT-COMPLETE")
         is_done = "COMPLETED" in self.first or percent == "100"
         is_completed = status in ("COMPLETED", "CANCELLED") or (not status and is_done)
@@ -180,12 +180,12 @@ class _TodoReader:
         return {"completed": True, **({"completed_at": completed_at} if completed_at else {})}
 
     def _times(self) -> dict[str, Any]:
-        """Return `created_at` and `updated_at`, as far as the file has them."""
+        """Return `created_at` and `updated_at` from CREATED and LAST-MODIFIED, without those that the file lacks."""
         times = {"created_at": self._instant("CREATED", 0), "updated_at": self._instant("LAST-MODIFIED", 1)}
         return {name: time for name, time in times.items() if time}
 
     def _instant(self, name: str, number: int) -> str | None:
-        """Return a time in UTC (floating times are taken as such) with the milliseconds of an export; None without."""
+        """Return a property as a time taken as UTC, with the milliseconds at index `number` of an export, or None."""
         when, match = self._when(name), _DATE_TIME.fullmatch(self._value(name))
         if when is None or match is None:
             return None
@@ -194,7 +194,7 @@ class _TodoReader:
         return f"{when.day}T{when.time or '00:00'}:{match[3] or '00'}.{milliseconds:03}Z"
 
     def _when(self, name: str) -> _When | None:
-        """Return the date or time of a property; None, and a report, for one that is not possible."""
+        """Return the date or time of a property; None without it, and, with a report, for one that is not possible."""
         if name not in self.first:
             return None
         parameters, match = self.first[name].parameters, _DATE_TIME.fullmatch(self._value(name))
@@ -214,7 +214,7 @@ class _TodoReader:
         return _When(day, time, zone if time else None)
 
     def _zone(self, name: str, tzid: str) -> str | None:
-        """Return the IANA name for a TZID, which may be a path that ends in it; None, and a report, without one."""
+        """Return the IANA name of a TZID, or of the end of its path; None without a TZID, or, reported, if unknown."""
         if not tzid:
             return None
         for found in (
@@ -228,7 +228,7 @@ class _TodoReader:
         return None
 
     def _schedule(self, *, is_open: bool) -> dict[str, Any]:
-        """Return the members about time. A recurring task without DUE is due at its start."""
+        """Return the members about time: from DUE, or DTSTART and DURATION, or, with an RRULE, DTSTART alone."""
         due, start = self._when("DUE"), self._when("DTSTART")
         if due is None and start and "DURATION" in self.first:
             due = self._after(start)
@@ -253,7 +253,7 @@ class _TodoReader:
         return members
 
     def _after(self, start: _When) -> _When | None:
-        """Return the time that is DURATION after the start; None, and a report, if that is not possible."""
+        """Return the time that is DURATION after `start`; None, and a report, if it is invalid or after `LAST_DAY`."""
         match = _DURATION.fullmatch(self._value("DURATION").upper())
         if match:
             weeks, days, hours, minutes = (int(part or 0) for part in match.groups())
@@ -265,9 +265,9 @@ class _TodoReader:
         return None
 
     def _recurrence(self, clock: str | None, zone: str | None) -> str | None:
-        """Return the rule in normal form, for a task due at `clock` in `zone`; UNTIL as a date, as `remaining_rule`.
+        """Return the rule in normal form, with UNTIL as a date (`last_day` of a task due at `clock` in `zone`).
 
-        None without a rule, or for one that is not supported.
+        None without a rule, and, with a report, for one that is invalid or not supported.
         """
         if "RRULE" not in self.first:
             return None
@@ -279,7 +279,7 @@ class _TodoReader:
         return re.sub("(?<=UNTIL=)[0-9]{8}T[0-9]{6}Z?", lambda match: _date(last_day(match[0], clock, zone)), rule)
 
     def _report_others(self) -> None:
-        """Report the properties that a task does not have."""
+        """Report the properties that a task cannot have (`_DROPPED`), and unknown ones as "other property"."""
         for each in self._properties:
             if each.name in _DROPPED:
                 self._report.drop(each.name, _DROPPED[each.name], each.line)
@@ -288,7 +288,7 @@ class _TodoReader:
 
 
 def _one_line(text: str) -> str:
-    """Return trimmed text with a space for line breaks and other control characters."""
+    """Return trimmed text with one space in place of each run of line breaks and other control characters."""
     return re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", text).strip()
 
 

@@ -31,9 +31,9 @@ Reference = tuple[str | None, int]
 
 @dataclass
 class Numbers:
-    """The number of each task of a file after the import, and what its references become.
+    """The number of each task of a file after the import, and what its references to other tasks become.
 
-    A negative number is allocated when the rows are written: -1 becomes the first of them, -2 the second.
+    A negative number is allocated when the rows are written: -1 becomes the first of those, -2 the second.
     """
 
     user: User
@@ -67,24 +67,28 @@ class Numbers:
         return max(MAX_IMPORTED_ID, self.last_task_id)
 
     def is_own(self, task: Task) -> bool:
-        """Return True if the file says that the task belongs to the importing user."""
+        """Return True if the file says that the task belongs to the importing user (`user_id`)."""
         return bool(task.get("user_id") == self.user.id)
 
-    def before(self, index: int) -> Any:
-        """Return the identity of the stored task that a task of the file is, or of its tombstone; None for another."""
+    def stored_identity(self, index: int) -> Any:
+        """Return the row of the stored task, or tombstone, that a task of the file is; None if it will be created.
+
+        The row has the columns of `import_statements.identities` only. Call it after `assign_ids`.
+        """
         return self.stored[self.ids[index]] if index in self.updates else None
 
     def series_of(self, task: Task) -> int | None:
-        """Return the number of a task's series after the import; None without one."""
+        """Return the `series_id` of a task after the import; None without one. Call it after `assign_series`."""
         number = task.get("series_id")
         return None if number is None else self._series[task.get("user_id"), number]
 
     def next_of(self, index: int, series: int | None) -> int | None:
-        """Return the number of the next task of a task that belongs to `series` after the import, or None.
+        """Return the `next_task_id` of a task after the import, or None; `series` is the task's series then.
 
-        None, too, if that task is not in the file, and no task of the same owner and series can be meant.
+        A reference to a task of the file becomes that task's number. An own reference to another task stays if it is
+        the stored one, if the number is free, or if a stored task of `series` has it; all other references become None.
         """
-        task, before = self.tasks[index], self.before(index)
+        task, before = self.tasks[index], self.stored_identity(index)
         number = task.get("next_task_id")
         if number is None or (before is not None and number == before.next_task_id):
             return number
@@ -96,12 +100,15 @@ class Numbers:
         return number if series is not None and row.series_id == series else None
 
     def allocate(self) -> int:
-        """Return the negative number that stands for the next one to be allocated."""
+        """Return a new negative number, which stands for the next one to be allocated; counts it in `pending`."""
         self.pending += 1
         return -self.pending
 
     def assign_ids(self) -> None:
-        """Set `ids`, `updates` and `kept`: the tasks that are stored ones first, then the others in their order."""
+        """Set `ids`, `updates`, `kept` and `last_kept`: the number of each task of the file. Yields to other requests.
+
+        Tasks that are stored ones come first, so that no created one takes their numbers; the others follow in order.
+        """
         for index, task in self._each():
             row = self.stored.get(task.get("id", 0))
             if row is not None and self.is_own(task) and task.get("created_at") == row.created_at:
@@ -117,10 +124,10 @@ class Numbers:
         self.last_kept = max(self.last_kept, *self.kept, 0)
 
     def _keep_or_allocate(self, number: int, *, is_own: bool) -> int:
-        """Keep the number of a task that is created if it is free, otherwise allocate one.
+        """Return the number of a task that is created: `number` if it is free, otherwise one from `allocate`.
 
-        A number up to `last_task_id` belonged to a task of the user, deleted permanently if no row has it: only a task
-        that the file says to be that one, after an erasure for example, may have it.
+        A number up to `last_task_id` belonged to a task of the user, which was deleted permanently if no row has it.
+        Only a task that the file says to be the user's (`is_own`), as after an erasure, may have it.
         """
         is_possible = 0 < number <= self._most and (is_own or number > self.last_task_id)
         if is_possible and number not in self.kept and number not in self.stored:
@@ -129,10 +136,10 @@ class Numbers:
         return self.allocate()
 
     def assign_series(self) -> None:
-        """Map each series that the file names to its number after the import.
+        """Map each series that the file names to its number after the import. Yields to other requests.
 
-        It is the number of the task of the file that the series began with. If that is not in the file, the series of
-        the importing user keep their numbers (`_is_own_series`), others only if those are free.
+        It is the number of the task of the file that the series began with. Without that, a series of a stored task
+        that the import updates keeps its number, another one if `_keeps_series`; otherwise one is allocated.
         """
         continued = {
             (self.user.id, self.stored[self.ids[index]].series_id)
@@ -147,7 +154,11 @@ class Numbers:
                 self._series_numbers.add(self._series[key])
 
     def _keeps_series(self, task: Task, number: int) -> bool:
-        """Return True if the series of a task keeps its number, which no task of the file with the same owner has."""
+        """Return True if the series `number` of a task keeps its number; its first task is not in the file.
+
+        The number must be possible and not used by the import. For a task of the user, no newer stored task may have
+        it: a series is as old as its first task. For a task of another user it must never have been allocated.
+        """
         if number in self.kept or number in self._series_numbers or number > self._most:
             return False
         row = self.stored.get(number)
@@ -157,15 +168,16 @@ class Numbers:
         return row is None or "created_at" not in task or bool(row.created_at <= task["created_at"])
 
     def _keep(self, number: int) -> int:
-        """Note that a number is referred to, so that no new task gets it; return it."""
+        """Return the number, which a reference has, and raise `last_kept` to it, so that no new task gets it."""
         self.last_kept = max(self.last_kept, number)
         return number
 
     def place(self) -> list[tuple[int | None, int | None]]:
-        """Return (series_id, occurrence) of each task after the import; set `series_counts`.
+        """Return (series_id, occurrence) of each task after the import; set `series_counts`. Yields to other requests.
 
-        A created task whose position a stored task has gets a series of its own. Raises ValidationError if two tasks of
-        the file would have the same position, or a stored one would get that of another.
+        Reads the stored tasks of all series of the file. A created task at the position of a stored one gets a series
+        of its own. Raises ValidationError if two tasks of the file, or one and a stored task, would have the same
+        position.
         """
         placed = [self._position(index, task) for index, task in self._each()]
         series = sorted({number for number, occurrence in placed if number and number > 0 and occurrence})
@@ -185,18 +197,18 @@ class Numbers:
         return placed
 
     def _position(self, index: int, task: Task) -> tuple[int | None, int | None]:
-        """Return (series_id, occurrence) of a task; of members that are not sent, the stored ones."""
-        before = self.before(index)
+        """Return (series_id, occurrence) of a task; for a member that is absent in the file, that of the stored row."""
+        before = self.stored_identity(index)
         series = self.series_of(task) if "series_id" in task or before is None else before.series_id
         return series, task.get("occurrence") if "occurrence" in task or before is None else before.occurrence
 
     def _each(self) -> Iterator[tuple[int, Task]]:
-        """Iterate over the tasks with their indexes; yield to other requests."""
+        """Iterate over (index, task) of the file; yields to other requests after each `NUMBERED_AT_A_TIME`."""
         return yielding(enumerate(self.tasks), every=NUMBERED_AT_A_TIME)
 
 
 def _conflict(index: int, task: Task) -> ValidationError:
-    """Return the error for a task whose position in a series another task has."""
+    """Return the error for the task at `index` of the file, whose position in a series another task has."""
     violation = Violation("conflict", "Another task has this position in the series.")
     members = [name for name in ("occurrence", "series_id") if name in task]
     return ValidationError({"tasks": {index: {members[0]: [violation]} if members else [violation]}})

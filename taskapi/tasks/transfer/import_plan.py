@@ -54,7 +54,7 @@ _SERIES_POSITION = ("series_id", "occurrence")
 
 @dataclass
 class Plan:
-    """The rows that an import writes, and what it has read to compute them."""
+    """The rows that an import writes, and what `imports.write` compares with the stored data before it writes them."""
 
     revision: int
     """The user's revision before anything was read."""
@@ -82,11 +82,11 @@ class Plan:
 
 
 def compute(user: User, tasks: Sequence[Task], *, rules_begin_at_task: bool = False) -> Plan:
-    """Compute what an import of `tasks` writes. Writes nothing, and yields to other requests.
+    """Return the plan of an import of `tasks`: reads stored tasks, writes nothing, yields to other requests.
 
-    With `rules_begin_at_task` their rules are `remaining_rule`s: equal to the stored rule if that has the same rest.
-    Raises ValidationError, also if the existing tasks that it updates hold more than `MAX_EXISTING_BYTES`. No lock is
-    held: `imports.write` checks whether anything that was read has changed since.
+    With `rules_begin_at_task`, a rule that is the `remaining_rule` of the stored task counts as unchanged. Holds no
+    lock: `imports.write` checks whether what was read has changed since. Raises ValidationError for invalid tasks, and
+    if the stored tasks to update hold more than `MAX_EXISTING_BYTES`.
     """
     revision, last_task_id = statements.counters(user)
     plan = Plan(revision)
@@ -111,16 +111,15 @@ def compute(user: User, tasks: Sequence[Task], *, rules_begin_at_task: bool = Fa
 
 
 def _numbers_in(task: Task) -> set[int]:
-    """Return all numbers of tasks that an imported task has."""
+    """Return the numbers that a task of the file has as `id`, `series_id` and `next_task_id`."""
     return {task[name] for name in ("id", "series_id", "next_task_id") if task.get(name) is not None}
 
 
 def _implied_task_id(task: Task) -> int | None:
-    """Return `positions.implied_task_id` of the task's position, or None.
+    """Return the last id that must be allocated so that all new tasks sort after the task's position.
 
-    The initial position of a new task is derived from its id, so the id must be above that of the imported `position`
-    for the task to be the last one. None without a position, for an invalid one and for one that the service cannot
-    have assigned (ids over `MAX_IMPORTED_ID`).
+    0 if they do so anyway. None without a position, for an invalid one, and for one with an id above `MAX_IMPORTED_ID`,
+    which the service cannot have assigned.
     """
     last_id = positions.implied_task_id(task.get("position", ""))
     return last_id if last_id is not None and last_id <= MAX_IMPORTED_ID else None
@@ -134,10 +133,10 @@ def _add_rows(
     *,
     rules_begin_at_task: bool,
 ) -> None:
-    """Add the rows of the tasks to the plan. Yields to other requests.
+    """Compute the row of each task and add it to the plan, unless it is unchanged. Yields to other requests.
 
-    `placed` has (series_id, occurrence) of each task; `rules_begin_at_task` is that of `compute`. Raises
-    ValidationError with the index of the task. One chunk of existing rows is in memory at a time.
+    Reads the stored rows in chunks of `CHUNK`, each in a unit of work of its own. `placed` has (series_id, occurrence)
+    of each task; `rules_begin_at_task` is that of `compute`. Raises ValidationError with the index of the task.
     """
     written_at = now()
     for start in range(0, len(numbers.tasks), CHUNK):
@@ -160,7 +159,7 @@ def _add_rows(
 
 
 def _has_same_rest(task: Task, before: Any) -> bool:
-    """Return True if the rule of a task is the `remaining_rule` of its stored row, None without a row."""
+    """Return True if the task's rule is the `remaining_rule` of its stored row `before`; False without row or rule."""
     rule = task.get("recurrence")
     if rule is None or before is None or before.recurrence is None:
         return False
@@ -168,18 +167,18 @@ def _has_same_rest(task: Task, before: Any) -> bool:
 
 
 def _work(numbered: tuple[int, Task]) -> int:
-    """Return the work on a task, `numbered` with its index: 1, and 1 for each full 1,000 characters of description.
+    """Return the work on the row of an (index, task), in the unit of `COMPUTED_AT_A_TIME`.
 
-    Folding them takes up to 3.6 ms.
+    It is 1, and 1 more for each full 1,000 characters of description, whose folding takes up to 3.6 ms.
     """
     return 1 + len(numbered[1].get("description") or "") // 1000
 
 
 def _add_row(plan: Plan, task: Task, before: Any, row: dict[str, Any], written_at: datetime) -> None:
-    """Count the row of a task as created, updated or unchanged; add it to the plan unless it is unchanged.
+    """Count a task as created, updated or unchanged; add its row to the plan unless it is unchanged.
 
-    `before` is the stored row, or None; in place of a tombstone a task is created. Also updates `plan.live`, the lists
-    of rows that need a number, and `plan.moved` if the position in a series changes.
+    `before` is the stored row, or None; in place of a tombstone a task is created. Updates `plan.live`, the lists of
+    rows that need a number or a position, `plan.moved`, and the row's `updated_at` if the file has none.
     """
     plan.live += (row["deleted_at"] is None) - (before is not None and before.deleted_at is None)
     is_created = before is None or before.purged_at is not None
@@ -204,10 +203,10 @@ def _add_row(plan: Plan, task: Task, before: Any, row: dict[str, Any], written_a
 
 
 def _merge_row(user: User, task: Task, task_id: int, before: Any, written_at: datetime) -> dict[str, Any]:
-    """Return all columns of an imported task; absent members keep the value of the row `before`, or get defaults.
+    """Return all columns of an imported task; members that it lacks keep the values of `before`, or get defaults.
 
-    They get defaults without a row `before`, and with a tombstone. An invalid `position` and a null `completed_at`
-    count as absent; an open task has no `completed_at`. Raises ValidationError for contradictory members about time.
+    They get defaults if `before` is None or a tombstone. An invalid `position` and a null `completed_at` count as
+    absent; an open task has no `completed_at`. Raises ValidationError for contradictory members about time.
     """
     is_update = before is not None and before.purged_at is None
     members = {name: getattr(before, name) for name in _COMPARED} if is_update else {}

@@ -23,7 +23,7 @@ READ_AT_A_TIME = 300
 
 
 class MalformedFile(Exception):
-    """A file that cannot be read; `line` is where."""
+    """A file that cannot be read as CSV or iCalendar: the number of the line, from 1, and the reason."""
 
     def __init__(self, line: int, detail: str) -> None:
         super().__init__(detail)
@@ -32,7 +32,7 @@ class MalformedFile(Exception):
 
 @dataclass
 class _Kind:
-    """How often something was not kept, and in which lines first."""
+    """How often something of one kind was not kept, and the first `MAX_REPORTED_LINES` of its lines."""
 
     count: int = 0
     lines: list[int] = field(default_factory=list)
@@ -49,7 +49,10 @@ class Report:
     _kinds: dict[tuple[str, str], _Kind] = field(default_factory=dict)
 
     def drop(self, name: str, detail: str, line: int) -> None:
-        """Note that something is not kept. `name` and `detail` are texts of ours, not of the file."""
+        """Report that a piece of the file, on line `line`, is not kept; counted by name and detail.
+
+        `name` and `detail` must be texts of this program, not of the file: the response has them.
+        """
         kind = self._kinds.setdefault((name, detail), _Kind())
         kind.count += 1
         if len(kind.lines) < MAX_REPORTED_LINES:
@@ -57,7 +60,7 @@ class Report:
 
     @property
     def dropped(self) -> list[dict[str, Any]]:
-        """The member `dropped` of the response."""
+        """What was not kept, by name and detail, as the member `dropped` of the response (`DroppedOut`)."""
         return [
             {"name": name, "detail": detail, "count": kind.count, "lines": kind.lines}
             for (name, detail), kind in self._kinds.items()
@@ -65,7 +68,10 @@ class Report:
 
     @contextmanager
     def errors_by_line(self) -> Iterator[None]:
-        """Replace the indexes of tasks in a ValidationError by the lines of a file: `/tasks/3` -> `/lines/12`."""
+        """Replace indexes of tasks in a ValidationError of the block by lines of the file: `/tasks/3` -> `/lines/12`.
+
+        Other errors, and those of a JSON body, which has no lines, pass unchanged.
+        """
         try:
             yield
         except ValidationError as error:
@@ -78,5 +84,5 @@ class Report:
 
 
 def work_of_line(line: bytes) -> int:
-    """Return the work on a line in units of `READ_AT_A_TIME`."""
+    """Return the work on a line in the unit of `READ_AT_A_TIME`: 1, and 1 more for each full 200 bytes."""
     return 1 + len(line) // 200

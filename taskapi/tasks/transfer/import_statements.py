@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 
 class RowCounts(NamedTuple):
-    """How many rows, and tombstones among them, there are with the ids, or in the series, `values`."""
+    """The number of rows with the ids, or in the series, `values`: all, and the tombstones among them."""
 
     values: Sequence[int]
     rows: int
@@ -67,21 +67,21 @@ _COUNT_IN_SERIES = Prepared(select(*_COUNTS).where(*_IN_SERIES))
 
 
 def revision(user: User) -> int:
-    """Return the user's revision; 0 for a user without a row."""
+    """Return the user's revision; 0 for a user without a row. Joins the caller's unit of work, if any."""
     return read_state(user).revision
 
 
 @reads
 def counters(user: User) -> tuple[int, int]:
-    """Return the user's revision and the last number that was allocated; zeros for a user without a row."""
+    """Return (revision, last task id) from the user's row; (0, 0) for a user without one."""
     (rows,) = fetch(_SELECT_COUNTERS(owner=user.id))
     return (rows[0].revision, rows[0].last_task_id) if rows else (0, 0)
 
 
 def identities(user: User, ids: Sequence[int]) -> dict[int, Any]:
-    """Return the rows with these ids by id, tombstones included, without their content; yields to other requests.
+    """Return the rows that have these ids, by id, tombstones included: only the columns of `_SELECT_IDENTITIES`.
 
-    A row has `id`, `created_at`, `purged_at`, `series_id`, `occurrence` and `next_task_id`.
+    Reads chunks of `IDENTITIES_PER_CHUNK`, each in a unit of work of its own, and yields to other requests after each.
     """
     chunks_of_ids = chunks(ids, IDENTITIES_PER_CHUNK)
     return {row.id: row for some in chunks_of_ids for row in _identities(user, some)}
@@ -89,38 +89,38 @@ def identities(user: User, ids: Sequence[int]) -> dict[int, Any]:
 
 @reads
 def _identities(user: User, ids: Sequence[int]) -> Sequence[Any]:
-    """Return the rows of one chunk of ids for `identities`, tombstones included, in any order."""
+    """Read the rows that have these ids, for one chunk of `identities`, tombstones included, in any order."""
     return fetch(_SELECT_IDENTITIES(owner=user.id, ids=ids))[0]
 
 
 def chunks(items: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:
-    """Iterate over chunks of `size` items; yield to other requests after each."""
+    """Yield slices of `size` items, the last may be shorter; yields to other requests after each."""
     return yielding((items[start : start + size] for start in range(0, len(items), size)), every=1)
 
 
 @reads
 def text_bytes(user: User, ids: Sequence[int]) -> int:
-    """Return the bytes of title, description and tags of the existing tasks with these ids, together."""
+    """Return the total bytes of title, description and tags of the stored tasks with these ids; 0 without ids."""
     return int(fetch(_SELECT_TEXT_BYTES(owner=user.id, ids=ids))[0][0][0]) if ids else 0
 
 
 @reads
 def existing_rows(user: User, ids: Sequence[int]) -> Mapping[int, Any]:
-    """Return the rows with these ids by id: `COLUMNS` and `purged_at`; tombstones are included."""
+    """Return the rows that have these ids, by id, tombstones included: `COLUMNS` and `purged_at`; {} without ids."""
     return {row.id: row for row in fetch(_SELECT_EXISTING(owner=user.id, ids=ids))[0]} if ids else {}
 
 
 @reads
 def rows_in_series(user: User, series: Sequence[int]) -> Sequence[Any]:
-    """Return `id`, `series_id` and `occurrence` of the stored tasks in these series."""
+    """Return `id`, `series_id` and `occurrence` of the user's rows in these series, in any order."""
     return fetch(_SELECT_IN_SERIES(owner=user.id, ids=series))[0]
 
 
 def have_changed(user: User, since: int, named: RowCounts, in_series: RowCounts) -> bool:
-    """Return True if rows of these counts were written after the revision `since`, or are counted differently now.
+    """Return True if a row that was counted in `named` or `in_series` may have changed after the revision `since`.
 
-    A purge does not write the revision to the rows that it empties, so tombstones are counted, too. Runs in the
-    caller's transaction.
+    Such rows have a higher revision, or their numbers differ: a purge makes tombstones, or deletes them, without a new
+    revision. Runs in the caller's transaction (RuntimeError without).
     """
     found = fetch(_COUNT_NAMED(owner=user.id, ids=named.values), _COUNT_IN_SERIES(owner=user.id, ids=in_series.values))
     return any(
@@ -141,7 +141,7 @@ ID, REVISION, POSITION, DESCRIPTION, SERIES, NEXT = map(
 
 
 def _or_replace(statement: Any) -> Any:
-    """Add ON CONFLICT DO UPDATE to an INSERT: rows with existing ids get all of its columns."""
+    """Add ON CONFLICT DO UPDATE to an INSERT of tasks: a stored row with the same id gets all its other columns."""
     changed = {name: statement.excluded[name] for name in _OTHERS if name != "id"}
     return statement.on_conflict_do_update(index_elements=[Task.user_id, Task.id], set_=changed)
 
@@ -173,7 +173,7 @@ _LEAVE_SERIES = Prepared(update(Task).where(*_NAMED).values(occurrence=None))
 
 
 def encode(row: Mapping[str, Any]) -> list[Any]:
-    """Return all columns of a row, in the table's order, with the values converted as SQLAlchemy would bind them.
+    """Return all columns of a row, in the table's order, converted as SQLAlchemy would bind them for the database.
 
     Prepared statements for many rows, and JSON, skip that conversion.
     """
@@ -182,17 +182,17 @@ def encode(row: Mapping[str, Any]) -> list[Any]:
 
 @cache
 def _encoder(dialect_name: str) -> Callable[[Mapping[str, Any]], list[Any]]:
-    """Return the function `encode` for a dialect; cached."""
+    """Return the function that does the work of `encode` for a dialect, such as "sqlite"; cached by its name."""
     dialect: Dialect = registry.load(dialect_name)()
     converters = [(name, type_.dialect_impl(dialect).bind_processor(dialect)) for name, type_ in _COLUMNS.items()]
     return lambda row: [convert(row[name]) if convert else row[name] for name, convert in converters]
 
 
 def write_rows(user: User, rows: Sequence[Sequence[Any]], moved: Sequence[int]) -> None:
-    """Insert `rows`, as `encode` returned them; those with existing ids replace all columns of the stored rows.
+    """Insert `rows`, which `encode` has returned; a stored row with the same id gets all columns of the new one.
 
-    The tasks with the ids `moved` give up their stored position in a series first, so that two can exchange theirs.
-    The user's row must exist, and be locked by this transaction.
+    The tasks with the ids `moved` first lose their `occurrence`, so that two can exchange theirs. Runs in the caller's
+    transaction, which must have locked the user's row.
     """
     if moved:
         # The unique index is checked with each row, so it would reject an exchange.
@@ -206,9 +206,10 @@ def write_rows(user: User, rows: Sequence[Sequence[Any]], moved: Sequence[int]) 
 
 
 def _slices(rows: Sequence[Sequence[Any]]) -> Iterator[Sequence[Sequence[Any]]]:
-    """Divide rows for statements of `ROWS_PER_STATEMENT`, or fewer with descriptions of `CHARACTERS_PER_STATEMENT`.
+    """Yield the rows in order, in slices for one statement each: up to `ROWS_PER_STATEMENT` rows.
 
-    Each is made in a few milliseconds; then the worker waits for its result.
+    A slice ends earlier with the row whose description makes it `CHARACTERS_PER_STATEMENT` long. Making the JSON of one
+    takes a few milliseconds; then the worker waits for the database.
     """
     start = characters = 0
     for end, row in enumerate(rows, 1):

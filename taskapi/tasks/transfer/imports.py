@@ -22,16 +22,16 @@ ATTEMPTS = 5
 
 
 class PlanOutdated(Exception):
-    """Tasks that a plan was computed from have changed since; nothing is written."""
+    """Tasks that a plan was computed from have changed since; the transaction is rolled back."""
 
 
-def unchanged(plan: Plan) -> Result:
-    """Return the result of a plan that writes nothing."""
+def unchanged_result(plan: Plan) -> Result:
+    """Return the `Result` of a plan without rows: its counts, and no renumbered task. Reads and writes nothing."""
     return {**plan.counts, "renumbered": []}
 
 
 def is_unchanged(user: User, plan: Plan) -> bool:
-    """Return True if a plan writes nothing, and nothing was written since it was computed."""
+    """Return True if a plan has no rows, and the user's revision is still the one that it was computed at."""
     return not plan.rows and statements.revision(user) == plan.revision
 
 
@@ -39,8 +39,8 @@ def is_unchanged(user: User, plan: Plan) -> bool:
 def write(user: User, plan: Plan) -> Result:
     """Write the rows of a plan; return its counts, and the old and the new number of each renumbered task.
 
-    Without rows the revision stays. Raises `PlanOutdated` and `QuotaExceeded`. What can be computed without the lock of
-    the transaction is in the plan.
+    Joins the caller's transaction, if any; otherwise commits. Increments the revision once, for a plan without rows not
+    at all. Raises `PlanOutdated`, also for a plan without rows, and `QuotaExceeded`.
     """
     _, (counters,) = fetch(
         bind_allocation(user, 0, plan.last_kept),
@@ -51,7 +51,7 @@ def write(user: User, plan: Plan) -> Result:
         raise PlanOutdated
     if not plan.rows:
         bump_revision(user, -1)  # nothing has changed: undo the increment
-        return unchanged(plan)
+        return unchanged_result(plan)
     if plan.live > 0:
         check_quota(counters.live_tasks)
     _assign_ids(plan, counters)
@@ -61,10 +61,10 @@ def write(user: User, plan: Plan) -> Result:
 
 
 def _assign_ids(plan: Plan, counters: Any) -> None:
-    """Set the revision in all rows of a plan, the numbers that were allocated last, and missing positions.
+    """Set in the rows of a plan, in place: the revision, the newly allocated numbers, and missing positions.
 
-    `counters` are those after the allocation. The rows are changed in place: without new objects the garbage collector
-    does not run while SQLite's write lock is held. An interrupted transaction is repeated, and sets them again.
+    `counters` are those after the allocation. Without new objects the garbage collector does not run while SQLite's
+    write lock is held. A transaction that is run again sets them again.
     """
     for row in plan.rows:
         row[REVISION] = counters.revision

@@ -8,9 +8,9 @@ from ..statements.rows import TaskRow
 
 
 def remaining_rule(row: TaskRow) -> str:
-    """Return the rule of a recurring task, counted from it: COUNT is what is left, and at least 1.
+    """Return the rule of a task, which must have one, counted from its own due date instead of that of its series.
 
-    UNTIL is a date, not before the due date and not after `LAST_DAY`.
+    COUNT is the number of dates left with this one, at least 1. UNTIL is a date from the due date to `LAST_DAY`.
     """
     parts = dict(part.split("=", 1) for part in row.recurrence.split(";"))
     if "COUNT" in parts:

@@ -48,8 +48,8 @@ _FORMATS = {
 def export() -> Response:
     """Export all tasks as JSON that can be imported again, as CSV or as iCalendar.
 
-    Only JSON includes the trash. Charges the rate limit for the live tasks; waits for a permit of a large response, and
-    holds it until the response has been sent.
+    Only JSON includes the trash. Waits for a permit of a large response, and holds it until the response has been sent;
+    charges the rate limit for the live tasks.
     """
     name = query_parameters(export_query)["format"]
     write, media_type, trash = _FORMATS[name]
@@ -77,9 +77,10 @@ def import_() -> Response:
 
 
 def _compute_and_write(tasks: Sequence[Any], report: Report) -> Response:
-    """Compute an import and write it; compute it again if what it was computed from has changed meanwhile.
+    """Compute an import and write it; return the response. Computes it again if tasks that it read have changed.
 
-    That is the tasks that it names and those of their series. Raises `ServiceUnavailable` after `ATTEMPTS`.
+    Those are the tasks that it names and those of their series. Charges the rate limit for the tasks, and for the rows
+    to write. Raises `ServiceUnavailable` after `ATTEMPTS`.
     """
     for _ in range(imports.ATTEMPTS):
         plan = import_plan.compute(g.user, tasks, rules_begin_at_task=report.rules_begin_at_task)
@@ -91,15 +92,15 @@ def _compute_and_write(tasks: Sequence[Any], report: Report) -> Response:
 
 @idempotent
 def _write(plan: Plan | None, report: Report) -> Response:
-    """Write a computed import: in the transaction of an idempotency key nothing is computed.
+    """Write a computed import in one transaction, that of the idempotency key if there is one; return the response.
 
-    `plan` is None for a request whose response is stored; `idempotent` then responds instead of this function. Raises
-    `PlanOutdated`.
+    `plan` is None for a request whose response is stored: `idempotent` then responds instead of this function, which
+    raises `ServiceUnavailable` if that response has just expired. Raises `PlanOutdated` and `QuotaExceeded`.
     """
     if plan is None:  # the stored response has expired meanwhile
         raise ServiceUnavailable("The stored response has just expired.", headers=RETRY_AFTER)
     is_unchanged = imports.is_unchanged(g.user, plan)
-    result = imports.unchanged(plan) if is_unchanged else imports.write(g.user, plan)
+    result = imports.unchanged_result(plan) if is_unchanged else imports.write(g.user, plan)
     return json_response({**result, "dropped": report.dropped})
 
 
@@ -108,7 +109,7 @@ def _write(plan: Plan | None, report: Report) -> Response:
 def erase() -> Response:
     """Erase all of your data, permanently.
 
-    Runs with a permit for long writes, and charges the rate limit for the live tasks.
+    Waits for a permit for long writes, and charges the rate limit for the live tasks.
     """
     query_parameters(no_parameters)
     charge(count_tasks(g.user) // TASKS_PER_UNIT)

@@ -63,9 +63,9 @@ class ImportIn(StrictSchema):
 
     @validates_schema(skip_on_field_errors=True)
     def _check_unique_tasks(self, data: dict[str, Any], **_: Any) -> None:
-        """Reject a task that appears twice, with the same `user_id`, `id` and `created_at`; yields to other requests.
+        """Reject a task that has the same `user_id`, `id` and `created_at` as an earlier one; yields to other requests.
 
-        Tasks without an id are never equal: their negative index stands for it.
+        Tasks without an id are never equal: the negative index of each stands for its id.
         """
         seen = set()
         for index, task in yielding(enumerate(data["tasks"]), every=COMPARED_AT_A_TIME):

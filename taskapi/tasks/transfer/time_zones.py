@@ -33,7 +33,7 @@ _POSIX_TZ = re.compile(rf"{_OFFSET}(?:(<[^>]+>|[A-Za-z]+)([-+:\d]*)((?:,M\d+\.\d
 
 
 class Offset(NamedTuple):
-    """Seconds east of UTC, whether it is daylight saving time, and the abbreviation."""
+    """Seconds east of UTC, whether it is daylight saving time, and the abbreviation, such as CEST."""
 
     seconds: int
     is_dst: bool
@@ -41,7 +41,7 @@ class Offset(NamedTuple):
 
 
 class Transition(NamedTuple):
-    """A change from the offset `before` to `after` at a local time, which is that before the change."""
+    """A change from the offset `before` to `after`; `at` is the local time by the offset `before`."""
 
     at: datetime
     before: Offset
@@ -49,7 +49,10 @@ class Transition(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """A change in each year: at `seconds` after the midnight that begins a weekday (0: Sunday) in a week of a month."""
+    """A change of the offset in each year, by a rule of a POSIX TZ string.
+
+    It is `seconds` after the midnight that begins a weekday (0: Sunday) in a week (5: the last) of a month.
+    """
 
     month: int
     week: int
@@ -59,17 +62,17 @@ class Rule(NamedTuple):
     after: Offset
 
     def in_year(self, year: int) -> Transition:
-        """Return the change of this year."""
+        """Return the change of the offset in `year`."""
         first_weekday, length = monthrange(year, self.month)
         day = 1 + (self.weekday - 1 - first_weekday) % 7 + 7 * (self.week - 1)
         midnight = datetime(year, self.month, day if day <= length else day - 7)  # noqa: DTZ001  a local time
         return Transition(midnight + timedelta(seconds=self.seconds), self.before, self.after)
 
     def rrules(self) -> Iterator[tuple[int, str]]:
-        """Yield the month and the RRULE of the change; two if its day may be in one of two months.
+        """Yield the month and the RRULE parts of the change's day; twice if that may be in one of two months.
 
         A time of 24 hours or more, or below zero, is on another day: Thursday of the fourth week at 26:00 is the Friday
-        from the 23rd to the 29th. Only a rule with days of the month can say so.
+        from the 23rd to the 29th. Only BYDAY with BYMONTHDAY can say so.
         """
         shift = self.seconds // 86400
         weekday = _DAYS[(self.weekday + shift) % 7]
@@ -88,13 +91,16 @@ class Rule(NamedTuple):
 
 @cache
 def vtimezone(name: str) -> bytes:
-    """Return the VTIMEZONE of an IANA time zone, with CRLF; cached: about 800 KB for all 600 zones."""
-    lines = ["BEGIN:VTIMEZONE", f"TZID:{name}", *_observances(_read(name)), "END:VTIMEZONE"]
+    """Return the VTIMEZONE of an IANA time zone, with CRLF, unfolded; cached: about 800 KB for all 600 zones."""
+    lines = ["BEGIN:VTIMEZONE", f"TZID:{name}", *_observances(_read_tzif(name)), "END:VTIMEZONE"]
     return "".join(f"{line}\r\n" for line in lines).encode()
 
 
-def _read(name: str) -> bytes:
-    """Return the TZif file of a zone in `zoneinfo.available_timezones`, from where `zoneinfo` reads it."""
+def _read_tzif(name: str) -> bytes:
+    """Return the bytes of the TZif file of a zone, which must be in `zoneinfo.available_timezones`.
+
+    As in `zoneinfo`, it is in a folder of `TZPATH`, otherwise in the package tzdata.
+    """
     for folder in zoneinfo.TZPATH:
         path = Path(folder, name)
         if path.is_file():
@@ -103,8 +109,12 @@ def _read(name: str) -> bytes:
 
 
 def _observances(tzif: bytes) -> Iterator[str]:
-    """Yield the lines of all observances: the first offset, the listed transitions, and the rules after them."""
-    first, transitions, footer = _parse(tzif)
+    """Yield the lines of all observances of a VTIMEZONE.
+
+    They are the offset at `FIRST`, the listed transitions, by the change that they make, and the rules valid after
+    them.
+    """
+    first, transitions, footer = _parse_tzif(tzif)
     rules = _parse_rules(footer)
     start = _remove_repetitions(transitions, rules)
     yield from _observance(first, first, [FIRST])
@@ -121,9 +131,9 @@ def _observances(tzif: bytes) -> Iterator[str]:
 
 
 def _remove_repetitions(transitions: list[Transition], rules: list[Rule]) -> datetime:
-    """Remove the last transitions that the rules have, too; return the local time from which on the rules are valid.
+    """Remove the last transitions that the rules give too; return the local time from which on the rules are valid.
 
-    Many files list the transitions until 2037. An earlier time at which the rules were valid for some years stays.
+    Many files list the transitions until 2037. Those of the rules that come before a transition of other rules stay.
     """
     start = transitions[-1].at + timedelta(seconds=1) if transitions else FIRST
     for year in range(start.year, FIRST.year, -1):
@@ -136,7 +146,10 @@ def _remove_repetitions(transitions: list[Transition], rules: list[Rule]) -> dat
 
 
 def _observance(before: Offset, after: Offset, times: list[datetime], *rrule: str) -> Iterator[str]:
-    """Yield the lines of one observance, which begins at each of the times, and by the RRULE, if there is one."""
+    """Yield the lines of one observance: a change of the offset at each of `times`, and by an RRULE line if given.
+
+    It is DAYLIGHT or STANDARD by `after`. `times` are local, by the offset `before`.
+    """
     kind = "DAYLIGHT" if after.is_dst else "STANDARD"
     yield f"BEGIN:{kind}"
     yield f"DTSTART:{times[0]:%Y%m%dT%H%M%S}"
@@ -154,10 +167,10 @@ def _utc_offset(seconds: int) -> str:
     return f"{'-' if seconds < 0 else '+'}{minutes // 60:02}{minutes % 60:02}" + (f"{rest:02}" if rest else "")
 
 
-def _parse(tzif: bytes) -> tuple[Offset, list[Transition], str]:
+def _parse_tzif(tzif: bytes) -> tuple[Offset, list[Transition], str]:
     """Return the offset at `FIRST`, the transitions after it, and the POSIX TZ string of a TZif file (RFC 9636).
 
-    The file has version 2 or later, as all have since 2006: its second block has times of 64 bits.
+    The file must have version 2 or later, as all have since 2006: its second block has times of 64 bits.
     """
     utc, standard, leaps, times, types, characters = struct.unpack_from(">6I", tzif, 20)
     start = 44 + times * 5 + types * 6 + characters + leaps * 8 + standard + utc
@@ -186,9 +199,10 @@ def _parse(tzif: bytes) -> tuple[Offset, list[Transition], str]:
 
 
 def _parse_rules(footer: str) -> list[Rule]:
-    """Return the two rules of a POSIX TZ string, or none: without daylight saving time, or with rules of another form.
+    """Return the two rules of a POSIX TZ string; [] without daylight saving time, and for rules of another form.
 
-    A POSIX offset is west of UTC, and the offset of daylight saving time is by default one hour east of the other.
+    A POSIX offset is west of UTC. The offset of daylight saving time is by default one hour east of the other, the time
+    of a change 02:00.
     """
     match = _POSIX_TZ.fullmatch(footer)
     if not match or not match[5]:
@@ -204,7 +218,7 @@ def _parse_rules(footer: str) -> list[Rule]:
 
 
 def _seconds(time: str) -> int:
-    """Parse `[+-]HH[:MM[:SS]]` to seconds."""
+    """Parse `[+-]HH[:MM[:SS]]` to seconds, negative with `-`."""
     parts = [int(part) for part in time.lstrip("+-").split(":")]
     seconds = sum(part * unit for part, unit in zip(parts, (3600, 60, 1), strict=False))
     return -seconds if time.startswith("-") else seconds

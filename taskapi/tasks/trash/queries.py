@@ -21,7 +21,8 @@ from ..statements.update import may_commit, move_to_trash, move_to_trash_and_com
 def remove(user: User, id: int, expected: Set[int] | None) -> None:
     """Move a live task to the trash, if it has a version of `expected` (None: any).
 
-    Raises `TaskNotFound`, also for a task in the trash, and `VersionConflict`.
+    Joins the caller's transaction, if any; otherwise commits, on PostgreSQL in one round trip. Raises `TaskNotFound`,
+    also for a task in the trash, `VersionConflict` and `DatabaseUnavailable`.
     """
     if move_to_trash_and_commit(user, id, expected, now()) is None:
         if may_commit(expected):
@@ -31,17 +32,20 @@ def remove(user: User, id: int, expected: Set[int] | None) -> None:
 
 @writes
 def _remove(user: User, id: int, expected: Set[int] | None) -> None:
-    """Do what `remove` does, in several round trips; joins the caller's transaction, if any."""
+    """Move a live task to the trash in the caller's transaction, or in one of its own, with the user's row locked.
+
+    Raises `TaskNotFound` and `VersionConflict` as `remove` does, which roll the counters back.
+    """
     if move_to_trash(user, id, queries.resolve_if_match(user, id, expected), now()) is None:
         queries.find(user, id, expected)  # raises TaskNotFound or VersionConflict
 
 
 @writes
 def restore(user: User, id: int, expected: Set[int] | None) -> TaskRow:
-    """Restore a task from the trash; a live task is returned unchanged, with its version.
+    """Restore a task from the trash and return it; a live task is returned unchanged, with its version.
 
-    `expected` are the versions that the task may have (None: any). Raises `TaskNotFound`, `VersionConflict` and
-    `QuotaExceeded`.
+    Joins the caller's transaction, if any; otherwise commits. `expected` are the versions that the task may have (None:
+    any). Raises `TaskNotFound`, also for a tombstone, `VersionConflict` and `QuotaExceeded`.
     """
     revision = bump_revision(user).revision
     columns = {"deleted_at": None, "updated_at": now()}
@@ -57,8 +61,9 @@ def restore(user: User, id: int, expected: Set[int] | None) -> TaskRow:
 
 @writes
 def destroy(user: User, id: int, expected: Set[int] | None) -> None:
-    """Delete a task permanently, live or in the trash, also from stored responses; a tombstone stays in the delta feed.
+    """Delete a task, live or in the trash, permanently: a tombstone without content stays for the delta feed.
 
+    Removes the task's content from stored responses, too. Joins the caller's transaction, if any; otherwise commits.
     `expected` are the versions that the task may have (None: any). Raises `TaskNotFound` and `VersionConflict`.
     """
     written_at = now()
@@ -74,7 +79,7 @@ def destroy(user: User, id: int, expected: Set[int] | None) -> None:
 
 @reads
 def find(user: User, id: int, expected: Set[int] | None = None) -> TaskRow:
-    """Return the task with this id, live or in the trash; `expected` are the versions it may have (None: any).
+    """Return the task with this id, live or in the trash, if it has a version of `expected` (None: any).
 
     Raises `TaskNotFound`, also for a tombstone, and `VersionConflict`.
     """
@@ -91,11 +96,10 @@ _IN_TRASH = (Task.deleted_at.is_not(None), Task.purged_at.is_(None))
 
 
 def _matches_version(user: User, id: int, expected: Set[int] | None) -> tuple[ColumnElement[bool], ...]:
-    """Return the condition that the task has the `expected` version; () for None (any).
+    """Return the SQL conditions that the task has a version of `expected`; () for None (any).
 
-    Of several versions, or none, it names the current one, which cannot change before the end of the transaction: the
-    text of a statement must not depend on how many versions a client sends. Only then raises `TaskNotFound` and
-    `VersionConflict`.
+    Of several versions, or none, they name only the current one: it is read, cannot change before the end of the
+    transaction, and keeps the statement's text the same. Only then raises `TaskNotFound` and `VersionConflict`.
     """
     if expected is None:
         return ()

@@ -19,7 +19,10 @@ from .schemas import delete_query
 @tasks_bp.delete("/<task:id>", strict_slashes=False)
 @idempotent
 def delete(id: str) -> Response:
-    """Move a task to the trash, or delete it permanently with `permanent=true`."""
+    """Move a task to the trash, or delete it permanently with `permanent=true`.
+
+    Responds 404 for a task that is in the trash already, unless it is deleted permanently.
+    """
     # Read before it is validated: the lookup depends on it, and 404 precedes the 400 of an invalid parameter.
     permanent = request.args.get("permanent") == "true"
     with task_precondition(id, query=delete_query, find=queries.find if permanent else find_live) as (

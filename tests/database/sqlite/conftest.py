@@ -12,8 +12,7 @@ from flask import Flask
 
 import taskapi.database.transactions
 from taskapi.database import sqlite
-from taskapi.database.base import db
-from tests.conftest import build, migrate
+from tests.conftest import migrate, serving
 from tests.database.sqlite.work import Threads
 
 
@@ -25,20 +24,16 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def app(file: Path) -> Iterator[Flask]:
-    made = build(f"sqlite:///{file}")
-    with made.app_context():
+    with serving(f"sqlite:///{file}") as made:
         yield made
-        db.engine.dispose()
 
 
 @pytest.fixture
 def impatient(file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
     """An application whose statements may take 0.3 s."""
     monkeypatch.setattr(taskapi.database.transactions, "STATEMENT_TIMEOUT", 0.3)
-    made = build(f"sqlite:///{file}")
-    with made.app_context():
+    with serving(f"sqlite:///{file}") as made:
         yield made
-        db.engine.dispose()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -17,10 +18,11 @@ from sqlalchemy import text
 from taskapi.auth.tokens import User
 from taskapi.concurrency import slots
 from taskapi.concurrency.lanes import Lane
-from taskapi.database import sqlite_lanes
+from taskapi.database import sqlite_lanes, transactions
 from taskapi.database.base import db
 from taskapi.database.failures import DatabaseUnavailable
 from taskapi.database.transactions import rows, writes
+from tests.conftest import Person
 from tests.database.sqlite.work import ALICE, pool, revision, start
 from tests.waiting import WAIT_LIMIT, until
 
@@ -179,3 +181,39 @@ def test_writers_of_several_users_are_served_in_turn(monkeypatch: pytest.MonkeyP
             until(lambda number=number: lane.waiting == number)
         lane.release("heavy")
     assert order == ["heavy", "alice", "heavy", "heavy"]
+
+
+@pytest.fixture
+def alice(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Person:
+    """A user of an application that waits 1.5 s for the lock instead of 5 s."""
+    monkeypatch.setattr(transactions, "STATEMENT_TIMEOUT", 1.5)
+    app: Flask = request.getfixturevalue("app")  # it reads the limit when it is created
+    return Person(app.test_client(), "alice")
+
+
+def test_a_lock_that_is_held_briefly_is_waited_for(alice: Person, locked: sqlite3.Connection) -> None:
+    release = threading.Timer(0.2, lambda: locked.execute("ROLLBACK"))
+    begin = time.monotonic()
+    release.start()
+    assert alice.add()
+    assert time.monotonic() - begin >= 0.15
+    release.join()
+
+
+def test_a_lock_that_is_held_for_too_long_is_503_and_nothing_is_written(
+    alice: Person, locked: sqlite3.Connection
+) -> None:
+    begin = time.monotonic()
+    response = alice.post(json={"title": "x"})
+    assert time.monotonic() - begin < 4.5
+    assert response.status_code == 503
+    assert response.headers["Retry-After"] == "1"
+    assert response.get_json()["detail"] == "The database cannot be reached. Nothing was changed; try again shortly."
+    locked.execute("ROLLBACK")
+    assert alice.titles() == []
+
+
+@pytest.mark.usefixtures("locked")
+def test_reads_do_not_wait_for_a_writer(alice: Person) -> None:
+    # A read that waits for the lock would be 503 after 1.5 s.
+    assert alice.titles() == []

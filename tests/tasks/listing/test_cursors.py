@@ -122,6 +122,16 @@ def test_a_current_cursor_is_valid_in_a_worker_with_a_stale_state(alice: Person)
     assert state.last_state(User("alice")) != STATE, "the cached state has been updated"
 
 
+def test_a_write_without_effect_does_not_turn_the_cached_revision_back(alice: Person) -> None:
+    alice.add("Old")
+    alice.add("New")
+    alice.get()
+    assert alice.put("/1", json={"title": "Old"}).headers["ETag"] == '"1"'
+    cached = state.last_state(User("alice"))
+    assert cached is not None
+    assert cached.revision == 2
+
+
 def test_a_poll_is_304_although_a_write_that_was_rolled_back_is_cached(alice: Person) -> None:
     alice.add("One")
     etag = alice.get().headers["ETag"]

@@ -120,8 +120,8 @@ def test_count_in_a_calendar_is_the_number_of_remaining_tasks_and_at_least_1(
 
 def test_a_vtimezone_is_built_once_per_process(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
-    read = time_zones._read
-    monkeypatch.setattr(time_zones, "_read", lambda name: calls.append(name) or read(name))
+    read = time_zones._read_tzif
+    monkeypatch.setattr(time_zones, "_read_tzif", lambda name: calls.append(name) or read(name))
     time_zones.vtimezone.cache_clear()
     task = {"title": "x", "due_date": "2026-11-20", "due_time": "12:00", "recurrence": "FREQ=DAILY"}
     load(alice, [{**task, "time_zone": zone} for zone in ["Asia/Manila", "Europe/Berlin"] * 3])

@@ -81,12 +81,12 @@ def test_a_task_of_2040_in_berlin_is_at_the_same_instant_for_two_independent_par
 def test_a_zone_is_read_from_the_package_tzdata_where_the_system_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     assert TZPATH
     monkeypatch.setattr(time_zones.zoneinfo, "TZPATH", ())
-    assert time_zones._read("America/Argentina/Buenos_Aires").startswith(b"TZif")
+    assert time_zones._read_tzif("America/Argentina/Buenos_Aires").startswith(b"TZif")
 
 
 @pytest.mark.parametrize("footer", ["", "CET-1CEST,J60,J300", "UTC0", "junk"])
 def test_a_zone_whose_rules_have_another_form_has_the_listed_transitions_only(footer: str) -> None:
-    tzif = time_zones._read("Europe/Berlin")
+    tzif = time_zones._read_tzif("Europe/Berlin")
     body = tzif.removesuffix(b"\n").rpartition(b"\n")[0]
     lines = [*time_zones._observances(body + f"\n{footer}\n".encode())]
     assert not [line for line in lines if line.startswith("RRULE")]

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from taskapi.auth.limited_log import INTERVAL, MAX_KINDS, LimitedLog
+from taskapi.telemetry.limited_log import INTERVAL, MAX_KINDS, LimitedLog, LimitRepeats
 from tests.auth.conftest import Clock
 
 
@@ -37,3 +37,20 @@ def test_the_number_of_kinds_is_bounded(limited: LimitedLog, caplog: pytest.LogC
     for number in range(10 * MAX_KINDS):
         limited.write(logging.WARNING, str(number), str(number))
     assert len(caplog.messages) == MAX_KINDS + 1
+
+
+def test_a_filter_lets_one_record_of_each_message_format_through_per_minute(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+):
+    log = logging.getLogger("a.library")
+    limit = LimitRepeats(clock=clock)
+    log.addFilter(limit)
+    try:
+        for number in range(1000):
+            log.warning("failed %d", number)
+        log.error("failed %d", 1)
+        clock.now += INTERVAL
+        log.warning("failed %d", 1000)
+    finally:
+        log.removeFilter(limit)
+    assert caplog.messages == ["failed 0", "failed 1", "failed 1000 (999 more of this kind since the last line)"]
