@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from alembic import context
 from flask import current_app
-from sqlalchemy import Connection, NullPool, create_engine, inspect, make_url, text
+from sqlalchemy import Connection, inspect, make_url, text
 from sqlalchemy.exc import DBAPIError
 
-from taskapi.database.connecting import connect_arguments, session_settings, set_in_transactions
-from taskapi.database.engine import CONNECT_TIMEOUT
+from taskapi.database.engine import owner_engine
 from taskapi.database.failures import operator_message
 
 LOCK_TIMEOUT = "4s"
@@ -25,14 +24,7 @@ migrate = current_app.extensions["migrate"]
 service = migrate.db.engine
 url = make_url(current_app.config["MIGRATION_DATABASE_URL"] or current_app.config["SQLALCHEMY_DATABASE_URI"])
 has_own_role = current_app.config["MIGRATION_DATABASE_URL"] is not None
-if service.dialect.name == "sqlite":
-    engine = service
-else:
-    # Without the service's statement timeout, which a long migration would exceed.
-    arguments = connect_arguments(url, "taskapi-migrations", {"connect_timeout": CONNECT_TIMEOUT})
-    # psycopg prepares nothing: a pooler would lose it between two transactions.
-    engine = create_engine(url, poolclass=NullPool, connect_args={**arguments, "prepare_threshold": None})
-    set_in_transactions(engine, session_settings(url, {"lock_timeout": LOCK_TIMEOUT}))
+engine = service if service.dialect.name == "sqlite" else owner_engine(url, LOCK_TIMEOUT)
 
 
 def role() -> str:

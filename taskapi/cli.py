@@ -1,4 +1,4 @@
-"""Commands of `flask`: `db` (migrations), `purge`, `restored`, `openapi`, and `token` (development tokens)."""
+"""Commands of `flask`: `db` (migrations), `purge`, `restored`, `distribute`, `openapi`, and `token` (development tokens)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from urllib.parse import quote
 
 import click
 import jwt
-from flask import Flask
+from flask import Flask, current_app
+from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError
 
 from .auth.claims import InvalidToken, subject
 from .config.settings import Config
 from .config.shared_secrets import DEVELOPMENT_SECRET
 from .database.base import MIGRATIONS, db, now
+from .database.distribution import CannotDistribute, distribute
 from .database.failures import DatabaseUnavailable, operator_message
 from .docs import openapi
 from .operations import health, purge, restore
@@ -24,10 +26,11 @@ DAY = 86_400
 
 
 def init_app(app: Flask, config: Config) -> None:
-    """Register the commands `db`, `purge`, `restored`, `openapi` and `token`."""
+    """Register the commands `db`, `purge`, `restored`, `distribute`, `openapi` and `token`."""
     app.cli.add_command(_LazyMigrations(app))
     app.cli.command("purge")(_purge)
     app.cli.command("restored")(_restored)
+    app.cli.command("distribute")(_distribute)
 
     @app.cli.command("openapi")
     def print_openapi() -> None:
@@ -103,12 +106,7 @@ def _purge() -> None:
     of the text folding it also folds what older code has written. Exits with status 1 if the purge of a user or of a
     kind of data failed; the others are purged.
     """
-    try:
-        problem = health.migration_problem()
-    except DatabaseUnavailable as error:
-        problem = operator_message(error)
-    if problem:
-        raise click.ClickException(problem)
+    _require_migrated()
     report = purge.purge_all()
     removed = report.removed
     click.echo(
@@ -119,6 +117,43 @@ def _purge() -> None:
         click.echo(f"{removed['refolded']} tasks that older code had written folded again for search")
     if report.failures:
         raise click.ClickException(f"{report.failures} purges failed and are left for the next run; see the log")
+
+
+@click.option("--shards", default=32, show_default=True, type=click.IntRange(1, 1024), help="Parts of each table.")
+def _distribute(shards: int) -> None:
+    """Distribute the migrated database over the nodes of a Citus cluster, with the rows that it has.
+
+    Run it once, with MIGRATION_DATABASE_URL, and again after nothing or a failure: tables that are distributed stay as
+    they are. Writes wait meanwhile. The number of shards is the maximum of nodes, and cannot be changed later without
+    copying all rows.
+    """
+    _require_migrated()
+    if db.engine.dialect.name == "sqlite":
+        raise click.ClickException("only PostgreSQL with Citus can be distributed, not SQLite. Set DATABASE_URL.")
+    url = make_url(current_app.config["MIGRATION_DATABASE_URL"] or current_app.config["SQLALCHEMY_DATABASE_URI"])
+    try:
+        with db.engine.connect() as connection:
+            role = connection.execute(text("SELECT current_user")).scalar_one()
+        done = distribute(url, role, shards)
+    except CannotDistribute as error:
+        raise click.ClickException(str(error)) from None
+    except DBAPIError as error:
+        message = operator_message(error)
+        if message is None:
+            raise
+        raise click.ClickException(message) from None
+    tables = ", ".join(done.converted)
+    click.echo(f"distributed over {done.nodes} nodes: {tables}" if tables else "nothing changed: already distributed")
+
+
+def _require_migrated() -> None:
+    """Raise ClickException, for an error of one line, if the database cannot be used or is not migrated."""
+    try:
+        problem = health.migration_problem()
+    except DatabaseUnavailable as error:
+        problem = operator_message(error)
+    if problem:
+        raise click.ClickException(problem)
 
 
 def _tasks_url(user_id: str) -> str:

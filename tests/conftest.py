@@ -430,11 +430,11 @@ def record_statements(app: Flask) -> Iterator[Statements]:
     begin = SQLiteConnection.begin
 
     def record_prepared(fetch: Callable[..., Any]) -> Callable[..., Any]:
-        def run(work: UnitOfWork, calls: Sequence[BoundStatement]) -> Any:
+        def run(work: UnitOfWork, calls: Sequence[BoundStatement], *timeout: str) -> Any:
             for call in calls:
                 compiled = call.statement.on_sqlite if on_sqlite else call.statement.on_postgresql
                 recorder.sent.append(to_driver_format(compiled.sql, compiled.values(call.parameters)))
-            return fetch(work, calls)
+            return fetch(work, calls, *timeout)
 
         return run
 
@@ -448,6 +448,7 @@ def record_statements(app: Flask) -> Iterator[Statements]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(UnitOfWork, "fetch", record_prepared(UnitOfWork.fetch))
         patch.setattr(UnitOfWork, "fetch_and_commit", record_prepared(UnitOfWork.fetch_and_commit))
+        patch.setattr(UnitOfWork, "fetch_with_lock_timeout", record_prepared(UnitOfWork.fetch_with_lock_timeout))
         patch.setattr(UnitOfWork, "execute_for_each", record_for_each)
         patch.setattr(SQLiteConnection, "begin", record_begin)
         event.listen(engine, "before_cursor_execute", record)

@@ -1,4 +1,4 @@
-"""The commands `flask token` (development only), `flask purge` and `flask openapi`."""
+"""The commands `flask token` (development only), `flask purge`, `flask distribute` and `flask openapi`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from flask import Flask
 from taskapi.auth import queries
 from taskapi.auth.tokens import User
 from taskapi.config.shared_secrets import DEVELOPMENT_SECRET
-from taskapi.database.base import now
+from taskapi.database.base import db, now
 from tests import postgres
 from tests.conftest import Person, build
 
@@ -204,3 +204,23 @@ def test_flask_purge_deletes_expired_ended_sessions_and_prints_the_number(app: F
     with app.app_context():
         assert [queries.has_ended(User("alice", f"s-{number}")) for number in (1, 2, 3)] == [False, False, True]
         assert queries.users_due() == []
+
+
+def test_flask_distribute_refuses_sqlite_in_one_line(tmp_path: Path):
+    url = f"sqlite:///{tmp_path}/x.db"
+    assert (
+        flask("distribute", DATABASE_URL=url).stderr == "Error: The database is not migrated: run `flask db upgrade`.\n"
+    )
+    assert flask("db", "upgrade", DATABASE_URL=url).returncode == 0
+    refused = flask("distribute", DATABASE_URL=url)
+    assert refused.returncode == 1
+    assert refused.stderr == "Error: only PostgreSQL with Citus can be distributed, not SQLite. Set DATABASE_URL.\n"
+
+
+def test_flask_distribute_without_citus_says_what_to_do_in_one_line(postgresql_url: str):
+    app = build(postgresql_url, MIGRATION_DATABASE_URL=postgres.as_owner(postgresql_url))
+    result = app.test_cli_runner().invoke(args=["distribute"])
+    assert result.exit_code == 1
+    assert re.fullmatch("Error: this database has no Citus. Add citus to shared_preload_libraries .*\n", result.output)
+    with app.app_context():
+        db.engine.dispose()

@@ -259,7 +259,7 @@ def test_every_statement_names_the_owner(recording: Recording):
     for sql, parameters in recording.statements:
         for each in parameters if isinstance(parameters, list) else [parameters]:
             tables = find_owners(sql, each)
-            assert tables or sql == "BEGIN IMMEDIATE" or is_lock_of_olga(sql, each), f"names no table: {sql}"
+            assert tables or sql == "BEGIN IMMEDIATE", f"names no table: {sql}"
             for table, users in tables.items():
                 seen.add((sql.split()[0], table))
                 assert users, f"{table} without its owner: {sql}"
@@ -270,12 +270,6 @@ def test_every_statement_names_the_owner(recording: Recording):
     # An upsert counts idempotency keys; only the purge recounts them. The purge also deletes erased users.
     only_in_purge = {("SELECT", "idempotency_usage"), ("UPDATE", "idempotency_usage"), ("DELETE", "users")}
     assert all_kinds - seen == only_in_purge
-
-
-def is_lock_of_olga(sql: str, parameters: Any) -> bool:
-    """Return whether a statement locks an idempotency key of olga: the name of the lock begins with the owner's id."""
-    name = re.fullmatch(r"SELECT pg_try_advisory_xact_lock\(hashtextextended\(%\((\w+)\)s::VARCHAR, .*", sql)
-    return name is not None and parameters[name[1]].startswith("olga\n")
 
 
 def test_a_request_leaves_no_connection_context_or_file_descriptor_open(recording: Recording):

@@ -18,8 +18,8 @@ class EndedSession(Base):
     """A session that has ended: its tokens are rejected. Kept until the last of them has expired."""
 
     __tablename__ = "ended_sessions"
-    # Every worker reads the rows of all users in this order.
-    __table_args__ = (Index("ix_ended_sessions_number", "number"),)
+    # Every worker reads the rows of all users in this order, in which they are committed: see queries.py.
+    __table_args__ = (Index("ix_ended_sessions_number", "number", unique=True),)
 
     user_id: Mapped[str] = mapped_column(String(255), primary_key=True)
     session_id: Mapped[str] = mapped_column(String(255), primary_key=True)

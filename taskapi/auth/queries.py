@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import delete, func, insert, select, union, update
+from sqlalchemy import delete, func, select, union, update
+from sqlalchemy.dialects import postgresql, sqlite
 
-from ..database.base import db, now
+from ..database.base import Base, db, now
+from ..database.failures import DatabaseUnavailable
 from ..database.transactions import PURGE, SIGN_OUTS, execute, reads, rows, writes
 from .models import EndedSession, SeenLogoutToken
 from .tokens import User
+
+ATTEMPTS = 100
+"""Numbers that a sign-out tries; each that another one takes first costs it a wait for that one's commit."""
 
 
 class Replayed(Exception):
@@ -38,32 +44,39 @@ def record_logout(user: User, token_id: str, *, session_expires_at: datetime, to
     """Insert the session that `user` names into `ended_sessions`; only set its `expires_at` if it has ended before.
 
     `session_expires_at` is when the last token of the session has expired. Also stores `token_id`, the `jti` of the
-    logout token, until `token_expires_at`; raises `Replayed` if it is stored already. Waits for the lock of
-    `_lock_log`. Joins the caller's transaction, if any; otherwise commits.
+    logout token, until `token_expires_at`; raises `Replayed` if it is stored already. Waits for other transactions that
+    end a session (`_append`), and raises `DatabaseUnavailable` if they are too many. Joins the caller's transaction, if
+    any; otherwise commits.
     """
-    _lock_log()
-    seen = select(SeenLogoutToken.token_id).where(
-        SeenLogoutToken.user_id == user.id, SeenLogoutToken.token_id == token_id
-    )
-    if execute(seen).first():
+    if not _insert_unless_exists(SeenLogoutToken, user, token_id=token_id, expires_at=token_expires_at):
         raise Replayed
-    execute(insert(SeenLogoutToken).values(user_id=user.id, token_id=token_id, expires_at=token_expires_at))
     again = update(EndedSession).where(EndedSession.user_id == user.id, EndedSession.session_id == user.session)
-    if not execute(again.values(expires_at=session_expires_at)).rowcount:
-        last = select(func.coalesce(func.max(EndedSession.number), 0))  # of all users
-        number = execute(last, job=SIGN_OUTS).scalar_one() + 1
-        row = {"session_id": user.session, "number": number, "expires_at": session_expires_at}
-        execute(insert(EndedSession).values(user_id=user.id, **row))
+    row = {"session_id": user.session, "expires_at": session_expires_at}
+    for _ in range(ATTEMPTS):
+        if execute(again.values(expires_at=session_expires_at)).rowcount or _append(user, row):
+            return
+    raise DatabaseUnavailable("too many sessions end at the same time")
 
 
-def _lock_log() -> None:
-    """Wait until no other transaction, of any user, writes `ended_sessions`; this one holds the lock until it ends.
+def _append(user: User, row: Mapping[str, Any]) -> bool:
+    """Insert a row of `ended_sessions` with the next number; return False if another transaction inserted it first.
 
-    So numbers are committed in ascending order, and a reader misses none. Call it before the last number is read. On
-    SQLite, which has one writer at a time anyway, it does nothing.
+    The unique index makes transactions with the same number wait for each other, on all nodes of a database that is
+    distributed. So numbers are committed in ascending order, and a reader misses none.
     """
-    if db.engine.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
-        execute(select(func.pg_advisory_xact_lock(func.hashtextextended(EndedSession.__tablename__, 0))))
+    last = select(func.coalesce(func.max(EndedSession.number), 0))  # of all users
+    number = execute(last, job=SIGN_OUTS).scalar_one() + 1
+    return _insert_unless_exists(EndedSession, user, number=number, **row)
+
+
+def _insert_unless_exists(table: type[Base], user: User, **row: Any) -> bool:
+    """Insert a row of a user; return False if a row with one of its unique keys exists.
+
+    Waits for another transaction that inserts such a row.
+    """
+    dialect = {"sqlite": sqlite, "postgresql": postgresql}[db.engine.dialect.name]
+    statement = dialect.insert(table).values(user_id=user.id, **row).on_conflict_do_nothing()
+    return execute(statement.returning(table.__table__.c.user_id)).first() is not None
 
 
 @reads

@@ -13,6 +13,7 @@ from sqlalchemy import URL, Connection, Engine, event, func, select
 
 from ..concurrency.resolver import resolve
 from ..config.database_url import parse_options
+from .citus import SET_CONFIG
 from .pipeline import TimeoutConnection
 from .pooling import Pooling
 
@@ -27,6 +28,9 @@ _APPLIED = (
     " FROM pg_settings WHERE lower(name) = ANY (%s)"
 )
 """The view does not have all settings, such as those of extensions that are not loaded."""
+
+_DATABASE = "SELECT to_regprocedure(%s) IS NOT NULL, current_setting('lock_timeout')"
+"""Whether the database is distributed with Citus (citus.py), and the longest wait for a lock in a session."""
 
 
 def connect_arguments(url: URL, application_name: str, timeouts: Mapping[str, int]) -> dict[str, Any]:
@@ -72,6 +76,9 @@ class Connector:
         """
         connection = self._open(args, self.pooling.servers.sort(_resolve_hosts(parameters)))
         self.pooling.servers.report_connected(connection)
+        found = connection.execute(_DATABASE, (SET_CONFIG,)).fetchone()
+        connection.is_distributed, lock_timeout = found or (False, "0")
+        connection.lock_timeout = self._settings.get("lock_timeout", lock_timeout)
         if not self.pooling.keeps_settings:
             # psycopg gives the statements of all its clients the same names: that of another one might be executed.
             connection.prepare_threshold = None

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Flask
+from sqlalchemy import URL, Engine, NullPool, create_engine
 from sqlalchemy.engine import make_url
 
 from ..config.settings import Config, ConfigError
 from . import observed, sqlite, transactions
 from .base import db
-from .connecting import Connector, connect_arguments, session_settings
+from .connecting import Connector, connect_arguments, session_settings, set_in_transactions
 from .measured import (
     MeasuredConnection,
     MeasuredObservedConnection,
@@ -72,6 +73,20 @@ def init_app(app: Flask, config: Config) -> None:
             observed.observe_core(db.engine)
         if config.has_metrics:
             count_core_statements(db.engine)
+
+
+def owner_engine(url: URL, lock_timeout: str) -> Engine:
+    """Return an engine for commands that change tables, with a limit on waits for locks and none on statements.
+
+    Migrations would exceed the service's statement timeout. psycopg prepares nothing: a pooler would lose it between
+    two transactions. With Citus the statements on the shards of a table run one after the other, as several changes in
+    one transaction require.
+    """
+    arguments = connect_arguments(url, "taskapi-migrations", {"connect_timeout": CONNECT_TIMEOUT})
+    engine = create_engine(url, poolclass=NullPool, connect_args={**arguments, "prepare_threshold": None})
+    settings = {"lock_timeout": lock_timeout, "citus.multi_shard_modify_mode": "sequential"}
+    set_in_transactions(engine, session_settings(url, settings))
+    return engine
 
 
 def discard_inherited_pool(app: Flask) -> None:

@@ -77,6 +77,10 @@ class TimeoutConnection(psycopg.Connection[Any]):
         self.pooling, self._prepares = Pooling(), True
         self.transaction_settings: Sequence[str] = ()
         """Names and values of session settings that each transaction has to set: a pooler does not keep them."""
+        self.is_distributed = False
+        """True if the database is distributed with Citus (citus.py): reads need a transaction, too."""
+        self.lock_timeout = "0"
+        """The longest wait for a lock of a session."""
 
     @property
     def was_used_recently(self) -> bool:
@@ -155,8 +159,11 @@ class TimeoutConnection(psycopg.Connection[Any]):
             self.pooling.report_lost_statement(error.sqlstate)
             raise
         except FeatureNotSupported:
-            # The result type of a prepared statement has changed (a migration). A new connection prepares it again.
-            self.close()
+            # The result type of a statement that was prepared before may have changed (a migration): a new connection
+            # prepares it again. Anything else that the server does not support is a defect.
+            failed = next(n for n, result in enumerate(results) if result.status == ExecStatus.FATAL_ERROR) - prepared
+            if failed >= 0 and statements[failed].sql not in new:
+                self.close()
             raise
         if statements[-1] is COMMIT and results[-1].command_status != b"COMMIT":
             raise InFailedSqlTransaction("the server has rolled back instead of the commit")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import MetaData, TextClause, text
 
 from .base import Base, db
+from .citus import SET_CONFIG
 from .transactions import rows
 
 POLICIES = 4
@@ -36,7 +37,8 @@ def row_security_status(metadata: MetaData) -> TextClause:
     return text(
         "WITH tables AS (SELECT to_regclass(name) AS id FROM unnest(CAST(:names AS text[])) AS name) SELECT"
         " (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user) AS is_exempt,"
-        " (SELECT count(*) FROM pg_class JOIN tables ON oid = id"
-        " WHERE relrowsecurity AND relforcerowsecurity) AS tables_with_forced_rls,"
+        # With Citus the owner of the tables copies their rows, so that nothing is forced on it (policies.py).
+        " (SELECT count(*) FROM pg_class JOIN tables ON oid = id WHERE relrowsecurity AND (relforcerowsecurity OR"
+        " to_regprocedure(:citus) IS NOT NULL AND NOT pg_has_role(relowner, 'MEMBER'))) AS tables_with_forced_rls,"
         " (SELECT count(*) FROM pg_policy JOIN tables ON polrelid = id) AS policies"
-    ).bindparams(names=list(metadata.tables))
+    ).bindparams(names=list(metadata.tables), citus=SET_CONFIG)

@@ -35,7 +35,16 @@ from ..telemetry.limited_log import limited_log
 from ..telemetry.metrics import RETRIES
 from . import sqlite_errors, sqlite_lanes
 from .base import db
-from .failures import ATTEMPTS, RETRY_REASONS, RETRYABLE, DatabaseUnavailable, is_unavailable, sqlstate
+from .failures import (
+    ATTEMPTS,
+    RETRY_REASONS,
+    RETRYABLE,
+    DatabaseUnavailable,
+    is_defect,
+    is_unavailable,
+    is_user_unknown,
+    sqlstate,
+)
 from .prepared import BoundStatement, Prepared, Rows
 from .unit_of_work import UnitOfWork, current_unit, running_unit
 from .write_limits import COMMITS, release_place, take_place
@@ -95,6 +104,14 @@ def fetch_and_commit(owner: Owner, *calls: BoundStatement) -> Sequence[Rows]:
     `@writes` does. Call it only if `commits_in_one_round_trip`; the statements check in SQL what they depend on.
     """
     return _run_with_retries(lambda: current_unit().fetch_and_commit(calls), owner.id, writable=True)
+
+
+def fetch_with_lock_timeout(timeout: str, *calls: BoundStatement) -> Sequence[Rows]:
+    """Do what `fetch` does in a write, waiting for a lock no longer than `timeout`, such as `100ms` (PostgreSQL).
+
+    Raises psycopg's LockNotAvailable, after which the transaction can only be rolled back.
+    """
+    return current_unit().fetch_with_lock_timeout(calls, timeout)
 
 
 def execute_for_each(statement: Prepared, rows: Sequence[Sequence[Any]]) -> None:
@@ -207,6 +224,9 @@ def _attempt_on_postgresql(engine: Engine, work: Callable[[], R], owner: str, *,
         except (DBAPIError, psycopg.Error) as error:
             cause = error.orig if isinstance(error, DBAPIError) else error
             lost = running is not None and running.lost
+            if attempt == 1 and is_user_unknown(cause):
+                engine.dispose()  # the database was distributed meanwhile: new connections find that out
+                continue
             if attempt < ATTEMPTS and running is not None and _may_retry(cause, running):
                 RETRIES.add(RETRY_REASONS.get(sqlstate(cause) or "", "lost_connection"))
                 reason = sqlstate(cause) or "a lost connection"
@@ -214,7 +234,7 @@ def _attempt_on_postgresql(engine: Engine, work: Callable[[], R], owner: str, *,
                 limited_log(current_app, log).write(logging.INFO, reason, message)
                 time.sleep(0.002 * 4**attempt if sqlstate(cause) in RETRYABLE else 0)
                 continue
-            if lost or is_unavailable(cause):
+            if is_unavailable(cause) or (lost and not is_defect(cause)):
                 uncertain = writable and running is not None and running.is_committing
                 if uncertain and isinstance(cause, ConnectionTimeout):
                     COMMITS.report_timeout()

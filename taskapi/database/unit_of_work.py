@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -60,18 +61,25 @@ class UnitOfWork:
     def statements_to_prepend(self, job: str = "") -> list[pipeline.PipelinedStatement]:
         """Return the statements to send before the next one on PostgreSQL: BEGIN and set_config, or [] if none is due.
 
-        BEGIN is for a write only. The caller must send them: a write does not get the same set_config again.
+        BEGIN is for a write, and with Citus for each statement of a read (`statements_to_append`). The caller must
+        send them: a write does not get the same set_config again.
         """
         statements = []
+        driver = self._driver
         # With autocommit off the driver would send BEGIN itself. Our engine never turns it off.
-        if self.writable and not self.in_transaction and self._driver.autocommit:
+        if (self.writable or driver.is_distributed) and not self.in_transaction and driver.autocommit:
             statements.append(pipeline.BEGIN)
         context = (self.owner, job)
         if context != self._row_security_context or self._must_set_session():
-            statements.append(row_security.set_current_user(context, self._driver.transaction_settings))
+            settings = driver.transaction_settings
+            statements.append(row_security.set_current_user(context, settings, is_distributed=driver.is_distributed))
             if self.writable:
                 self._row_security_context = context
         return statements
+
+    def statements_to_append(self) -> tuple[pipeline.PipelinedStatement, ...]:
+        """Return the statements to send after those of a read: COMMIT if Citus distributes the database."""
+        return (pipeline.COMMIT,) if self._driver.is_distributed and not self.writable else ()
 
     def _must_set_session(self) -> bool:
         """Return True if a transaction begins now, and has to set session settings, which a pooler does not keep."""
@@ -87,7 +95,19 @@ class UnitOfWork:
         driver = self._driver
         if isinstance(driver, sqlite.SQLiteConnection):
             return prepared.execute_on_sqlite(driver, calls)
-        return prepared.execute_on_postgresql(driver, self.statements_to_prepend(), calls)
+        return prepared.execute_on_postgresql(driver, self.statements_to_prepend(), calls, self.statements_to_append())
+
+    def fetch_with_lock_timeout(self, calls: Sequence[BoundStatement], timeout: str) -> Sequence[Rows]:
+        """Do what `fetch` does in a write, waiting for a lock no longer than `timeout` (PostgreSQL: LockNotAvailable).
+
+        The limit is for these statements only. SQLite has no locks but the one of its writers.
+        """
+        driver = self._driver
+        if isinstance(driver, sqlite.SQLiteConnection):
+            return prepared.execute_on_sqlite(driver, calls)
+        limit = partial(row_security.set_lock_timeout, is_distributed=driver.is_distributed)
+        before = [*self.statements_to_prepend(), limit(timeout)]
+        return prepared.execute_on_postgresql(driver, before, calls, [limit(driver.lock_timeout)])
 
     def fetch_and_commit(self, calls: Sequence[BoundStatement]) -> Sequence[Rows]:
         """Execute prepared statements and COMMIT in one round trip (PostgreSQL); return the rows of each.
@@ -177,13 +197,15 @@ running_unit: ContextVar[UnitOfWork | None] = ContextVar("taskapi_unit_of_work",
 """The unit of work of the current request, if a function marked @reads or @writes is running."""
 
 
-def _statements_before_core(connection: Connection) -> list[pipeline.PipelinedStatement]:
-    """Return the statements to send before a Core statement on `connection`; none outside of a unit of work.
+def _statements_around_core(connection: Connection) -> tuple[Sequence[pipeline.PipelinedStatement], ...]:
+    """Return the statements to send before a Core statement on `connection`, and those to send after it.
 
-    SQLAlchemy's own queries about a new connection (version, encoding) belong to no unit of work.
+    None outside of a unit of work, such as SQLAlchemy's own queries about a new connection (version, encoding).
     """
     unit = running_unit.get()
-    return unit.statements_to_prepend(unit.core_job) if unit is not None and unit.uses(connection) else []
+    if unit is None or not unit.uses(connection):
+        return (), ()
+    return unit.statements_to_prepend(unit.core_job), unit.statements_to_append()
 
 
 def prepend_statements(engine: Engine) -> None:
@@ -196,18 +218,20 @@ def prepend_statements(engine: Engine) -> None:
         """Return the listener of an event; `execute` is the psycopg method that SQLAlchemy calls after the event."""
 
         def run(cursor: psycopg.Cursor[Any], *arguments: Any) -> bool:
-            """Execute a Core statement in one pipeline with those due before it (BEGIN, set_config); return True.
+            """Execute a Core statement in one pipeline with those due before and after it; return True.
 
             If none is due, executes nothing and returns False: SQLAlchemy executes the statement itself.
             """
             *statement, context = arguments
-            prepended = _statements_before_core(context.root_connection)
-            if not prepended:
+            before, after = _statements_around_core(context.root_connection)
+            if not before:
                 return False  # SQLAlchemy executes the statement itself
             with cursor.connection.pipeline():
-                for each in prepended:
+                for each in before:
                     psycopg.RawCursor(cursor.connection).execute(each.sql, each.values)
                 execute(cursor, *statement)
+                for each in after:
+                    psycopg.RawCursor(cursor.connection).execute(each.sql)
             return True
 
         return run

@@ -15,7 +15,7 @@ from ..auth.tokens import User
 from ..http.errors import BadRequest, InFlight, KeyReused, TooManyKeys
 from ..http.routing import current_request
 from ..telemetry.metrics import IDEMPOTENT_REPLAYS, TOO_MANY_REQUESTS
-from . import queries
+from . import claims, queries
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
@@ -81,7 +81,7 @@ class Idempotent:
         """
         try:
             return _response(queries.run_once(g.user, key, _fingerprint(), work, self.rebuild))
-        except queries.InFlight:
+        except claims.InFlight:
             raise InFlight(
                 "The first request with this key is still under way.", headers={"Retry-After": "1"}
             ) from None

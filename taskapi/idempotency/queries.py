@@ -1,6 +1,7 @@
 """SQL of idempotency keys, executed in the transaction of the view whose response is stored.
 
-Lock order: the row of the user's counters (locked by the view), the user's `Usage` row, then rows of `StoredResponse`.
+Lock order: the row of the key (claims.py), the row of the user's counters (locked by the view), the user's `Usage` row,
+then other rows of `StoredResponse`.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, bindparam, delete, func, insert, select, update
+from sqlalchemy import BigInteger, bindparam, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ..auth.tokens import User
@@ -20,10 +21,9 @@ from ..database import chunks
 from ..database.base import db, now
 from ..database.prepared import Prepared
 from ..database.transactions import PURGE, execute, fetch, reads, rows, writes
+from . import claims
+from .claims import LIFETIME
 from .models import StoredResponse, Usage
-
-LIFETIME = timedelta(hours=24)
-"""Time for which a stored response is replayed."""
 
 MAX_KEYS = 50_000
 """Maximum number of stored keys of a user: about one every two seconds for 24 hours."""
@@ -33,10 +33,6 @@ MAX_COPIED_BYTES = 8 * 1024 * 1024
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
 """Maximum bytes of a user's stored bodies, including reduced ones: ids of a batch, counts of an import."""
-
-
-class InFlight(Exception):
-    """The first request with this key is still being executed."""
 
 
 class KeyReused(Exception):
@@ -82,18 +78,14 @@ def run_once(
     then the transaction is rolled back, nothing is stored, and the key can be used again. A reduced response is
     completed with `rebuild`, whose exceptions are raised.
     """
-    _lock_key(user, key)
-    own_key = (StoredResponse.user_id == user.id, StoredResponse.key == key)
-    row = execute(
-        select(StoredResponse.__table__).where(*own_key, StoredResponse.created_at > now() - LIFETIME)
-    ).one_or_none()
+    row, is_new = claims.claim(user, key, fingerprint)
     if row is not None:
         if row.fingerprint != fingerprint:
             raise KeyReused
         stored = RecordedResponse(row.status, json.loads(row.headers), row.body, row.task_id, replayed=True)
         return rebuild(user, replace(stored, reduced=row.body)) if row.is_reduced else stored
     response = work()
-    _store(user, key, fingerprint, response)
+    _store(user, key, response, is_new=is_new)
     return response
 
 
@@ -105,27 +97,12 @@ def is_stored(user: User, key: str) -> bool:
     return execute(stored).first() is not None
 
 
-def _lock_key(user: User, key: str) -> None:
-    """Take PostgreSQL's advisory lock of the key until the transaction ends; raise `InFlight` if another one holds it.
+def _store(user: User, key: str, response: RecordedResponse, *, is_new: bool) -> None:
+    """Set the response in the row of the key that the caller's transaction has claimed. Raises `TooManyKeys`.
 
-    SQLite needs no lock: it executes one write transaction at a time, and a second request with the key waits.
+    `is_new` is False if the row had an expired response, and so is counted among the user's keys already.
     """
-    if db.engine.dialect.name == "postgresql":
-        # Bound to the transaction, so that it works behind PgBouncer in transaction mode and is always released.
-        acquired = execute(select(func.pg_try_advisory_xact_lock(func.hashtextextended(f"{user.id}\n{key}", 0))))
-        if not acquired.scalar_one():
-            raise InFlight
-
-
-def _store(user: User, key: str, fingerprint: str, response: RecordedResponse) -> None:
-    """Insert the response of a key, in place of an expired one, in the caller's transaction. Raises `TooManyKeys`.
-
-    The caller holds the lock of the key (`_lock_key`) and has found no unexpired response.
-    """
-    body, is_reduced = _choose_body(user, response)
-    expired = delete(StoredResponse).where(StoredResponse.user_id == user.id, StoredResponse.key == key)
-    if execute(expired).rowcount:
-        _add_usage(user, keys=-1)
+    body, is_reduced = _choose_body(user, key, response, keys=int(is_new))
     row = {
         "status": response.status,
         "headers": json.dumps(dict(response.headers)),
@@ -134,11 +111,11 @@ def _store(user: User, key: str, fingerprint: str, response: RecordedResponse) -
         "task_id": response.task_id,
         "is_reduced": is_reduced,
     }
-    execute(insert(StoredResponse).values(user_id=user.id, key=key, fingerprint=fingerprint, **row))
+    execute(update(StoredResponse).where(StoredResponse.user_id == user.id, StoredResponse.key == key).values(row))
 
 
-def _choose_body(user: User, response: RecordedResponse) -> tuple[bytes, bool]:
-    """Return (body to store, is_reduced), and add the body to the user's usage; call it once for each response.
+def _choose_body(user: User, key: str, response: RecordedResponse, *, keys: int) -> tuple[bytes, bool]:
+    """Return (body to store, is_reduced), and add the body and `keys` to the user's usage; call it once per response.
 
     The response of a batch is always reduced (100 ids instead of up to 4 MB), that of one task if the stored bodies
     would exceed `MAX_COPIED_BYTES` with it, any other never. Over the user's limits, deletes expired keys; raises
@@ -146,14 +123,14 @@ def _choose_body(user: User, response: RecordedResponse) -> tuple[bytes, bool]:
     """
     is_reduced = response.reduced is not None and response.task_id is None
     body = response.reduced if response.reduced is not None and is_reduced else response.body
-    usage = _add_usage(user, keys=1, size=len(body))
+    usage = _add_usage(user, keys=keys, size=len(body))
     if response.reduced is not None and not is_reduced and usage.body_bytes > MAX_COPIED_BYTES:
         usage = _add_usage(user, size=len(response.reduced) - len(body))
         body, is_reduced = response.reduced, True
     if _exceeds_limits(usage):
-        _purge_expired(user)
-        if _exceeds_limits(_add_usage(user, keys=1, size=len(body))):
-            raise TooManyKeys(_seconds_until_expiry(user))
+        _purge_expired(user, key)
+        if _exceeds_limits(_add_usage(user, size=len(body))):
+            raise TooManyKeys(_seconds_until_expiry(user, key))
     return body, is_reduced
 
 
@@ -187,21 +164,22 @@ def _add_usage(user: User, *, keys: int = 0, size: int = 0) -> Any:
     return usage
 
 
-def _purge_expired(user: User) -> None:
+def _purge_expired(user: User, claimed: str) -> None:
     """Delete up to `CHUNK` expired keys of a user, the oldest first; `TooManyKeys` if there are keys, but none expired.
 
-    Joins the caller's transaction. The `Usage` row is recomputed from the remaining keys, or deleted if none remains,
-    so the caller adds its own response to the usage again.
+    Joins the caller's transaction. The `Usage` row is recomputed from the rest, in which the key `claimed` has no
+    body yet: the caller adds that again.
     """
-    if (seconds := _seconds_until_expiry(user)) > 0:
+    if (seconds := _seconds_until_expiry(user, claimed)) > 0:
         raise TooManyKeys(seconds)
     _purge_chunk(user)
 
 
-def _seconds_until_expiry(user: User) -> int:
-    """Return the seconds until the user's oldest key expires: 0 if there is no key, 0 or less if it has expired."""
+def _seconds_until_expiry(user: User, claimed: str) -> int:
+    """Return the seconds until the oldest key but `claimed` expires: 0 without one, 0 or less if it has expired."""
     created_at = StoredResponse.created_at
-    oldest = execute(select(created_at).where(StoredResponse.user_id == user.id).order_by(created_at).limit(1)).scalar()
+    others = select(created_at).where(StoredResponse.user_id == user.id, StoredResponse.key != claimed)
+    oldest = execute(others.order_by(created_at).limit(1)).scalar()
     return 0 if oldest is None else math.ceil((oldest + LIFETIME - now()).total_seconds())
 
 

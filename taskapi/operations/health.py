@@ -10,13 +10,13 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from ..auth import hook
-from ..database import failures, row_security_check, transactions
+from ..database import failures, row_security_check, row_security_probe, transactions
 from ..http.errors import RETRY_AFTER, ServiceUnavailable
 from ..http.response import json_response
 
 log = logging.getLogger(__name__)
 
-MIGRATION_HEAD = "0009"
+MIGRATION_HEAD = "0010"
 """The newest migration that this code needs. Migrations are numbered; a test compares this with the last one."""
 
 bp = Blueprint("health", __name__)
@@ -55,11 +55,17 @@ def log_readiness_problems(app: Flask) -> None:
 
 def _readiness_problem() -> str | None:
     """Return why the service is not ready, a text for operators; None if it is. Raises `DatabaseUnavailable`."""
-    if problem := migration_problem():
-        return problem
-    if bypass := row_security_check.row_security_problem():
-        return f"{bypass}: nothing but the code of the service separates users. See docs/operations.md."
-    return None
+    try:
+        if problem := migration_problem():
+            return problem
+        if bypass := row_security_check.row_security_problem():
+            return f"{bypass}: nothing but the code of the service separates users. See docs/operations.md."
+        return row_security_probe.probe_problem()
+    except failures.DatabaseUnavailable as error:
+        if problem := failures.configuration_problem(error):
+            log.warning("not ready: %s", str(error).partition("\n")[0])
+            return problem
+        raise
 
 
 def migration_problem() -> str | None:

@@ -281,6 +281,7 @@ def connection(postgresql_url: str) -> Iterator[TimeoutConnection]:
 
 
 ONE, ZERO = PipelinedStatement("SELECT 1::int"), PipelinedStatement("SELECT 1 / $1::int", (0,))
+UNSUPPORTED = PipelinedStatement("SELECT count(*) FROM pg_class FOR UPDATE")  # 0A000: not with aggregates
 
 
 STATEMENTS = {
@@ -363,6 +364,13 @@ def test_a_changed_result_type_closes_the_connection(connection: TimeoutConnecti
     with pytest.raises(FeatureNotSupported):
         connection.run_pipeline([look])
     assert connection.closed
+
+
+def test_an_unsupported_feature_of_a_new_statement_leaves_the_connection_open(connection: TimeoutConnection):
+    connection.run_pipeline([ONE])
+    with pytest.raises(FeatureNotSupported):
+        connection.run_pipeline([ONE, UNSUPPORTED, ONE])
+    assert not connection.closed
 
 
 def test_prepared_statement_names_differ_between_connections(postgresql_url: str):

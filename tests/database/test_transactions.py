@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import Select, create_engine, func, insert, make_url, select, text
+from psycopg.errors import FeatureNotSupported
+from sqlalchemy import Select, column, create_engine, func, insert, make_url, select, table, text
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError, StatementError
 
@@ -28,8 +29,9 @@ from taskapi.auth.tokens import User
 from taskapi.database.base import UTCDateTime, db, now
 from taskapi.database.engine import POOL_SIZE, POOL_TIMEOUT
 from taskapi.database.failures import ATTEMPTS, DatabaseUnavailable
+from taskapi.database.prepared import Prepared
 from taskapi.database.sqlite import EXTRA_CONNECTIONS
-from taskapi.database.transactions import execute, reads, rows, writes
+from taskapi.database.transactions import execute, fetch, reads, rows, writes
 from tests.conftest import Person, build, superuser_engine
 from tests.waiting import WAIT_LIMIT
 
@@ -441,6 +443,40 @@ def test_an_invalid_statement_is_500_and_not_503(app: Flask):
 
     with pytest.raises((OperationalError, ProgrammingError)):
         work(ALICE)
+
+
+def test_a_feature_that_the_server_does_not_support_is_500_and_not_503(operator: Engine):
+    """SQLSTATE 0A000: also what PostgreSQL says after a migration has changed the result type of a statement."""
+    with operator.connect() as connection:
+        raising = "RAISE 'not supported' USING ERRCODE = '0A000'"
+        connection.execute(
+            text(f"CREATE FUNCTION unsupported() RETURNS int LANGUAGE plpgsql AS $$BEGIN {raising}; END$$")
+        )
+    statement = Prepared(select(func.unsupported()))
+    try:
+        for work in (reads(lambda _: fetch(statement())), writes(lambda _: execute(select(func.unsupported())))):
+            for _ in range(3):  # the second time the statement is prepared already
+                with pytest.raises((FeatureNotSupported, DBAPIError), match="not supported"):
+                    work(ALICE)
+    finally:
+        with operator.connect() as connection:
+            connection.execute(text("DROP FUNCTION unsupported()"))
+
+
+def test_a_changed_result_type_is_500_for_no_request(operator: Engine):
+    with operator.connect() as connection:
+        connection.execute(text("CREATE TABLE changing AS SELECT 1 AS x"))
+        connection.execute(text("GRANT SELECT ON changing TO PUBLIC"))
+    statement = Prepared(select(table("changing", column("x")).c.x))
+    read = reads(lambda _: fetch(statement())[0][0][0])
+    try:
+        assert read(ALICE) == 1
+        with operator.connect() as connection:
+            connection.execute(text("ALTER TABLE changing ALTER x TYPE text"))
+        assert read(ALICE) == "1"
+    finally:
+        with operator.connect() as connection:
+            connection.execute(text("DROP TABLE changing"))
 
 
 @pytest.mark.usefixtures("production_timeouts")

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Integer, bindparam, insert, select
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import Integer, bindparam, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from ...auth.tokens import User
+from ...database.base import db
 from ...database.prepared import BoundStatement, Prepared
 from ...database.transactions import commits_in_one_round_trip, fetch, fetch_and_commit, setting
 from .. import models, positions
@@ -24,11 +25,13 @@ from .quota import check_quota
 from .rows import COLUMNS, MEMBER_BINDS, OWNER, TaskRow, task_columns
 
 
-def _insert_from(counters: Any) -> Any:
+def _insert_from(counters: Any, dialect: Any = postgresql) -> Any:
     """Return INSERT … SELECT of a task whose id and revision are the counters in the table or CTE `counters`.
 
     It binds `owner` and `MEMBER_BINDS`, returns `COLUMNS`, and inserts nothing if `counters` has no row of the owner.
     """
+    # No row has the id that was just allocated. Without ON CONFLICT, Citus (13.2) fails on INSERT … SELECT … RETURNING:
+    # "missing FROM-clause entry".
     columns = {
         "user_id": counters.c.user_id,
         "id": counters.c.last_task_id,
@@ -37,11 +40,15 @@ def _insert_from(counters: Any) -> Any:
         "position": positions.initial_position_sql(counters.c.last_task_id),
     }
     selected = select(*columns.values(), *MEMBER_BINDS.values()).where(counters.c.user_id == OWNER)
-    return insert(Task).from_select([*columns, *MEMBER_BINDS], selected).returning(*COLUMNS)
+    statement = dialect.insert(Task).from_select([*columns, *MEMBER_BINDS], selected)
+    return statement.on_conflict_do_nothing().returning(*COLUMNS)
 
 
 # The statement before it has updated and locked the user's row.
-_INSERT_NEXT = Prepared(_insert_from(models.User.__table__))
+_INSERT_NEXT = {
+    dialect.__name__.rpartition(".")[2]: Prepared(_insert_from(models.User.__table__, dialect))
+    for dialect in (postgresql, sqlite)
+}
 
 # Without a row of `counters` no task is inserted.
 _INSERT_WITHIN_QUOTA = Prepared(
@@ -105,4 +112,5 @@ def bind_insert(user: User, written_at: datetime, values: Mapping[str, Any]) -> 
 
     The caller checks the quota. Raises ValidationError as `_columns` does.
     """
-    return bind_allocation(user, 1), _INSERT_NEXT(owner=user.id, **_columns(written_at, values))
+    insertion = _INSERT_NEXT[db.engine.dialect.name]
+    return bind_allocation(user, 1), insertion(owner=user.id, **_columns(written_at, values))
