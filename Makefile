@@ -24,7 +24,7 @@ NOT_TRACED := tests/e2e tests/faults tests/security tests/server/test_gunicorn.p
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run app test chaos coverage bench neighbours check check-service check-frontend check-deploy deploy-check format types \
+.PHONY: help run app test chaos test-citus coverage bench neighbours check check-service check-frontend check-deploy deploy-check format types \
   screenshots lock audit version images secrets sbom clean
 
 help:  ## list the targets
@@ -53,6 +53,9 @@ test: $(VENV)/.installed-dev  ## install and run all tests in parallel (ARGS=…
 chaos: $(VENV)/.installed-dev  ## kill, freeze, fill and slow down workers, databases, disk and clients (19 minutes)
 	@# The file is not named test_*.py, so `make test` does not collect it. The measured figures are printed at the end.
 	$(BIN)/pytest -rP tests/chaos/long_runs.py
+
+test-citus: $(VENV)/.installed-dev  ## run the tests on a Citus cluster: CITUS_URL=postgresql://SUPERUSER@COORDINATOR/postgres (skipped without)
+	CITUS_URL="$(CITUS_URL)" $(BIN)/pytest -rsP tests/citus $(ARGS)
 
 bench: $(VENV)/.installed-dev $(PEERS)/.installed $(PEERS_INSTALLED)  ## measure the service, minimal services and comparable services (half an hour; ARGS=--quick: a part)
 	$(BIN)/python -m bench $(ARGS)
