@@ -14,6 +14,7 @@ from sqlalchemy import make_url, text
 
 from taskapi.database.engine import POOL_SIZE
 from taskapi.database.transactions import rows
+from taskapi.operations.health import log_readiness_problems
 from tests import postgres
 from tests.conftest import Person, delete_all_rows, dispose_engines, migrate, serving
 from tests.pgbouncer import PgBouncer, pgbouncer
@@ -87,8 +88,11 @@ def test_in_statement_mode_the_service_is_not_ready_and_logs_why(
 ):
     with serving(bouncer("statement").url) as app:
         response = app.test_client().get("/readyz")
+        log_readiness_problems(app)
     assert response.status_code == 503
-    assert "database unavailable: transaction blocks not allowed in statement pooling mode" in caplog.text
+    assert response.get_json()["detail"].startswith("The pooler in front of the database is in statement mode")
+    assert "not ready: transaction blocks not allowed in statement pooling mode" in caplog.text
+    assert "not ready: The pooler in front of the database is in statement mode" in caplog.text
 
 
 def test_the_session_settings_apply_in_each_transaction_and_are_not_left_to_other_clients_of_the_pooler(

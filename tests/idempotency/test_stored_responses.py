@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from werkzeug.test import TestResponse
 
 from taskapi.auth.tokens import User
 from taskapi.database import chunks
 from taskapi.database.base import db, now
+from taskapi.database.transactions import execute, writes
 from taskapi.database.unit_of_work import UnitOfWork
 from taskapi.http.fields.time import rfc3339
-from taskapi.idempotency import queries
+from taskapi.idempotency import claims, queries
 from taskapi.idempotency.models import StoredResponse, Usage
 from tests.conftest import Person, Statements, superuser_engine
 from tests.idempotency.test_idempotency import age_stored_responses, assert_replayed, key_header
@@ -317,3 +318,28 @@ def test_a_permanent_deletion_keeps_the_stored_responses_of_other_tasks(alice: P
     alice.delete("/1?permanent=true")
     assert_replayed(first[1], alice.post(json={"title": "Two"}, headers=key_header("Two")))
     assert_replayed(other, mallory.post(json={"title": "One"}, headers=key_header("One")))
+
+
+def test_the_lock_timeout_of_a_claim_ends_with_its_statements(app: Flask, alice: Person) -> None:
+    """An operator's own lock_timeout applies to the rest of the transaction."""
+    if app.config["SQLALCHEMY_DATABASE_URI"].startswith("sqlite"):
+        pytest.skip("SQLite has no locks but the one of its writers")
+    found = []
+
+    @writes
+    def work(user: User) -> None:
+        claims.claim(user, "key", "fingerprint")
+        found.append(execute(text("SHOW lock_timeout")).scalar_one())
+
+    with app.app_context():
+        work(User("alice"))
+    assert found == ["0"]
+
+
+def test_a_key_that_has_expired_is_claimed_again_and_counted_once(app: Flask, alice: Person) -> None:
+    alice.post(json={"title": "First"}, headers=key_header())
+    age_stored_responses(app, timedelta(hours=25))
+    again = alice.post(json={"title": "Second"}, headers=key_header())
+    assert (again.status_code, "Idempotency-Replayed" in again.headers) == (201, False)
+    assert [row[:2] for row in usage(app)] == [("alice", 1)]
+    assert alice.titles() == ["Second", "First"]
