@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from psycopg.errors import DeadlockDetected
-from sqlalchemy import URL, Connection, text
+from sqlalchemy import URL, Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from . import citus, policies
 from .base import Base
 from .engine import owner_engine
 
+R = TypeVar("R")
+
 LOCK_TIMEOUT = "4s"
 """Longest wait for a lock: requests queue behind it, so the command fails after that and can be repeated."""
 
 
-ATTEMPTS = 5
+ATTEMPTS = 10
 """Attempts after a deadlock with a request of the running service."""
 
 _NODES = (
@@ -46,24 +50,34 @@ def distribute(url: URL, service_role: str, shards: int) -> Distribution:
     and DBAPIError; then nothing was changed. Writes wait meanwhile.
     """
     engine = owner_engine(url, LOCK_TIMEOUT)
-    for attempt in range(1, ATTEMPTS + 1):
+
+    def convert(connection: Connection) -> Distribution:
+        _require_citus(connection)
+        _require_roles(connection, service_role)
+        return Distribution(_convert(connection, shards), _scalar(connection, _NODES))
+
+    done = _in_transaction(engine, convert)
+    for table in done.converted:
+        # The rows as they were before: copied to the shards, and no longer visible.
+        _in_transaction(
+            engine, partial(_scalar, query=f"SELECT truncate_local_data_after_distributing_table('{table}')")
+        )
+    engine.dispose()
+    return done
+
+
+def _in_transaction(engine: Engine, work: Callable[[Connection], R]) -> R:
+    """Run `work` in a transaction; again after a deadlock with a request, up to `ATTEMPTS` times."""
+    for _ in range(1, ATTEMPTS):
         try:
             with engine.begin() as connection:
-                _require_citus(connection)
-                _require_roles(connection, service_role)
-                converted = _convert(connection, shards)
-                nodes = _scalar(connection, _NODES)
-            break
+                return work(connection)
         except DBAPIError as error:
-            # A request that holds a lock of another table than we do, and waits for ours.
-            if not isinstance(error.orig, DeadlockDetected) or attempt == ATTEMPTS:
+            # The request holds the lock of another table than we do, and waits for ours.
+            if not isinstance(error.orig, DeadlockDetected):
                 raise
     with engine.begin() as connection:
-        for table in converted:
-            # The rows as they were before: copied to the shards, and no longer visible.
-            connection.execute(text(f"SELECT truncate_local_data_after_distributing_table('{table}')"))
-    engine.dispose()
-    return Distribution(converted, nodes)
+        return work(connection)
 
 
 def _require_citus(connection: Connection) -> None:

@@ -17,7 +17,7 @@ from taskapi.database.base import Base
 from tests.citus.cluster import Cluster, new_database
 from tests.citus.conftest import flask, service
 from tests.conftest import Person
-from tests.postgres import OWNER
+from tests.postgres import OWNER, SERVICE
 
 
 @pytest.fixture
@@ -112,6 +112,9 @@ def test_a_later_migration_adds_a_column_an_index_and_a_protected_table(app: Fla
         assert kinds["notes"] == "distributed"
         for name in ("one", "two"):
             cluster.sql(f"INSERT INTO notes VALUES ('{name}', 'T')")
+        cluster.sql(f"GRANT SELECT ON notes TO {SERVICE}")
+        engine.dispose()
+        engine = create_engine(cluster.url_of(SERVICE))
         with engine.begin() as connection:
             connection.execute(text("SELECT taskapi_set_config('taskapi.user_id', 'one', true)"))
             assert connection.execute(text("SELECT user_id FROM notes")).all() == [("one",)]
