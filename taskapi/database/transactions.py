@@ -24,7 +24,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import psycopg
 from flask import current_app
-from psycopg.errors import ConnectionTimeout
+from psycopg.errors import ConnectionTimeout, QueryCanceled
 from sqlalchemy import Executable
 from sqlalchemy.engine import CursorResult, Engine, Row
 from sqlalchemy.exc import DBAPIError
@@ -299,7 +299,7 @@ def _may_retry(cause: BaseException | None, running: UnitOfWork) -> bool:
     """Return True if the failed attempt cannot have committed, and another one may succeed without a long wait."""
     if sqlstate(cause) in RETRYABLE:
         return True
-    if isinstance(cause, ConnectionTimeout):
-        return False  # the server does not respond: another attempt would wait as long again
+    if isinstance(cause, ConnectionTimeout | QueryCanceled):
+        return False  # the server, or a node of its cluster, does not respond: another attempt would wait as long again
     # A pooled connection that died while it was idle. Once COMMIT was sent, a write may be committed: no retry.
     return running.lost and not (running.is_committing and running.writable)

@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import psycopg
 import pytest
 from flask import Flask
-from psycopg.errors import FeatureNotSupported
+from psycopg.errors import ConnectionTimeout, FeatureNotSupported, QueryCanceled
 from sqlalchemy import Select, column, create_engine, func, insert, make_url, select, table, text
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError, StatementError
@@ -269,6 +271,14 @@ def test_retries_are_limited(operator: Engine):
         work(ALICE)
     assert getattr(caught.value.orig, "sqlstate", None) == "40001"
     assert len(attempts) == ATTEMPTS
+
+
+@pytest.mark.parametrize("cause", [ConnectionTimeout(), QueryCanceled()], ids=["no response", "statement timeout"])
+def test_a_connection_lost_after_a_timeout_is_not_retried(cause: Exception):
+    """With Citus the rollback after a statement timeout waits for the frozen node, too, and the connection is given up."""
+    lost = SimpleNamespace(lost=True, is_committing=False, writable=False)
+    assert not taskapi.database.transactions._may_retry(cause, lost)
+    assert taskapi.database.transactions._may_retry(psycopg.OperationalError(), lost)
 
 
 def test_other_errors_are_not_retried(app: Flask):
