@@ -57,7 +57,7 @@ def distribute(url: URL, service_role: str, shards: int) -> Distribution:
         return Distribution(_convert(connection, shards), _scalar(connection, _NODES))
 
     done = _in_transaction(engine, convert)
-    for table in done.converted:
+    for table in Base.metadata.tables:  # also those of a run that failed here
         # The rows as they were before: copied to the shards, and no longer visible.
         _in_transaction(
             engine, partial(_scalar, query=f"SELECT truncate_local_data_after_distributing_table('{table}')")
