@@ -1,4 +1,4 @@
-"""Commands of `flask`: `db` (migrations), `purge`, `restored`, `distribute`, `openapi`, and `token` (development tokens)."""
+"""Commands of `flask`: `db` (migrations), `purge`, `restored`, `distribute`, `openapi`; `token` for development."""
 
 from __future__ import annotations
 

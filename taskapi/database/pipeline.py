@@ -7,7 +7,7 @@ import os
 import select
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from functools import cached_property
 from itertools import count
 from secrets import token_hex
@@ -159,11 +159,7 @@ class TimeoutConnection(psycopg.Connection[Any]):
             self.pooling.report_lost_statement(error.sqlstate)
             raise
         except FeatureNotSupported:
-            # The result type of a statement that was prepared before may have changed (a migration): a new connection
-            # prepares it again. Anything else that the server does not support is a defect.
-            failed = next(n for n, result in enumerate(results) if result.status == ExecStatus.FATAL_ERROR) - prepared
-            if failed >= 0 and statements[failed].sql not in new:
-                self.close()
+            self._close_if_prepared_before(statements, results[prepared:], new)
             raise
         if statements[-1] is COMMIT and results[-1].command_status != b"COMMIT":
             raise InFailedSqlTransaction("the server has rolled back instead of the commit")
@@ -215,6 +211,18 @@ class TimeoutConnection(psycopg.Connection[Any]):
                 if error.diag.sqlstate is not None:
                     self.skipped_last = results.index(result) + 1 < self._number_of_results
                 raise error
+
+    def _close_if_prepared_before(
+        self, statements: Sequence[PipelinedStatement], executed: Sequence[PGresult], new: Container[str]
+    ) -> None:
+        """Close the connection if the statement that failed is none of the `new` ones.
+
+        Its result type may have changed (a migration): a new connection prepares it again. Anything else that the
+        server does not support is a defect.
+        """
+        failed = (n for n, result in enumerate(executed) if result.status == ExecStatus.FATAL_ERROR)
+        if any(statements[n].sql not in new for n in failed):
+            self.close()
 
     def _wait_readable(self) -> None:
         """Wait for data or a reset by the server; raises `ConnectionTimeout` after `SERVER_TIMEOUT` seconds of silence.
