@@ -138,7 +138,7 @@ def parse_options(options: str) -> dict[str, str]:
 
 
 def _join_flags(words: Sequence[str]) -> list[str]:
-    """Return the words with each `-c` joined to the word after it."""
+    """Return the words with each `-c` joined to the word after it, without a space; a `-c` at the end stays."""
     joined: list[str] = []
     for word in words:
         if joined and joined[-1] == "-c":

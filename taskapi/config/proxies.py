@@ -63,7 +63,7 @@ def _is_exempt(target: SplitResult, no_proxy: str) -> bool:
 
 
 def _is_in_network(host: str, network: str) -> bool:
-    """Return True if the host is an IP address in a network such as 10.0.0.0/8; False if either is something else."""
+    """Return True if the host is an IP address in `network`, which needs a prefix length: 10.0.0.0/8; else False."""
     try:
         return "/" in network and ip_address(host) in ip_network(network, strict=False)
     except ValueError:

@@ -257,7 +257,10 @@ class TimeoutConnection(psycopg.Connection[Any]):
 
     @cached_property
     def _server_statements(self) -> dict[str, ServerStatement]:
-        """The statements that this connection has executed, by text; prepared, unless a pooler loses those."""
+        """The statements of `run_pipeline` that are kept for reuse, by text: those prepared without an error.
+
+        If a pooler loses prepared statements, all that were sent, not prepared.
+        """
         return {}
 
     @cached_property

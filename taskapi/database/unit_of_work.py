@@ -215,7 +215,7 @@ def prepend_statements(engine: Engine) -> None:
     """
 
     def hook(execute: Callable[..., object]) -> Callable[..., bool]:
-        """Return the listener of an event; `execute` is the psycopg method that SQLAlchemy calls after the event."""
+        """Return a listener; `execute` is the psycopg method that it calls in SQLAlchemy's place if it prepends."""
 
         def run(cursor: psycopg.Cursor[Any], *arguments: Any) -> bool:
             """Execute a Core statement in one pipeline with those due before and after it; return True.

@@ -29,7 +29,7 @@ _HEADERS = {
     "X-Total-Count": "The number of tasks on all pages; with `include=total` only.",
     "WWW-Authenticate": "The challenge of RFC 6750; with `error` and `error_description` if the request had a token.",
     "Retry-After": "Seconds to wait before the next attempt.",
-    "RateLimit": "Requests left (`r`), and seconds until one more is allowed (`t`); absent if limits are off.",
+    "RateLimit": "Requests left (`r`), and seconds until that number grows by one (`t`); absent if limits are off.",
     "RateLimit-Policy": "The limit: requests (`q`) per window of seconds (`w`).",
     "Idempotency-Replayed": "`true` when this is the stored response to an earlier request with the same key.",
     "Content-Disposition": "The name of the file to save.",

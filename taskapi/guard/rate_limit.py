@@ -66,11 +66,11 @@ class Limiter:
         self._log = LimitedLog(log)
 
     def consume(self, user_id: str, address: str | None) -> tuple[bool, int, float]:
-        """Count a request; return (allowed, requests left, seconds until one more is allowed).
+        """Count a request; return (allowed, requests left, seconds until that number grows by one).
 
         `address` is the key of the client's address, None if it is not limited. A request beyond the user's or the
         address's limit is not counted. After a failure of Redis every request is allowed for `REDIS_PAUSE` seconds, and
-        none is counted.
+        none is counted. The seconds are usually above 0 also while requests are left.
         """
         if time.monotonic() < self._paused_until:
             return True, self._amount, 0
@@ -81,7 +81,7 @@ class Limiter:
             return True, self._amount, 0
 
     def charge(self, user_id: str, units: int) -> tuple[int, float]:
-        """Count `units`, also beyond the limit; return (requests left, seconds until one more is allowed).
+        """Count `units`, also beyond the limit; return (requests left, seconds until that number grows by one).
 
         After a failure of Redis nothing is counted for `REDIS_PAUSE` seconds, and the whole limit is left. Addresses
         are not charged.
@@ -144,9 +144,9 @@ def enforce_rate_limit(app: Flask, request: Request, user: User) -> None:
 def charge(units: int) -> None:
     """Count the current request as `units` more than the one counted before its view; replace its `RateLimit` headers.
 
-    Never refuses the request: the next ones are refused until the sliding window has paid for it. A later call counts
-    only what exceeds the units charged before, because the view may run in a transaction that is repeated. Does nothing
-    for 0 units and with `RATE_LIMIT=off`.
+    Never refuses this request; later ones are refused only while the count is at or over the limit. Another call in the
+    same request counts only the units above those charged before, because the view may run in a transaction that is
+    repeated. Does nothing for 0 units and with `RATE_LIMIT=off`.
     """
     limiter: Limiter | None = current_application().extensions[_EXTENSION] if units else None
     request = current_request()
@@ -159,7 +159,7 @@ def charge(units: int) -> None:
 def _add_headers(request: Request, limiter: Limiter, remaining: int, seconds: int) -> None:
     """Set RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers) of the response, whatever its status.
 
-    `seconds` is the time until one more request is allowed. Headers set by an earlier call are replaced.
+    `seconds` is the time until `remaining` grows by one. Headers set by an earlier call are replaced.
     """
     add_response_headers(
         request, ("RateLimit-Policy", limiter.policy), ("RateLimit", f'"default";r={remaining};t={seconds}')

@@ -44,7 +44,7 @@ class RedisCounter:
             return self._counter.hit(self._item, self._kind, key)
 
     def left(self, key: str) -> tuple[int, float]:
-        """Return the requests left, and the seconds until one more is allowed. Raises `ConnectionError`."""
+        """Return (requests left, seconds until that number grows by one). Raises `ConnectionError`."""
         with _redis_errors_as_connection_error():
             window = self._counter.get_window_stats(self._item, self._kind, key)
             if not window.remaining:
@@ -69,7 +69,7 @@ class RedisCounter:
         return seconds_to_pay(self._limit, previous, count, remaining)
 
     def consume(self, key: str) -> tuple[bool, int, float]:
-        """Count a request unless the limit is reached; return (allowed, requests left, seconds until one more is).
+        """Count a request unless the limit is reached; return (allowed, requests left, seconds as in `left`).
 
         Two or three round trips (`hit`, `left`). Raises `ConnectionError`.
         """

@@ -25,20 +25,20 @@ class Counter(Protocol):
     """Sliding-window counter: the requests of the current window, plus those of the previous one, weighted.
 
     The weight is the part of the previous window that is less than one window ago. `key` identifies a user or an
-    address.
+    address. The seconds that methods return are usually above 0 also while requests are left.
     """
 
     def hit(self, key: str) -> bool:
         """Count a request unless the limit is reached; return True if it is allowed."""
 
     def left(self, key: str) -> tuple[int, float]:
-        """Return the requests left, and the seconds until one more is allowed."""
+        """Return (requests left, seconds until that number grows by one)."""
 
     def consume(self, key: str) -> tuple[bool, int, float]:
-        """Count a request unless the limit is reached; return (allowed, requests left, seconds until one more is)."""
+        """Count a request unless the limit is reached; return (allowed, requests left, seconds as in `left`)."""
 
     def charge(self, key: str, units: int) -> tuple[int, float]:
-        """Count `units`, also beyond the limit; return the requests left, and the seconds until one more is allowed."""
+        """Count `units`, also beyond the limit; return the result of `left`."""
 
 
 def seconds_to_pay(limit: Limit, previous: int, count: int, remaining: float) -> float:
@@ -72,7 +72,7 @@ class InMemoryCounter:
         return self.consume(key)[0]
 
     def consume(self, key: str) -> tuple[bool, int, float]:
-        """Count a request unless the limit is reached; return (allowed, requests left, seconds until one more is)."""
+        """Count a request unless the limit is reached; return (allowed, requests left, seconds as in `left`)."""
         with self._lock:
             left, reset = self._left(key)
             if not left:
@@ -82,19 +82,19 @@ class InMemoryCounter:
             return True, left - 1, reset if count else self._left(key)[1]
 
     def charge(self, key: str, units: int) -> tuple[int, float]:
-        """Count `units`, also beyond the limit; return the requests left, and the seconds until one more is allowed."""
+        """Count `units`, also beyond the limit; return the result of `left`."""
         with self._lock:
             self._left(key)
             self._counts[key] = self._counts.get(key, 0) + units
             return self._left(key)
 
     def left(self, key: str) -> tuple[int, float]:
-        """Return the requests left, and the seconds until one more is allowed."""
+        """Return (requests left, seconds until that number grows by one)."""
         with self._lock:
             return self._left(key)
 
     def _left(self, key: str) -> tuple[int, float]:
-        """Return the requests left, and the seconds until one more is allowed; call it with the lock held.
+        """Return (requests left, seconds until that number grows by one); call it with the lock held.
 
         Starts a new window first if the current one is over.
         """

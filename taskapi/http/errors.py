@@ -217,7 +217,10 @@ def init_app(app: Flask) -> None:
 
 
 def problem_response(problem: Problem) -> Response:
-    """Return the application/problem+json response of a problem (RFC 9457), with its headers and the request id."""
+    """Return the application/problem+json response of a problem (RFC 9457), with its headers.
+
+    The body has the request id.
+    """
     body = {
         "type": f"{request.root_path}/problems/{problem.code}",
         "title": problem.title,

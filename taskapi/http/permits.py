@@ -46,7 +46,10 @@ class Permits:
         return self.acquire_now(user_id) or self._wait(user_id, PERMIT_TIMEOUT if timeout is None else timeout)
 
     def _wait(self, user_id: str, timeout: float) -> HeldPermit:
-        """Wait up to `timeout` seconds for a permit, without the slot; return it, or raise as `acquire` does."""
+        """Wait up to `timeout` seconds for a permit, without the concurrency slot; return it, or raise as `acquire`.
+
+        In either case waits for a slot again first, without a time limit.
+        """
         try:
             with slots.released():
                 self._lane.acquire(time.monotonic() + timeout, user_id)
@@ -67,7 +70,7 @@ class Permits:
 
         @wraps(work)
         def with_permit(*args: P.args, **kwargs: P.kwargs) -> R:
-            """Call the decorated function with a permit of `g.user`; waits for the permit and raises as `acquire`."""
+            """Wait for a permit of `g.user`, call the decorated function, release the permit; raise as `acquire`."""
             with self.acquire(g.user.id):
                 return work(*args, **kwargs)
 

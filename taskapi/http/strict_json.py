@@ -23,6 +23,9 @@ A value is parsed in one piece. The longest task with every character escaped ha
 MAX_MEMBERS = 100
 """Maximum members of a document that `read_object` reads."""
 
+LONGEST_TOKEN = 12
+"""Maximum characters before the end of a text at which the parser may stop because a token such as `false` is cut."""
+
 ArrayReader = Callable[[Iterator[Any]], Any]
 """Reads the items of an array to its end, and returns what stands for the array in the document; or raises."""
 
@@ -84,8 +87,7 @@ class _Document:
     def parse_value(self) -> Any:
         """Parse and return the next value; decodes pieces, and so yields to other requests, until it is complete.
 
-        Raises ValueError, or `ValueTooLong` if it is incomplete, or malformed, and more than `MAX_VALUE_CHARACTERS`
-        follow.
+        Raises ValueError if it is malformed, and `ValueTooLong` if it is incomplete after `MAX_VALUE_CHARACTERS`.
         """
         self.peek()
         while True:
@@ -93,11 +95,12 @@ class _Document:
                 value, end = _DECODER.raw_decode(self._text, self._at)
             except RecursionError as error:
                 raise ValueError("nested too deeply") from error
-            except ValueError:
+            except ValueError as error:
                 # Perhaps it ends in the next piece.
-                if len(self._text) - self._at > MAX_VALUE_CHARACTERS:
+                is_long = len(self._text) - self._at > MAX_VALUE_CHARACTERS
+                if is_long and _is_incomplete(error, len(self._text)):
                     raise ValueTooLong from None
-                if not self._decode_piece():
+                if is_long or not self._decode_piece():
                     raise
                 continue
             if _REST_OF_NUMBER(self._text, end) and self._decode_piece():
@@ -156,6 +159,13 @@ class _Document:
         self._text, self._at = self._text[self._at :] + decoded, 0
         wait_for_turn()
         return bool(piece)
+
+
+def _is_incomplete(error: ValueError, length: int) -> bool:
+    """Return True if the parser stopped at the end of a text of this length, or in a string that does not end."""
+    return isinstance(error, json.JSONDecodeError) and (
+        error.pos >= length - LONGEST_TOKEN or error.msg.startswith("Unterminated string")
+    )
 
 
 def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -74,7 +74,12 @@ def migration_problem() -> str | None:
         revision = next(
             (row.version_num for row in transactions.rows(text("SELECT version_num FROM alembic_version"))), None
         )
-    except DBAPIError:
+    except DBAPIError as error:
+        state = failures.sqlstate(error.orig)
+        if state == "42501":  # insufficient_privilege
+            return "The role of DATABASE_URL has no right to SELECT from alembic_version: `flask db upgrade` grants it."
+        if state not in ("42P01", None):  # undefined_table, and SQLite, which has no SQLSTATE
+            raise failures.DatabaseUnavailable(str(error.orig)) from error
         revision = None  # the table does not exist: never migrated
     # A later revision comes from a later release: migrations run before the old code is replaced.
     if revision is None or revision < MIGRATION_HEAD:

@@ -28,7 +28,10 @@ class ServerSettings:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> ServerSettings:
-        """Return the settings of `environ`, where empty counts as absent; raise one `ConfigError` with all problems."""
+        """Return these settings from `environ`, with the default for one that is absent or empty.
+
+        Raises one `ConfigError` with the problems of all of them; it does not read the other settings of the service.
+        """
         env = Environment(environ)
         settings = cls(
             # Two processes use both cores of a small machine.

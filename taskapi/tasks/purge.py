@@ -133,10 +133,10 @@ def erased_users_due() -> Iterable[User]:
 
 @writes
 def purge_erased(user: User) -> int:
-    """Remove the counters of a user who erased all data `TOMBSTONE_LIFETIME` ago and has no task; return 1, else 0.
+    """Remove the counters of a user who erased all data `TOMBSTONE_LIFETIME` ago or earlier; return 1, otherwise 0.
 
-    The counters of a user who has tasks again are kept, and no longer marked as erased. Joins the caller's transaction,
-    if any; otherwise commits.
+    Keeps them, no longer marked as erased, if the user has a row of a task again (trash and tombstones included).
+    Before that time nothing changes. Joins the caller's transaction, if any; otherwise commits.
     """
     try:
         bump_revision(user, 0)

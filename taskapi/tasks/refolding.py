@@ -122,11 +122,17 @@ def _read_chunk(user: User, after: int) -> Sequence[Any]:
 
 @writes
 def _write(_user: User, outdated: Sequence[Mapping[str, Any]]) -> None:
-    """Write the folded text of the tasks whose text has not changed since it was read. Commits."""
+    """Write the folded text of the tasks whose text has not changed since it was read.
+
+    Joins the caller's transaction, if any; otherwise commits.
+    """
     execute(_REFOLD, outdated)
 
 
 @writes
 def _mark_as_checked(user: User) -> None:
-    """Record that all tasks of a user are folded by this version of `fold`. Commits."""
+    """Record that all tasks of a user are folded by this version of `fold`.
+
+    Joins the caller's transaction, if any; otherwise commits.
+    """
     execute(update(models.User).where(models.User.user_id == user.id).values(folding=VERSION))

@@ -50,11 +50,11 @@ def page_items(
     read_long: Callable[[Page], Page],
     dump: Callable[[Sequence[TaskRow]], list[Any]],
 ) -> tuple[Page, Sequence[Any]] | None:
-    """Return (page to send, serialized tasks); None if the page is large and no permit is held or free now.
+    """Return (page to send, serialized tasks); None if the caller must acquire `permit` and read the page again.
 
-    `page` may have only the first rows of a page of `limit` tasks, which is large if others follow them. One with long
-    tasks is read again with `read_long`, and ends at `pages.MAX_BYTES` of JSON. `dump` serializes rows. Acquires the
-    permit for long tasks, without waiting. Yields to other requests.
+    None if tasks follow `page`, `limit` exceeds `SMALL_PAGE` and the permit is not held, even if one is free; also if
+    the long tasks exceed `LARGE_RESPONSE_BYTES` and no permit is held or free now (a free one is acquired). Long tasks
+    are read again with `read_long`, up to `pages.MAX_BYTES` of JSON. Yields to other requests.
     """
     if page.following is not None and limit > SMALL_PAGE and not permit.held:
         return None

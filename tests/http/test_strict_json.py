@@ -184,6 +184,25 @@ def test_a_value_over_the_limit_and_too_many_members_are_value_errors() -> None:
         read(b"{%s}" % members)
 
 
+@pytest.mark.parametrize("invalid", [b"tru", b'"\n"', b"[1 2]", b'{"a":1,"a":1}', b"NaN", b"1e999"], ids=str)
+def test_a_malformed_value_is_not_called_too_long_whatever_follows(invalid: bytes) -> None:
+    raw = b'{"items":[{"title":%s}%s]}' % (invalid, b',{"title":"x"}' * (strict_json.MAX_VALUE_CHARACTERS // 10))
+    with pytest.raises(ValueError) as raised:
+        read(raw)
+    assert not isinstance(raised.value, ValueTooLong)
+
+
+def test_a_value_that_is_cut_at_any_character_is_incomplete(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = rb' [ {"a" : "x\ud83d\ude00\n\u00e4" , "b" : [ -1.5e+10 , true , false, null , [ ] ] } , -12, "%s" ]' % (
+        b"x" * 40
+    )
+    monkeypatch.setattr(strict_json, "MAX_VALUE_CHARACTERS", 0)
+    for characters in range(2, len(raw)):
+        monkeypatch.setattr(strict_json, "PIECE_BYTES", characters)
+        with pytest.raises(ValueTooLong):
+            read(raw)
+
+
 def test_a_long_document_yields_after_each_piece_and_is_not_in_memory_as_a_whole(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

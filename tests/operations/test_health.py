@@ -5,15 +5,20 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from psycopg.errors import WrongObjectType
 from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
 
+from taskapi.database import transactions
 from taskapi.database.base import db
 from taskapi.operations.health import MIGRATION_HEAD
-from tests.conftest import Statements, build, migrate, superuser_engine
+from tests import postgres
+from tests.conftest import Statements, build, dispose_engines, migrate, superuser_engine
 
 
 @pytest.fixture
@@ -84,6 +89,31 @@ def test_readyz_is_503_before_the_first_migration(tmp_path: Path):
     assert app.test_client().get("/readyz").status_code == 200
     with app.app_context():
         db.engine.dispose()
+
+
+def test_readyz_names_the_missing_right_to_read_the_revision(postgresql_server: str) -> None:
+    with postgres.new_database(postgresql_server) as url:
+        migrate(url)
+        app = build(url)
+        with superuser_engine(url).begin() as connection:
+            connection.execute(text(f"REVOKE SELECT ON alembic_version FROM {postgres.SERVICE}"))
+        response = app.test_client().get("/readyz")
+        dispose_engines(url)
+        with app.app_context():
+            db.engine.dispose()
+    assert response.status_code == 503
+    detail = "The role of DATABASE_URL has no right to SELECT from alembic_version: `flask db upgrade` grants it."
+    assert response.get_json()["detail"] == detail
+
+
+def test_readyz_says_that_the_database_is_not_migrated_only_if_the_table_of_the_revision_is_missing(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = ProgrammingError("SELECT", {}, WrongObjectType("alembic_version is a composite type"))
+    monkeypatch.setattr(transactions, "rows", Mock(side_effect=error))
+    response = client.get("/readyz")
+    assert response.status_code == 503
+    assert response.get_json()["detail"].startswith("The database cannot be reached.")
 
 
 def test_readyz_is_503_after_a_downgrade_to_base(client: FlaskClient, revision_is: Callable[[str | None], None]):

@@ -649,7 +649,7 @@ export interface components {
         "WWW-Authenticate": string;
         /** @description Seconds to wait before the next attempt. */
         "Retry-After": string;
-        /** @description Requests left (`r`), and seconds until one more is allowed (`t`); absent if limits are off. */
+        /** @description Requests left (`r`), and seconds until that number grows by one (`t`); absent if limits are off. */
         RateLimit: string;
         /** @description The limit: requests (`q`) per window of seconds (`w`). */
         "RateLimit-Policy": string;

@@ -105,9 +105,9 @@ class Objects(StrictField):
     def load_items(self, items: Iterable[Any]) -> LoadedItems:
         """Load each object with the schema; return the loaded ones, and the errors of the others by index.
 
-        Reads no further item after `most` of them, and loads none after `MAX_VIOLATIONS` invalid ones. With fewer than
-        `least` or more than `most` the result is one error and no items. Raises no ValidationError; yields to other
-        requests.
+        Reads up to one item more than `most`; after `MAX_VIOLATIONS` invalid ones only counts the rest. With fewer than
+        `least` or more than `most` the result is one error and no items. Raises nothing for invalid items; exceptions
+        of the iterator pass through. Yields to other requests.
         """
         errors: dict[int, Any] = {}
         loaded = []

@@ -37,10 +37,10 @@ class Text(StrictField):
         super().__init__(shape, **options)
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
-        """Return the string, trimmed, or if it is multi-line with LF as its only line ending.
+        """Return the string: one-line text trimmed, multi-line text untrimmed, with LF as its only line ending.
 
-        Rejects another type, control characters, a wrong length, and, if `least` is not 0, text without a visible
-        character.
+        Rejects another type, control characters (before the trim: one-line text must not end with a line break), a
+        wrong length, and, if `least` is not 0, text without a visible character.
         """
         if not isinstance(value, str):
             raise refuse("type", "Must be a string.")

@@ -62,7 +62,7 @@ def describe(violations: Sequence[Mapping[str, str]], whole: str) -> str:
     """Return one text about what `violations` returned, for clients that show the `detail` of a problem only.
 
     Each violation is named as in JavaScript, `tasks[3].title: Is required.`, or by `whole` for an empty pointer. After
-    `MAX_DESCRIBED` of them the text has the number of the others.
+    `MAX_DESCRIBED` of them the text says how many more there are: at least so many, if there are `MAX_VIOLATIONS`.
     """
     sentences = [f"{_name(each['pointer']) or whole}: {each['detail']}" for each in violations[:MAX_DESCRIBED]]
     if (more := len(violations) - MAX_DESCRIBED) > 0:

@@ -53,7 +53,7 @@ def decode_cursor(selection: Selection, state: State) -> KeysetValues | None:
 
 
 def _sign(payload: bytes, selection: Selection, state: State) -> bytes:
-    """Return the HMAC-SHA256 of payload, sort and filters under the user's epoch, cut to `SIGNATURE_BYTES`."""
+    """Return the HMAC-SHA256 of payload, sort and filters, cut to `SIGNATURE_BYTES`; the key is the user's epoch."""
     # The filters are signed but not stored in the cursor: with other filters the signature does not match.
     text = f"taskapi.cursor {selection.signed_filters}\n".encode(errors="surrogatepass")
     return hmac.digest(state.epoch.encode(), text + payload, "sha256")[:SIGNATURE_BYTES]

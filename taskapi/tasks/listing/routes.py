@@ -57,7 +57,7 @@ def index() -> Response:
 
 
 def _list(selection: Selection, permit: Permit, state: State | None) -> FastResponse | None:
-    """Return the response for one page; None if it is large, and no permit is held or free now.
+    """Return the response for one page; None if the caller must acquire `permit` and call this again.
 
     `state` is the user's state if the request has read it already, otherwise None. Charges the rate limit for a search
     and for each `TASKS_PER_UNIT` tasks, unless it returns None. Raises `BadCursor`.

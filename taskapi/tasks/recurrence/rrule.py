@@ -123,7 +123,7 @@ def _split_parts(rule: str) -> dict[str, str]:
 
 
 def _check_combinations(parts: dict[str, str]) -> None:
-    """Raise ValidationError for parts that contradict or require each other, without FREQ, and for an invalid UNTIL."""
+    """Raise ValidationError if FREQ is missing, parts contradict or require each other, or UNTIL does not exist."""
     if "FREQ" not in parts:
         raise refuse("recurrence", "Needs FREQ.")
     if "UNTIL" in parts and "COUNT" in parts:

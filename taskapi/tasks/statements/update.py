@@ -185,8 +185,9 @@ def move_to_trash(user: User, id: int, version: int | None, written_at: datetime
 def move_to_trash_and_commit(user: User, id: int, expected: Set[int] | None, written_at: datetime) -> TaskRow | None:
     """Move a live task to the trash, and commit, in one round trip; return the row, or None if nothing changed.
 
-    None also for a user without a row, and always inside another unit of work, on SQLite, and unless `expected` is one
-    version or None (any): then call `move_to_trash`. Raises `DatabaseUnavailable`.
+    None if the user has no row, if no live task has this id and a version of `expected` (None: any), and always, with
+    nothing sent, unless `may_commit`. The caller then finds the reason, or calls `move_to_trash`. Raises
+    `DatabaseUnavailable`.
     """
     return _write_and_commit(user, _REMOVE, id, expected, written_at)
 

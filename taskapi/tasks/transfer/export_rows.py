@@ -61,9 +61,10 @@ def _export_chunk(user: User, after: int, *, trash: bool) -> Page:
 
 
 def _prepare_statements(*, trash: bool) -> tuple[Prepared, Prepared]:
-    """Return the statements of a chunk, `PageQuery.short` and `bounded`; with `trash`, those in the trash are included.
+    """Return the statements of a chunk, `PageQuery.short` and `bounded`; `trash` includes the tasks in the trash.
 
-    The first leaves out the descriptions of long tasks. The second returns all, and ends at `max_bytes`.
+    Tombstones are never included. The bind parameters are `owner`, `after`, `max_rows` and, of the second only,
+    `max_bytes`, at which it ends. The first leaves out the descriptions of long tasks, the second has all.
     """
     conditions = [Task.user_id == OWNER, Task.id > bindparam("after", type_=BigInteger), Task.purged_at.is_(None)]
     if not trash:

@@ -16,7 +16,7 @@ from ...concurrency.cooperative import yielding_by_size
 from .import_report import LINE_BYTES, MAX_LINES, READ_AT_A_TIME, MalformedFile, Report, work_of_line
 
 MAX_PROPERTIES = 1_000
-"""Maximum properties of a VTODO that are read, and maximum time zones of a file."""
+"""Maximum properties of a VTODO that are read, and maximum time zones of a file whose names are read."""
 
 MAX_ITEMS = 100
 """Maximum items of a list, such as the categories of a task, and parameters of a property that are read."""
@@ -95,7 +95,9 @@ class _Components:
     """The components that have begun and not ended (`open`, outermost first), and the last VTODO (`todo`)."""
 
     def __init__(self, report: Report, zones: dict[str, str]) -> None:
-        self._report, self._zones, self._zone = report, zones, ""
+        self._report, self._zones = report, zones
+        self._tzid = self._location = ""
+        """The TZID and the X-LIC-LOCATION of the last VTIMEZONE; empty without one."""
         self.open: list[str] = []
         self.todo = Todo(0, [])
 
@@ -110,26 +112,34 @@ class _Components:
         self.open.append(name)
         if name == "VTODO":
             self.todo = Todo(line, [])
-        elif name not in ("VCALENDAR", "VTIMEZONE", "STANDARD", "DAYLIGHT"):
+        elif name == "VTIMEZONE":
+            self._tzid = self._location = ""
+        elif name not in ("VCALENDAR", "STANDARD", "DAYLIGHT"):
             self._report.drop(*_component(name), line)
 
     def end(self, line: int, name: str) -> str:
-        """End the innermost component and return its name. Raises `MalformedFile` if that is not `name`."""
+        """End the innermost component and return its name; of a VTIMEZONE with both, add the IANA name to `zones`.
+
+        `zones` gets at most `MAX_PROPERTIES` names. Raises `MalformedFile` if the component's name is not `name`.
+        """
         if self.open.pop() != name:
             raise MalformedFile(line, "Ends another component than the one that has begun.")
+        # Only here, because the properties of a component have no order (section 3.6).
+        if name == "VTIMEZONE" and self._tzid and self._location and len(self._zones) < MAX_PROPERTIES:
+            self._zones[self._tzid] = self._location
         return name
 
     def add(self, each: Property) -> None:
-        """Add a property to the innermost component: to a VTODO, or the IANA name of a VTIMEZONE to `zones`.
+        """Add a property to a VTODO, or keep the TZID or X-LIC-LOCATION of a VTIMEZONE; the last one of it counts.
 
-        Ignores properties of other components, and those beyond `MAX_PROPERTIES`.
+        Ignores the properties of a VTODO beyond `MAX_PROPERTIES`, and those of other components.
         """
         if self.open[-1] == "VTODO" and len(self.todo.properties) < MAX_PROPERTIES:
             self.todo.properties.append(each)
         elif self.open[-1] == "VTIMEZONE" and each.name == "TZID":
-            self._zone = each.value
-        elif self.open[-1] == "VTIMEZONE" and each.name == "X-LIC-LOCATION" and len(self._zones) < MAX_PROPERTIES:
-            self._zones[self._zone] = each.value
+            self._tzid = each.value
+        elif self.open[-1] == "VTIMEZONE" and each.name == "X-LIC-LOCATION":
+            self._location = each.value
 
 
 def _component(name: str) -> tuple[str, str]:

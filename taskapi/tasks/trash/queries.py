@@ -98,8 +98,9 @@ _IN_TRASH = (Task.deleted_at.is_not(None), Task.purged_at.is_(None))
 def _matches_version(user: User, id: int, expected: Set[int] | None) -> tuple[ColumnElement[bool], ...]:
     """Return the SQL conditions that the task has a version of `expected`; () for None (any).
 
-    Of several versions, or none, they name only the current one: it is read, cannot change before the end of the
-    transaction, and keeps the statement's text the same. Only then raises `TaskNotFound` and `VersionConflict`.
+    The caller must have locked the user's row, so that the task cannot change. One version is compared in SQL. For
+    several, or an empty set, reads the task and returns the condition of the version read, whose text is the same for
+    any number; only this raises `TaskNotFound` and `VersionConflict`.
     """
     if expected is None:
         return ()

@@ -362,6 +362,26 @@ def test_of_many_long_categories_only_the_first_characters_are_read(monkeypatch:
     assert 0 < sum(read_characters) <= CATEGORIES_CHARACTERS + len("x")
 
 
+@pytest.mark.parametrize("is_tzid_first", [True, False])
+def test_the_name_of_a_time_zone_may_precede_or_follow_its_tzid(*, is_tzid_first: bool) -> None:
+    lines: list[str] = []
+    for tzid, name in (("One", "Europe/Berlin"), ("Two", "Asia/Tokyo")):
+        properties = (f"TZID:{tzid}", f"X-LIC-LOCATION:{name}")
+        lines += ("BEGIN:VTIMEZONE", *(properties if is_tzid_first else reversed(properties)), "END:VTIMEZONE")
+    lines += ("BEGIN:VTIMEZONE", "X-LIC-LOCATION:UTC", "END:VTIMEZONE", "BEGIN:VTIMEZONE", "TZID:X", "END:VTIMEZONE")
+    zones: dict[str, str] = {}
+    assert not [*read_todos((HEAD + "\r\n".join([*lines, END])).encode(), Report(), zones)]
+    assert zones == {"One": "Europe/Berlin", "Two": "Asia/Tokyo"}
+
+
+def test_of_many_time_zones_only_the_first_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(icalendar_lines, "MAX_PROPERTIES", 2)
+    zone = "BEGIN:VTIMEZONE\r\nX-LIC-LOCATION:UTC\r\nTZID:{}\r\nEND:VTIMEZONE\r\n"
+    zones: dict[str, str] = {}
+    assert not [*read_todos((HEAD + "".join(map(zone.format, range(5))) + END).encode(), Report(), zones)]
+    assert [*zones] == ["0", "1"]
+
+
 def test_a_file_with_too_many_lines_is_malformed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(icalendar_lines, "MAX_LINES", 6)
     assert len([*read(todo("SUMMARY:x").encode(), Report())]) == 1

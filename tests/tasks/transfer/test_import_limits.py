@@ -45,3 +45,10 @@ def test_a_body_is_not_read_beyond_the_maximum_of_tasks(
     assert refused.status_code == 422
     assert refused.get_json()["errors"][0]["detail"] == f"Must have 0 to {MAX_IMPORTED} items."
     assert 0 < slices.total < MAX_IMPORTED + 100
+
+
+def test_an_import_with_a_malformed_task_before_many_others_is_refused_as_malformed(alice: Person) -> None:
+    body = '{"tasks":[{"title":tru}' + ',{"title":"many others"}' * 12_000 + "]}"
+    refused = alice.data("POST", "/import", data=body, content_type="application/json")
+    assert refused.status_code == 400
+    assert refused.get_json()["detail"].startswith("The body is not strict JSON")
