@@ -1,22 +1,17 @@
-"""PostgreSQL connections: statements in one pipeline per round trip, and a timeout while waiting for results."""
+"""PostgreSQL connections: several statements in one pipeline, which takes one round trip."""
 
 from __future__ import annotations
 
 import logging
-import os
-import select
-import socket
 import time
 from collections.abc import Callable, Container, Iterator, Sequence
 from functools import cached_property
 from itertools import count
 from secrets import token_hex
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import Any, NamedTuple, NoReturn
 
-import psycopg
 from psycopg.abc import PQGen
 from psycopg.errors import (
-    ConnectionTimeout,
     Diagnostic,
     DuplicatePreparedStatement,
     FeatureNotSupported,
@@ -29,23 +24,14 @@ from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
 from psycopg.waiting import Ready, Wait
 
-from .pooling import Pooling
 from .server_statements import ServerStatement
+from .server_timeout import ServerTimeoutConnection
 
 # psycopg warns about a pooled connection that broke while it was idle; those are replaced, so only errors are logged.
 logging.getLogger("psycopg").setLevel(logging.ERROR)
 
-SERVER_TIMEOUT = 6
-"""Seconds without any byte from the server after which a connection is given up. Longer than statement_timeout, so a
-server that works cancels a slow statement itself before that."""
-
-POLL_INTERVAL = 0.1
-"""Seconds of one poll of the socket."""
-
 MAX_IDLE = 60
 """Seconds without use after which a firewall may have dropped a connection silently; cloud load balancers wait 240."""
-
-R = TypeVar("R")
 
 
 class PipelinedStatement(NamedTuple):
@@ -61,11 +47,8 @@ class PipelinedStatement(NamedTuple):
 BEGIN, COMMIT, ROLLBACK = PipelinedStatement("BEGIN"), PipelinedStatement("COMMIT"), PipelinedStatement("ROLLBACK")
 
 
-class TimeoutConnection(psycopg.Connection[Any]):
-    """A psycopg connection that raises ConnectionTimeout when the server sends nothing for `SERVER_TIMEOUT` seconds.
-
-    `tcp_user_timeout` does not end such a wait: the kernel of a frozen server still acknowledges packets.
-    """
+class TimeoutConnection(ServerTimeoutConnection):
+    """A connection that executes several statements in one round trip, and gives a silent server up."""
 
     skipped_last = False
     """True if the server has not begun the last statement of the pipeline that failed, because one before it failed."""
@@ -74,7 +57,7 @@ class TimeoutConnection(psycopg.Connection[Any]):
         super().__init__(*arguments, **options)
         self._last_used, self._number_of_results = time.monotonic(), 0
         self._is_unreplicated = False
-        self.pooling, self._prepares = Pooling(), True
+        self._prepares = True
         self.transaction_settings: Sequence[str] = ()
         """Names and values of session settings that each transaction has to set: a pooler does not keep them."""
         self.is_distributed = False
@@ -224,37 +207,6 @@ class TimeoutConnection(psycopg.Connection[Any]):
         if any(statements[n].sql not in new for n in failed):
             self.close()
 
-    def _wait_readable(self) -> None:
-        """Wait for data or a reset by the server; raises `ConnectionTimeout` after `SERVER_TIMEOUT` seconds of silence.
-
-        It sums up polls and does not read a clock: while other requests keep the process busy, nothing is polled, and
-        that time must not count as silence of the server.
-        """
-        silence = 0.0
-        while silence <= SERVER_TIMEOUT:
-            try:
-                self._poll_socket.recv(1, socket.MSG_PEEK)
-            except TimeoutError:
-                silence = 0.0 if _is_readable(self.pgconn.socket) else silence + POLL_INTERVAL
-            except ConnectionError:
-                return  # the caller still has to read what was received before the reset
-            else:
-                return
-        self._give_up()
-
-    def _give_up(self) -> NoReturn:
-        """Close, raise ConnectionTimeout, and let new connections try this server last, if there are several."""
-        self.pooling.servers.report_silence(self)
-        self.close()
-        raise ConnectionTimeout("the server does not respond")
-
-    @cached_property
-    def _poll_socket(self) -> socket.socket:
-        """A Python socket over a duplicate of libpq's descriptor: its recv is the cheapest wait, also with gevent."""
-        duplicate = socket.socket(fileno=os.dup(self.pgconn.socket))
-        duplicate.settimeout(POLL_INTERVAL)
-        return duplicate
-
     @cached_property
     def _server_statements(self) -> dict[str, ServerStatement]:
         """The statements of `run_pipeline` that are kept for reuse, by text: those prepared without an error.
@@ -287,41 +239,6 @@ class TimeoutConnection(psycopg.Connection[Any]):
         """Return a new statement of this connection, not yet sent, with an unused name if it is to be prepared."""
         return ServerStatement(self, sql, next(self._names) if self._prepares else None)
 
-    def close(self) -> None:
-        """Close the connection and the duplicate of its socket."""
-        if "_poll_socket" in vars(self):
-            self._poll_socket.close()
-        super().close()
-
-    def wait(self, gen: PQGen[R], interval: float = POLL_INTERVAL, timeout: float | None = None) -> R:
-        """Wait for a psycopg operation and return its result.
-
-        Without `timeout`, after `SERVER_TIMEOUT` seconds of silence closes the connection and raises
-        `ConnectionTimeout`.
-        """
-        if timeout is not None:
-            return super().wait(gen, interval, timeout)
-        return super().wait(self._with_server_timeout(gen, interval), interval)
-
-    def _with_server_timeout(self, gen: PQGen[R], interval: float) -> PQGen[R]:
-        """Wrap a psycopg wait generator; after `SERVER_TIMEOUT` of silence close and raise `ConnectionTimeout`.
-
-        `interval` is the seconds of one wait. Returns the result of `gen`.
-        """
-        silence = 0.0
-        result: R
-        try:
-            waiting_for = next(gen)
-            while True:
-                ready = yield waiting_for
-                silence = 0.0 if ready or _is_readable(self.pgconn.socket) else silence + interval
-                if silence > SERVER_TIMEOUT:
-                    self._give_up()
-                waiting_for = gen.send(ready)
-        except StopIteration as end:
-            result = end.value
-        return result
-
 
 def _flush(pgconn: PGconn) -> PQGen[None]:
     """Send what does not fit in the socket's buffer (psycopg wait generator).
@@ -331,10 +248,3 @@ def _flush(pgconn: PGconn) -> PQGen[None]:
     while pgconn.flush():
         if (yield Wait.RW) & Ready.R:
             pgconn.consume_input()
-
-
-def _is_readable(descriptor: int) -> bool:
-    """Return True if a socket has data to read now; does not wait."""
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(0))

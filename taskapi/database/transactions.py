@@ -61,7 +61,6 @@ class Owner(Protocol):
     @property
     def id(self) -> str:
         """The id of the user."""
-        ...
 
 
 PURGE, SIGN_OUTS = "purge", "sign-outs"
@@ -69,9 +68,7 @@ PURGE, SIGN_OUTS = "purge", "sign-outs"
 expired rows, and each worker reads the list of ended sessions."""
 
 P = ParamSpec("P")
-
 R = TypeVar("R")
-
 O = TypeVar("O", bound=Owner)  # noqa: E741  O as in Owner
 
 
@@ -185,8 +182,7 @@ def _require_same_owner(owner: Owner, running: UnitOfWork) -> None:
 def rows(statement: Executable, *, job: str = "") -> Sequence[Row[Any]]:
     """Return the rows of a statement about no user, such as the schema version; or of all users, with a `job`.
 
-    It runs, and is retried, in a unit of work of its own without an owner, also inside another one. Raises
-    `DatabaseUnavailable`.
+    It runs in a unit of work of its own, without an owner, also inside another. Raises `DatabaseUnavailable`.
     """
     return _run_with_retries(lambda: execute(statement, job=job).all(), "", writable=False)
 
@@ -194,9 +190,9 @@ def rows(statement: Executable, *, job: str = "") -> Sequence[Row[Any]]:
 def _run_with_retries(work: Callable[[], R], owner: str, *, writable: bool) -> R:
     """Run `work` in a new unit of work, again if `_may_retry`, up to `ATTEMPTS` times (SQLite: `run_in_lane`).
 
-    Returns the result of `work`. With `writable` it is one transaction, committed before the return; otherwise each
-    statement has its own snapshot. Raises the errors of `work`, and `DatabaseUnavailable` if there is no connection, it
-    was lost or the server cannot serve; that is `uncertain` if the transaction may be committed.
+    With `writable` it is one transaction, committed before the return; otherwise each statement has its own snapshot.
+    Raises the errors of `work`, and `DatabaseUnavailable` if there is no connection, it was lost or the server cannot
+    serve; that is `uncertain` if the transaction may be committed.
     """
     engine = db.engine
     if engine.name == "sqlite":

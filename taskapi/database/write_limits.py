@@ -1,8 +1,8 @@
 """Limit what PostgreSQL writes may hold while they wait in COMMIT, so that reads are served meanwhile.
 
 A commit waits for a synchronous standby without an end, and no timeout of the server applies to it. The service gives a
-silent server up (`pipeline.SERVER_TIMEOUT`), but the server process keeps waiting, and keeps its connection. So writes
-never take all connections of a worker, and once a commit was given up further writes are refused until none waits.
+silent server up (`server_timeout.py`), but the server process keeps waiting, and keeps its connection. So writes never
+take all connections of a worker, and once a commit was given up further writes are refused until none waits.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError, StatementError
 
 import taskapi.database.engine
-import taskapi.database.pipeline
+import taskapi.database.server_timeout
 import taskapi.database.transactions
 from taskapi.auth.tokens import User
 from taskapi.database.base import UTCDateTime, db, now
@@ -390,7 +390,7 @@ def test_a_frozen_server_is_503_and_a_connection_that_answers_is_made_afterwards
                 with suppress(ProcessLookupError):  # one of the connections before may just be ending
                     os.kill(pid, signal.SIGSTOP)
             with monkeypatch.context() as patch:
-                patch.setattr(taskapi.database.pipeline, "SERVER_TIMEOUT", 1)
+                patch.setattr(taskapi.database.server_timeout, "SERVER_TIMEOUT", 1)
                 began = time.monotonic()
                 response = act()
                 assert time.monotonic() - began < WAIT_LIMIT / 2
@@ -411,7 +411,7 @@ def test_a_busy_process_does_not_count_its_own_delay_as_server_silence(
     assert postgresql
     alice = Person(app.test_client(), "alice")
     alice.add()
-    monkeypatch.setattr(taskapi.database.pipeline, "SERVER_TIMEOUT", 0.8)
+    monkeypatch.setattr(taskapi.database.server_timeout, "SERVER_TIMEOUT", 0.8)
     over = threading.Event()
 
     def compute() -> None:

@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import Engine, create_engine, text
 
-from taskapi.database import pipeline, transactions, write_limits
+from taskapi.database import server_timeout, transactions, write_limits
 from taskapi.database.base import db
 from taskapi.database.engine import POOL_SIZE
 from taskapi.database.pool import FIFOQueue
@@ -112,7 +112,7 @@ def configure(superuser: Engine, setting: str) -> None:
 @pytest.fixture
 def short_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that does not respond is given up after 2.2 s; a commit counts as stuck after 2 s."""
-    monkeypatch.setattr(pipeline, "SERVER_TIMEOUT", 2.2)
+    monkeypatch.setattr(server_timeout, "SERVER_TIMEOUT", 2.2)
     monkeypatch.setattr(write_limits, "CHECK_INTERVAL", 0)
 
 

@@ -22,7 +22,7 @@ from sqlalchemy.engine import make_url
 from werkzeug.test import TestResponse
 
 import taskapi.database.engine
-import taskapi.database.pipeline
+import taskapi.database.server_timeout
 import taskapi.database.transactions
 from taskapi.database.base import now
 from taskapi.idempotency.models import StoredResponse
@@ -358,7 +358,7 @@ def app_with_long_timeouts(make_app: Callable[..., Flask], monkeypatch: pytest.M
         taskapi.database.engine, "SESSION", {**taskapi.database.engine.SESSION, "statement_timeout": "60s"}
     )
     monkeypatch.setattr(taskapi.database.transactions, "STATEMENT_TIMEOUT", 60)
-    monkeypatch.setattr(taskapi.database.pipeline, "SERVER_TIMEOUT", 60)
+    monkeypatch.setattr(taskapi.database.server_timeout, "SERVER_TIMEOUT", 60)
     return make_app()
 
 
