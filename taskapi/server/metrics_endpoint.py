@@ -20,6 +20,7 @@ from gevent.pywsgi import WSGIHandler, WSGIServer
 from prometheus_client import make_wsgi_app
 
 from ..concurrency.cooperative import wait_for_turn
+from ..config.settings import VERSION
 from ..telemetry import metrics
 from ..telemetry.collector import registry
 from ..telemetry.memory import SharedMemory
@@ -27,6 +28,10 @@ from ..telemetry.memory import SharedMemory
 log = logging.getLogger(__name__)
 
 PATH = "/metrics"
+
+_INHERITED = "TASKAPI_METRICS"
+"""Environment variable of a reload: the version of the code, the descriptors of the port and of the memory, and the
+slots of the workers of the code before. Another version may have other numbers in the memory."""
 
 MAX_SCRAPES = 4
 """Connections to the port that a worker serves at a time; the others wait in the kernel's queue."""
@@ -45,11 +50,35 @@ class Exporter:
     """The shared memory of a gunicorn master and its workers, and the socket on which the workers serve metrics."""
 
     def __init__(self, host: str, port: int, workers: int) -> None:
+        """Create the memory, or take over that of the code before a reload (`environment`), and its open port."""
         self._address = (host, port)
         self._listener: socket.socket | None = None
-        self.memory = SharedMemory(2 * workers + SPARE_SLOTS)
+        descriptor = None
+        self._previous_slots: set[int] = set()
+        inherited = os.environ.pop(_INHERITED, "").split()
+        if inherited and inherited[0] == VERSION:
+            listener, descriptor, *slots = map(int, inherited[1:])
+            self._listener = socket.socket(fileno=listener)
+            self._previous_slots = {*slots}
+            os.set_inheritable(listener, False)
+        self.memory = SharedMemory(2 * workers + SPARE_SLOTS, descriptor)
         self.memory.common[metrics.WORKERS_CONFIGURED.first] = workers
-        self.memory.common[metrics.PURGE_OLDEST_DUE.first] = math.nan  # not read yet
+        if not self.memory.is_inherited:
+            self.memory.common[metrics.PURGE_OLDEST_DUE.first] = math.nan  # not read yet
+
+    def environment(self, slots: Iterable[int | None]) -> dict[str, str]:
+        """Return the environment variable with which new code of the master takes over the port and the memory.
+
+        `slots` are those of the workers, which go on for a while. Call it immediately before `exec`. Empty if the port
+        is not open, or the memory has no descriptor: then the numbers begin at 0 again.
+        """
+        if self._listener is None or self.memory.descriptor < 0:
+            return {}
+        descriptors = (self._listener.fileno(), self.memory.descriptor)
+        for descriptor in descriptors:
+            os.set_inheritable(descriptor, True)
+        taken = (slot for slot in slots if slot is not None)
+        return {_INHERITED: " ".join([VERSION, *map(str, (*descriptors, *taken))])}
 
     def listen(self) -> None:
         """Open the port, unless it is open (in the master). Raises OSError."""
@@ -61,7 +90,7 @@ class Exporter:
 
     def free_slot(self, taken: Iterable[int | None]) -> int | None:
         """Return a slot for a new worker, the lowest that no running worker has; None if there is none."""
-        return min({*range(len(self.memory.slots))} - {*taken}, default=None)
+        return min({*range(len(self.memory.slots))} - {*taken} - self._previous_slots, default=None)
 
     def serve(self) -> WSGIServer | None:
         """Begin to serve the metrics of all workers (in a worker); return the server, None if the port is not open."""

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from functools import partial
+from queue import Empty
 from typing import Any
 
 _PREVIOUS_WORKERS = "TASKAPI_PREVIOUS_WORKERS"
@@ -41,10 +42,23 @@ def reload(server: Any) -> None:
     if check != 0:
         server.log.error("The code on disk does not start: the running code stays. Correct it and send SIGHUP again.")
         return
+    if _is_told_to_stop(server):
+        return  # the signal is still in the queue; after `exec` it would be lost
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
     os.chdir(directory)
     os.execve(sys.executable, command, _environment(server))  # noqa: S606  our own command line
+
+
+def _is_told_to_stop(server: Any) -> bool:
+    """Return True if a signal that stops the master has arrived since SIGHUP; the signals stay in gunicorn's queue."""
+    waiting = []
+    with suppress(Empty):
+        while True:
+            waiting.append(server.SIG_QUEUE.get_nowait())
+    for number in waiting:
+        server.SIG_QUEUE.put(number)
+    return not {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT}.isdisjoint(waiting)
 
 
 def _environment(server: Any) -> dict[str, str]:
@@ -54,6 +68,8 @@ def _environment(server: Any) -> dict[str, str]:
     sockets of `--bind fd://N` get their numbers back, which gunicorn has closed; call this immediately before `exec`.
     """
     environ: dict[str, str] = {**server.cfg.env_orig, _PREVIOUS_WORKERS: " ".join(map(str, server.WORKERS))}
+    if exporter := getattr(server, "exporter", None):  # with METRICS_PORT
+        environ |= exporter.environment(worker.metrics_slot for worker in server.WORKERS.values())
     if server.systemd:
         return {**environ, "LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(server.LISTENERS))}
     numbers = [address for address in server.cfg.address if isinstance(address, int)]

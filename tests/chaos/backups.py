@@ -19,7 +19,7 @@ from tests.chaos.failures import await_writes
 from tests.chaos.postgres import PostgreSQL
 from tests.chaos.service import NO_RESPONSE, run_service
 from tests.chaos.writers import WriteLog, all_tasks, assert_no_write_lost, writing
-from tests.conftest import build
+from tests.conftest import serving
 
 Tasks = dict[str, dict[str, dict[str, Any]]]
 """Acknowledged tasks, by user and title."""
@@ -94,7 +94,8 @@ def _acknowledged(log: WriteLog) -> Tasks:
 def _serve(url: str, log: WriteLog, before: Tasks, **settings: str) -> dict[str, Any]:
     """Migrate, run `flask restored` and start the service; compare what it returns with what was acknowledged."""
     upgrade(url)
-    output = build(url, **settings).test_cli_runner().invoke(args=["restored"]).output
+    with serving(url, **settings) as app:
+        output = app.test_cli_runner().invoke(args=["restored"]).output
     assert output.startswith(f"{len(before)} users: "), output
     after = _acknowledged(log)
     with run_service(url) as running:

@@ -33,7 +33,7 @@ from tests.without_where import failures_without_owner_conditions
 
 Figures = Callable[..., None]
 
-MIGRATED_FROM = ("0001", "0003", "0004", "0005", "0006", "0007")
+MIGRATED_FROM = ("0001", "0003", "0004", "0005", "0006", "0007", "0009")
 """The newest migration of each earlier release (`upgrades.releases`)."""
 
 

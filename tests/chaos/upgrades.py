@@ -19,14 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask
 
 from tests import postgres
 from tests.chaos.failures import await_writes
 from tests.chaos.readers import reading
 from tests.chaos.service import NO_RESPONSE, Service, run_service
 from tests.chaos.writers import assert_no_write_lost, writing
-from tests.conftest import build
+from tests.conftest import serving
 from tests.gunicorn_server import ROOT
 from tests.waiting import until
 
@@ -79,8 +78,8 @@ def extract(release: Release, folder: Path) -> Path:
 
 def _flask(url: str, *words: str) -> None:
     settings = {} if url.startswith("sqlite") else {"MIGRATION_DATABASE_URL": postgres.as_owner(url)}
-    app: Flask = build(url, **settings)
-    result = app.test_cli_runner().invoke(args=[*words])
+    with serving(url, **settings) as app:
+        result = app.test_cli_runner().invoke(args=[*words])
     assert result.exit_code == 0, result.output
 
 

@@ -57,8 +57,8 @@ def test_healthz_is_200_without_a_database(unreachable: str):
     assert build(unreachable).test_client().get("/healthz").status_code == 200
 
 
-def test_readyz_is_200_with_a_migrated_database(client: FlaskClient):
-    response = client.get("/readyz")
+def test_readyz_is_200_with_a_migrated_database(make_app: Callable[..., Flask]):
+    response = make_app().test_client().get("/readyz")
     assert response.status_code == 200
     assert response.get_json() == {"status": "ok"}
 

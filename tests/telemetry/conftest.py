@@ -12,7 +12,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from taskapi.telemetry import metrics
 from taskapi.telemetry.collector import registry
 from taskapi.telemetry.memory import SharedMemory, process
+from taskapi.telemetry.request_record import current_record
 from tests.auth.conftest import Clock
+
+
+@pytest.fixture(autouse=True)
+def outside_of_requests() -> None:
+    """No record of a request whose response another test has not closed."""
+    current_record.set(None)
 
 
 @dataclass(frozen=True)
