@@ -34,10 +34,10 @@ def require_pgbouncer() -> None:
 
 
 class PgBouncer:
-    """A running PgBouncer: `url` is that of the database through it, with the role of the service."""
+    """A running PgBouncer: `url` is that of the database through it, with the role of the service; `pid` its process."""
 
-    def __init__(self, port: int, url: str, log: Path) -> None:
-        self._port, self._log, self.url = port, log, url
+    def __init__(self, port: int, url: str, log: Path, pid: int) -> None:
+        self._port, self._log, self.url, self.pid = port, log, url, pid
 
     def logins(self) -> int:
         """Return how many times a client has logged in: its connections and reconnections."""
@@ -86,7 +86,7 @@ def pgbouncer(database_url: str, pool_mode: str, **settings: str) -> Iterator[Pg
         try:
             until(lambda: _answers(port) or process.poll() is not None, otherwise="PgBouncer did not start")
             made = url.set(host="127.0.0.1", port=port, query={}).render_as_string(hide_password=False)
-            yield PgBouncer(port, made, log)
+            yield PgBouncer(port, made, log, process.pid)
         finally:
             process.kill()
             process.wait()
