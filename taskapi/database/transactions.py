@@ -50,7 +50,6 @@ from .unit_of_work import UnitOfWork, current_unit, running_unit
 from .write_limits import COMMITS, release_place, take_place
 
 log = logging.getLogger(__name__)
-
 STATEMENT_TIMEOUT = 5
 """Seconds after which a statement is canceled; on SQLite also the longest wait for the write lock."""
 
