@@ -9,7 +9,6 @@ import shutil
 import socket
 import ssl
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,6 +21,7 @@ from tests.conftest import delete_all_rows, token
 from tests.deploy.files import ROOT
 from tests.gunicorn_server import CLIENT_TIMEOUT, ServerResponse, serve, stopping
 from tests.ports import reserved_port
+from tests.threaded_server import running
 from tests.waiting import until
 
 CONFIGURATION = ROOT / "deploy/nginx/nginx.conf"
@@ -65,24 +65,11 @@ def client(
     settings = {"URL_PREFIX": "/tasks-api", "TRUSTED_PROXIES": "1", "WEB_CONCURRENCY": "1"}
     with (
         serve(sqlite_database_url, **settings) as api,
-        frontend() as frontend_port,
+        running(ThreadingHTTPServer(("127.0.0.1", 0), Frontend)) as frontend_port,
         proxy(folder, secrets_folder / "tls", api.port, frontend_port) as port,
     ):
         yield Client(port, secrets_folder / "tls/tls.crt")
     delete_all_rows(sqlite_database_url)
-
-
-@contextmanager
-def frontend() -> Iterator[int]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Frontend)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @contextmanager
