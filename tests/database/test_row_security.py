@@ -354,36 +354,18 @@ def test_not_ready_with_a_superuser_role(postgresql_url: str):
     assert detail.startswith("The database role of the service is a superuser or has BYPASSRLS: ")
 
 
-@pytest.fixture
-def changed(postgresql_server: str, postgresql_url: str) -> Iterator[Callable[[str, str], None]]:
-    """Execute a statement as the superuser, and another at the end that undoes it."""
-    undone: list[str] = []
-    engine = create_engine(postgres.as_superuser(postgresql_url), isolation_level="AUTOCOMMIT")
-
-    def change(statement: str, undo: str) -> None:
-        with engine.connect() as connection:
-            connection.execute(text(statement))
-        undone.append(undo)
-
-    yield change
-    with engine.connect() as connection:
-        for statement in undone:
-            connection.execute(text(statement))
-    engine.dispose()
-
-
-def test_not_ready_with_a_bypassrls_role(postgresql_url: str, changed: Callable[[str, str], None]):
-    changed("ALTER ROLE taskapi_service BYPASSRLS", "ALTER ROLE taskapi_service NOBYPASSRLS")
+def test_not_ready_with_a_bypassrls_role(postgresql_url: str, change: Callable[[str, str], None]):
+    change("ALTER ROLE taskapi_service BYPASSRLS", "ALTER ROLE taskapi_service NOBYPASSRLS")
     assert ready(postgresql_url)[0] == 503
 
 
 @every_table
 @pytest.mark.parametrize("gap", ["NO FORCE", "DISABLE"])
 def test_not_ready_when_a_table_does_not_force_row_security(
-    postgresql_url: str, changed: Callable[[str, str], None], table: Any, gap: str
+    postgresql_url: str, change: Callable[[str, str], None], table: Any, gap: str
 ):
     back = {"NO FORCE": "FORCE", "DISABLE": "ENABLE"}[gap]
-    changed(f"ALTER TABLE {table.name} {gap} ROW LEVEL SECURITY", f"ALTER TABLE {table.name} {back} ROW LEVEL SECURITY")
+    change(f"ALTER TABLE {table.name} {gap} ROW LEVEL SECURITY", f"ALTER TABLE {table.name} {back} ROW LEVEL SECURITY")
     status, detail = ready(postgresql_url)
     assert status == 503
     assert detail.startswith("A table has no row-level security, or does not force it on its owner: ")
@@ -401,9 +383,9 @@ ANOTHER_POLICY = {
 
 @pytest.mark.parametrize(("statement", "undo"), ANOTHER_POLICY.values(), ids=ANOTHER_POLICY.keys())
 def test_not_ready_when_a_policy_is_missing_or_was_added(
-    postgresql_server: str, changed: Callable[[str, str], None], statement: str, undo: str, postgresql_url: str
+    postgresql_server: str, change: Callable[[str, str], None], statement: str, undo: str, postgresql_url: str
 ):
-    changed(statement, undo)
+    change(statement, undo)
     status, detail = ready(postgresql_url)
     assert status == 503
     assert detail.startswith("A policy of row-level security is missing, or was added: ")

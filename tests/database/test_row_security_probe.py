@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from flask import Flask
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import make_url, text
 
 from taskapi.auth.claims import InvalidToken, subject
 from taskapi.database import policies, row_security_probe
 from taskapi.database.base import db
 from tests import postgres
-from tests.conftest import Person, build, delete_all_rows, serving, superuser_engine
+from tests.conftest import Person, build, superuser_engine
 
 Change = Callable[[str, str], None]
 
@@ -20,28 +20,8 @@ SHOWN = f"ALTER POLICY shown ON users {policies.clauses('users', 'shown', polici
 
 
 @pytest.fixture
-def app(postgresql_url: str) -> Iterator[Flask]:
-    with serving(postgresql_url) as app:
-        yield app
-    delete_all_rows(postgresql_url)
-
-
-@pytest.fixture
-def change(postgresql_url: str) -> Iterator[Change]:
-    """Execute a statement as the superuser, and another at the end that undoes it."""
-    undone: list[str] = []
-    engine = create_engine(postgres.as_superuser(postgresql_url), isolation_level="AUTOCOMMIT")
-
-    def execute(statement: str, undo: str) -> None:
-        with engine.connect() as connection:
-            connection.execute(text(statement))
-        undone.append(undo)
-
-    yield execute
-    with engine.connect() as connection:
-        for statement in undone:
-            connection.execute(text(statement))
-    engine.dispose()
+def app(postgresql_app: Flask) -> Flask:
+    return postgresql_app
 
 
 def problem(app: Flask) -> str:

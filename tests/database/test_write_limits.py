@@ -23,10 +23,8 @@ OUTCOME_UNKNOWN = "The database was lost while the change was being saved. Read 
 
 
 @pytest.fixture
-def app(postgresql_url: str) -> Iterator[Flask]:
-    with serving(postgresql_url) as made:
-        yield made
-    delete_all_rows(postgresql_url)
+def app(postgresql_app: Flask) -> Flask:
+    return postgresql_app
 
 
 @pytest.fixture
