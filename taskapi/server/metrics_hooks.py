@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
 from typing import Any
 
 from flask import Flask
@@ -24,7 +23,6 @@ def settings(host: str, port: int) -> dict[str, Any]:
     return {
         "worker_class": MeasuredWorker,
         "on_starting": on_starting,
-        "on_reload": open_port,
         "pre_fork": pre_fork,
         "post_fork": post_fork,
     }
@@ -51,13 +49,6 @@ def start(server: Any, host: str, port: int) -> None:
         if "GUNICORN_PID" not in os.environ:
             sys.exit(f"taskapi cannot start:\n  - {problem}")
         server.log.warning("%s; send HUP when the old master has ended", problem)
-
-
-def open_port(server: Any) -> None:
-    """Open the port if that failed at the start (in the master, at a reload)."""
-    if server.exporter:
-        with suppress(OSError):
-            server.exporter.listen()
 
 
 def pre_fork(server: Any, worker: Any) -> None:
