@@ -50,7 +50,7 @@ test: $(VENV)/.installed-dev  ## install and run all tests in parallel (ARGS=…
 	@# PostgreSQL is started for the run unless TEST_DATABASE_URL names a server. tests/conftest.py says what runs where.
 	$(BIN)/pytest $(or $(ARGS),-rs --numprocesses=auto)
 
-chaos: $(VENV)/.installed-dev  ## kill, freeze, fill and slow down workers, databases, disk and clients (19 minutes)
+chaos: $(VENV)/.installed-dev  ## kill, freeze, fill and slow down workers, databases, disk and clients (over 19 minutes)
 	@# The file is not named test_*.py, so `make test` does not collect it. The measured figures are printed at the end.
 	$(BIN)/pytest -rP tests/chaos/long_runs.py
 
